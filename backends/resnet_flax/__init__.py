@@ -1,0 +1,27 @@
+"""The Flax backend: a layer tree becomes an `nnx.Module` (NNX, not Linen).
+
+What is particular here:
+- feature maps are (batch, height, width, channels), kernels (height, width, in, out), transposed in `weights.py`;
+- `nnx.BatchNorm` keeps float32 statistics whatever the model's dtype: setting weights gives them the model's;
+- float64 needs JAX's x64 mode: this package enters it for its own calls; your own code must switch it on;
+- Flax updates the running variance with the biased batch variance; `training.py` corrects it.
+"""
+
+from resnet_flax.model import build
+from resnet_flax.predict import predict
+from resnet_flax.runtime import configure, exact_float64, synchronize, versions
+from resnet_flax.training import gradients, train_forward
+from resnet_flax.weights import get_weights, set_weights
+
+__all__ = [
+    "build",
+    "configure",
+    "exact_float64",
+    "get_weights",
+    "gradients",
+    "predict",
+    "set_weights",
+    "synchronize",
+    "train_forward",
+    "versions",
+]

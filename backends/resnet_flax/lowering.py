@@ -1,0 +1,195 @@
+"""Tree nodes to NNX modules, one case each. Feature maps are (batch, height, width, channels)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jax import Array
+
+from resnet_core import tree
+from resnet_core.padding import Padding, Pair
+
+
+def lower(node: tree.Node, dtype: str) -> nnx.Module:
+    """The module of one node. Parameters have no values yet."""
+    match node:
+        case tree.Chain():
+            return Chain(node, dtype)
+        case tree.Residual():
+            return Residual(node, dtype)
+        case tree.Conv():
+            return nnx.Conv(
+                node.in_channels,
+                node.out_channels,
+                node.kernel,
+                strides=node.stride,
+                padding=_padding(node.padding),
+                kernel_dilation=node.dilation,
+                feature_group_count=node.groups,
+                use_bias=node.bias,
+                kernel_init=_no_values,
+                bias_init=_no_values,
+                param_dtype=dtype,
+                rngs=_NO_RANDOMNESS,
+            )
+        case tree.BatchNorm():
+            return nnx.BatchNorm(
+                node.channels,
+                axis=-1,
+                momentum=node.decay,
+                epsilon=node.epsilon,
+                use_bias=True,
+                use_scale=True,
+                use_fast_variance=False,  # E[x^2] - E[x]^2 loses every digit where the mean is large
+                bias_init=_no_values,
+                scale_init=_no_values,
+                param_dtype=dtype,
+                rngs=_NO_RANDOMNESS,
+            )
+        case tree.ReLU():
+            return ReLU()
+        case tree.MaxPool():
+            return MaxPool(node.kernel, node.stride, node.padding)
+        case tree.AveragePool():
+            return AveragePool(node.kernel, node.stride)
+        case tree.Pad():
+            return Pad(node.padding)
+        case tree.Subsample():
+            return Subsample(node.stride)
+        case tree.PadChannels():
+            return PadChannels(node.before, node.after)
+        case tree.GlobalAveragePool():
+            return GlobalAveragePool()
+        case tree.Linear():
+            return nnx.Linear(
+                node.in_features,
+                node.out_features,
+                use_bias=node.bias,
+                kernel_init=_no_values,
+                bias_init=_no_values,
+                param_dtype=dtype,
+                rngs=_NO_RANDOMNESS,
+            )
+    raise NotImplementedError(f"resnet_flax has no lowering for {type(node).__name__}")
+
+
+class Chain(nnx.Module):
+    """Named modules, one after the other (nnx.Sequential has numbers for names)."""
+
+    def __init__(self, node: tree.Chain, dtype: str) -> None:
+        self.names = _attach(self, node, dtype)
+
+    def __call__(self, x: Array) -> Array:
+        return _run(self, self.names, x)
+
+
+class Residual(nnx.Module):
+    """post(body(p) + shortcut(p)) with p = pre(x). The children of all parts but the shortcut stand directly here."""
+
+    def __init__(self, node: tree.Residual, dtype: str) -> None:
+        self.pre = _attach(self, node.pre, dtype)
+        self.body = _attach(self, node.body, dtype)
+        self.shortcut = Chain(node.shortcut, dtype)
+        self.post = _attach(self, node.post, dtype)
+
+    def __call__(self, x: Array) -> Array:
+        x = _run(self, self.pre, x)
+        return _run(self, self.post, _run(self, self.body, x) + self.shortcut(x))
+
+
+def _attach(module: nnx.Module, chain: tree.Chain, dtype: str) -> tuple[str, ...]:
+    for name, child in chain.children:
+        setattr(module, name, lower(child, dtype))
+    return tuple(name for name, _ in chain.children)
+
+
+def _run(module: nnx.Module, names: tuple[str, ...], x: Array) -> Array:
+    for name in names:
+        x = getattr(module, name)(x)
+    return x
+
+
+def _padding(padding: Padding) -> Any:
+    return "SAME" if padding == "same" else padding
+
+
+def _no_values(key: None, shape: tuple[int, ...], dtype: str) -> np.ndarray:
+    """An initializer whose values are all overwritten: weights come from the core."""
+    return np.zeros(shape, dtype)
+
+
+class _NoRandomness:
+    """Stands for nnx.Rngs, whose keys nothing here would use and which cost most of the construction."""
+
+    def params(self) -> None:
+        return None
+
+
+_NO_RANDOMNESS: Any = _NoRandomness()
+
+
+class ReLU(nnx.Module):
+    """max(x, 0), with derivative 0 at 0 (jnp.maximum gives 0.5 there)."""
+
+    def __call__(self, x: Array) -> Array:
+        return nnx.relu(x)
+
+
+class MaxPool(nnx.Module):
+    """Largest value of each window; the padding never wins."""
+
+    def __init__(self, kernel: Pair, stride: Pair, padding: Padding) -> None:
+        self.kernel, self.stride, self.padding = kernel, stride, padding
+
+    def __call__(self, x: Array) -> Array:
+        return nnx.max_pool(x, self.kernel, self.stride, _padding(self.padding))
+
+
+class AveragePool(nnx.Module):
+    """Mean of each full window."""
+
+    def __init__(self, kernel: Pair, stride: Pair) -> None:
+        self.kernel, self.stride = kernel, stride
+
+    def __call__(self, x: Array) -> Array:
+        return nnx.avg_pool(x, self.kernel, self.stride, "VALID")
+
+
+class Pad(nnx.Module):
+    """Zeros around the image."""
+
+    def __init__(self, padding: tuple[Pair, Pair]) -> None:
+        self.padding = padding
+
+    def __call__(self, x: Array) -> Array:
+        return jnp.pad(x, ((0, 0), *self.padding, (0, 0)))
+
+
+class Subsample(nnx.Module):
+    """Every stride-th pixel."""
+
+    def __init__(self, stride: Pair) -> None:
+        self.stride = stride
+
+    def __call__(self, x: Array) -> Array:
+        return x[:, :: self.stride[0], :: self.stride[1], :]
+
+
+class PadChannels(nnx.Module):
+    """Zero channels before and after the present ones."""
+
+    def __init__(self, before: int, after: int) -> None:
+        self.before, self.after = before, after
+
+    def __call__(self, x: Array) -> Array:
+        return jnp.pad(x, ((0, 0), (0, 0), (0, 0), (self.before, self.after)))
+
+
+class GlobalAveragePool(nnx.Module):
+    """Mean over height and width."""
+
+    def __call__(self, x: Array) -> Array:
+        return x.mean((1, 2))

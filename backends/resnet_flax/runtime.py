@@ -1,0 +1,45 @@
+"""What is global to a JAX process: device, precision, versions."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+
+import flax
+import jax
+
+from resnet_core.errors import InputError
+
+
+def configure(device: str = "cpu", dtype: str = "float32") -> str:
+    """Set the process up before the first model: `device` "cpu", "gpu" or "auto". Returns "cpu" or "gpu".
+
+    On a GPU, TF32 is off, so that float32 means float32. Raises InputError where no GPU is visible.
+    """
+    jax.config.update("jax_enable_x64", dtype == "float64")
+    if device == "cpu":
+        jax.config.update("jax_platforms", "cpu")
+    gpu = jax.default_backend() == "gpu"
+    if device == "gpu" and not gpu:
+        raise InputError(f"flax: no GPU is visible to JAX {jax.__version__}; use --device cpu")
+    jax.config.update("jax_default_matmul_precision", "highest")
+    return "gpu" if gpu else "cpu"
+
+
+def exact_float64() -> bool:
+    """Whether float64 models compute in float64 throughout."""
+    return True
+
+
+def precision(dtype: str) -> AbstractContextManager[object]:
+    """JAX's x64 mode for the calls inside, where the dtype needs it: outside it float64 silently becomes float32."""
+    return jax.enable_x64(True) if dtype == "float64" else nullcontext()
+
+
+def synchronize(output: object) -> None:
+    """Wait until a native model's output has been computed."""
+    jax.block_until_ready(output)
+
+
+def versions() -> dict[str, str]:
+    """{package: version} of what computes here."""
+    return {"flax": flax.__version__, "jax": jax.__version__}

@@ -1,0 +1,50 @@
+"""Training mode: batch statistics, updated running statistics, gradients."""
+
+from __future__ import annotations
+
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from resnet_core.initialize import Weights
+from resnet_core.spec import ResNetSpec
+from resnet_core.statistics import unbiased_variances
+from resnet_flax.predict import forward, to_native, to_neutral
+from resnet_flax.runtime import precision
+from resnet_flax.weights import get_weights, model_dtype, neutral_name, set_weights
+from resnet_flax.weights import to_neutral as neutral_tensor
+
+
+def train_forward(model: nnx.Module, images: np.ndarray, spec: ResNetSpec) -> np.ndarray | dict[str, np.ndarray]:
+    """What `predict` returns, but normalised by the batch; the model's running statistics are updated.
+
+    Flax updates with the biased variance; the neutral, unbiased rule is applied afterwards.
+    """
+    before = get_weights(model)
+    with precision(model_dtype(model)):
+        output = to_neutral(forward(nnx.view(model, use_running_average=False), to_native(model, images)))
+    after = get_weights(model)
+    set_weights(model, {**after, **unbiased_variances(spec, images, before, after)})
+    return output
+
+
+def gradients(model: nnx.Module, images: np.ndarray, cotangent: np.ndarray) -> Weights:
+    """{neutral name: gradient} of sum(logits * cotangent) in training mode; no state is changed.
+
+    `cotangent` has the shape of the logits.
+    """
+    before = get_weights(model)
+    dtype = model_dtype(model)
+    try:
+        with precision(dtype):
+            weights = jnp.asarray(np.asarray(cotangent, dtype))
+            view = nnx.view(model, use_running_average=False)
+            state = _gradients(view, to_native(model, images), weights)
+            return {neutral_name(path): neutral_tensor(value.get_value()) for path, value in nnx.to_flat_state(state)}
+    finally:
+        set_weights(model, before)
+
+
+@nnx.jit
+def _gradients(model: nnx.Module, images: jnp.ndarray, cotangent: jnp.ndarray) -> nnx.State:
+    return nnx.grad(lambda model: (model(images) * cotangent).sum())(model)

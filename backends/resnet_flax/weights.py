@@ -1,0 +1,73 @@
+"""Neutral weights in and out of an NNX model: names by walking the modules, kernels transposed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from resnet_core.initialize import Weights
+from resnet_core.weights import check_weights
+from resnet_flax.runtime import precision
+
+# Kernels by rank: (height, width, in, out) to (out, in, height, width), and (in, out) to (out, in).
+TO_NEUTRAL = {4: (3, 2, 0, 1), 2: (1, 0), 1: (0,)}
+TO_NATIVE = {4: (2, 3, 1, 0), 2: (1, 0), 1: (0,)}
+
+# Flax' name of a module's variable to the neutral one's last segment.
+SUFFIXES = {
+    "kernel": "weight",
+    "scale": "weight",
+    "bias": "bias",
+    "mean": "running_mean",
+    "var": "running_var",
+}
+
+
+def get_weights(model: nnx.Module) -> Weights:
+    """{neutral name: array} of parameters and running statistics, as copies, in the model's dtype."""
+    return {name: to_neutral(variable.get_value()) for name, variable in variables(model)}
+
+
+def set_weights(model: nnx.Module, weights: Mapping[str, np.ndarray]) -> None:
+    """Copy neutral weights into the model. Raises WeightsError, and changes nothing, where they do not fit."""
+    found = dict(variables(model))
+    shapes = {name: _neutral_shape(variable.shape) for name, variable in found.items()}
+    dtype = model_dtype(model)
+    checked = check_weights(weights, shapes, dtype)
+    with precision(dtype):
+        for name, variable in found.items():
+            # The whole value, so that BatchNorm's float32 statistics take the model's dtype.
+            variable.set_value(jnp.asarray(checked[name].transpose(TO_NATIVE[checked[name].ndim])))
+
+
+def model_dtype(model: nnx.Module) -> str:
+    """The dtype of the model's parameters."""
+    parameter = next(variable for _, variable in variables(model) if isinstance(variable, nnx.Param))
+    return str(parameter.dtype)
+
+
+def variables(model: nnx.Module) -> Iterator[tuple[str, nnx.Variable[Any]]]:
+    """(neutral name, variable) of every tensor."""
+    for path, node in nnx.iter_graph(model):
+        if isinstance(node, nnx.Variable):
+            yield neutral_name(path), node
+
+
+def neutral_name(path: tuple[Any, ...]) -> str:
+    """("stem", "conv", "kernel") to "stem.conv.weight"."""
+    *modules, variable = map(str, path)
+    return ".".join((*modules, SUFFIXES[variable]))
+
+
+def to_neutral(value: Any) -> np.ndarray:
+    """A variable's value or a gradient of its shape as a neutral array."""
+    array = np.asarray(value)
+    return np.array(array.transpose(TO_NEUTRAL[array.ndim]), order="C")
+
+
+def _neutral_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(shape[axis] for axis in TO_NEUTRAL[len(shape)])

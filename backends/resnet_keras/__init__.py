@@ -1,0 +1,29 @@
+"""The Keras backend: a layer tree becomes nested functional `keras.Model`s of built-in layers only.
+
+What is particular here:
+- the model opens from its `.keras` file where this project is not installed;
+- it runs on Keras' TensorFlow backend, or on its JAX and PyTorch backends when `KERAS_BACKEND` says so
+  before Keras is imported;
+- kernels are (height, width, in, out) and are transposed in `weights.py`;
+- Keras pads by "valid" and "same" only, so that other padding is a layer of its own, `<name>_pad`;
+- Keras updates the running variance with the biased batch variance; `training.py` corrects it.
+"""
+
+from resnet_keras.model import build
+from resnet_keras.predict import predict
+from resnet_keras.runtime import configure, exact_float64, synchronize, versions
+from resnet_keras.training import gradients, train_forward
+from resnet_keras.weights import get_weights, set_weights
+
+__all__ = [
+    "build",
+    "configure",
+    "exact_float64",
+    "get_weights",
+    "gradients",
+    "predict",
+    "set_weights",
+    "synchronize",
+    "train_forward",
+    "versions",
+]

@@ -1,0 +1,118 @@
+"""Tree nodes to Keras layers, one case each. Feature maps are (batch, height, width, channels)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+from keras import layers
+
+from resnet_core import tree
+from resnet_core.padding import Padding
+
+FORMAT = "channels_last"
+
+
+def lower(node: tree.Node, x: Any, name: str) -> Any:
+    """The output of one node for the symbolic input `x`. Parameters are zero until weights are set."""
+    dtype = x.dtype
+    match node:
+        case tree.Chain():
+            return nested(name, x, lambda inside: _chain(node, inside))
+        case tree.Residual():
+            return nested(name, x, lambda inside: _residual(node, inside))
+        case tree.Conv():
+            return _conv(node, x, name)
+        case tree.BatchNorm():
+            return layers.BatchNormalization(
+                axis=-1,
+                momentum=node.decay,
+                epsilon=node.epsilon,
+                center=True,
+                scale=True,
+                name=name,
+                dtype=dtype,
+            )(x)
+        case tree.ReLU():
+            return layers.ReLU(name=name, dtype=dtype)(x)
+        case tree.MaxPool():
+            return _max_pool(node, x, name)
+        case tree.AveragePool():
+            return layers.AveragePooling2D(
+                node.kernel, node.stride, padding="valid", data_format=FORMAT, name=name, dtype=dtype
+            )(x)
+        case tree.Pad():
+            return layers.ZeroPadding2D(node.padding, data_format=FORMAT, name=name, dtype=dtype)(x)
+        case tree.Subsample():
+            # A built-in layer that picks every stride-th pixel: a pool over windows of one.
+            return layers.MaxPooling2D(
+                (1, 1), node.stride, padding="valid", data_format=FORMAT, name=name, dtype=dtype
+            )(x)
+        case tree.PadChannels():
+            return keras.ops.pad(x, ((0, 0), (0, 0), (0, 0), (node.before, node.after)))
+        case tree.GlobalAveragePool():
+            return layers.GlobalAveragePooling2D(data_format=FORMAT, name=name, dtype=dtype)(x)
+        case tree.Linear():
+            return layers.Dense(
+                node.out_features,
+                activation=None,
+                use_bias=node.bias,
+                kernel_initializer="zeros",
+                bias_initializer="zeros",
+                name=name,
+                dtype=dtype,
+            )(x)
+    raise NotImplementedError(f"resnet_keras has no lowering for {type(node).__name__}")
+
+
+def nested(name: str, x: Any, function: Any) -> Any:
+    """`function` of `x` as a model of its own, so that the summary nests and a deep net stays a shallow graph."""
+    inputs = keras.Input(x.shape[1:], dtype=x.dtype, name="input")
+    return keras.Model(inputs, function(inputs), name=name)(x)
+
+
+def _chain(node: tree.Chain, x: Any) -> Any:
+    for name, child in node.children:
+        x = lower(child, x, name)
+    return x
+
+
+def _residual(node: tree.Residual, x: Any) -> Any:
+    """post(body(p) + shortcut(p)) with p = pre(x)."""
+    x = _chain(node.pre, x)
+    shortcut = lower(node.shortcut, x, "shortcut") if node.shortcut.children else x
+    x = layers.Add(name="add", dtype=x.dtype)([_chain(node.body, x), shortcut])
+    return _chain(node.post, x)
+
+
+def _conv(node: tree.Conv, x: Any, name: str) -> Any:
+    return layers.Conv2D(
+        node.out_channels,
+        node.kernel,
+        strides=node.stride,
+        padding="same" if node.padding == "same" else "valid",
+        data_format=FORMAT,
+        dilation_rate=node.dilation,
+        groups=node.groups,
+        activation=None,
+        use_bias=node.bias,
+        kernel_initializer="zeros",
+        bias_initializer="zeros",
+        name=name,
+        dtype=x.dtype,
+    )(_zero_padded(x, node.padding, name))
+
+
+def _zero_padded(x: Any, padding: Padding, name: str) -> Any:
+    if padding == "same" or padding == ((0, 0), (0, 0)):
+        return x
+    return layers.ZeroPadding2D(padding, data_format=FORMAT, name=f"{name}_pad", dtype=x.dtype)(x)
+
+
+def _max_pool(node: tree.MaxPool, x: Any, name: str) -> Any:
+    if node.padding not in ("same", ((0, 0), (0, 0))):
+        x = keras.ops.pad(x, ((0, 0), *node.padding, (0, 0)), constant_values=float("-inf"))
+    padding = "same" if node.padding == "same" else "valid"
+    return layers.MaxPooling2D(node.kernel, node.stride, padding=padding, data_format=FORMAT, name=name, dtype=x.dtype)(
+        x
+    )

@@ -1,0 +1,88 @@
+"""What is global to a Keras process: device, precision, versions."""
+
+from __future__ import annotations
+
+import importlib.metadata
+from typing import Any
+
+import keras
+
+from resnet_core.errors import InputError
+
+
+def configure(device: str = "cpu", dtype: str = "float32") -> str:
+    """Set the process up before the first model: `device` "cpu", "gpu" or "auto". Returns "cpu" or "gpu".
+
+    On a GPU, TF32 is off, so that float32 means float32, and memory grows as needed. Raises InputError
+    where no GPU is visible.
+    """
+    keras.config.set_floatx(dtype)
+    return _CONFIGURE[keras.backend.backend()](device, dtype)
+
+
+def exact_float64() -> bool:
+    """Whether float64 models compute in float64 throughout.
+
+    Keras' JAX and PyTorch backends compute BatchNormalization and means of float64 in float32
+    (BIT64_TO_BIT32_DTYPE in keras/src/backend/common/dtypes.py).
+    """
+    return keras.backend.backend() == "tensorflow"
+
+
+def synchronize(output: Any) -> None:
+    """Wait until a native model's output has been computed."""
+    for tensor in output.values() if isinstance(output, dict) else [output]:
+        keras.ops.convert_to_numpy(tensor[:1])
+
+
+def versions() -> dict[str, str]:
+    """{package: version} of what computes here."""
+    engine = keras.backend.backend()
+    module = __import__(engine)
+    version = module.__version__ if hasattr(module, "__version__") else importlib.metadata.version(engine)
+    return {"keras": keras.__version__, engine: version}
+
+
+def _tensorflow(device: str, dtype: str) -> str:
+    import tensorflow as tf
+
+    gpus = tf.config.list_physical_devices("GPU")
+    _require(device, bool(gpus), f"TensorFlow {tf.__version__}")
+    if device == "cpu" or not gpus:
+        tf.config.set_visible_devices([], "GPU")
+        return "cpu"
+    tf.config.experimental.enable_tensor_float_32_execution(False)
+    for gpu in gpus:
+        tf.config.experimental.set_memory_growth(gpu, True)
+    return "gpu"
+
+
+def _jax(device: str, dtype: str) -> str:
+    import jax
+
+    jax.config.update("jax_enable_x64", dtype == "float64")
+    if device == "cpu":
+        jax.config.update("jax_platforms", "cpu")
+    gpu = jax.default_backend() == "gpu"
+    _require(device, gpu, f"JAX {jax.__version__}")
+    jax.config.update("jax_default_matmul_precision", "highest")
+    return "gpu" if gpu else "cpu"
+
+
+def _torch(device: str, dtype: str) -> str:
+    import torch
+
+    gpu = torch.cuda.is_available()
+    _require(device, gpu, f"PyTorch {torch.__version__}")
+    torch.backends.fp32_precision = "ieee"  # type: ignore[attr-defined]
+    if device == "cpu":
+        keras.device("cpu").__enter__()  # for the rest of the process
+    return "gpu" if gpu and device != "cpu" else "cpu"
+
+
+def _require(device: str, gpu: bool, engine: str) -> None:
+    if device == "gpu" and not gpu:
+        raise InputError(f"keras: no GPU is visible to {engine}; use --device cpu")
+
+
+_CONFIGURE = {"tensorflow": _tensorflow, "jax": _jax, "torch": _torch}

@@ -1,0 +1,78 @@
+"""Training mode: batch statistics, updated running statistics, gradients."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+
+from resnet_core.initialize import Weights
+from resnet_core.spec import ResNetSpec
+from resnet_core.statistics import unbiased_variances
+from resnet_keras.predict import to_native, to_neutral
+from resnet_keras.weights import get_weights, set_weights, variables
+from resnet_keras.weights import to_neutral as neutral_tensor
+
+
+def train_forward(model: keras.Model, images: np.ndarray, spec: ResNetSpec) -> np.ndarray | dict[str, np.ndarray]:
+    """What `predict` returns, but normalised by the batch; the model's running statistics are updated.
+
+    Keras updates with the biased variance; the neutral, unbiased rule is applied afterwards.
+    """
+    before = get_weights(model)
+    output = to_neutral(model(to_native(model, images), training=True))
+    after = get_weights(model)
+    set_weights(model, {**after, **unbiased_variances(spec, images, before, after)})
+    return output
+
+
+def gradients(model: keras.Model, images: np.ndarray, cotangent: np.ndarray) -> Weights:
+    """{neutral name: gradient} of sum(logits * cotangent) in training mode; no state is changed.
+
+    `cotangent` has the shape of the logits.
+    """
+    before = get_weights(model)
+    names = {id(variable): name for name, variable in variables(model)}
+    native = to_native(model, images)
+    try:
+        values = _GRADIENTS[keras.backend.backend()](model, native, np.asarray(cotangent, native.dtype))
+        return {
+            names[id(variable)]: neutral_tensor(value)
+            for variable, value in zip(model.trainable_variables, values, strict=True)
+        }
+    finally:
+        set_weights(model, before)
+
+
+# Keras has no gradient of its own: each of its backends is asked in its own words.
+
+
+def _tensorflow(model: keras.Model, images: np.ndarray, cotangent: np.ndarray) -> list[Any]:
+    import tensorflow as tf
+
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_sum(model(images, training=True) * cotangent)
+    return tape.gradient(loss, [variable.value for variable in model.trainable_variables])
+
+
+def _jax(model: keras.Model, images: np.ndarray, cotangent: np.ndarray) -> list[Any]:
+    import jax
+
+    def loss(trainable: list[Any]) -> Any:
+        state = [variable.value for variable in model.non_trainable_variables]
+        output, _ = model.stateless_call(trainable, state, images, training=True)
+        return (output * cotangent).sum()
+
+    return jax.jit(jax.grad(loss))([variable.value for variable in model.trainable_variables])
+
+
+def _torch(model: keras.Model, images: np.ndarray, cotangent: np.ndarray) -> list[Any]:
+    import torch
+
+    output = model(images, training=True)
+    values = [variable.value for variable in model.trainable_variables]
+    return list(torch.autograd.grad(output, values, torch.from_numpy(cotangent).to(output)))
+
+
+_GRADIENTS = {"tensorflow": _tensorflow, "jax": _jax, "torch": _torch}

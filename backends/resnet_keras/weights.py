@@ -1,0 +1,61 @@
+"""Neutral weights in and out of a Keras model: names by walking the nesting, kernels transposed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import keras
+import numpy as np
+
+from resnet_core.initialize import Weights
+from resnet_core.weights import check_weights
+
+# Kernels by rank: (height, width, in, out) to (out, in, height, width), and (in, out) to (out, in).
+TO_NEUTRAL = {4: (3, 2, 0, 1), 2: (1, 0), 1: (0,)}
+TO_NATIVE = {4: (2, 3, 1, 0), 2: (1, 0), 1: (0,)}
+
+# Keras' name of a layer's variable to the neutral one's last segment.
+SUFFIXES = {
+    "kernel": "weight",
+    "gamma": "weight",
+    "bias": "bias",
+    "beta": "bias",
+    "moving_mean": "running_mean",
+    "moving_variance": "running_var",
+}
+
+
+def get_weights(model: keras.Model) -> Weights:
+    """{neutral name: array} of parameters and running statistics, as copies, in the model's dtype."""
+    return {name: to_neutral(variable) for name, variable in variables(model)}
+
+
+def set_weights(model: keras.Model, weights: Mapping[str, np.ndarray]) -> None:
+    """Copy neutral weights into the model. Raises WeightsError, and changes nothing, where they do not fit."""
+    found = dict(variables(model))
+    shapes = {name: _neutral_shape(variable.shape) for name, variable in found.items()}
+    checked = check_weights(weights, shapes, next(iter(found.values())).dtype)
+    for name, variable in found.items():
+        variable.assign(np.ascontiguousarray(checked[name].transpose(TO_NATIVE[checked[name].ndim])))
+
+
+def variables(model: keras.Model, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """(neutral name, variable) of every tensor, through the nested models."""
+    for layer in model.layers:
+        if isinstance(layer, keras.Model):
+            yield from variables(layer, f"{prefix}{layer.name}.")
+        else:
+            for variable in layer.variables:
+                if variable.name in SUFFIXES:
+                    yield f"{prefix}{layer.name}.{SUFFIXES[variable.name]}", variable
+
+
+def to_neutral(value: Any) -> np.ndarray:
+    """A variable or a gradient of its shape as a neutral array."""
+    array = np.asarray(keras.ops.convert_to_numpy(value))
+    return np.array(array.transpose(TO_NEUTRAL[array.ndim]), order="C")
+
+
+def _neutral_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(shape[axis] for axis in TO_NEUTRAL[len(shape)])

@@ -1,0 +1,25 @@
+"""The NumPy backend: the float64 truth that every other backend is held against.
+
+What is particular here:
+- it computes in float64 whatever dtype its weights are kept in;
+- a model is a plain object with neutral arrays, in neutral layout; feature maps are (batch, height, width, channels);
+- the forward pass alone, for now: there is no `gradients`.
+"""
+
+from resnet_numpy.model import build
+from resnet_numpy.predict import predict
+from resnet_numpy.runtime import configure, exact_float64, synchronize, versions
+from resnet_numpy.training import train_forward
+from resnet_numpy.weights import get_weights, set_weights
+
+__all__ = [
+    "build",
+    "configure",
+    "exact_float64",
+    "get_weights",
+    "predict",
+    "set_weights",
+    "synchronize",
+    "train_forward",
+    "versions",
+]

@@ -1,0 +1,53 @@
+"""A spec becomes a NumPy model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from resnet_core.architecture import layer_tree, tap_nodes
+from resnet_core.backend import starting_weights
+from resnet_core.initialize import Weights
+from resnet_core.spec import ResNetSpec
+from resnet_numpy.lowering import Pass, run
+
+
+class ResNet:
+    """`stem`, `stage1` … `stageN`, `head`, one after the other, with `weights` by neutral name.
+
+    Takes (batch, height, width, channels) of any size; returns the logits, or {tap: array} when built with
+    taps, in float64.
+    """
+
+    def __init__(self, spec: ResNetSpec, taps: tuple[str, ...], weights: Weights) -> None:
+        self.tree = layer_tree(spec)
+        self.taps = tap_nodes(spec, taps)
+        self.weights = weights
+
+    def __call__(self, x: np.ndarray, training: bool = False) -> np.ndarray | dict[str, np.ndarray]:
+        """With `training`, batch statistics normalise and `weights` learns the new running ones."""
+        state = Pass({name: np.asarray(value, np.float64) for name, value in self.weights.items()}, training)
+        outputs, x = {}, np.asarray(x, np.float64)
+        for name, child in self.tree.children:
+            x = run(child, x, name, state)
+            outputs[name] = x
+        for name, value in state.statistics.items():
+            self.weights[name] = value.astype(self.weights[name].dtype)
+        return {tap: outputs[node] for tap, node in self.taps.items()} if self.taps else x
+
+
+def build(
+    spec: ResNetSpec,
+    *,
+    weights: Mapping[str, np.ndarray] | None = None,
+    seed: int = 0,
+    taps: tuple[str, ...] = (),
+    dtype: str = "float32",
+) -> ResNet:
+    """A model with the given neutral weights, or the spec's initial weights for `seed`.
+
+    Raises InputError for an unknown tap or dtype, WeightsError for weights of another spec or dtype.
+    """
+    weights = starting_weights(spec, weights, seed, dtype)
+    return ResNet(spec, taps, {name: array.copy() for name, array in weights.items()})

@@ -1,0 +1,26 @@
+"""Neutral weights in and out of a NumPy model: they are what it holds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from resnet_core.initialize import Weights
+from resnet_core.weights import check_weights
+
+if TYPE_CHECKING:
+    from resnet_numpy.model import ResNet
+
+
+def get_weights(model: ResNet) -> Weights:
+    """{neutral name: array} of parameters and running statistics, as copies, in the model's dtype."""
+    return {name: array.copy() for name, array in model.weights.items()}
+
+
+def set_weights(model: ResNet, weights: Mapping[str, np.ndarray]) -> None:
+    """Copy neutral weights into the model. Raises WeightsError, and changes nothing, where they do not fit."""
+    shapes = {name: array.shape for name, array in model.weights.items()}
+    checked = check_weights(weights, shapes, next(iter(model.weights.values())).dtype.name)
+    model.weights = {name: array.copy() for name, array in checked.items()}

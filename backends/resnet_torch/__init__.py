@@ -1,0 +1,28 @@
+"""The PyTorch backend: a layer tree becomes an `nn.Module` whose state_dict has the neutral names.
+
+What is particular here:
+- images and feature maps of the native model are (batch, channels, height, width);
+- `nn.BatchNorm2d` counts its batches, so the state_dict has `num_batches_tracked` besides the neutral names;
+- padding that is not symmetric is done by two small subclasses, in `lowering.py`.
+"""
+
+from resnet_torch.checkpoint import read_checkpoint
+from resnet_torch.model import build
+from resnet_torch.predict import predict
+from resnet_torch.runtime import configure, exact_float64, synchronize, versions
+from resnet_torch.training import gradients, train_forward
+from resnet_torch.weights import get_weights, set_weights
+
+__all__ = [
+    "build",
+    "configure",
+    "exact_float64",
+    "get_weights",
+    "gradients",
+    "predict",
+    "read_checkpoint",
+    "set_weights",
+    "synchronize",
+    "train_forward",
+    "versions",
+]

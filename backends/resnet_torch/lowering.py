@@ -1,0 +1,176 @@
+"""Tree nodes to PyTorch modules, one case each. Feature maps are (batch, channels, height, width)."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from resnet_core import tree
+from resnet_core.padding import Padding, Pair, resolve
+
+
+def lower(node: tree.Node) -> nn.Module:
+    """The module of one node. Parameters have no values yet."""
+    match node:
+        case tree.Chain():
+            return nn.Sequential(OrderedDict((name, lower(child)) for name, child in node.children))
+        case tree.Residual():
+            return Residual(node)
+        case tree.Conv():
+            return _conv(node)
+        case tree.BatchNorm():
+            # PyTorch's momentum is the weight of the NEW value; rounding undoes 1 - 0.9 = 0.09999999999999998.
+            momentum = round(1 - node.decay, 15)
+            return nn.BatchNorm2d(
+                node.channels, eps=node.epsilon, momentum=momentum, affine=True, track_running_stats=True
+            )
+        case tree.ReLU():
+            # In place, as torchvision does: every ReLU of a tree follows a norm or an addition, so that its
+            # input belongs to nobody else.
+            return nn.ReLU(inplace=True)
+        case tree.MaxPool():
+            return _max_pool(node)
+        case tree.AveragePool():
+            return nn.AvgPool2d(node.kernel, node.stride, padding=0)
+        case tree.Pad():
+            (top, bottom), (left, right) = node.padding
+            return nn.ZeroPad2d((left, right, top, bottom))
+        case tree.Subsample():
+            return Subsample(node.stride)
+        case tree.PadChannels():
+            return PadChannels(node.before, node.after)
+        case tree.GlobalAveragePool():
+            return GlobalAveragePool()
+        case tree.Linear():
+            linear = DenseLinear if node.dense else nn.Linear
+            return linear(node.in_features, node.out_features, bias=node.bias)
+    raise NotImplementedError(f"resnet_torch has no lowering for {type(node).__name__}")
+
+
+class Residual(nn.Module):
+    """post(body(p) + shortcut(p)) with p = pre(x). The children of all parts but the shortcut stand directly here."""
+
+    def __init__(self, node: tree.Residual) -> None:
+        super().__init__()
+        for chain in (node.pre, node.body):
+            for name, child in chain.children:
+                self.add_module(name, lower(child))
+        self.shortcut = lower(node.shortcut) if node.shortcut.children else nn.Identity()
+        for name, child in node.post.children:
+            self.add_module(name, lower(child))
+        self.pre, self.body, self.post = (
+            tuple(name for name, _ in chain.children) for chain in (node.pre, node.body, node.post)
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self._run(self.pre, x)
+        return self._run(self.post, self._run(self.body, x) + self.shortcut(x))
+
+    def _run(self, names: tuple[str, ...], x: Tensor) -> Tensor:
+        for name in names:
+            x = self._modules[name](x)  # type: ignore[misc]
+        return x
+
+
+def _conv(node: tree.Conv) -> nn.Module:
+    symmetric = _symmetric(node.padding)
+    convolution = nn.Conv2d if symmetric is not None else PaddedConv2d
+    module = convolution(
+        node.in_channels,
+        node.out_channels,
+        node.kernel,
+        stride=node.stride,
+        padding=symmetric or (0, 0),
+        dilation=node.dilation,
+        groups=node.groups,
+        bias=node.bias,
+    )
+    if symmetric is None:
+        cast(PaddedConv2d, module).tree_padding = node.padding
+    return module
+
+
+def _max_pool(node: tree.MaxPool) -> nn.Module:
+    symmetric = _symmetric(node.padding)
+    if symmetric is not None:
+        return nn.MaxPool2d(node.kernel, node.stride, padding=symmetric)
+    module = PaddedMaxPool2d(node.kernel, node.stride, padding=0)
+    module.tree_padding = node.padding
+    return module
+
+
+def _symmetric(padding: Padding) -> Pair | None:
+    if padding == "same" or any(before != after for before, after in padding):
+        return None  # PyTorch's layers pad both sides alike
+    return padding[0][0], padding[1][0]
+
+
+def _pad(x: Tensor, padding: Padding, kernel: object, stride: object, dilation: object, value: float) -> Tensor:
+    size = (x.shape[2], x.shape[3])
+    pads = resolve(padding, cast(Pair, kernel), cast(Pair, stride), cast(Pair, dilation), size)
+    (top, bottom), (left, right) = pads
+    return functional.pad(x, (left, right, top, bottom), value=value)
+
+
+class PaddedConv2d(nn.Conv2d):
+    """A convolution whose padding depends on the input's size or differs between the sides."""
+
+    tree_padding: Padding
+
+    def forward(self, input: Tensor) -> Tensor:
+        return super().forward(_pad(input, self.tree_padding, self.kernel_size, self.stride, self.dilation, 0.0))
+
+
+class PaddedMaxPool2d(nn.MaxPool2d):
+    """A max-pool whose padding depends on the input's size or differs between the sides; it never wins."""
+
+    tree_padding: Padding
+
+    def forward(self, input: Tensor) -> Tensor:
+        return super().forward(_pad(input, self.tree_padding, self.kernel_size, self.stride, (1, 1), -torch.inf))
+
+
+class Subsample(nn.Module):
+    """Every stride-th pixel."""
+
+    def __init__(self, stride: Pair) -> None:
+        super().__init__()
+        self.stride = stride
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x[:, :, :: self.stride[0], :: self.stride[1]]
+
+    def extra_repr(self) -> str:
+        return f"stride={self.stride}"
+
+
+class PadChannels(nn.Module):
+    """Zero channels before and after the present ones."""
+
+    def __init__(self, before: int, after: int) -> None:
+        super().__init__()
+        self.before, self.after = before, after
+
+    def forward(self, x: Tensor) -> Tensor:
+        return functional.pad(x, (0, 0, 0, 0, self.before, self.after))
+
+    def extra_repr(self) -> str:
+        return f"before={self.before}, after={self.after}"
+
+
+class GlobalAveragePool(nn.Module):
+    """Mean over height and width (nn.AdaptiveAvgPool2d has no deterministic gradient on CUDA)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.mean((2, 3))
+
+
+class DenseLinear(nn.Linear):
+    """A linear layer of the channels at every position (nn.Linear acts on the last axis)."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        return super().forward(input.movedim(1, -1)).movedim(-1, 1)

@@ -1,0 +1,36 @@
+"""What is global to a PyTorch process: device, precision, versions."""
+
+from __future__ import annotations
+
+import torch
+
+from resnet_core.errors import InputError
+
+
+def configure(device: str = "cpu", dtype: str = "float32") -> str:
+    """Set the process up before the first model: `device` "cpu", "gpu" or "auto". Returns "cpu" or "gpu".
+
+    On a GPU, TF32 is off, so that float32 means float32. Raises InputError where no GPU is visible.
+    """
+    if device == "gpu" and not torch.cuda.is_available():
+        raise InputError(f"torch: no GPU is visible to PyTorch {torch.__version__}; use --device cpu")
+    device = "gpu" if device != "cpu" and torch.cuda.is_available() else "cpu"
+    torch.backends.fp32_precision = "ieee"  # type: ignore[attr-defined]
+    torch.set_default_device("cuda" if device == "gpu" else "cpu")
+    return device
+
+
+def exact_float64() -> bool:
+    """Whether float64 models compute in float64 throughout."""
+    return True
+
+
+def synchronize(output: object) -> None:
+    """Wait until a native model's output has been computed."""
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+
+
+def versions() -> dict[str, str]:
+    """{package: version} of what computes here."""
+    return {"torch": torch.__version__}

@@ -1,0 +1,42 @@
+"""Training mode: batch statistics, updated running statistics, gradients."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import nn
+
+from resnet_core.initialize import Weights
+from resnet_core.spec import ResNetSpec
+from resnet_torch.predict import to_native, to_neutral
+
+
+def train_forward(model: nn.Module, images: np.ndarray, spec: ResNetSpec) -> np.ndarray | dict[str, np.ndarray]:
+    """What `predict` returns, but normalised by the batch; the model's running statistics are updated.
+
+    PyTorch's own rule, an unbiased running variance, is the neutral one.
+    """
+    training = model.training
+    model.train()
+    try:
+        with torch.no_grad():
+            return to_neutral(model(to_native(model, images)))
+    finally:
+        model.train(training)
+
+
+def gradients(model: nn.Module, images: np.ndarray, cotangent: np.ndarray) -> Weights:
+    """{neutral name: gradient} of sum(logits * cotangent) in training mode; no state is changed.
+
+    `cotangent` has the shape of the logits, channels last.
+    """
+    training, state = model.training, {name: value.clone() for name, value in model.state_dict().items()}
+    model.train()
+    try:
+        output = model(to_native(model, images))
+        output.backward(torch.from_numpy(np.ascontiguousarray(np.moveaxis(cotangent, -1, 1))).to(output))
+        return {name: p.grad.cpu().numpy() for name, p in model.named_parameters() if p.grad is not None}
+    finally:
+        model.zero_grad(set_to_none=True)
+        model.load_state_dict(state)
+        model.train(training)

@@ -1,0 +1,33 @@
+"""Neutral weights in and out of a PyTorch model: the same names, the same layout."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from resnet_core.initialize import Weights
+from resnet_core.weights import check_weights
+
+
+def get_weights(model: nn.Module) -> Weights:
+    """{neutral name: array} of parameters and running statistics, as copies, in the model's dtype."""
+    return {name: tensor.detach().cpu().numpy().copy() for name, tensor in _tensors(model).items()}
+
+
+def set_weights(model: nn.Module, weights: Mapping[str, np.ndarray]) -> None:
+    """Copy neutral weights into the model. Raises WeightsError, and changes nothing, where they do not fit."""
+    tensors = _tensors(model)
+    dtype = str(next(model.parameters()).dtype).removeprefix("torch.")
+    checked = check_weights(weights, {name: tuple(tensor.shape) for name, tensor in tensors.items()}, dtype)
+    with torch.no_grad():
+        for name, tensor in tensors.items():
+            tensor.copy_(torch.from_numpy(checked[name]))
+
+
+def _tensors(model: nn.Module) -> dict[str, Tensor]:
+    # num_batches_tracked is PyTorch's own counter and no neutral tensor.
+    state = model.state_dict()
+    return {name: tensor for name, tensor in state.items() if not name.endswith("num_batches_tracked")}

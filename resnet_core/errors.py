@@ -1,0 +1,30 @@
+"""What can go wrong through no fault of the program: each is one clear line and exit code 2.
+
+A message says what was received, what was expected and, where it helps, what to do.
+"""
+
+from __future__ import annotations
+
+
+class ResNetError(Exception):
+    """Base class of every error this project raises on purpose."""
+
+
+class InputError(ResNetError, ValueError):
+    """An argument, an image or an option that cannot be used."""
+
+
+class SpecError(InputError):
+    """A specification that says something impossible. The message starts with the field's path."""
+
+
+class WeightsError(InputError):
+    """Weights, or a file of weights, that do not belong to the specification."""
+
+
+class MissingBackendError(InputError, ImportError):
+    """A backend that is not installed. The message holds the pip line that installs it."""
+
+
+class WorkerError(ResNetError):
+    """A backend's process that crashed, was killed, hung, or answered with an error."""

@@ -1,0 +1,127 @@
+"""Initial weights, drawn in NumPy: one seed is the same network in every framework, bit for bit.
+
+Every tensor has a random stream of its own, keyed by the seed and its name, so that the order in which
+tensors are drawn, or a new layer elsewhere, changes nothing. Values are float32 in any dtype, so that a
+float32 and a float64 network start at the same point.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator
+from math import sqrt
+
+import numpy as np
+
+from resnet_core.architecture import layer_tree
+from resnet_core.errors import InputError
+from resnet_core.spec import ResNetSpec
+from resnet_core.tree import BatchNorm, Conv, Leaf, Linear, Node, Residual, leaves
+
+Weights = dict[str, np.ndarray]
+DTYPES = ("float32", "float64")
+
+
+def initialize(spec: ResNetSpec, seed: int = 0, dtype: str = "float32") -> Weights:
+    """{name: array} in neutral layout by the spec's `initializer`; norms start as the identity.
+
+    - `torchvision`: convolutions N(0, 2 / fan_out); biases and linear U(-1, 1) / sqrt(fan_in)
+      (torchvision/models/resnet.py and PyTorch's defaults).
+    - `he`: N(0, 2 / fan_in), biases 0 (He et al. 2015, arXiv:1502.01852).
+    - `slim`: normal cut at two standard deviations, variance 1.3 * 2 / fan_in, biases 0
+      (tf_slim's variance_scaling_initializer).
+    - `xavier`: U(-a, a) with a = sqrt(6 / (fan_in + fan_out)), biases U(-1, 1) / sqrt(fan_in) (D2L's init_cnn).
+    """
+    weights: Weights = {}
+    zeroed = set(residual_ends(layer_tree(spec))) if spec.zero_init_residual else set()
+    for path, leaf in leaves(layer_tree(spec)):
+        for suffix, shape in leaf.tensors().items():
+            name = f"{path}.{suffix}"
+            if isinstance(leaf, BatchNorm):
+                value = np.full(shape, float(suffix in ("weight", "running_var")))
+            else:
+                value = _draw(spec.initializer, leaf, suffix, shape, _stream(seed, name))
+            if path in zeroed and suffix == "weight":
+                value = np.zeros(shape)
+            weights[name] = _representable(value, dtype)
+    return weights
+
+
+def probe_weights(spec: ResNetSpec, seed: int = 0, dtype: str = "float32") -> Weights:
+    """Weights that show every mapping error: no tensor is 0 or 1, and the logits stay near 1 at any depth.
+
+    gamma and variance in U(.5, 1.5), beta, mean and biases in N(0, .2), kernels He-normal; the end of each
+    residual body is scaled by 1 / sqrt(number of blocks), without which 100 blocks overflow. Plain initial
+    weights would let a swapped gamma and variance or lost running statistics pass unseen.
+    """
+    scaled = set(residual_ends(layer_tree(spec)))
+    scale = 1 / sqrt(sum(spec.depths))
+    weights: Weights = {}
+    for path, leaf in leaves(layer_tree(spec)):
+        for suffix, shape in leaf.tensors().items():
+            name = f"{path}.{suffix}"
+            rng = _stream(seed, f"probe.{name}")
+            if len(shape) > 1:
+                value = rng.standard_normal(shape) * sqrt(2 / _fans(leaf)[0])
+            elif isinstance(leaf, BatchNorm) and suffix in ("weight", "running_var"):
+                value = rng.uniform(0.5, 1.5, shape)
+            else:
+                value = rng.standard_normal(shape) * 0.2
+            if path in scaled and suffix in ("weight", "bias"):
+                value *= scale
+            weights[name] = _representable(value, dtype)
+    return weights
+
+
+def residual_ends(node: Node, path: str = "") -> Iterator[str]:
+    """Path of the last leaf with tensors in every residual body: its norm, or pre-activation its convolution."""
+    if isinstance(node, Residual):
+        yield [f"{path}.{name}" for name, leaf in leaves(node.body) if leaf.tensors()][-1]
+    elif not isinstance(node, Leaf):
+        for name, child in node.children:
+            yield from residual_ends(child, f"{path}.{name}" if path else name)
+
+
+def _stream(seed: int, name: str) -> np.random.Generator:
+    if not isinstance(seed, int | np.integer) or seed < 0:
+        raise InputError(f"seed: received {seed!r}; expected an integer from 0")
+    return np.random.Generator(np.random.PCG64([int(seed), zlib.crc32(name.encode())]))
+
+
+def _representable(value: np.ndarray, dtype: str) -> np.ndarray:
+    if dtype not in DTYPES:
+        raise InputError(f"dtype: received {dtype!r}; expected one of {', '.join(DTYPES)}")
+    return value.astype(np.float32).astype(dtype)
+
+
+def _fans(leaf: Leaf) -> tuple[int, int]:
+    """(fan_in, fan_out); a group's inputs, all outputs, as PyTorch counts them."""
+    if isinstance(leaf, Conv):
+        window = leaf.kernel[0] * leaf.kernel[1]
+        return leaf.in_channels // leaf.groups * window, leaf.out_channels * window
+    assert isinstance(leaf, Linear)
+    return leaf.in_features, leaf.out_features
+
+
+def _draw(initializer: str, leaf: Leaf, suffix: str, shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
+    fan_in, fan_out = _fans(leaf)
+    bound = 1 / sqrt(fan_in)
+    if suffix == "bias":
+        return np.zeros(shape) if initializer in ("he", "slim") else rng.uniform(-bound, bound, shape)
+    if initializer == "he":
+        return rng.standard_normal(shape) * sqrt(2 / fan_in)
+    if initializer == "slim":
+        return _truncated_normal(shape, rng) * sqrt(1.3 * 2 / fan_in)
+    if initializer == "xavier":
+        limit = sqrt(6 / (fan_in + fan_out))
+        return rng.uniform(-limit, limit, shape)
+    if isinstance(leaf, Conv):
+        return rng.standard_normal(shape) * sqrt(2 / fan_out)
+    return rng.uniform(-bound, bound, shape)
+
+
+def _truncated_normal(shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
+    values = rng.standard_normal(shape)
+    while (outside := np.abs(values) > 2).any():
+        values[outside] = rng.standard_normal(int(outside.sum()))
+    return values

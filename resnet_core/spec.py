@@ -1,0 +1,273 @@
+"""ResNetSpec: what a person means by "a ResNet", and nothing a framework decides.
+
+`depths`, `channels` and `block` are enough; every other field has the usual value as its default. Sources of
+the terms: He et al. 2015 (arXiv:1512.03385), He et al. 2016 (arXiv:1603.05027, pre-activation), Xie et al.
+2017 (arXiv:1611.05431, groups), Zagoruyko and Komodakis 2016 (arXiv:1605.07146, width).
+"""
+
+from __future__ import annotations
+
+import difflib
+from typing import Annotated, Any, Literal, get_type_hints
+
+import msgspec
+from msgspec import Meta, Struct
+from msgspec.structs import asdict, force_setattr
+
+from resnet_core.errors import SpecError
+from resnet_core.padding import output_size, symmetric
+
+Depth = Annotated[int, Meta(ge=1, le=10_000)]
+Count = Annotated[int, Meta(ge=1, le=1_000_000)]
+Size = Annotated[int, Meta(ge=1, le=100_000)]
+Stride = Annotated[int, Meta(ge=1, le=64)]
+BiasPlace = Literal["stem", "inner", "last", "shortcut"]
+
+#: A bottleneck's output has this many times its inner channels (He et al. 2015, section 4.1).
+EXPANSION = {"basic": 1, "bottleneck": 4}
+
+#: What each field means and allows; every error message about a field quotes it.
+FIELDS: dict[str, str] = {
+    "name": "text",
+    "depths": "a list of integers from 1, the number of blocks of each stage",
+    "channels": "a list of integers from 1, the width of each stage before a bottleneck's expansion",
+    "block": '"basic" or "bottleneck"',
+    "classes": "an integer from 1, or none for features",
+    "in_channels": "an integer from 1",
+    "input_size": "one integer from 1, or [height, width]",
+    "stem": "true or false (false leaves the root block out)",
+    "stem_channels": "an integer from 1, or none for the first stage's channels",
+    "stem_kernel": "an integer from 1",
+    "stem_stride": "an integer from 1 to 64",
+    "stem_pool": '"max" (3x3, stride 2) or "none"',
+    "stem_pool_padding": '"symmetric" (minus infinity), "same" (TensorFlow\'s) or "zeros"',
+    "preactivation": "true or false",
+    "groups": "an integer from 1 that divides every stage's channels",
+    "width_per_group": "an integer from 1; each group is channels * width_per_group / 64 wide",
+    "conv_bias": 'a list of places that get a bias: "stem", "inner", "last" (of a block), "shortcut"',
+    "strides": "a list of integers from 1 to 64, one per stage, or none for the usual",
+    "stride_unit": '"first" or "last" (which block of a stage has the stride)',
+    "stride_on": '"3x3" or "1x1" (which convolution of a block, the first of its kind, has the stride)',
+    "output_stride": "an integer that the running stride reaches, or none; later strides become dilation",
+    "shortcut": '"projection", "projection_all", "subsample" or "pad"',
+    "shortcut_norm": "true, false, or none for the usual (a norm unless pre-activation)",
+    "global_pool": "true or false (false predicts at every position)",
+    "norm_epsilon": "a number above 0 and up to 1",
+    "norm_decay": "a number from 0 and below 1, the weight of the OLD running value",
+    "initializer": '"torchvision", "he", "slim" or "xavier"',
+    "zero_init_residual": "true or false (each block starts as its shortcut)",
+}
+
+
+class ResNetSpec(Struct, frozen=True, kw_only=True, omit_defaults=False):
+    """An immutable, validated description of a ResNet. Equal specs compile to equal networks.
+
+    `FIELDS` says what each field allows. Raises SpecError, one line with the field's path, what was
+    received and what is allowed. Lists are accepted for tuples, an integer for a square `input_size`.
+    """
+
+    name: str = ""
+    depths: tuple[Depth, ...]
+    channels: tuple[Count, ...]
+    block: Literal["basic", "bottleneck"]
+    classes: Count | None = 1000
+    in_channels: Count = 3
+    input_size: tuple[Size, Size] = (224, 224)
+
+    stem: bool = True
+    stem_channels: Count | None = None
+    stem_kernel: Annotated[int, Meta(ge=1, le=1001)] = 7
+    stem_stride: Stride = 2
+    stem_pool: Literal["max", "none"] = "max"
+    stem_pool_padding: Literal["symmetric", "same", "zeros"] = "symmetric"
+
+    preactivation: bool = False
+    groups: Count = 1
+    width_per_group: Count = 64
+    conv_bias: tuple[BiasPlace, ...] = ()
+
+    strides: tuple[Stride, ...] | None = None
+    stride_unit: Literal["first", "last"] = "first"
+    stride_on: Literal["3x3", "1x1"] = "3x3"
+    output_stride: Count | None = None
+
+    shortcut: Literal["projection", "projection_all", "subsample", "pad"] = "projection"
+    shortcut_norm: bool | None = None
+
+    global_pool: bool = True
+    norm_epsilon: Annotated[float, Meta(gt=0, le=1)] = 1e-5
+    norm_decay: Annotated[float, Meta(ge=0, lt=1)] = 0.9
+    initializer: Literal["torchvision", "he", "slim", "xavier"] = "torchvision"
+    zero_init_residual: bool = False
+
+    def __post_init__(self) -> None:
+        for field, kind in _field_types().items():
+            value = getattr(self, field)
+            if field == "input_size" and type(value) is int:
+                value = (value, value)
+            force_setattr(self, field, _converted(field, value, kind))
+        # One spelling per meaning, so that equal networks have equal specs.
+        places = ("stem", "inner", "last", "shortcut")
+        force_setattr(self, "conv_bias", tuple(place for place in places if place in self.conv_bias))
+        _check_stages(self)
+        _check_widths(self)
+        _check_combinations(self)
+
+    # What the optional fields mean once the others are known.
+
+    @property
+    def stage_strides(self) -> tuple[int, ...]:
+        """One stride per stage. The usual: 1, 2, 2, … at the first unit, and 2, …, 2, 1 at the last (slim)."""
+        if self.strides is not None:
+            return self.strides
+        rest = (2,) * (len(self.depths) - 1)
+        return (1, *rest) if self.stride_unit == "first" else (*rest, 1)
+
+    @property
+    def stem_width(self) -> int:
+        """Channels that the first stage receives."""
+        if not self.stem:
+            return self.in_channels
+        return self.channels[0] if self.stem_channels is None else self.stem_channels
+
+    @property
+    def stem_total_stride(self) -> int:
+        """Input pixels per pixel of the first stage's input."""
+        return self.stem_stride * (2 if self.stem_pool == "max" else 1) if self.stem else 1
+
+    @property
+    def has_shortcut_norm(self) -> bool:
+        """Whether a projection shortcut is followed by a norm."""
+        return not self.preactivation if self.shortcut_norm is None else self.shortcut_norm
+
+    def inner_width(self, channels: int) -> int:
+        """Width of a block's grouped convolution (torchvision's rule, without its rounding)."""
+        return channels * self.width_per_group // 64 * self.groups
+
+    def output_width(self, channels: int) -> int:
+        """Channels that a stage hands on."""
+        return channels * EXPANSION[self.block]
+
+    def units(self) -> list[list[tuple[int, int, int]]]:
+        """(stride, dilation, nominal stride) of every block of every stage.
+
+        Strides become dilation from `output_stride` on: a unit that loses its stride keeps the rate of
+        the one before it, and the rate grows after it (TF-slim's `stack_blocks_dense`, torchvision's
+        `replace_stride_with_dilation`).
+        """
+        current, rate, stages = self.stem_total_stride, 1, []
+        for depth, stage_stride in zip(self.depths, self.stage_strides, strict=True):
+            strided = 0 if self.stride_unit == "first" else depth - 1
+            stage = []
+            for unit in range(depth):
+                nominal = stage_stride if unit == strided else 1
+                if self.output_stride is not None and current == self.output_stride:
+                    stage.append((1, rate, nominal))
+                    rate *= nominal
+                else:
+                    stage.append((nominal, 1, nominal))
+                    current *= nominal
+            stages.append(stage)
+        if self.output_stride is not None and current != self.output_stride:
+            fail("output_stride", self.output_stride, f"the running stride ends at {current} and never equals it")
+        return stages
+
+
+def from_fields(fields: dict[str, Any]) -> ResNetSpec:
+    """A spec from a mapping of fields, as read from a file. Raises SpecError."""
+    for field in fields:
+        if field not in FIELDS:
+            close = difflib.get_close_matches(field, FIELDS, n=1)
+            hint = f"did you mean {close[0]}? " if close else ""
+            raise SpecError(f"{field}: unknown field; {hint}the fields are {', '.join(FIELDS)}")
+    for field in ("depths", "channels", "block"):
+        if field not in fields:
+            raise SpecError(f"{field}: missing; expected {FIELDS[field]}")
+    return ResNetSpec(**fields)
+
+
+def to_fields(spec: ResNetSpec) -> dict[str, Any]:
+    """Every field of the spec, lists for tuples: what is written to a file."""
+    return {field: list(v) if isinstance(v, tuple) else v for field, v in asdict(spec).items()}
+
+
+def fail(field: str, received: object, allowed: str | None = None) -> None:
+    """Raise the SpecError that every field's trouble ends in."""
+    name = field.split("[")[0]
+    raise SpecError(f"{field}: received {_show(received)}; allowed is {allowed or FIELDS[name]}")
+
+
+def _show(value: object) -> str:
+    text = repr(list(value)) if isinstance(value, tuple) else "none" if value is None else repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+_TYPES: dict[str, Any] = {}
+
+
+def _field_types() -> dict[str, Any]:
+    if not _TYPES:
+        _TYPES.update(get_type_hints(ResNetSpec, include_extras=True))
+    return _TYPES
+
+
+def _converted(field: str, value: object, kind: object) -> Any:
+    try:
+        return msgspec.convert(value, kind)
+    except msgspec.ValidationError as error:
+        index = str(error).rpartition("at `$[")[2].partition("]")[0]
+        if index.isdigit() and isinstance(value, list | tuple):
+            fail(f"{field}[{index}]", value[int(index)], FIELDS[field])
+        fail(field, value)
+
+
+def _check_stages(spec: ResNetSpec) -> None:
+    if not spec.depths:
+        fail("depths", spec.depths)
+    if len(spec.channels) != len(spec.depths):
+        fail(
+            "channels",
+            spec.channels,
+            f"one width per stage, and depths has {len(spec.depths)} stages while channels has {len(spec.channels)}",
+        )
+    if spec.strides is not None and len(spec.strides) != len(spec.depths):
+        fail("strides", spec.strides, f"one stride per stage, and depths has {len(spec.depths)} stages")
+    spec.units()
+
+
+def _check_widths(spec: ResNetSpec) -> None:
+    for index, channels in enumerate(spec.channels):
+        if channels % spec.groups:
+            fail(f"channels[{index}]", channels, f"a multiple of groups = {spec.groups}")
+        if channels * spec.width_per_group % 64:
+            fail(
+                f"channels[{index}]",
+                channels,
+                f"a width that makes channels * width_per_group / 64 whole (width_per_group = {spec.width_per_group})",
+            )
+    if spec.block == "basic" and spec.stem_width % spec.groups:
+        field = "stem_channels" if spec.stem else "in_channels"
+        fail(
+            field,
+            spec.stem_width,
+            f"a multiple of groups = {spec.groups}: a basic block's first convolution is grouped",
+        )
+
+
+def _check_combinations(spec: ResNetSpec) -> None:
+    if spec.stride_on == "1x1" and spec.block == "basic":
+        fail("stride_on", spec.stride_on, 'only "3x3" with block = "basic", which has no 1x1 convolution')
+    if spec.shortcut == "pad":
+        widths = [spec.stem_width, *map(spec.output_width, spec.channels)]
+        for stage in range(len(spec.channels)):
+            if widths[stage + 1] < widths[stage]:
+                fail(
+                    "shortcut",
+                    spec.shortcut,
+                    f'"projection" or "subsample" where channels shrink (stage {stage + 1}: {widths[stage]} to {widths[stage + 1]})',
+                )
+    if spec.stem:
+        kernel = (spec.stem_kernel, spec.stem_kernel)
+        stride = (spec.stem_stride, spec.stem_stride)
+        if min(output_size(symmetric(spec.stem_kernel), kernel, stride, (1, 1), spec.input_size)) < 1:
+            fail("input_size", spec.input_size, f"at least the stem's kernel of {spec.stem_kernel} with its padding")
