@@ -33,6 +33,7 @@ VERBS = (
     "train_forward",
     "configure",
     "exact_float64",
+    "peak_device_memory",
     "synchronize",
     "versions",
 )

@@ -8,6 +8,7 @@ the terms: He et al. 2015 (arXiv:1512.03385), He et al. 2016 (arXiv:1603.05027, 
 from __future__ import annotations
 
 import difflib
+from itertools import pairwise
 from typing import Annotated, Any, Literal, get_type_hints
 
 import msgspec
@@ -259,13 +260,10 @@ def _check_combinations(spec: ResNetSpec) -> None:
         fail("stride_on", spec.stride_on, 'only "3x3" with block = "basic", which has no 1x1 convolution')
     if spec.shortcut == "pad":
         widths = [spec.stem_width, *map(spec.output_width, spec.channels)]
-        for stage in range(len(spec.channels)):
-            if widths[stage + 1] < widths[stage]:
-                fail(
-                    "shortcut",
-                    spec.shortcut,
-                    f'"projection" or "subsample" where channels shrink (stage {stage + 1}: {widths[stage]} to {widths[stage + 1]})',
-                )
+        for stage, (before, after) in enumerate(pairwise(widths), start=1):
+            if after < before:
+                shrinks = f"stage {stage}: {before} to {after}"
+                fail("shortcut", spec.shortcut, f'"projection" or "subsample" where channels shrink ({shrinks})')
     if spec.stem:
         kernel = (spec.stem_kernel, spec.stem_kernel)
         stride = (spec.stem_stride, spec.stem_stride)

@@ -9,7 +9,7 @@ What is particular here:
 
 from resnet_flax.model import build
 from resnet_flax.predict import predict
-from resnet_flax.runtime import configure, exact_float64, synchronize, versions
+from resnet_flax.runtime import configure, exact_float64, peak_device_memory, synchronize, versions
 from resnet_flax.training import gradients, train_forward
 from resnet_flax.weights import get_weights, set_weights
 
@@ -19,6 +19,7 @@ __all__ = [
     "exact_float64",
     "get_weights",
     "gradients",
+    "peak_device_memory",
     "predict",
     "set_weights",
     "synchronize",

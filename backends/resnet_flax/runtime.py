@@ -35,6 +35,12 @@ def precision(dtype: str) -> AbstractContextManager[object]:
     return jax.enable_x64(True) if dtype == "float64" else nullcontext()
 
 
+def peak_device_memory() -> int:
+    """Bytes that arrays took at most on the GPU; 0 on a CPU."""
+    statistics = jax.devices()[0].memory_stats() if jax.default_backend() == "gpu" else None
+    return int((statistics or {}).get("peak_bytes_in_use", 0))
+
+
 def synchronize(output: object) -> None:
     """Wait until a native model's output has been computed."""
     jax.block_until_ready(output)

@@ -11,7 +11,7 @@ What is particular here:
 
 from resnet_keras.model import build
 from resnet_keras.predict import predict
-from resnet_keras.runtime import configure, exact_float64, synchronize, versions
+from resnet_keras.runtime import configure, exact_float64, peak_device_memory, synchronize, versions
 from resnet_keras.training import gradients, train_forward
 from resnet_keras.weights import get_weights, set_weights
 
@@ -21,6 +21,7 @@ __all__ = [
     "exact_float64",
     "get_weights",
     "gradients",
+    "peak_device_memory",
     "predict",
     "set_weights",
     "synchronize",

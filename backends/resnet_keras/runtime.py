@@ -29,6 +29,11 @@ def exact_float64() -> bool:
     return keras.backend.backend() == "tensorflow"
 
 
+def peak_device_memory() -> int:
+    """Bytes that tensors took at most on the GPU; 0 on a CPU."""
+    return _PEAK_MEMORY[keras.backend.backend()]()
+
+
 def synchronize(output: Any) -> None:
     """Wait until a native model's output has been computed."""
     for tensor in output.values() if isinstance(output, dict) else [output]:
@@ -85,4 +90,25 @@ def _require(device: str, gpu: bool, engine: str) -> None:
         raise InputError(f"keras: no GPU is visible to {engine}; use --device cpu")
 
 
+def _tensorflow_memory() -> int:
+    import tensorflow as tf
+
+    gpus = tf.config.get_visible_devices("GPU")
+    return int(tf.config.experimental.get_memory_info("GPU:0")["peak"]) if gpus else 0
+
+
+def _jax_memory() -> int:
+    import jax
+
+    statistics = jax.devices()[0].memory_stats() if jax.default_backend() == "gpu" else None
+    return int((statistics or {}).get("peak_bytes_in_use", 0))
+
+
+def _torch_memory() -> int:
+    import torch
+
+    return torch.cuda.max_memory_allocated() if torch.cuda.is_available() else 0
+
+
 _CONFIGURE = {"tensorflow": _tensorflow, "jax": _jax, "torch": _torch}
+_PEAK_MEMORY = {"tensorflow": _tensorflow_memory, "jax": _jax_memory, "torch": _torch_memory}

@@ -8,7 +8,7 @@ What is particular here:
 
 from resnet_numpy.model import build
 from resnet_numpy.predict import predict
-from resnet_numpy.runtime import configure, exact_float64, synchronize, versions
+from resnet_numpy.runtime import configure, exact_float64, peak_device_memory, synchronize, versions
 from resnet_numpy.training import train_forward
 from resnet_numpy.weights import get_weights, set_weights
 
@@ -17,6 +17,7 @@ __all__ = [
     "configure",
     "exact_float64",
     "get_weights",
+    "peak_device_memory",
     "predict",
     "set_weights",
     "synchronize",

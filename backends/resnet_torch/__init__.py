@@ -9,7 +9,7 @@ What is particular here:
 from resnet_torch.checkpoint import read_checkpoint
 from resnet_torch.model import build
 from resnet_torch.predict import predict
-from resnet_torch.runtime import configure, exact_float64, synchronize, versions
+from resnet_torch.runtime import configure, exact_float64, peak_device_memory, synchronize, versions
 from resnet_torch.training import gradients, train_forward
 from resnet_torch.weights import get_weights, set_weights
 
@@ -19,6 +19,7 @@ __all__ = [
     "exact_float64",
     "get_weights",
     "gradients",
+    "peak_device_memory",
     "predict",
     "read_checkpoint",
     "set_weights",

@@ -25,6 +25,11 @@ def exact_float64() -> bool:
     return True
 
 
+def peak_device_memory() -> int:
+    """Bytes that tensors took at most on the GPU; 0 on a CPU."""
+    return torch.cuda.max_memory_allocated() if torch.cuda.is_available() else 0
+
+
 def synchronize(output: object) -> None:
     """Wait until a native model's output has been computed."""
     if torch.cuda.is_available():

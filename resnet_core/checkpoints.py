@@ -1,0 +1,35 @@
+"""Weights from wherever they come: a neutral file, or torchvision's checkpoint as .safetensors or .pth."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from resnet_core.analysis import state
+from resnet_core.engine import Engine
+from resnet_core.errors import WeightsError
+from resnet_core.files import read_bytes
+from resnet_core.initialize import Weights
+from resnet_core.spec import ResNetSpec
+from resnet_core.torchvision import from_torchvision, is_torchvision
+from resnet_core.weights import check_weights, load_weights, read_safetensors
+
+
+def read_weights(path: Path, spec: ResNetSpec) -> Weights:
+    """Neutral weights for `spec`, checked. A .pth file is read by PyTorch, in a process of its own.
+
+    Raises WeightsError, one line, for a file that is damaged, of another kind or of another network.
+    """
+    if path.suffix == ".safetensors" or path.is_dir():
+        arrays, _metadata = read_safetensors(path)
+        if not is_torchvision(arrays):
+            return load_weights(path, spec=spec)[0]
+    else:
+        read_bytes(path, "a .safetensors file or a PyTorch checkpoint")
+        with Engine() as engine:
+            arrays = engine.call("resnet_core.tasks:read_checkpoint", path=str(path.absolute()))[1]
+    try:
+        return check_weights(from_torchvision(arrays), state(spec))
+    except WeightsError as error:
+        raise WeightsError(
+            f"{path}: a torchvision checkpoint, but not of {spec.name or 'this spec'}: {error}"
+        ) from error

@@ -1,0 +1,248 @@
+"""`resnet`: the command line. Exit code 0 fine, 1 the check failed, 2 bad input (one clear line)."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+
+from resnet_core import spec_files
+from resnet_core.analysis import Layer, layers, tap_shapes, totals
+from resnet_core.errors import InputError, ResNetError
+from resnet_core.files import write_atomically
+from resnet_core.spec import ResNetSpec
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="ResNets written once, compiled into PyTorch, Keras and Flax, and proven equal.",
+    rich_markup_mode=None,
+)
+
+SpecArgument = Annotated[
+    str, typer.Argument(metavar="SPEC", help="A name from `resnet list`, or a .toml or .json file.")
+]
+SetOption = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Replace a field of the spec; may be repeated.")
+]
+JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON alone.")]
+
+
+def main() -> NoReturn:
+    """Run the command line; every error a person can mend is one line on stderr."""
+    command = typer.main.get_command(app)
+    try:
+        code = command.main(standalone_mode=False)
+    except ResNetError as error:
+        _fail(str(error))
+    except KeyboardInterrupt:
+        print("resnet: stopped", file=sys.stderr)
+        sys.exit(130)
+    except BrokenPipeError:
+        sys.stderr.close()  # whoever read the output has gone; nothing more to say
+        sys.exit(0)
+    except Exception as error:
+        if hasattr(error, "format_message"):  # a usage error of click's
+            _fail(f"{error.format_message()} See `resnet --help`.")
+        if type(error).__name__ == "Abort":
+            sys.exit(130)
+        raise
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+@app.command("list")
+def list_specs(as_json: JsonFlag = False) -> None:
+    """Every named spec with its size."""
+    rows = [_summary(spec_files.spec(name)) for name in spec_files.names()]
+    if as_json:
+        _print_json(rows)
+    else:
+        from resnet_core import tables
+
+        tables.show(tables.spec_table(rows))
+
+
+@app.command("show")
+def show_spec(
+    spec: SpecArgument,
+    input_size: Annotated[
+        str | None, typer.Option("--input", metavar="SIZE", help="Image size: 224, or 480x640 (height x width).")
+    ] = None,
+    overrides: SetOption = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """The layers of a network as a table."""
+    resolved = _spec(spec, overrides)
+    size = resolved.input_size if input_size is None else _size(input_size)
+    found, summary, taps = layers(resolved, size), totals(resolved, size), tap_shapes(resolved, size)
+    shape = (*size, resolved.in_channels)
+    if as_json:
+        _print_json(
+            {
+                "name": resolved.name,
+                "input": list(shape),
+                "parameters": summary.parameters,
+                "state": summary.state,
+                "macs": summary.macs,
+                "output": list(summary.output_shape),
+                "taps": {tap: list(value) for tap, value in taps.items()},
+                "layers": [_layer(layer) for layer in found],
+                "spec": json.loads(spec_files.to_json(resolved)),
+            }
+        )
+    else:
+        from resnet_core import tables
+
+        tables.show(tables.layer_table(found, summary, taps, shape))
+
+
+@app.command("compare")
+def compare_backends(
+    spec: Annotated[str, typer.Argument(metavar="[SPEC]", help="A name from `resnet list`, or a file.")] = "resnet18",
+    backends: Annotated[str | None, typer.Option(metavar="A,B", help="By default all that are installed.")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu or gpu.")] = "auto",
+    level: Annotated[str, typer.Option(help="shapes or logits.")] = "logits",
+    dtype: Annotated[str, typer.Option(help="float32 or float64.")] = "float32",
+    weights: Annotated[
+        Path | None, typer.Option(metavar="F", help="Weights to compare with; by default drawn.")
+    ] = None,
+    python: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=PATH", help="A backend's own interpreter; may be repeated.")
+    ] = None,
+    time_limit: Annotated[float, typer.Option(metavar="SECONDS", help="For one step of one backend.", min=0.1)] = 600.0,
+    overrides: SetOption = None,
+    json_file: Annotated[
+        str | None, typer.Option("--json", metavar="F", help="Write JSON to F; - for stdout alone.")
+    ] = None,
+) -> None:
+    """Build the network in every backend, run it on real images, and prove that all compute the same."""
+    from resnet_core import checkpoints, tables
+    from resnet_core.compare import compare
+
+    resolved = _spec(spec, overrides)
+    loaded = None if weights is None else checkpoints.read_weights(weights, resolved)
+    result = compare(
+        resolved,
+        None if backends is None else [name.strip() for name in backends.split(",") if name.strip()],
+        device=device,
+        level=level,
+        dtype=dtype,
+        weights=loaded,
+        pythons=_pythons(python or []),
+        time_limit=time_limit,
+        progress=_progress,
+    )
+    _progress("")
+    if json_file == "-":
+        _print_json(result)
+    else:
+        tables.show(tables.comparison_table(result))
+        print(f"\n{tables.comparison_sentence(result)}")
+    if json_file not in (None, "-"):
+        write_atomically(Path(str(json_file)), (json.dumps(_finite(result), indent=1) + "\n").encode())
+    for line in tables.comparison_details(result):
+        print(f"resnet: {line}", file=sys.stderr)
+    asked_for = [entry for entry in result["backends"].values() if backends is not None or not entry.get("missing")]
+    if any(entry.get("missing") or entry.get("bad_input") for entry in asked_for):
+        raise typer.Exit(2)
+    raise typer.Exit(0 if result["equal"] else 1)
+
+
+@app.command("predict")
+def predict_images(
+    spec: SpecArgument,
+    images: Annotated[list[Path], typer.Argument(metavar="IMAGE…", help="Pictures to classify.")],
+    weights: Annotated[Path, typer.Option(metavar="F", help="A neutral file, or torchvision's checkpoint.")],
+    backend: Annotated[str, typer.Option(metavar="B", help="torch, keras, flax, numpy, …")],
+    top: Annotated[int, typer.Option(min=1, help="How many classes to print.")] = 5,
+    labels: Annotated[Path | None, typer.Option(metavar="F", help="Class names, one a line.")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu or gpu.")] = "auto",
+    overrides: SetOption = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Classify pictures (prepared as torchvision does it)."""
+    from resnet_core.classify import classify
+
+    predictions = classify(_spec(spec, overrides), images, weights, backend, top, labels, device)
+    if as_json:
+        _print_json(predictions)
+    else:
+        from resnet_core import tables
+
+        tables.show(tables.prediction_table(predictions))
+
+
+def _spec(name: str, overrides: list[str] | None) -> ResNetSpec:
+    return spec_files.spec(name, **spec_files.parse_overrides(overrides or []))
+
+
+def _size(text: str) -> tuple[int, int]:
+    parts = text.lower().split("x")
+    if len(parts) > 2 or not all(part.strip().isdigit() and int(part) > 0 for part in parts):
+        raise InputError(f"--input: received {text!r}; expected a size such as 224 or 480x640 (height x width)")
+    return int(parts[0]), int(parts[-1])
+
+
+def _pythons(assignments: list[str]) -> dict[str, str]:
+    pythons = {}
+    for assignment in assignments:
+        name, equals, path = assignment.partition("=")
+        if not equals or not name or not path:
+            raise InputError(f"--python: received {assignment!r}; expected NAME=PATH, such as keras=/path/to/python")
+        pythons[name] = path
+    return pythons
+
+
+def _summary(spec: ResNetSpec) -> dict[str, Any]:
+    summary = totals(spec)
+    return {
+        "name": spec.name,
+        "block": spec.block,
+        "depths": list(spec.depths),
+        "channels": list(spec.channels),
+        "parameters": summary.parameters,
+        "state": summary.state,
+        "macs": summary.macs,
+        "input": [*spec.input_size, spec.in_channels],
+    }
+
+
+def _layer(layer: Layer) -> dict[str, Any]:
+    return {
+        "path": layer.path,
+        "kind": type(layer.leaf).__name__,
+        "output": list(layer.output_shape),
+        "parameters": layer.parameters,
+        "state": layer.state,
+        "macs": layer.macs,
+        "tensors": {name: list(shape) for name, shape in layer.leaf.tensors().items()},
+    }
+
+
+def _print_json(value: Any) -> None:
+    print(json.dumps(_finite(value), indent=1))
+
+
+def _finite(value: Any) -> Any:
+    """JSON has no infinity: an error beyond all bounds is null."""
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and value in (float("inf"), float("-inf")) else value
+
+
+def _progress(message: str) -> None:
+    """One changing line on stderr, where that is a terminal; an empty message clears it."""
+    if sys.stderr.isatty():
+        print(f"\r\033[K{message}", end="", file=sys.stderr, flush=True)
+
+
+def _fail(message: str) -> NoReturn:
+    _progress("")
+    print(f"resnet: {' '.join(message.split())}", file=sys.stderr)
+    sys.exit(2)

@@ -1,0 +1,164 @@
+"""The parent's side of a worker process: start it, ask it, and survive whatever it does.
+
+Frameworks have process-global switches and fight over shared libraries, so each backend that is compared
+runs in a process of its own, perhaps in an environment of its own. One that crashes, is killed or hangs is
+a WorkerError here, never more.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import queue
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any
+
+import numpy as np
+
+from resnet_core import errors
+from resnet_core.errors import InputError, WorkerError
+from resnet_core.worker import Arrays, read_arrays, write_arrays
+
+#: Seconds that one request may take unless the caller says otherwise.
+TIME_LIMIT = 600.0
+
+
+class Engine:
+    """A long-lived worker process. Use as a context manager; requests are answered in order.
+
+    `python` is the interpreter (its environment needs this package and the framework), `environment` adds
+    variables.
+    """
+
+    def __init__(self, python: str | None = None, environment: Mapping[str, str] | None = None) -> None:
+        self._folder = tempfile.TemporaryDirectory(prefix="resnet-")
+        self._count = 0
+        self._log = (Path(self._folder.name) / "stderr").open("w+b")
+        quiet = {"TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONUNBUFFERED": "1"}
+        try:
+            self._process = subprocess.Popen(
+                [python or sys.executable, "-P", "-m", "resnet_core.worker"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=self._log,
+                text=True,
+                encoding="utf-8",
+                env={**quiet, **os.environ, **(environment or {})},
+                start_new_session=True,  # so that what a framework starts ends with it
+            )
+        except OSError as error:
+            self._log.close()
+            self._folder.cleanup()
+            raise InputError(f"--python: {python} cannot be started ({error.strerror})") from error
+        assert self._process.stdout is not None
+        self._answers: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+        threading.Thread(target=_forward_lines, args=(self._process.stdout, self._answers), daemon=True).start()
+
+    def __enter__(self) -> Engine:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def call(
+        self, function: str, arrays: Arrays | None = None, *, time_limit: float = TIME_LIMIT, **arguments: Any
+    ) -> tuple[Any, Arrays]:
+        """(result, arrays) of one request; `function` is "module:name", or a name in `resnet_core.tasks`."""
+        self.submit(function, arrays, **arguments)
+        return self.result(time_limit)
+
+    def submit(self, function: str, arrays: Arrays | None = None, **arguments: Any) -> None:
+        """Send a request without waiting for its answer."""
+        self._count += 1
+        sent = None
+        if arrays is not None:
+            sent = str(self._file("request"))
+            write_arrays(sent, arrays)
+        name = function if ":" in function else f"resnet_core.tasks:{function}"
+        request = {"function": name, "arguments": arguments, "arrays": sent, "answer": str(self._file("answer"))}
+        assert self._process.stdin is not None
+        try:
+            self._process.stdin.write(json.dumps(request) + "\n")
+            self._process.stdin.flush()
+        except OSError:
+            pass  # the worker has died; `result` says how
+
+    def result(self, time_limit: float = TIME_LIMIT) -> tuple[Any, Arrays]:
+        """The oldest answer not yet taken. Raises WorkerError, or the error that the function raised on purpose."""
+        try:
+            line = self._answers.get(timeout=time_limit)
+        except queue.Empty:
+            self.kill()
+            raise WorkerError(f"no answer within {time_limit:g} s; its process was stopped") from None
+        if line is None:
+            raise WorkerError(self._how_it_ended())
+        answer = json.loads(line)
+        if "error" in answer:
+            kind = getattr(errors, answer["kind"], WorkerError)
+            raise kind(answer["error"])
+        path = self._file("answer")
+        arrays = read_arrays(path) if answer["arrays"] else {}
+        for leftover in (path, self._file("request")):
+            leftover.unlink(missing_ok=True)
+        return answer["result"], arrays
+
+    def kill(self) -> None:
+        """End the process and everything it started, at once."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+
+    def close(self) -> None:
+        """End the process and remove its files."""
+        self.kill()
+        for stream in (self._process.stdin, self._process.stdout, self._log):
+            try:
+                if stream is not None:
+                    stream.close()
+            except OSError:
+                pass  # a pipe that broke with unsent text in it
+        self._folder.cleanup()
+
+    def log(self) -> str:
+        """What the process has written to its standard error."""
+        self._log.seek(0)
+        return self._log.read().decode(errors="replace")
+
+    def _file(self, role: str) -> Path:
+        # One request is answered at a time, so that its files are known by role alone.
+        return Path(self._folder.name) / f"{role}.npz"
+
+    def _how_it_ended(self) -> str:
+        code = self._process.wait()
+        last = next((line for line in reversed(self.log().splitlines()) if line.strip()), "it said nothing")
+        if code < 0:
+            return f"its process was killed by {signal.Signals(-code).name} (out of memory?); last words: {last[:300]}"
+        return f"its process ended with exit code {code}; last words: {last[:300]}"
+
+
+def _forward_lines(stream: IO[str], answers: queue.SimpleQueue[str | None]) -> None:
+    try:
+        for line in stream:
+            answers.put(line)
+    except ValueError:
+        pass  # closed while reading
+    answers.put(None)
+
+
+def relative_error(value: np.ndarray, reference: np.ndarray) -> float:
+    """max|value - reference| / max|reference|; infinite where shapes differ or a value is not finite."""
+    if value.shape != reference.shape or not np.isfinite(value).all():
+        return float("inf")
+    scale = float(np.abs(reference).max(initial=0.0))
+    difference = float(np.abs(value.astype(np.float64) - reference).max(initial=0.0))
+    return difference / scale if scale > 0 else (0.0 if difference == 0 else float("inf"))

@@ -1,0 +1,230 @@
+"""What a person reads: tables of specs, of layers, of a comparison, of predictions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import groupby
+from typing import Any
+
+from rich.console import Console, Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from resnet_core.analysis import Layer, Totals
+from resnet_core.tree import BatchNorm, Conv, Leaf, Linear, MaxPool, PadChannels, Shape, Subsample
+
+
+def show(renderable: RenderableType) -> None:
+    """Print to standard output; wide enough for every column where the output is no terminal."""
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=160)
+    console.print(renderable)
+
+
+def spec_table(rows: Sequence[Mapping[str, Any]]) -> Table:
+    """`resnet list`: one row per named spec."""
+    table = _table(
+        "name", "block", "depths", "channels", parameters="right", state="right", MACs="right", input="right"
+    )
+    for row in rows:
+        table.add_row(
+            row["name"],
+            row["block"],
+            " ".join(map(str, row["depths"])),
+            " ".join(map(str, row["channels"])),
+            f"{row['parameters']:,}",
+            f"{row['state']:,}",
+            f"{row['macs']:,}",
+            shape_text(row["input"]),
+        )
+    return table
+
+
+def layer_table(layers: Sequence[Layer], totals: Totals, taps: Mapping[str, Shape], input_shape: Shape) -> Group:
+    """`resnet show`: one row per layer; blocks that repeat the one before them are folded into it."""
+    table = _table("layer", "kind", output="right", parameters="right", MACs="right")
+    table.add_row("input", "", shape_text(input_shape), "", "")
+    for _section, rows in groupby(_folded(layers), key=lambda row: row[0]):
+        table.add_section()
+        for _, path, layer, times in rows:
+            table.add_row(
+                path,
+                kind_text(layer.leaf),
+                shape_text(layer.output_shape),
+                _count(layer.parameters, times),
+                _count(layer.macs, times),
+            )
+    table.add_section()
+    table.add_row(
+        "total", "", shape_text(totals.output_shape), f"{totals.parameters:,}", f"{totals.macs:,}", style="bold"
+    )
+    described = ", ".join(f"{tap} {shape_text(shape)}" for tap, shape in taps.items())
+    return Group(
+        table,
+        Text(f"state (parameters and running statistics): {totals.state:,}"),
+        Text(f"taps: {described}"),
+    )
+
+
+def comparison_table(result: Mapping[str, Any]) -> Table:
+    """`resnet compare`: one row per backend."""
+    table = _table(
+        "backend", parameters="right", state="right", output="right", error="right", at="left",
+        **{"first call": "right", "steady": "right", "peak memory": "right"}, versions="left",
+    )  # fmt: skip
+    for name, entry in result["backends"].items():
+        if "error" in entry:
+            table.add_row(name, *["–"] * 7, "not installed" if entry.get("missing") else "failed", style="red")
+            continue
+        worst = max(entry["max_error"], key=entry["max_error"].get, default=None)
+        table.add_row(
+            name,
+            f"{entry['parameters']:,}",
+            f"{entry['state']:,}",
+            shape_text(entry["output_shape"]),
+            "–" if worst is None else f"{entry['max_error'][worst]:.1e}",
+            worst or "–",
+            _seconds(entry["seconds"]["first"]),
+            _seconds(entry["seconds"]["steady"]),
+            f"{entry['peak_memory_bytes'] / 2**20:,.0f} MiB",
+            ", ".join(f"{package} {version}" for package, version in entry["versions"].items()),
+        )
+    return table
+
+
+def comparison_sentence(result: Mapping[str, Any]) -> str:
+    """The outcome in one plain sentence."""
+    name = result["spec"]["name"] or "the network"
+    entries = {k: v for k, v in result["backends"].items() if not v.get("missing")}
+    failed = [k for k, v in entries.items() if "error" in v]
+    what = {"shapes": "names, shapes and counts", "logits": "logits and every tap"}[result["level"]]
+    if result["equal"]:
+        limit = max((v["tolerance"] for v in entries.values()), default=0)
+        against = "what the spec says" if result["level"] == "shapes" else f"the {result['reference']} reference"
+        within = "" if result["level"] == "shapes" else f" within {limit:g} in {result['dtype']}"
+        return f"Equal: {name} in {_and(list(entries))} has {what} equal to {against}{within}."
+    unequal = [k for k, v in entries.items() if "error" not in v and not _within(v)]
+    parts = [f"{_and(unequal)} differ{'s' if len(unequal) == 1 else ''} from the reference"] if unequal else []
+    parts += [f"{_and(failed)} gave no result"] if failed else []
+    missing = [k for k, v in result["backends"].items() if v.get("missing")]
+    parts += [f"{_and(missing)} {'is' if len(missing) == 1 else 'are'} not installed"] if missing else []
+    return f"NOT equal: {name}: {'; '.join(parts)}."
+
+
+def comparison_details(result: Mapping[str, Any]) -> Iterator[str]:
+    """One line for each thing that went wrong."""
+    for name, entry in result["backends"].items():
+        if "error" in entry:
+            yield entry["error"]
+            continue
+        yield from (f"{name}: {line}" for line in entry["shape_errors"])
+        for tap, error in entry["max_error"].items():
+            if error > entry["tolerance"]:
+                yield f"{name}: {tap} differs by {error:.1e}; allowed is {entry['tolerance']:g}"
+
+
+def prediction_table(predictions: Sequence[Mapping[str, Any]]) -> Table:
+    """`resnet predict`: the most likely classes of each picture."""
+    table = _table("image", rank="right", **{"class": "right"}, label="left", probability="right")
+    for prediction in predictions:
+        table.add_section()
+        for rank, row in enumerate(prediction["top"], start=1):
+            table.add_row(
+                prediction["image"] if rank == 1 else "",
+                str(rank),
+                str(row["class"]),
+                row["label"] or "",
+                f"{row['probability']:.4f}",
+            )
+    return table
+
+
+def shape_text(shape: Sequence[int]) -> str:
+    """(224, 224, 3) as 224 x 224 x 3."""
+    return " x ".join(map(str, shape))
+
+
+def kind_text(leaf: Leaf) -> str:
+    """What a layer is, with the numbers that are not the usual ones."""
+    kind = type(leaf).__name__
+    match leaf:
+        case Conv():
+            notes = [f"{leaf.kernel[0]}x{leaf.kernel[1]}"]
+            notes += [f"stride {leaf.stride[0]}"] if leaf.stride != (1, 1) else []
+            notes += [f"dilation {leaf.dilation[0]}"] if leaf.dilation != (1, 1) else []
+            notes += [f"{leaf.groups} groups"] if leaf.groups > 1 else []
+            notes += ["bias"] if leaf.bias else []
+        case BatchNorm():
+            notes = [f"epsilon {leaf.epsilon:g}", f"decay {leaf.decay:g}"]
+        case MaxPool():
+            notes = [f"{leaf.kernel[0]}x{leaf.kernel[1]}", f"stride {leaf.stride[0]}"]
+            notes += ["same"] if leaf.padding == "same" else []
+        case Subsample():
+            notes = [f"stride {leaf.stride[0]}"]
+        case PadChannels():
+            notes = [f"{leaf.before} before", f"{leaf.after} after"]
+        case Linear():
+            notes = ["at every position"] if leaf.dense else []
+        case _:
+            notes = []
+    return " ".join((kind, ", ".join(notes))).strip()
+
+
+def _folded(layers: Sequence[Layer]) -> Iterator[tuple[str, str, Layer, int]]:
+    """(section, path, layer, times): consecutive blocks of a stage that differ in nothing become one."""
+    blocks = [(name, list(rows)) for name, rows in groupby(layers, key=lambda layer: _section(layer.path))]
+    index = 0
+    while index < len(blocks):
+        name, rows = blocks[index]
+        last = index
+        while last + 1 < len(blocks) and _same(rows, name, blocks[last + 1]):
+            last += 1
+        times = last - index + 1
+        number = blocks[last][0].rpartition("block")[2]
+        label = name if times == 1 else f"{name}…{number}"
+        for layer in rows:
+            yield label, label + layer.path[len(name) :], layer, times
+        index = last + 1
+
+
+def _section(path: str) -> str:
+    first, _, rest = path.partition(".")
+    return f"{first}.{rest.partition('.')[0]}" if first.startswith("stage") else first
+
+
+def _same(rows: Sequence[Layer], name: str, other: tuple[str, Sequence[Layer]]) -> bool:
+    other_name, other_rows = other
+    if "." not in name or name.partition(".")[0] != other_name.partition(".")[0] or len(rows) != len(other_rows):
+        return False
+    return all(
+        a.path[len(name) :] == b.path[len(other_name) :] and a.leaf == b.leaf and a.output_shape == b.output_shape
+        for a, b in zip(rows, other_rows, strict=True)
+    )
+
+
+def _count(value: int, times: int) -> str:
+    if not value:
+        return ""
+    return f"{value:,}" if times == 1 else f"{times} x {value:,}"
+
+
+def _table(*left: str, **aligned: Any) -> Table:
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for header in left:
+        table.add_column(header, no_wrap=True)
+    for header, justify in aligned.items():
+        table.add_column(header, justify=justify, no_wrap=True)
+    return table
+
+
+def _seconds(seconds: float) -> str:
+    return f"{seconds:.2f} s" if seconds >= 1 else f"{seconds * 1000:.0f} ms"
+
+
+def _within(entry: Mapping[str, Any]) -> bool:
+    return not entry["shape_errors"] and all(error <= entry["tolerance"] for error in entry["max_error"].values())
+
+
+def _and(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}" if names else "nothing"

@@ -1,0 +1,99 @@
+"""What a worker process is asked to do. Every function is `function(session, arrays, **arguments)`."""
+
+from __future__ import annotations
+
+import resource
+import statistics
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from resnet_core.analysis import parameters
+from resnet_core.backend import load_backend
+from resnet_core.spec_files import from_json
+from resnet_core.worker import Arrays, Session
+
+Answer = tuple[Any, Arrays | None]
+
+
+def open_backend(session: Session, arrays: Arrays, *, backend: str, device: str, dtype: str) -> Answer:
+    """Import the backend and set its process up. Answers device, versions and whether float64 is exact."""
+    session.backend = load_backend(backend)
+    device = session.backend.configure(device, dtype)
+    exact = session.backend.exact_float64()
+    return {"device": device, "versions": session.backend.versions(), "exact_float64": exact}, None
+
+
+def build(session: Session, arrays: Arrays, *, spec: str, taps: list[str], dtype: str) -> Answer:
+    """Build the model that later requests use, from the spec as JSON and the neutral weights in `arrays`."""
+    session.model = None  # the old one must not count towards the peak
+    session.model = session.backend.build(from_json(spec), weights=arrays, taps=tuple(taps), dtype=dtype)
+    return None, None
+
+
+def describe(session: Session, arrays: Arrays, *, spec: str) -> Answer:
+    """Names and shapes of what the native model really holds."""
+    weights = session.backend.get_weights(session.model)
+    trained = parameters(from_json(spec))
+    return {
+        "shapes": {name: list(array.shape) for name, array in weights.items()},
+        "parameters": sum(array.size for name, array in weights.items() if name in trained),
+        "state": sum(array.size for array in weights.values()),
+    }, None
+
+
+def predict(session: Session, arrays: Arrays) -> Answer:
+    """Evaluation-mode output for `arrays["images"]`: {tap: array}, or {"output": array} without taps."""
+    return None, _named(session.backend.predict(session.model, arrays["images"]))
+
+
+def train_forward(session: Session, arrays: Arrays, *, spec: str) -> Answer:
+    """Training-mode output, and the state afterwards as `state.NAME`."""
+    output = session.backend.train_forward(session.model, arrays["images"], from_json(spec))
+    state = session.backend.get_weights(session.model)
+    return None, {**_named(output), **{f"state.{name}": array for name, array in state.items()}}
+
+
+def gradients(session: Session, arrays: Arrays) -> Answer:
+    """Gradients of sum(output * cotangent) in training mode, by neutral name."""
+    return None, session.backend.gradients(session.model, arrays["images"], arrays["cotangent"])
+
+
+def get_weights(session: Session, arrays: Arrays) -> Answer:
+    """The model's neutral weights."""
+    return None, session.backend.get_weights(session.model)
+
+
+def read_checkpoint(session: Session, arrays: Arrays, *, path: str) -> Answer:
+    """{name: array} of a PyTorch checkpoint."""
+    return None, load_backend("torch").read_checkpoint(Path(path))
+
+
+def measure(session: Session, arrays: Arrays, *, repeats: int, budget: float) -> Answer:
+    """Seconds of the first `predict` and the median of up to `repeats` more within `budget` seconds; peak memory.
+
+    The peak is the process' resident memory, frameworks included, or the device's on a GPU.
+    """
+    images = arrays["images"]
+    first = _seconds(session, images)
+    steady: list[float] = []
+    while len(steady) < repeats and (not steady or sum(steady) < budget):
+        steady.append(_seconds(session, images))
+    unit = 1 if sys.platform == "darwin" else 1024  # macOS counts bytes, Linux kibibytes
+    resident = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+    device = session.backend.peak_device_memory()
+    seconds = {"first": first, "steady": statistics.median(steady), "repeats": len(steady)}
+    return {"seconds": seconds, "peak_memory_bytes": device or resident}, None
+
+
+def _seconds(session: Session, images: np.ndarray) -> float:
+    start = time.perf_counter()
+    session.backend.predict(session.model, images)  # ends with arrays on the host: nothing is left running
+    return time.perf_counter() - start
+
+
+def _named(output: np.ndarray | Arrays) -> Arrays:
+    return output if isinstance(output, dict) else {"output": output}

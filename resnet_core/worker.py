@@ -1,0 +1,72 @@
+"""The child's side of a worker process: one request a line in, one answer a line out, arrays through files.
+
+A request is {"function": "module:name", "arguments": {…}, "arrays": PATH or null, "answer": PATH}. The
+function is called as `function(session, arrays, **arguments)` and returns (result, arrays or None).
+Started by `engine.py` as `python -m resnet_core.worker`.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import sys
+import traceback
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from resnet_core.errors import ResNetError
+
+Arrays = dict[str, np.ndarray]
+
+
+class Session:
+    """What a worker keeps between requests: its backend's package and the last built model."""
+
+    backend: ModuleType
+    model: Any = None
+
+
+def main() -> None:
+    """Answer requests until the input ends."""
+    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)  # what a framework prints must not look like an answer
+    session = Session()
+    for line in sys.stdin:
+        answers.write(json.dumps(answer(session, json.loads(line))) + "\n")
+        answers.flush()
+
+
+def answer(session: Session, request: dict[str, Any]) -> dict[str, Any]:
+    """The result of one request, or its error: one line for what the user can mend, else with the traceback."""
+    try:
+        module, _, name = request["function"].partition(":")
+        function = getattr(importlib.import_module(module), name)
+        arrays = read_arrays(request["arrays"]) if request["arrays"] else {}
+        result, arrays = function(session, arrays, **request["arguments"])
+        if arrays is not None:
+            write_arrays(request["answer"], arrays)
+        return {"result": result, "arrays": arrays is not None}
+    except ResNetError as error:
+        return {"error": str(error), "kind": type(error).__name__}
+    except Exception as error:
+        traceback.print_exc()
+        return {"error": f"{type(error).__name__}: {str(error).strip() or 'no message'}", "kind": "crash"}
+
+
+def write_arrays(path: str | Path, arrays: Arrays) -> None:
+    """Arrays by name to an uncompressed .npz."""
+    np.savez(path, allow_pickle=False, **arrays)
+
+
+def read_arrays(path: str | Path) -> Arrays:
+    """What `write_arrays` wrote."""
+    with np.load(path, allow_pickle=False) as archive:
+        return {name: archive[name] for name in archive.files}
+
+
+if __name__ == "__main__":
+    main()
