@@ -19,7 +19,7 @@ def read_weights(path: Path, spec: ResNetSpec) -> Weights:
 
     Raises WeightsError, one line, for a file that is damaged, of another kind or of another network.
     """
-    if path.suffix == ".safetensors" or path.is_dir():
+    if path.suffix == ".safetensors":
         arrays, _metadata = read_safetensors(path)
         if not is_torchvision(arrays):
             return load_weights(path, spec=spec)[0]

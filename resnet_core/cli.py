@@ -145,7 +145,7 @@ def compare_backends(
     if json_file not in (None, "-"):
         write_atomically(Path(str(json_file)), (json.dumps(_finite(result), indent=1) + "\n").encode())
     for line in tables.comparison_details(result):
-        print(f"resnet: {line}", file=sys.stderr)
+        print(f"resnet: {' '.join(line.split())}", file=sys.stderr)
     asked_for = [entry for entry in result["backends"].values() if backends is not None or not entry.get("missing")]
     if any(entry.get("missing") or entry.get("bad_input") for entry in asked_for):
         raise typer.Exit(2)
@@ -182,7 +182,7 @@ def _spec(name: str, overrides: list[str] | None) -> ResNetSpec:
 
 def _size(text: str) -> tuple[int, int]:
     parts = text.lower().split("x")
-    if len(parts) > 2 or not all(part.strip().isdigit() and int(part) > 0 for part in parts):
+    if len(parts) > 2 or not all(part.strip().isdecimal() and 0 < int(part) < 10**6 for part in parts):
         raise InputError(f"--input: received {text!r}; expected a size such as 224 or 480x640 (height x width)")
     return int(parts[0]), int(parts[-1])
 

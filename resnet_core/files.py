@@ -11,9 +11,11 @@ from resnet_core.errors import InputError
 
 def read_bytes(path: Path, expected: str) -> bytes:
     """The file's bytes; InputError, one line, where there is no readable regular file."""
-    if path.is_dir():
-        raise InputError(f"{path}: is a directory; expected {expected}")
     try:
+        if path.is_dir():
+            raise InputError(f"{path}: is a directory; expected {expected}")
+        if path.exists() and not path.is_file():  # a pipe or a device may never end
+            raise InputError(f"{path}: is not a regular file; expected {expected}")
         return path.read_bytes()
     except FileNotFoundError as error:
         raise InputError(f"{path}: no such file; expected {expected}") from error

@@ -8,7 +8,8 @@ the terms: He et al. 2015 (arXiv:1512.03385), He et al. 2016 (arXiv:1603.05027, 
 from __future__ import annotations
 
 import difflib
-from itertools import pairwise
+from itertools import accumulate, pairwise
+from operator import mul
 from typing import Annotated, Any, Literal, get_type_hints
 
 import msgspec
@@ -58,6 +59,9 @@ FIELDS: dict[str, str] = {
     "initializer": '"torchvision", "he", "slim" or "xavier"',
     "zero_init_residual": "true or false (each block starts as its shortcut)",
 }
+
+#: Fields that may be None, which is written "none" where there is no null. (`stem_pool = "none"` is no None.)
+OPTIONAL = ("classes", "stem_channels", "strides", "output_stride", "shortcut_norm")
 
 
 class ResNetSpec(Struct, frozen=True, kw_only=True, omit_defaults=False):
@@ -170,7 +174,8 @@ class ResNetSpec(Struct, frozen=True, kw_only=True, omit_defaults=False):
                     current *= nominal
             stages.append(stage)
         if self.output_stride is not None and current != self.output_stride:
-            fail("output_stride", self.output_stride, f"the running stride ends at {current} and never equals it")
+            reached = sorted(set(accumulate((self.stem_total_stride, *self.stage_strides), mul)))
+            fail("output_stride", self.output_stride, f"one that the running stride takes ({_show(reached)}), or none")
         return stages
 
 

@@ -1,6 +1,6 @@
 """Specs in and out: TOML, JSON, and the overrides of a command line.
 
-TOML has no null, so a field that is None is written as "none" and read back from it.
+TOML has no null, so a field that may be None is written as "none" then, and read back from it.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 from resnet_core import zoo
 from resnet_core.errors import InputError, SpecError
 from resnet_core.files import read_bytes, write_atomically
-from resnet_core.spec import ResNetSpec, from_fields, to_fields
+from resnet_core.spec import OPTIONAL, ResNetSpec, from_fields, to_fields
 
 
 def spec(source: str | Path | ResNetSpec, /, **overrides: Any) -> ResNetSpec:
@@ -79,15 +79,18 @@ def parse_overrides(assignments: Iterable[str]) -> dict[str, Any]:
         if not equals or not key.strip():
             raise InputError(f"--set: received {assignment!r}; expected key=value, such as classes=10")
         overrides[key.strip()] = _value(value.strip())
-    return overrides
+    return _with_none(overrides)
 
 
 def _value(text: str) -> Any:
     try:
-        value = tomllib.loads(f"value = {text}")["value"]
+        return tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
-        value = text
-    return None if value == "none" else value
+        return text
+
+
+def _with_none(fields: dict[str, Any]) -> dict[str, Any]:
+    return {key: None if value == "none" and key in OPTIONAL else value for key, value in fields.items()}
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -106,7 +109,7 @@ def _parse_toml(text: str, where: str) -> dict[str, Any]:
         fields = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise SpecError(f"{where}: not valid TOML: {error}") from error
-    return {k: None if v == "none" else v for k, v in fields.items()}
+    return _with_none(fields)
 
 
 def _parse_json(text: str, where: str) -> dict[str, Any]:

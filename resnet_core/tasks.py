@@ -72,6 +72,12 @@ def read_checkpoint(session: Session, arrays: Arrays, *, path: str) -> Answer:
     return None, load_backend("torch").read_checkpoint(Path(path))
 
 
+def set_weights(session: Session, arrays: Arrays) -> Answer:
+    """Give the model other neutral weights."""
+    session.backend.set_weights(session.model, arrays)
+    return None, None
+
+
 def measure(session: Session, arrays: Arrays, *, repeats: int, budget: float) -> Answer:
     """Seconds of the first `predict` and the median of up to `repeats` more within `budget` seconds; peak memory.
 

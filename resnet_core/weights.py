@@ -31,6 +31,7 @@ _FREE_FIELDS = (
     "name", "input_size", "output_stride", "global_pool", "norm_decay", "initializer", "zero_init_residual",
 )  # fmt: skip
 _SAFETENSORS_DTYPES = {"F32": "float32", "F64": "float64"}
+_COUNTER_DTYPES = {**_SAFETENSORS_DTYPES, "I64": "int64"}
 
 
 def check_weights(
@@ -53,7 +54,8 @@ def check_weights(
     for name, shape in expected.items():
         array = np.asarray(weights[name])
         if array.shape != tuple(shape):
-            raise WeightsError(f"{name}: received shape {array.shape}, expected {tuple(shape)}")
+            hint = _classes_hint(name, array.shape, tuple(shape))
+            raise WeightsError(f"{name}: received shape {array.shape}, expected {tuple(shape)}{hint}")
         wanted = dtype or (checked and next(iter(checked.values())).dtype.name) or array.dtype.name
         if array.dtype.name not in DTYPES or array.dtype.name != wanted:
             expectation = wanted if wanted in DTYPES else " or ".join(DTYPES)
@@ -129,7 +131,10 @@ def digest(weights: Mapping[str, np.ndarray]) -> str:
 
 
 def read_safetensors(path: Path) -> tuple[Weights, dict[str, str]]:
-    """({name: array}, metadata) of any safetensors file of float32 or float64 tensors; nothing is executed."""
+    """({name: array}, metadata) of any safetensors file of float32 or float64 tensors; nothing is executed.
+
+    PyTorch's counters, the only integers of a state_dict, are let through; whoever reads decides about them.
+    """
     import safetensors
 
     expected = "a .safetensors file"
@@ -143,9 +148,10 @@ def read_safetensors(path: Path) -> tuple[Weights, dict[str, str]]:
         ) from error
     arrays: Weights = {}
     for name, entry in entries:
-        if entry["dtype"] not in _SAFETENSORS_DTYPES:
+        known = _COUNTER_DTYPES if name.endswith(".num_batches_tracked") else _SAFETENSORS_DTYPES
+        if entry["dtype"] not in known:
             raise WeightsError(f"{path}: {name} is {entry['dtype']}; expected F32 or F64")
-        little = np.dtype(_SAFETENSORS_DTYPES[entry["dtype"]]).newbyteorder("<")
+        little = np.dtype(known[entry["dtype"]]).newbyteorder("<")
         array = np.frombuffer(entry["data"], little).reshape(entry["shape"])
         arrays[name] = array.astype(little.newbyteorder("="), copy=True)
     return arrays, header.get("__metadata__") or {}
@@ -172,6 +178,12 @@ def _difference(own: ResNetSpec, other: ResNetSpec) -> str | None:
         if (path, mine) != (other_path, theirs):
             return f"{path} is {mine} in the file, and {other_path} is {theirs} here"
     return None
+
+
+def _classes_hint(name: str, received: Shape, expected: Shape) -> str:
+    if name.startswith("head.linear.") and len(received) == len(expected) and received[1:] == expected[1:]:
+        return f"; these weights have {received[0]} classes: ask for classes={received[0]} (--set classes={received[0]})"
+    return ""
 
 
 def _some(names: list[str]) -> str:

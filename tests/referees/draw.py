@@ -42,9 +42,7 @@ def _fan_in(shape: Shape, layout: str) -> int:
     raise ValueError(f"unknown kernel layout: {layout!r}")
 
 
-def draw(
-    name: str, shape: Shape, kind: str, seed: int, damp: float = 1.0, layout: str = "torch"
-) -> np.ndarray:
+def draw(name: str, shape: Shape, kind: str, seed: int, damp: float = 1.0, layout: str = "torch") -> np.ndarray:
     """Draw one float32 tensor; `name` and `seed` decide the stream, `damp` scales the result."""
     if kind == "kernel":
         values = _normals(name, shape, seed) * (2.0 / _fan_in(shape, layout)) ** 0.5

@@ -79,9 +79,7 @@ def main() -> None:
         model = build(name)
         shapes = shapes_of(model)
         state = torchvision_state(shapes, blocks, seed)
-        np.savez_compressed(
-            folder / f"torchvision_{name}.npz", **compute(model, state, image(input_shape, seed))
-        )
+        np.savez_compressed(folder / f"torchvision_{name}.npz", **compute(model, state, image(input_shape, seed)))
         models[name] = {
             "seed": seed,
             "input_shape": input_shape,

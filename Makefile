@@ -1,0 +1,39 @@
+# Two commands do everything on a machine with Python 3.11, git and make:
+#   make compare    builds the environment and runs the main job
+#   make test       builds the environment and passes the tests
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV ?= .venv
+RUN := $(VENV)/bin
+
+.PHONY: compare test test-long lint types check environment clean
+
+compare: environment
+	$(RUN)/resnet compare $(SPEC)
+
+test: environment
+	$(RUN)/pytest $(ARGS)
+
+test-long: environment
+	$(RUN)/pytest tests/parity/test_random_specs.py --long $(ARGS)
+
+lint: environment
+	$(RUN)/ruff check .
+	$(RUN)/ruff format --check .
+
+types: environment
+	$(RUN)/mypy
+
+check: lint types test
+
+environment: $(VENV)/ready
+
+# torch comes first and by exact version: a range would bring the CUDA build and gigabytes with it.
+$(VENV)/ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(RUN)/pip install --quiet --constraint constraints.txt torch
+	$(RUN)/pip install --quiet --constraint constraints.txt --editable '.[all,test,dev]'
+	touch $@
+
+clean:
+	rm -rf $(VENV) build dist .cache .pytest_cache .mypy_cache .ruff_cache .hypothesis

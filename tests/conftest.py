@@ -1,0 +1,39 @@
+"""Options of the whole suite: `--device`, `--require-device`, `--long`."""
+
+from __future__ import annotations
+
+import pytest
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("resnet")
+    group.addoption("--device", choices=["cpu", "gpu"], default="cpu", help="where the backends compute")
+    group.addoption(
+        "--require-device", choices=["cpu", "gpu"], default=None, help="like --device, but fail instead of skipping"
+    )
+    group.addoption("--long", action="store_true", help="300 random specs instead of 50")
+    group.addoption(
+        "--python",
+        action="append",
+        default=[],
+        metavar="NAME=PATH",
+        help="a backend's own interpreter; may be repeated",
+    )
+
+
+@pytest.fixture(scope="session")
+def device(request: pytest.FixtureRequest) -> str:
+    """ "cpu" or "gpu", as asked for."""
+    return request.config.getoption("--require-device") or request.config.getoption("--device")
+
+
+@pytest.fixture(scope="session")
+def device_required(request: pytest.FixtureRequest) -> bool:
+    """Whether a backend without the device is a failure."""
+    return request.config.getoption("--require-device") is not None
+
+
+@pytest.fixture(scope="session")
+def pythons(request: pytest.FixtureRequest) -> dict[str, str]:
+    """{backend: interpreter} as given by --python."""
+    return dict(assignment.split("=", 1) for assignment in request.config.getoption("--python"))

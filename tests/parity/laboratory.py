@@ -1,0 +1,115 @@
+"""One long-lived worker process per engine, and the one check that every parity test uses."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import resnet_core as rn
+from resnet_core.compare import TOLERANCE
+from resnet_core.engine import Engine, relative_error
+from resnet_core.initialize import Weights
+from resnet_core.worker import Arrays
+
+#: Engine to (backend, environment). The last two are Keras on its other backends.
+ENGINES: dict[str, tuple[str, dict[str, str]]] = {
+    "torch": ("torch", {}),
+    "keras": ("keras", {"KERAS_BACKEND": "tensorflow"}),
+    "flax": ("flax", {}),
+    "keras_jax": ("keras", {"KERAS_BACKEND": "jax"}),
+    "keras_torch": ("keras", {"KERAS_BACKEND": "torch"}),
+    "numpy": ("numpy", {}),
+}
+MAIN = ("torch", "keras", "flax")
+
+TESTS = Path(__file__).parents[1]
+
+#: Compiled programs are kept between runs: the second takes a third of the time.
+CACHE = {
+    "JAX_COMPILATION_CACHE_DIR": str(TESTS.parent / ".cache" / "jax"),
+    "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+}
+
+
+class Laboratory:
+    """Engines by name, started when first asked for."""
+
+    def __init__(self, device: str, pythons: Mapping[str, str]) -> None:
+        self.device = device
+        self._pythons = pythons
+        self._engines: dict[str, Engine] = {}
+        self._dtypes: dict[str, str] = {}
+        self._pool = ThreadPoolExecutor(len(ENGINES))
+
+    def engine(self, name: str, dtype: str) -> Engine:
+        """The engine, set up for `dtype`. Raises InputError where its device is missing."""
+        backend, environment = ENGINES[name]
+        if name not in self._engines:
+            paths = f"{TESTS}:{TESTS / 'parity'}"
+            self._engines[name] = Engine(self._pythons.get(backend), {**CACHE, **environment, "PYTHONPATH": paths})
+        engine = self._engines[name]
+        if self._dtypes.get(name) != dtype:
+            device = "cpu" if backend == "numpy" else self.device
+            engine.call("open_backend", backend=backend, device=device, dtype=dtype)
+            if name in ("keras_jax", "keras_torch"):
+                engine.call("defects:exact_keras_float64")
+            self._dtypes[name] = dtype
+        return engine
+
+    def sweep(
+        self, name: str, spec: rn.ResNetSpec, inputs: Iterable[tuple[Weights, np.ndarray]], dtype: str
+    ) -> list[Arrays]:
+        """{tap: value} for each (weights, images), evaluation mode. The model is built once, for the first."""
+        engine = self.engine(name, dtype)
+        found = []
+        for index, (weights, images) in enumerate(inputs):
+            if index == 0:
+                taps = list(rn.taps(spec))
+                engine.call("build", rn.cast(weights, dtype), spec=rn.to_json(spec), taps=taps, dtype=dtype)
+            else:
+                engine.call("set_weights", rn.cast(weights, dtype))
+            found.append(engine.call("predict", {"images": images})[1])
+        return found
+
+    def taps(self, name: str, spec: rn.ResNetSpec, weights: Weights, images: np.ndarray, dtype: str) -> Arrays:
+        """{tap: value} of the spec in one engine, evaluation mode."""
+        return self.sweep(name, spec, [(weights, images)], dtype)[0]
+
+    def reference(self, spec: rn.ResNetSpec, weights: Weights, images: np.ndarray) -> Arrays:
+        """{tap: value} of the NumPy float64 truth."""
+        return self.taps("numpy", spec, weights, images, "float64")
+
+    def everywhere(self, names: tuple[str, ...], function: Callable[[str], Any]) -> dict[str, Any]:
+        """{name: function(name)}, the engines working at the same time."""
+        return dict(zip(names, self._pool.map(function, names), strict=True))
+
+    def close(self) -> None:
+        for engine in self._engines.values():
+            engine.close()
+        self._pool.shutdown()
+
+
+def errors(found: Arrays, truth: Arrays) -> dict[str, float]:
+    """{name: norm-wise error}; a name that one side lacks is infinitely wrong."""
+    missing = found.keys() ^ truth.keys()
+    return {name: relative_error(found[name], truth[name]) for name in found.keys() & truth.keys()} | dict.fromkeys(
+        missing, float("inf")
+    )
+
+
+def problems(found: Arrays, truth: Arrays, tolerance: float) -> dict[str, float]:
+    """THE check: what differs by more than the tolerance. Empty means equal."""
+    return {name: error for name, error in errors(found, truth).items() if not error <= tolerance}
+
+
+def batch(spec: rn.ResNetSpec, size: tuple[int, int], seed: int, count: int = 2) -> np.ndarray:
+    """Standard normal images, (count, height, width, channels) float32."""
+    shape = (count, *size, spec.in_channels)
+    return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
+
+
+__all__ = ["ENGINES", "MAIN", "TOLERANCE", "Laboratory", "batch", "errors", "problems"]

@@ -1,0 +1,68 @@
+"""The check can fail: every planted defect is caught by it, in every backend, and passes without the defect."""
+
+from __future__ import annotations
+
+import defects
+import pytest
+from laboratory import MAIN, TOLERANCE, Laboratory, batch, problems
+
+import resnet_core as rn
+
+NARROW = {"channels": [8, 16, 32], "depths": [1, 2, 1], "classes": 10}
+BOTTLENECK = rn.spec("resnet50", **NARROW)
+SLIM = rn.spec("resnet_v2_50", **NARROW)
+DILATED = rn.spec("resnet_v2_50", **NARROW, output_stride=8)
+CIFAR = rn.spec("resnet20", channels=[4, 8, 16], depths=[1, 1, 1])
+D2L = rn.spec("resnet18_d2l", **NARROW)
+GROUPED = rn.spec("resnext50_32x4d", **NARROW, groups=8, width_per_group=16)
+
+#: Where each defect shows. 66 x 52 is 33 x 26 at the pool: one odd side, one even.
+SIZE = (66, 52)
+WHERE = {
+    "SAME padding at stride 2": BOTTLENECK,
+    "wrong epsilon": BOTTLENECK,
+    "stride on the other convolution": BOTTLENECK,
+    "missing ReLU": BOTTLENECK,
+    "symmetric instead of SAME max-pool": SLIM,
+    "height and width swapped in the SAME rule": SLIM,
+    "dilation lost": DILATED,
+    "option A pads channels at the end": CIFAR,
+    "option A averages instead of subsampling": CIFAR,
+    "projection reads the raw input": SLIM,
+    "swapped gamma and variance": BOTTLENECK,
+    "swapped beta and mean": BOTTLENECK,
+    "lost running mean": BOTTLENECK,
+    "lost running variance": BOTTLENECK,
+    "kernel with height and width transposed": BOTTLENECK,
+    "kernel flipped (convolution for correlation)": BOTTLENECK,
+    "lost convolution bias": D2L,
+    "groups dealt in the wrong order": GROUPED,
+}
+
+
+@pytest.mark.parametrize("engine", MAIN)
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("name", WHERE)
+def test_the_check_catches(laboratory: Laboratory, name: str, dtype: str, engine: str) -> None:
+    spec = WHERE[name]
+    # An averaging pool without padding has the subsampling's shape for even sizes only.
+    size = (64, 48) if name.startswith("option A averages") else SIZE
+    weights, images = rn.probe_weights(spec, 3), batch(spec, size, 3)
+    truth = laboratory.reference(spec, weights, images)
+    assert problems(laboratory.taps(engine, spec, weights, images, dtype), truth, TOLERANCE[dtype]) == {}
+
+    worker = laboratory.engine(engine, dtype)
+    if name in defects.WEIGHT_DEFECTS:
+        found = laboratory.taps(engine, spec, defects.WEIGHT_DEFECTS[name](weights), images, dtype)
+    else:
+        worker.call("defects:plant", name=name)
+        try:
+            found = laboratory.taps(engine, spec, weights, images, dtype)
+        finally:
+            worker.call("defects:plant", name=None)
+    assert "logits" in problems(found, truth, TOLERANCE[dtype])
+    assert problems(found, truth, 100 * TOLERANCE["float32"]), "caught only just: the defect is too small to trust"
+
+
+def test_every_defect_of_evaluation_is_tried() -> None:
+    assert set(WHERE) == {*defects.TREE_DEFECTS, *defects.WEIGHT_DEFECTS} - {"wrong momentum"}

@@ -1,0 +1,166 @@
+"""Training mode agrees too: logits normalised by the batch, updated running statistics, gradients."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from laboratory import MAIN, Laboratory, batch, problems
+
+import resnet_core as rn
+from resnet_core.initialize import Weights
+from resnet_core.worker import Arrays
+
+NARROW = {"channels": [8, 16, 32], "depths": [1, 2, 1], "classes": 10}
+SPECS = {
+    "resnet18": rn.spec("resnet18", **NARROW),
+    "resnet50_v1": rn.spec("resnet50_v1", **NARROW),
+    "resnet18_d2l": rn.spec("resnet18_d2l", **NARROW),
+    "resnext50_32x4d": rn.spec("resnext50_32x4d", **NARROW, groups=8, width_per_group=16),
+    "resnet20": rn.spec("resnet20", channels=[4, 8, 16], depths=[1, 1, 1]),
+    "resnet_v2_50": rn.spec("resnet_v2_50", **NARROW),
+    "resnet_v2_50 dense": rn.spec("resnet_v2_50", **NARROW, output_stride=8, global_pool=False),
+}
+SEED, COUNT = 4, 3
+
+
+def size(spec: rn.ResNetSpec) -> tuple[int, int]:
+    """Small where nothing subsamples early: a central difference must not cross the kink of any ReLU."""
+    return (66, 52) if spec.stem_stride == 2 else (11, 8)
+
+
+#: Right code reaches 2e-14 in float64 (batch statistics lose a digit) and 7e-6 in float32.
+LOGITS = {"float64": 1e-12, "float32": 2e-5}
+STATISTICS = {"float64": 1e-13, "float32": 5e-6}
+#: A central difference of a forward pass is good for about eight digits.
+GRADIENT = 1e-6
+
+
+def train(laboratory: Laboratory, engine: str, spec: rn.ResNetSpec, dtype: str) -> tuple[Arrays, Arrays]:
+    """({tap: value}, {running statistic: value}) after one training-mode pass."""
+    worker = laboratory.engine(engine, dtype)
+    weights = rn.cast(rn.probe_weights(spec, SEED), dtype)
+    text = rn.to_json(spec)
+    worker.call("build", weights, spec=text, taps=list(rn.taps(spec)), dtype=dtype)
+    _, found = worker.call("train_forward", {"images": batch(spec, size(spec), SEED, COUNT)}, spec=text)
+    state = {name.removeprefix("state."): value for name, value in found.items() if name.startswith("state.")}
+    for name in rn.parameters(spec):
+        np.testing.assert_array_equal(state[name], weights[name], err_msg="a pass must not train")
+    taps = {name: value for name, value in found.items() if not name.startswith("state.")}
+    return taps, {name: value for name, value in state.items() if name not in rn.parameters(spec)}
+
+
+@pytest.mark.parametrize("engine", MAIN)
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("name", SPECS)
+def test_train_mode_logits_and_running_statistics_equal_the_reference(
+    laboratory: Laboratory, name: str, dtype: str, engine: str
+) -> None:
+    spec = SPECS[name]
+    true_taps, true_statistics = train(laboratory, "numpy", spec, "float64")
+    taps, statistics = train(laboratory, engine, spec, dtype)
+    assert problems(taps, true_taps, LOGITS[dtype]) == {}
+    assert problems(statistics, true_statistics, STATISTICS[dtype]) == {}
+
+
+@pytest.mark.parametrize("engine", ["keras_jax", "keras_torch"])
+def test_train_mode_of_keras_on_jax_and_pytorch(laboratory: Laboratory, engine: str) -> None:
+    spec = SPECS["resnet50_v1"]
+    true_taps, true_statistics = train(laboratory, "numpy", spec, "float64")
+    taps, statistics = train(laboratory, engine, spec, "float64")
+    assert problems(taps, true_taps, LOGITS["float64"]) == {}
+    assert problems(statistics, true_statistics, STATISTICS["float64"]) == {}
+
+
+@pytest.mark.parametrize("engine", MAIN)
+def test_a_wrong_momentum_is_caught(laboratory: Laboratory, engine: str) -> None:
+    spec = SPECS["resnet18"]
+    truth = train(laboratory, "numpy", spec, "float64")[1]
+    worker = laboratory.engine(engine, "float64")
+    worker.call("defects:plant", name="wrong momentum")
+    try:
+        found = train(laboratory, engine, spec, "float64")[1]
+    finally:
+        worker.call("defects:plant", name=None)
+    assert set(problems(found, truth, 1e-2)) == set(truth)
+
+
+@pytest.mark.parametrize("engine", ["keras", "flax"])
+def test_a_biased_running_variance_is_caught(laboratory: Laboratory, engine: str) -> None:
+    spec = SPECS["resnet18"]
+    truth = train(laboratory, "numpy", spec, "float64")[1]
+    worker = laboratory.engine(engine, "float64")
+    worker.call("defects:plant_biased_variance", planted=True)
+    try:
+        found = train(laboratory, engine, spec, "float64")[1]
+    finally:
+        worker.call("defects:plant_biased_variance", planted=False)
+    wrong = problems(found, truth, 1e-6)
+    assert wrong
+    assert all(name.endswith("running_var") for name in wrong)
+
+
+def gradient_problems(laboratory: Laboratory, engine: str, spec: rn.ResNetSpec) -> dict[str, float]:
+    """Parameters whose gradient's component along a random direction is not the reference's derivative.
+
+    The error is against the largest derivative of all: a bias ahead of a norm has a true derivative of zero.
+    """
+    weights = rn.probe_weights(spec, SEED, "float64")
+    images = batch(spec, size(spec), SEED, COUNT)
+    rng = np.random.default_rng(SEED)
+    worker = laboratory.engine("numpy", "float64")
+    worker.call("build", weights, spec=rn.to_json(spec), taps=[], dtype="float64")
+    shape = worker.call("predict", {"images": images})[1]["output"].shape
+    cotangent = rng.standard_normal(shape)
+    directions: Weights = {}
+    for name, tensor in rn.parameters(spec).items():
+        direction = rng.standard_normal(tensor)
+        directions[name] = direction / np.linalg.norm(direction) * np.linalg.norm(weights[name])
+    truth = worker.call(
+        "training_tasks:directional_derivatives",
+        {
+            "images": images,
+            "cotangent": cotangent,
+            **{f"weight.{name}": value for name, value in weights.items()},
+            **{f"direction.{name}": value for name, value in directions.items()},
+        },
+        spec=rn.to_json(spec),
+    )[1]
+    worker = laboratory.engine(engine, "float64")
+    worker.call("build", weights, spec=rn.to_json(spec), taps=[], dtype="float64")
+    before = worker.call("get_weights")[1]
+    found = worker.call("gradients", {"images": images, "cotangent": cotangent})[1]
+    after = worker.call("get_weights")[1]
+    assert all(np.array_equal(before[name], after[name]) for name in before), "gradients must not change the state"
+    assert found.keys() == truth.keys()
+    scale = max(abs(float(value)) for value in truth.values())
+    error = {name: abs(float((found[name] * directions[name]).sum() - truth[name])) / scale for name in truth}
+    return {name: value for name, value in error.items() if not value <= GRADIENT}
+
+
+@pytest.mark.parametrize("engine", MAIN)
+@pytest.mark.parametrize("name", SPECS)
+def test_gradients_are_the_derivatives_of_the_reference(laboratory: Laboratory, name: str, engine: str) -> None:
+    assert gradient_problems(laboratory, engine, SPECS[name]) == {}
+
+
+@pytest.mark.parametrize("engine", ["keras_jax", "keras_torch"])
+def test_gradients_of_keras_on_jax_and_pytorch(laboratory: Laboratory, engine: str) -> None:
+    assert gradient_problems(laboratory, engine, SPECS["resnet50_v1"]) == {}
+
+
+def test_gradients_that_take_batch_statistics_for_constants_are_caught(laboratory: Laboratory) -> None:
+    worker = laboratory.engine("torch", "float64")
+    worker.call("training_tasks:inference_gradients", planted=True)
+    try:
+        assert len(gradient_problems(laboratory, "torch", SPECS["resnet18"])) > 10
+    finally:
+        worker.call("training_tasks:inference_gradients", planted=False)
+
+
+def test_gradients_of_a_network_that_misses_a_relu_are_caught(laboratory: Laboratory) -> None:
+    worker = laboratory.engine("flax", "float64")
+    worker.call("defects:plant", name="missing ReLU")
+    try:
+        assert len(gradient_problems(laboratory, "flax", SPECS["resnet50_v1"])) > 10
+    finally:
+        worker.call("defects:plant", name=None)

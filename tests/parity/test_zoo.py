@@ -1,0 +1,55 @@
+"""Every spec of the zoo computes the same in every backend: logits and every tap, at three sizes."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import cases
+import pytest
+from laboratory import MAIN, TOLERANCE, Laboratory, batch, problems
+
+import resnet_core as rn
+from resnet_core.worker import Arrays
+
+#: What Keras' other backends are asked: one of each kind.
+OTHER_KERAS = ("resnet34", "resnet101_v1", "resnet32", "resnext50_32x4d")
+
+
+@lru_cache(maxsize=1)
+def outputs(laboratory: Laboratory, name: str, engines: tuple[str, ...]) -> dict[str, list[Arrays]]:
+    """{engine and dtype: taps at each pair} of one spec; cached, since its tests follow each other."""
+    spec = cases.spec(name)
+    inputs = [(rn.probe_weights(spec, seed), batch(spec, size, seed)) for size, seed in cases.pairs(name)]
+
+    def run(engine: str) -> dict[str, list[Arrays]]:
+        dtypes = ("float64",) if engine == "numpy" else ("float64", "float32")
+        return {f"{engine} {dtype}": laboratory.sweep(engine, spec, inputs, dtype) for dtype in dtypes}
+
+    found: dict[str, list[Arrays]] = {}
+    for part in laboratory.everywhere(("numpy", *engines), run).values():
+        found |= part
+    return found
+
+
+@pytest.mark.parametrize("engine", MAIN)
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("pair", range(3))
+@pytest.mark.parametrize("name", rn.names())
+def test_logits_and_every_tap_equal_the_reference(
+    laboratory: Laboratory, name: str, pair: int, dtype: str, engine: str
+) -> None:
+    found = outputs(laboratory, name, MAIN)
+    truth = found["numpy float64"][pair]
+    assert set(truth) == set(rn.taps(cases.spec(name)))
+    assert problems(found[f"{engine} {dtype}"][pair], truth, TOLERANCE[dtype]) == {}
+
+
+@pytest.mark.parametrize("engine", ["keras_jax", "keras_torch"])
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("name", OTHER_KERAS)
+def test_keras_on_jax_and_pytorch_equals_the_reference(
+    laboratory: Laboratory, name: str, dtype: str, engine: str
+) -> None:
+    found = outputs(laboratory, name, ("keras_jax", "keras_torch"))
+    for pair, truth in enumerate(found["numpy float64"]):
+        assert problems(found[f"{engine} {dtype}"][pair], truth, TOLERANCE[dtype]) == {}
