@@ -28,7 +28,8 @@ check: lint types test
 
 environment: $(VENV)/ready
 
-# torch comes first and by exact version: a range would bring the CUDA build and gigabytes with it.
+# torch comes first and by exact version, so that a CPU build of it that pip finds locally is taken. Where pip
+# knows only PyPI, that version on Linux is a CUDA build of several gigabytes; it works as well.
 $(VENV)/ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(RUN)/pip install --quiet --constraint constraints.txt torch

@@ -139,7 +139,7 @@ def compare_backends(
     _progress("")
     if json_file == "-":
         _print_json(result)
-    else:
+    elif not all(entry.get("bad_input") or entry.get("missing") for entry in result["backends"].values()):
         tables.show(tables.comparison_table(result))
         print(f"\n{tables.comparison_sentence(result)}")
     if json_file not in (None, "-"):

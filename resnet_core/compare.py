@@ -169,7 +169,8 @@ def _run_backend(
     except MissingBackendError as error:
         entry.update(error=str(error), missing=True)
     except (WorkerError, ResNetError) as error:
-        entry.update(error=f"{name}: {error}" if not str(error).startswith(name) else str(error))
+        line = str(error)
+        entry["error"] = line if line.startswith((f"{name}:", f"backend {name}")) else f"{name}: {line}"
         entry["bad_input"] = isinstance(error, InputError)
     finally:
         engine.close()

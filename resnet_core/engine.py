@@ -42,7 +42,13 @@ class Engine:
         self._folder = tempfile.TemporaryDirectory(prefix="resnet-")
         self._count = 0
         self._log = (Path(self._folder.name) / "stderr").open("w+b")
-        quiet = {"TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONUNBUFFERED": "1"}
+        defaults = {
+            "PYTHONUNBUFFERED": "1",
+            "TF_CPP_MIN_LOG_LEVEL": "3",
+            # Several processes share a GPU: none takes all of its memory in advance.
+            "TF_FORCE_GPU_ALLOW_GROWTH": "true",
+            "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
+        }
         try:
             self._process = subprocess.Popen(
                 [python or sys.executable, "-P", "-m", "resnet_core.worker"],
@@ -51,7 +57,7 @@ class Engine:
                 stderr=self._log,
                 text=True,
                 encoding="utf-8",
-                env={**quiet, **os.environ, **(environment or {})},
+                env={**defaults, **os.environ, **(environment or {})},
                 start_new_session=True,  # so that what a framework starts ends with it
             )
         except OSError as error:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .errors import InputError
+from resnet_core.errors import InputError
 
 if TYPE_CHECKING:
     from PIL import Image

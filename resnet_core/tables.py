@@ -11,14 +11,15 @@ from rich.table import Table
 from rich.text import Text
 
 from resnet_core.analysis import Layer, Totals
-from resnet_core.tree import BatchNorm, Conv, Leaf, Linear, MaxPool, PadChannels, Shape, Subsample
+from resnet_core.tree import AveragePool, BatchNorm, Conv, Leaf, Linear, MaxPool, Pad, PadChannels, Shape, Subsample
 
 
 def show(renderable: RenderableType) -> None:
     """Print to standard output; wide enough for every column where the output is no terminal."""
-    console = Console()
+    # Names of files and layers are plain text: brackets in them are no markup.
+    console = Console(markup=False, highlight=False, emoji=False)
     if not console.is_terminal:
-        console = Console(width=160)
+        console.width = 160
     console.print(renderable)
 
 
@@ -83,7 +84,7 @@ def comparison_table(result: Mapping[str, Any]) -> Table:
             f"{entry['parameters']:,}",
             f"{entry['state']:,}",
             shape_text(entry["output_shape"]),
-            "–" if worst is None else f"{entry['max_error'][worst]:.1e}",
+            "–" if worst is None else _scientific(entry["max_error"][worst]),
             worst or "–",
             _seconds(entry["seconds"]["first"]),
             _seconds(entry["seconds"]["steady"]),
@@ -102,7 +103,7 @@ def comparison_sentence(result: Mapping[str, Any]) -> str:
     if result["equal"]:
         limit = max((v["tolerance"] for v in entries.values()), default=0)
         against = "what the spec says" if result["level"] == "shapes" else f"the {result['reference']} reference"
-        within = "" if result["level"] == "shapes" else f" within {limit:g} in {result['dtype']}"
+        within = "" if result["level"] == "shapes" else f" within {_scientific(limit)} in {result['dtype']}"
         return f"Equal: {name} in {_and(list(entries))} has {what} equal to {against}{within}."
     unequal = [k for k, v in entries.items() if "error" not in v and not _within(v)]
     parts = [f"{_and(unequal)} differ{'s' if len(unequal) == 1 else ''} from the reference"] if unequal else []
@@ -121,7 +122,7 @@ def comparison_details(result: Mapping[str, Any]) -> Iterator[str]:
         yield from (f"{name}: {line}" for line in entry["shape_errors"])
         for tap, error in entry["max_error"].items():
             if error > entry["tolerance"]:
-                yield f"{name}: {tap} differs by {error:.1e}; allowed is {entry['tolerance']:g}"
+                yield f"{name}: {tap} differs by {_scientific(error)}; allowed is {_scientific(entry['tolerance'])}"
 
 
 def prediction_table(predictions: Sequence[Mapping[str, Any]]) -> Table:
@@ -157,9 +158,11 @@ def kind_text(leaf: Leaf) -> str:
             notes += ["bias"] if leaf.bias else []
         case BatchNorm():
             notes = [f"epsilon {leaf.epsilon:g}", f"decay {leaf.decay:g}"]
-        case MaxPool():
+        case MaxPool() | AveragePool():
             notes = [f"{leaf.kernel[0]}x{leaf.kernel[1]}", f"stride {leaf.stride[0]}"]
             notes += ["same"] if leaf.padding == "same" else []
+        case Pad():
+            notes = [f"{leaf.padding[0][0]} of zeros"]
         case Subsample():
             notes = [f"stride {leaf.stride[0]}"]
         case PadChannels():
@@ -220,6 +223,12 @@ def _table(*left: str, **aligned: Any) -> Table:
 
 def _seconds(seconds: float) -> str:
     return f"{seconds:.2f} s" if seconds >= 1 else f"{seconds * 1000:.0f} ms"
+
+
+def _scientific(value: float) -> str:
+    """6.5e-07 as 6.5e-7, and 1e-05 as 1e-5."""
+    digits, _, exponent = f"{value:.1e}".partition("e")
+    return f"{digits.removesuffix('.0')}e{int(exponent)}" if exponent else digits
 
 
 def _within(entry: Mapping[str, Any]) -> bool:

@@ -182,7 +182,7 @@ def _difference(own: ResNetSpec, other: ResNetSpec) -> str | None:
 
 def _classes_hint(name: str, received: Shape, expected: Shape) -> str:
     if name.startswith("head.linear.") and len(received) == len(expected) and received[1:] == expected[1:]:
-        return f"; these weights have {received[0]} classes: ask for classes={received[0]} (--set classes={received[0]})"
+        return f"; these weights are for {received[0]} classes (--set classes={received[0]})"
     return ""
 
 

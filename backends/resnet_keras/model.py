@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 import keras
@@ -11,7 +12,8 @@ from resnet_core.architecture import layer_tree, tap_nodes
 from resnet_core.backend import starting_weights
 from resnet_core.spec import ResNetSpec
 from resnet_keras.lowering import lower
-from resnet_keras.weights import set_weights
+from resnet_keras.runtime import require_dtype
+from resnet_keras.weights import set_weights, variables
 
 
 def build(
@@ -29,6 +31,7 @@ def build(
     dtype.
     """
     weights = starting_weights(spec, weights, seed, dtype)
+    require_dtype(dtype)
     nodes = tap_nodes(spec, taps)
     inputs = x = keras.Input((None, None, spec.in_channels), dtype=dtype, name="images")
     outputs = {}
@@ -37,10 +40,11 @@ def build(
         outputs[name] = x
     output = {tap: outputs[node] for tap, node in nodes.items()} if taps else x
     model = keras.Model(inputs, output, name=_model_name(spec))
-    set_weights(model, weights)
+    # Keras keeps what the outputs need: with taps that come before the head, the model has no head.
+    set_weights(model, {name: weights[name] for name, _ in variables(model)} if taps else weights)
     return model
 
 
 def _model_name(spec: ResNetSpec) -> str:
-    # Keras refuses "/" in names, and on its PyTorch backend "."
-    return spec.name.replace("/", "_").replace(".", "_") or "resnet"
+    # What Keras and each of its backends accept, TensorFlow's scopes being the narrowest.
+    return re.sub(r"[^A-Za-z0-9_-]", "_", spec.name).lstrip("_-") or "resnet"

@@ -29,6 +29,18 @@ def exact_float64() -> bool:
     return keras.backend.backend() == "tensorflow"
 
 
+def require_dtype(dtype: str) -> None:
+    """Raise InputError where this process would silently keep float64 as float32."""
+    if dtype == "float64" and keras.backend.backend() == "jax":
+        import jax
+
+        if not jax.config.jax_enable_x64:
+            raise InputError(
+                "dtype: received 'float64' while JAX's 64-bit mode is off; "
+                'call resnet_keras.configure(dtype="float64") before the first model'
+            )
+
+
 def peak_device_memory() -> int:
     """Bytes that tensors took at most on the GPU; 0 on a CPU."""
     return _PEAK_MEMORY[keras.backend.backend()]()

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -14,13 +17,20 @@ def predict(model: nn.Module, images: np.ndarray) -> np.ndarray | dict[str, np.n
 
     Feature maps come out channels last. The model's mode is as before afterwards.
     """
-    training = model.training
-    model.eval()
+    with mode(model, training=False), torch.inference_mode():
+        return to_neutral(model(to_native(model, images)))
+
+
+@contextmanager
+def mode(model: nn.Module, *, training: bool) -> Iterator[None]:
+    """Training or evaluation mode inside; afterwards every module's own again, frozen norms included."""
+    before = [(module, module.training) for module in model.modules()]
+    model.train(training)
     try:
-        with torch.inference_mode():
-            return to_neutral(model(to_native(model, images)))
+        yield
     finally:
-        model.train(training)
+        for module, own in before:
+            module.training = own
 
 
 def to_native(model: nn.Module, images: np.ndarray) -> Tensor:

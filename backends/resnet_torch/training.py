@@ -8,7 +8,7 @@ from torch import nn
 
 from resnet_core.initialize import Weights
 from resnet_core.spec import ResNetSpec
-from resnet_torch.predict import to_native, to_neutral
+from resnet_torch.predict import mode, to_native, to_neutral
 
 
 def train_forward(model: nn.Module, images: np.ndarray, spec: ResNetSpec) -> np.ndarray | dict[str, np.ndarray]:
@@ -16,13 +16,8 @@ def train_forward(model: nn.Module, images: np.ndarray, spec: ResNetSpec) -> np.
 
     PyTorch's own rule, an unbiased running variance, is the neutral one.
     """
-    training = model.training
-    model.train()
-    try:
-        with torch.no_grad():
-            return to_neutral(model(to_native(model, images)))
-    finally:
-        model.train(training)
+    with mode(model, training=True), torch.no_grad():
+        return to_neutral(model(to_native(model, images)))
 
 
 def gradients(model: nn.Module, images: np.ndarray, cotangent: np.ndarray) -> Weights:
@@ -30,13 +25,12 @@ def gradients(model: nn.Module, images: np.ndarray, cotangent: np.ndarray) -> We
 
     `cotangent` has the shape of the logits, channels last.
     """
-    training, state = model.training, {name: value.clone() for name, value in model.state_dict().items()}
-    model.train()
+    state = {name: value.clone() for name, value in model.state_dict().items()}
     try:
-        output = model(to_native(model, images))
+        with mode(model, training=True):
+            output = model(to_native(model, images))
         output.backward(torch.from_numpy(np.ascontiguousarray(np.moveaxis(cotangent, -1, 1))).to(output))
         return {name: p.grad.cpu().numpy() for name, p in model.named_parameters() if p.grad is not None}
     finally:
         model.zero_grad(set_to_none=True)
         model.load_state_dict(state)
-        model.train(training)

@@ -6,15 +6,11 @@ import resnet_core as rn
 
 FULL = ("resnet18", "resnet50", "resnet50_v1", "resnet18_d2l", "resnet20", "resnet_v2_50")
 
-NARROW = {"channels": [8, 16, 32, 64], "classes": 10}
 CHANGES: dict[str, dict[str, object]] = {
-    **dict.fromkeys(rn.names(), NARROW),
-    **{name: {**NARROW, "groups": 8, "width_per_group": 16} for name in ("resnext50_32x4d", "resnext101_32x8d")},
-    "resnext101_64x4d": {**NARROW, "groups": 4, "width_per_group": 32},
-    **{f"resnet{depth}": {"channels": [4, 8, 16]} for depth in (32, 44, 56, 110)},
+    **{name: {"groups": 8, "width_per_group": 16} for name in ("resnext50_32x4d", "resnext101_32x8d")},
+    "resnext101_64x4d": {"groups": 4, "width_per_group": 32},
     # Compiling 1202 layers takes XLA minutes, and block 30 of a stage is block 199 again.
-    "resnet1202": {"channels": [4, 8, 16], "depths": [7, 7, 7]},
-    **dict.fromkeys(FULL, {}),
+    "resnet1202": {"depths": [7, 7, 7]},
 }
 
 #: (height, width), seed: even; odd and not square; mixed parity where the strides and the pool sit (33 x 26).
@@ -23,7 +19,11 @@ CIFAR_PAIRS = (((32, 32), 0), ((33, 27), 1), ((34, 28), 2))
 
 
 def spec(name: str) -> rn.ResNetSpec:
-    return rn.spec(name, **CHANGES[name])
+    """The named spec; narrow unless it is one of FULL."""
+    if name in FULL:
+        return rn.spec(name)
+    narrow = [8, 16, 32, 64, 128][: len(rn.spec(name).depths)]
+    return rn.spec(name, **{"channels": narrow, "classes": 10, **CHANGES.get(name, {})})
 
 
 def pairs(name: str) -> tuple[tuple[tuple[int, int], int], ...]:

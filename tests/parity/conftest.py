@@ -3,8 +3,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from laboratory import ENGINES, Laboratory
 
+from laboratory import ENGINES, Laboratory
 from resnet_core.errors import InputError
 
 

@@ -20,14 +20,6 @@ from resnet_core.padding import symmetric
 LeafChange = Callable[[tree.Leaf], tree.Leaf]
 
 
-def exact_keras_float64(session: Any, arrays: Any) -> tuple[None, None]:
-    """Make Keras' JAX and PyTorch backends compute float64 in float64 (its private table says float32)."""
-    from keras.src.backend.common import dtypes
-
-    dtypes.BIT64_TO_BIT32_DTYPE["float64"] = "float64"
-    return None, None
-
-
 def plant(session: Any, arrays: Any, *, name: str | None) -> tuple[None, None]:
     """Let the worker's backend lower a wrong tree from now on, or with None the right one again."""
     model = importlib.import_module(f"{session.backend.__name__}.model")

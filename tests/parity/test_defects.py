@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import defects
 import pytest
-from laboratory import MAIN, TOLERANCE, Laboratory, batch, problems
 
+import defects
 import resnet_core as rn
+from laboratory import MAIN, TOLERANCE, Laboratory, batch, problems
 
 NARROW = {"channels": [8, 16, 32], "depths": [1, 2, 1], "classes": 10}
 BOTTLENECK = rn.spec("resnet50", **NARROW)

@@ -9,10 +9,10 @@ from __future__ import annotations
 import pytest
 from hypothesis import HealthCheck, Phase, given, note, settings
 from hypothesis import strategies as st
-from laboratory import MAIN, TOLERANCE, Laboratory, batch, problems
-from random_specs import sizes, specs
 
 import resnet_core as rn
+from laboratory import MAIN, TOLERANCE, Laboratory, batch, problems
+from random_specs import sizes, specs
 from resnet_core.analysis import tap_shapes
 from resnet_core.worker import Arrays
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from laboratory import MAIN, Laboratory, batch, problems
 
 import resnet_core as rn
+from laboratory import MAIN, Laboratory, batch, problems
 from resnet_core.initialize import Weights
 from resnet_core.worker import Arrays
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-import cases
 import pytest
-from laboratory import MAIN, TOLERANCE, Laboratory, batch, problems
 
+import cases
 import resnet_core as rn
+from laboratory import MAIN, TOLERANCE, Laboratory, batch, problems
 from resnet_core.worker import Arrays
 
 #: What Keras' other backends are asked: one of each kind.

@@ -1,0 +1,94 @@
+"""The pages say what the code does: every field, every leaf, every example."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import re
+from pathlib import Path
+
+import msgspec
+import pytest
+
+import resnet_core as rn
+from resnet_core import tree
+from resnet_core.spec import FIELDS, ResNetSpec
+
+ROOT = Path(__file__).parents[2]
+SPEC_PAGE = (ROOT / "docs" / "spec.md").read_text()
+SIDE_BY_SIDE = (ROOT / "backends" / "README.md").read_text()
+
+EXAMPLES = {
+    name: text for text in re.findall(r"```toml\n(.*?)```", SPEC_PAGE, re.S) for name in [rn.from_toml(text).name]
+}
+
+#: First cell of a row to its other cells, over all tables of the page about specs.
+ROWS = {
+    cells[0]: cells[1:]
+    for line in SPEC_PAGE.splitlines()
+    if line.startswith("| `")
+    for cells in [[cell.strip() for cell in line.strip("|").split("|")]]
+}
+
+
+def default_text(field: str) -> str:
+    """The default as TOML has it."""
+    found = next(item for item in msgspec.structs.fields(ResNetSpec) if item.name == field)
+    if found.required:
+        return "required"
+    return f"`{json.dumps('none' if found.default is None else found.default)}`"
+
+
+@pytest.mark.parametrize("field", FIELDS)
+def test_every_field_stands_on_the_page_with_its_default_and_what_it_allows(field: str) -> None:
+    assert ROWS[f"`{field}`"][:2] == [default_text(field), FIELDS[field]]
+
+
+def test_the_page_has_no_field_that_is_none() -> None:
+    documented = {cell.strip("`") for cell, rest in ROWS.items() if len(rest) == 3 and rest[1] in FIELDS.values()}
+    assert documented == set(FIELDS)
+
+
+def test_the_examples_are_these_networks() -> None:
+    assert list(EXAMPLES) == ["resnet26_grey", "segmentation", "cifar_option_a"]
+    same = {
+        "resnet26_grey": rn.spec("resnet50", depths=[2, 2, 2, 2], classes=10, in_channels=1),
+        "segmentation": rn.spec(
+            "resnet_v2_101", classes=21, output_stride=16, global_pool=False, input_size=[513, 513]
+        ),
+        "cifar_option_a": rn.spec("resnet20"),
+    }
+    for name, text in EXAMPLES.items():
+        assert rn.from_toml(text) == rn.spec(same[name], name=name)
+
+
+def test_the_stated_sizes_of_the_examples_are_right() -> None:
+    stated = [int(number.replace(",", "")) for number in re.findall(r"has ([\d,]+) parameters", SPEC_PAGE)]
+    assert stated == [rn.totals(rn.from_toml(text)).parameters for text in EXAMPLES.values()]
+    assert rn.totals(rn.from_toml(EXAMPLES["segmentation"])).output_shape == (33, 33, 21)
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        name
+        for name, kind in inspect.getmembers(tree, inspect.isclass)
+        if issubclass(kind, tree.Leaf | tree.Chain | tree.Residual)
+    ],
+)
+def test_every_node_has_a_row_in_the_table_of_the_backends(kind: str) -> None:
+    if kind != "Leaf":
+        assert f"\n| `{kind}` |" in SIDE_BY_SIDE
+
+
+@pytest.mark.parametrize(
+    "page", ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/gpu.md", "docs/spec.md", "backends/README.md"]
+)
+def test_every_link_and_named_file_of_a_page_exists(page: str) -> None:
+    text = (ROOT / page).read_text()
+    folder = (ROOT / page).parent
+    links = [link.partition("#")[0] for link in re.findall(r"\]\(([^)#:]+(?:#[^)]*)?)\)", text)]
+    files = re.findall(r"`((?:resnet_core|backends|tests|docs|benchmarks)/[\w/.-]+\.\w+)`", text)
+    missing = [link for link in links if link and not (folder / link).exists()]
+    missing += [file for file in files if not (ROOT / file).exists()]
+    assert missing == []
