@@ -8,7 +8,6 @@ import keras
 from keras import layers
 
 from resnet_core import tree
-from resnet_core.padding import Padding
 
 FORMAT = "channels_last"
 
@@ -86,11 +85,14 @@ def _residual(node: tree.Residual, x: Any) -> Any:
 
 
 def _conv(node: tree.Conv, x: Any, name: str) -> Any:
+    same = node.padding == "same" or _same_is_equal(node)
+    if not same and node.padding != ((0, 0), (0, 0)):
+        x = layers.ZeroPadding2D(node.padding, data_format=FORMAT, name=f"{name}_pad", dtype=x.dtype)(x)
     return layers.Conv2D(
         node.out_channels,
         node.kernel,
         strides=node.stride,
-        padding="same" if node.padding == "same" else "valid",
+        padding="same" if same else "valid",
         data_format=FORMAT,
         dilation_rate=node.dilation,
         groups=node.groups,
@@ -100,13 +102,17 @@ def _conv(node: tree.Conv, x: Any, name: str) -> Any:
         bias_initializer="zeros",
         name=name,
         dtype=x.dtype,
-    )(_zero_padded(x, node.padding, name))
+    )(x)
 
 
-def _zero_padded(x: Any, padding: Padding, name: str) -> Any:
-    if padding == "same" or padding == ((0, 0), (0, 0)):
-        return x
-    return layers.ZeroPadding2D(padding, data_format=FORMAT, name=f"{name}_pad", dtype=x.dtype)(x)
+def _same_is_equal(node: tree.Conv) -> bool:
+    """Whether Keras' "same" pads these numbers at any size: at stride 1, both sides alike."""
+    if node.padding == "same" or node.stride != (1, 1):
+        return False
+    return all(
+        before == after and before + after == (kernel - 1) * dilation
+        for (before, after), kernel, dilation in zip(node.padding, node.kernel, node.dilation, strict=True)
+    )
 
 
 def _max_pool(node: tree.MaxPool, x: Any, name: str) -> Any:

@@ -30,8 +30,10 @@ MAIN = ("torch", "keras", "flax")
 TESTS = Path(__file__).parents[1]
 
 #: XLA's last optimisation pass takes half of the compile time and changes no fused operation; compiled programs
-#: are kept between runs. `resnet compare` runs with neither.
-QUICK_XLA = {
+#: are kept between runs; the engines work at the same time, so that more threads in each would only wait for one
+#: another. `resnet compare` runs with none of this.
+QUICK = {
+    **dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "TF_NUM_INTRAOP_THREADS"), "1"),
     "XLA_FLAGS": f"{os.environ.get('XLA_FLAGS', '')} --xla_backend_optimization_level=0".strip(),
     "JAX_COMPILATION_CACHE_DIR": str(TESTS.parent / ".cache" / "jax"),
     "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
@@ -54,7 +56,7 @@ class Laboratory:
         if name not in self._engines:
             variables = {**environment, "PYTHONPATH": f"{TESTS}:{TESTS / 'parity'}"}
             if self.device == "cpu":
-                variables |= QUICK_XLA
+                variables |= QUICK
             self._engines[name] = Engine(self._pythons.get(name), variables)
         engine = self._engines[name]
         if self._dtypes.get(name) != dtype:

@@ -1,0 +1,40 @@
+"""The median of a few measurements and how far it can be trusted."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import comb
+from statistics import median
+
+CONFIDENCE = 0.95
+
+
+@dataclass(frozen=True, slots=True)
+class MedianInterval:
+    """`coverage` is what the interval has by itself; below CONFIDENCE there were too few measurements."""
+
+    median: float
+    low: float
+    high: float
+    coverage: float
+
+    @property
+    def holds(self) -> bool:
+        return self.coverage >= CONFIDENCE
+
+
+def median_interval(values: Sequence[float]) -> MedianInterval:
+    """The median with its binomial order-statistic interval, the narrowest that covers 95 %.
+
+    The true median lies outside the k-th smallest and the k-th largest of n values only when fewer than k
+    of them fall on one side of it, as n coins do: no assumption about the distribution and nothing drawn at
+    random. Six values are the fewest that reach 95 %.
+    """
+    ordered, count = sorted(values), len(values)
+    place = max((k for k in range(1, count // 2 + 1) if _coverage(count, k) >= CONFIDENCE), default=1)
+    return MedianInterval(median(ordered), ordered[place - 1], ordered[-place], _coverage(count, place))
+
+
+def _coverage(count: int, place: int) -> float:
+    return 1 - 2 * sum(comb(count, below) for below in range(place)) / 2**count

@@ -1,0 +1,50 @@
+"""What a result must name: the machine and the versions. No host name, no path."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+from importlib.metadata import version
+from pathlib import Path
+
+Facts = dict[str, str | int | float]
+
+
+def machine() -> Facts:
+    facts: Facts = {
+        "cpu": _cpu_model(),
+        "cores": _usable_cores(),
+        "platform": f"{platform.system()} {platform.machine()}",
+    }
+    if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
+        facts["memory_gib"] = round(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30, 1)
+    if hasattr(os, "getloadavg"):
+        # Others' work on the same cores shows here; well below 1 is a quiet machine.
+        facts["load_before"] = round(os.getloadavg()[0], 2)
+    return facts
+
+
+def core_versions() -> dict[str, str]:
+    """Of what every benchmark uses; each framework's own come from its process."""
+    packages = ("numpy", "resnet-core")
+    return {"python": platform.python_version(), **{name: version(name) for name in packages}}
+
+
+def _usable_cores() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _cpu_model() -> str:
+    information = Path("/proc/cpuinfo")
+    if information.exists():
+        for line in information.read_text().splitlines():
+            name, _, value = line.partition(":")
+            if name.strip() == "model name":
+                return value.strip()
+    if platform.system() == "Darwin":
+        command = ["sysctl", "-n", "machdep.cpu.brand_string"]
+        return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
+    return platform.processor() or "unknown"

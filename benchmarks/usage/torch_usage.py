@@ -1,0 +1,41 @@
+"""PyTorch: eager, inference mode; torch.optim.SGD."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import nn
+
+from usage import LEARNING_RATE, MOMENTUM
+
+
+def forward(model: nn.Module, images: np.ndarray) -> Callable[[], np.ndarray]:
+    inputs = _channels_first(images)
+    model.eval()
+
+    def run() -> np.ndarray:
+        with torch.inference_mode():
+            return model(inputs).numpy()
+
+    return run
+
+
+def train_step(model: nn.Module, images: np.ndarray, labels: np.ndarray) -> Callable[[], float]:
+    inputs, targets = _channels_first(images), torch.from_numpy(labels)
+    optimizer = torch.optim.SGD(model.parameters(), lr=LEARNING_RATE, momentum=MOMENTUM)
+    model.train()
+
+    def run() -> float:
+        optimizer.zero_grad()
+        loss = nn.functional.cross_entropy(model(inputs), targets)
+        loss.backward()
+        optimizer.step()
+        return loss.item()
+
+    return run
+
+
+def _channels_first(images: np.ndarray) -> torch.Tensor:
+    return torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2)))

@@ -1,0 +1,56 @@
+"""One long-lived worker process per engine: pytest's own process imports no framework."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from resnet_core.engine import Engine
+from resnet_core.errors import WorkerError
+from resnet_core.worker import Arrays
+
+#: Engine to (backend, environment).
+ENGINES: dict[str, tuple[str, dict[str, str]]] = {
+    "torch": ("torch", {}),
+    "keras": ("keras", {"KERAS_BACKEND": "tensorflow"}),
+    "keras_jax": ("keras", {"KERAS_BACKEND": "jax"}),
+    "keras_torch": ("keras", {"KERAS_BACKEND": "torch"}),
+    "flax": ("flax", {}),
+    "numpy": ("numpy", {}),
+}
+
+
+class Workers:
+    """Calls functions in the worker of a named engine, which is started when it is first needed."""
+
+    def __init__(self) -> None:
+        self._engines: dict[str, Engine] = {}
+
+    def call(self, name: str, function: str, arrays: Arrays | None = None, /, **arguments: Any) -> tuple[Any, Arrays]:
+        """(result, arrays) of `module:function` in that engine; what it printed is shown if it fails."""
+        if name not in self._engines:
+            folder = str(Path(__file__).parent)
+            path = os.pathsep.join(filter(None, [folder, os.environ.get("PYTHONPATH")]))
+            # CPU: what is checked here does not depend on the device.
+            environment = {**ENGINES[name][1], "PYTHONPATH": path, "CUDA_VISIBLE_DEVICES": "", "JAX_PLATFORMS": "cpu"}
+            self._engines[name] = Engine(environment=environment)
+        try:
+            return self._engines[name].call(function, arrays, **arguments)
+        except WorkerError as error:
+            error.add_note(self._engines[name].log()[-3000:])
+            raise
+
+    def close(self) -> None:
+        for engine in self._engines.values():
+            engine.close()
+
+
+@pytest.fixture(scope="session")
+def workers() -> Iterator[Workers]:
+    workers = Workers()
+    yield workers
+    workers.close()

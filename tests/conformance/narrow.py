@@ -1,0 +1,31 @@
+"""The networks of the conformance tests: narrow, shallow, and between them every leaf of the tree."""
+
+from __future__ import annotations
+
+import resnet_core as rn
+
+SPECS = {
+    # A basic block, biases everywhere, a bare projection, a max-pool padded with minus infinity.
+    "d2l": rn.spec("resnet18_d2l", depths=(1, 2), channels=(4, 6), classes=3, in_channels=2, input_size=(21, 18)),
+    # Pre-activation bottlenecks, SAME max-pool, a subsampled shortcut, dilation.
+    "slim": rn.spec(
+        "resnet_v2_50", depths=(2, 1), channels=(4, 6), classes=3, output_stride=4, strides=(1, 2), input_size=(21, 18)
+    ),
+    # Option A, no pool.
+    "cifar": rn.spec("resnet20", depths=(1, 2), channels=(4, 7), classes=3, input_size=(21, 18)),
+    # Groups, zeros around the pool, dense prediction.
+    "dense": rn.spec(
+        "resnext50_32x4d",
+        depths=(1, 1),
+        channels=(4, 8),
+        groups=2,
+        width_per_group=32,
+        classes=3,
+        stem_pool_padding="zeros",
+        global_pool=False,
+        input_size=(21, 18),
+    ),
+}
+#: As small as a network with a SAME pool gets, for what is slow.
+TINY = rn.spec("resnet_v2_50", depths=(1,), channels=(2,), classes=3, stem_kernel=3, block="basic")
+SIZES = ((21, 18), (24, 33))

@@ -1,0 +1,108 @@
+"""What an NNX user does with a model; runs in a worker process."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from flax import nnx
+from narrow import SIZES, SPECS
+
+import resnet_core as rn
+import resnet_flax
+
+Answer = tuple[Any, dict[str, np.ndarray] | None]
+
+
+def example(name: str) -> tuple[nnx.Module, jax.Array]:
+    spec = SPECS[name]
+    images = np.random.default_rng(3).standard_normal((2, *SIZES[0], spec.in_channels)).astype(np.float32)
+    return resnet_flax.build(spec, weights=rn.probe_weights(spec)), jnp.asarray(images)
+
+
+def split_merge_clone(session: Any, arrays: Any, *, name: str) -> Answer:
+    model, x = example(name)
+    run = nnx.jit(lambda model, x: model(x))
+    model.eval()
+    expected = run(model, x)
+    graphdef, parameters, statistics = nnx.split(model, nnx.Param, nnx.BatchStat)
+    merged = nnx.merge(graphdef, parameters, statistics)
+    twin = nnx.clone(model)
+    pure = jax.jit(lambda state, x: nnx.merge(graphdef, *state)(x))((parameters, statistics), x)
+    results = {
+        "merged": bool((run(merged, x) == expected).all()),
+        "cloned": bool((run(twin, x) == expected).all()),
+        "pure": bool(np.allclose(pure, expected, rtol=1e-5, atol=1e-6)),
+        "eager": bool(np.allclose(model(x), expected, rtol=1e-4, atol=1e-5)),
+    }
+    nnx.update(twin, jax.tree.map(jnp.zeros_like, nnx.state(twin)))
+    results["independent"] = bool((run(model, x) == expected).all())
+    other = resnet_flax.build(SPECS[name], seed=4)
+    other.eval()
+    results["equal specs have equal graphs"] = nnx.split(other)[0] == nnx.split(model)[0]
+    return results, None
+
+
+def state_names(session: Any, arrays: Any, *, name: str) -> Answer:
+    """{path: [type, shape, dtype]} of the model's state."""
+    model, _ = example(name)
+    return {
+        "/".join(map(str, path)): [type(variable).__name__, list(variable.shape), str(variable.dtype)]
+        for path, variable in nnx.to_flat_state(nnx.state(model))
+    }, None
+
+
+def modes(session: Any, arrays: Any, *, name: str) -> Answer:
+    model, x = example(name)
+    images = np.asarray(x)
+
+    def flags() -> list[bool]:
+        return [node.use_running_average for _, node in nnx.iter_graph(model) if isinstance(node, nnx.BatchNorm)]
+
+    before = resnet_flax.get_weights(model)
+    results = {"a built model is in training mode, as NNX's are": not any(flags())}
+    for mode in ("train", "eval"):
+        getattr(model, mode)()
+        kept = flags()
+        resnet_flax.predict(model, images)
+        results[f"predict keeps {mode}"] = flags() == kept == [mode == "eval"] * len(kept)
+    output = resnet_flax.predict(model, images)
+    results["predicting is evaluating"] = bool(np.allclose(model(x), output, rtol=1e-4, atol=1e-5))
+    after = resnet_flax.get_weights(model)
+    results["predicting changes no state"] = all((before[key] == after[key]).all() for key in before)
+    model.train()
+    nnx.jit(lambda model, x: model(x))(model, x)
+    moved = resnet_flax.get_weights(model)["stem.norm.running_mean" if name == "d2l" else "head.norm.running_mean"]
+    results["training updates"] = not (
+        moved == before["stem.norm.running_mean" if name == "d2l" else "head.norm.running_mean"]
+    ).all()
+    return results, None
+
+
+def trained(session: Any, arrays: Any, *, name: str) -> Answer:
+    """The loss of a few jitted steps of nnx.Optimizer on random labels."""
+    model, x = example(name)
+    labels = jnp.asarray([0, 2])
+    optimizer = nnx.Optimizer(model, optax.sgd(0.05, momentum=0.9), wrt=nnx.Param)
+
+    def loss_of(model: nnx.Module) -> jax.Array:
+        return optax.softmax_cross_entropy_with_integer_labels(model(x), labels).mean()
+
+    @nnx.jit
+    def step(model: nnx.Module, optimizer: nnx.Optimizer) -> jax.Array:
+        loss, gradients = nnx.value_and_grad(loss_of)(model)
+        optimizer.update(model, gradients)
+        return loss
+
+    model.train()
+    return [float(step(model, optimizer)) for _ in range(8)], None
+
+
+def float64(session: Any, arrays: Any, *, name: str) -> Answer:
+    """The dtypes of a float64 model's variables in a process that knows nothing of float64."""
+    model = resnet_flax.build(SPECS[name], dtype="float64")
+    found = sorted({str(variable.dtype) for _, variable in resnet_flax.weights.variables(model)})
+    return {"dtypes": found, "x64 afterwards": bool(jax.config.jax_enable_x64)}, None

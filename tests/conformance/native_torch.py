@@ -1,0 +1,173 @@
+"""What a PyTorch user does with a model; runs in a worker process."""
+
+from __future__ import annotations
+
+import copy
+import io
+from typing import Any
+
+import numpy as np
+import safetensors.torch
+import torch
+from narrow import SIZES, SPECS, TINY
+from torch import nn
+
+import resnet_core as rn
+import resnet_torch
+
+Answer = tuple[Any, dict[str, np.ndarray] | None]
+
+
+def example(name: str, size: tuple[int, int] = SIZES[0]) -> tuple[nn.Module, torch.Tensor]:
+    spec = TINY if name == "tiny" else SPECS[name]
+    torch.manual_seed(0)
+    model = resnet_torch.build(spec, weights=rn.probe_weights(spec)).eval()
+    return model, torch.randn(2, spec.in_channels, *size)
+
+
+def deepcopy_is_independent(session: Any, arrays: Any, *, name: str) -> Answer:
+    model, x = example(name)
+    before = model(x)
+    twin = copy.deepcopy(model)
+    same = torch.equal(twin(x), before)
+    with torch.no_grad():
+        for parameter in twin.parameters():
+            parameter.zero_()
+    return {"same": same, "independent": torch.equal(model(x), before)}, None
+
+
+def compiled(session: Any, arrays: Any, *, name: str, backend: str) -> Answer:
+    """Largest error of torch.compile(fullgraph=True) against the eager model, by image size."""
+    model, _ = example(name)
+    torch.compiler.reset()
+    fast = torch.compile(model, fullgraph=True, backend=backend)
+    errors = {}
+    with torch.no_grad():
+        for size in SIZES:
+            _, x = example(name, size)
+            eager, output = model(x), fast(x)
+            errors[f"{size}"] = float((eager - output).abs().max() / eager.abs().max())
+    return errors, None
+
+
+def compiled_training(session: Any, arrays: Any, *, name: str) -> Answer:
+    """The same of one training step's gradients and running statistics."""
+    results = []
+    for compile_it in (False, True):
+        model, x = example(name)
+        model.train()
+        (torch.compile(model, fullgraph=True, backend="aot_eager") if compile_it else model)(
+            x
+        ).square().sum().backward()
+        gradients = torch.cat([p.grad.flatten() for p in model.parameters()])
+        statistics = torch.cat([b.flatten() for n, b in model.named_buffers() if not n.endswith("tracked")])
+        results.append((gradients, statistics))
+    pairs = zip(*results, strict=True)
+    return [float((eager - fast).norm() / eager.norm()) for eager, fast in pairs], None
+
+
+def state_names(session: Any, arrays: Any, *, name: str) -> Answer:
+    model, _ = example(name)
+    return {key: list(value.shape) for key, value in model.state_dict().items()}, None
+
+
+def load_strictly(session: Any, arrays: Any, *, name: str, path: str) -> Answer:
+    """A neutral file into a model of other weights, by PyTorch's own means."""
+    model = resnet_torch.build(SPECS[name], seed=99)
+    keys = model.load_state_dict(safetensors.torch.load_file(path), strict=True)
+    counters = [int(b) for key, b in model.named_buffers() if key.endswith("num_batches_tracked")]
+    return {"missing": keys.missing_keys, "unexpected": keys.unexpected_keys, "counters": counters}, (
+        resnet_torch.get_weights(model)
+    )
+
+
+def load_incomplete(session: Any, arrays: Any, *, name: str, path: str) -> Answer:
+    """What PyTorch says of a neutral file that lacks a tensor."""
+    tensors = safetensors.torch.load_file(path)
+    tensors.pop("stem.norm.running_var")
+    try:
+        resnet_torch.build(SPECS[name]).load_state_dict(tensors, strict=True)
+    except RuntimeError as error:
+        return str(error), None
+    return "", None
+
+
+def modes(session: Any, arrays: Any, *, name: str) -> Answer:
+    """train() and eval() do what they do in PyTorch, and predict and gradients leave every module's mode alone."""
+    model, x = example(name)
+    images = x.numpy().transpose(0, 2, 3, 1)
+    fresh = resnet_torch.build(SPECS[name])
+    model.train()
+    training_statistics = copy.deepcopy(model.state_dict())
+    model(x)
+    moved = not torch.equal(model.state_dict()["stem.norm.running_mean"], training_statistics["stem.norm.running_mean"])
+    model.stage1.eval()  # a frozen stage
+    before = {key: module.training for key, module in model.named_modules()}
+    statistics = copy.deepcopy(model.state_dict())
+    first = resnet_torch.predict(model, images)
+    resnet_torch.gradients(model, images, np.ones((2, 3), np.float32))
+    after = {key: module.training for key, module in model.named_modules()}
+    state = model.state_dict()
+    unchanged = all(torch.equal(value, state[key]) for key, value in statistics.items())
+    with torch.no_grad():
+        evaluated = model.eval()(x).numpy()
+    return {
+        "a built model is in training mode, as PyTorch's are": fresh.training,
+        "training updates": moved,
+        "modes are kept": before == after and before["stage1.block1.conv1"] is False and before[""] is True,
+        "predicting changes no state": unchanged,
+        "predicting is evaluating": bool((first == evaluated).all()),
+        "no gradient is left": all(p.grad is None for p in model.parameters()),
+    }, None
+
+
+def saved(session: Any, arrays: Any, *, name: str) -> Answer:
+    """A model through torch.save: its state_dict, and as a whole."""
+    model, x = example(name)
+    state, whole = io.BytesIO(), io.BytesIO()
+    torch.save(model.state_dict(), state)
+    torch.save(model, whole)
+    twin = resnet_torch.build(SPECS[name], seed=5).eval()
+    twin.load_state_dict(torch.load(io.BytesIO(state.getvalue()), weights_only=True))
+    again = torch.load(io.BytesIO(whole.getvalue()), weights_only=False)
+    return [torch.equal(other(x), model(x)) for other in (twin, again)], None
+
+
+def printed(session: Any, arrays: Any, *, name: str) -> Answer:
+    return str(example(name)[0]), None
+
+
+def trained(session: Any, arrays: Any, *, name: str) -> Answer:
+    """The loss of a few steps of torch.optim.SGD on random labels."""
+    model, x = example(name)
+    model.train()
+    optimizer = torch.optim.SGD(model.parameters(), 0.05, momentum=0.9)
+    losses = []
+    for _ in range(8):
+        loss = nn.functional.cross_entropy(model(x), torch.tensor([0, 2]))
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    return losses, None
+
+
+def input_is_kept(session: Any, arrays: Any) -> Answer:
+    """A network whose first layer might rectify in place does not change the user's images."""
+    spec = rn.spec(SPECS["cifar"], stem=False, preactivation=True, in_channels=3, classes=None, global_pool=False)
+    model = resnet_torch.build(spec, weights=rn.probe_weights(spec)).eval()
+    x = torch.randn(1, 3, 9, 8)
+    before = x.clone()
+    model(x)
+    return torch.equal(x, before), None
+
+
+def channels_last_and_half(session: Any, arrays: Any, *, name: str) -> Answer:
+    """Errors of the usual speed-ups against the plain model: channels-last memory, bfloat16 autocast."""
+    model, x = example(name)
+    expected = model(x)
+    scale = expected.abs().max()
+    last = model.to(memory_format=torch.channels_last)(x.contiguous(memory_format=torch.channels_last))
+    with torch.autocast("cpu", torch.bfloat16):
+        half = model(x)
+    return [float((value.float() - expected).abs().max() / scale) for value in (last, half)], None

@@ -1,0 +1,56 @@
+"""The Flax model is what NNX' users expect of an nnx.Module."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+import resnet_core as rn
+from conformance.narrow import SPECS
+
+if TYPE_CHECKING:
+    from conformance.conftest import Workers
+
+
+@pytest.mark.parametrize("name", ["d2l", "slim"])
+def test_split_merge_clone_and_jit(name: str, workers: Workers) -> None:
+    result, _ = workers.call("flax", "native_flax:split_merge_clone", name=name)
+    assert [claim for claim, held in result.items() if not held] == []
+
+
+@pytest.mark.parametrize("name", SPECS)
+def test_the_state_has_the_neutral_paths_with_flaxs_own_last_segment(name: str, workers: Workers) -> None:
+    found, _ = workers.call("flax", "native_flax:state_names", name=name)
+    expected = {}
+    for key, shape in rn.state(SPECS[name]).items():
+        path, _, last = key.rpartition(".")
+        kind = "BatchStat" if last.startswith("running") else "Param"
+        weight = "kernel" if len(shape) > 1 else "scale"
+        segment = {"weight": weight, "bias": "bias", "running_mean": "mean", "running_var": "var"}[last]
+        native = [*shape[2:], shape[1], shape[0]] if len(shape) > 1 else list(shape)
+        expected["/".join([*path.split("."), segment])] = [kind, native, "float32"]
+    assert found == expected
+
+
+def test_the_stems_kernel_is_two_dimensional(workers: Workers) -> None:
+    """A plain 7 as kernel_size would make a one-dimensional convolution."""
+    found, _ = workers.call("flax", "native_flax:state_names", name="d2l")
+    assert found["stem/conv/kernel"] == ["Param", [7, 7, 2, 4], "float32"]
+
+
+@pytest.mark.parametrize("name", ["d2l", "slim"])
+def test_modes_are_nnxs_and_predict_leaves_them_alone(name: str, workers: Workers) -> None:
+    result, _ = workers.call("flax", "native_flax:modes", name=name)
+    assert [claim for claim, held in result.items() if not held] == []
+
+
+@pytest.mark.parametrize("name", ["d2l", "slim", "cifar"])
+def test_grad_and_optimizer_lower_the_loss(name: str, workers: Workers) -> None:
+    losses, _ = workers.call("flax", "native_flax:trained", name=name)
+    assert losses[-1] < 0.5 * losses[0]
+
+
+def test_a_float64_model_is_really_float64_and_leaves_the_process_as_it_was(workers: Workers) -> None:
+    result, _ = workers.call("flax", "native_flax:float64", name="slim")
+    assert result == {"dtypes": ["float64"], "x64 afterwards": False}

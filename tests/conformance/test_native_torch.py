@@ -1,0 +1,106 @@
+"""The PyTorch model is what PyTorch's users expect of an nn.Module."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+import resnet_core as rn
+from conformance.narrow import SPECS
+
+if TYPE_CHECKING:
+    from conformance.conftest import Workers
+
+NAMES = list(SPECS)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_deep_copy_computes_the_same_and_is_independent(name: str, workers: Workers) -> None:
+    result, _ = workers.call("torch", "native_torch:deepcopy_is_independent", name=name)
+    assert result == {"same": True, "independent": True}
+
+
+# The whole graph is taken or not ahead of the backend, so that PyTorch's own compiler, which is slow, runs once.
+@pytest.mark.parametrize(("name", "backend"), [*((name, "aot_eager") for name in NAMES), ("tiny", "inductor")])
+def test_torch_compile_takes_the_whole_graph_at_several_sizes(name: str, backend: str, workers: Workers) -> None:
+    errors, _ = workers.call("torch", "native_torch:compiled", name=name, backend=backend)
+    assert len(errors) == 2
+    assert max(errors.values()) < 1e-5
+
+
+def test_torch_compile_trains_the_same(workers: Workers) -> None:
+    gradients, statistics = workers.call("torch", "native_torch:compiled_training", name="d2l")[0]
+    assert gradients < 1e-4
+    assert statistics < 1e-5
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_state_dict_has_the_neutral_names_and_pytorchs_counters(name: str, workers: Workers) -> None:
+    found, _ = workers.call("torch", "native_torch:state_names", name=name)
+    neutral = {key: list(shape) for key, shape in rn.state(SPECS[name]).items()}
+    counters = {key.replace("running_var", "num_batches_tracked"): [] for key in neutral if key.endswith("running_var")}
+    assert counters
+    assert found == {**neutral, **counters}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_neutral_file_loads_strictly_without_us(name: str, tmp_path: Path, workers: Workers) -> None:
+    weights = rn.probe_weights(SPECS[name])
+    rn.save_weights(tmp_path / "w.safetensors", weights, SPECS[name])
+    result, found = workers.call("torch", "native_torch:load_strictly", name=name, path=str(tmp_path / "w.safetensors"))
+    assert (result["missing"], result["unexpected"]) == ([], [])
+    assert set(result["counters"]) == {0}
+    for key, array in weights.items():
+        np.testing.assert_array_equal(found[key], array)
+
+
+def test_strict_loading_still_notices_a_missing_tensor(tmp_path: Path, workers: Workers) -> None:
+    rn.save_weights(tmp_path / "w.safetensors", rn.initialize(SPECS["d2l"]), SPECS["d2l"])
+    message, _ = workers.call("torch", "native_torch:load_incomplete", name="d2l", path=str(tmp_path / "w.safetensors"))
+    assert 'Missing key(s) in state_dict: "stem.norm.running_var"' in message
+
+
+def test_modes_are_pytorchs_and_predict_leaves_them_alone(workers: Workers) -> None:
+    result, _ = workers.call("torch", "native_torch:modes", name="d2l")
+    assert [claim for claim, held in result.items() if not held] == []
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_torch_save_keeps_the_model(name: str, workers: Workers) -> None:
+    assert workers.call("torch", "native_torch:saved", name=name)[0] == [True, True]
+
+
+def test_a_printed_model_shows_stem_stages_blocks_and_head(workers: Workers) -> None:
+    text, _ = workers.call("torch", "native_torch:printed", name="slim")
+    for line in (
+        "(stem): Sequential(",
+        "(stage1): Sequential(",
+        "(block1): Residual(",
+        "(conv2): Conv2d(4, 4, kernel_size=(3, 3), stride=(1, 1), padding=(1, 1), bias=False)",
+        "(shortcut): Sequential(",
+        "(head): Sequential(",
+        "(linear): Linear(in_features=24, out_features=3, bias=True)",
+    ):
+        assert line in text
+    order = [text.index(f"({part}):") for part in ("stem", "stage1", "stage2", "head")]
+    assert order == sorted(order)
+
+
+@pytest.mark.parametrize("name", ["d2l", "slim", "cifar"])
+def test_pytorchs_own_training_lowers_the_loss(name: str, workers: Workers) -> None:
+    losses, _ = workers.call("torch", "native_torch:trained", name=name)
+    assert losses[-1] < 0.5 * losses[0]
+
+
+def test_the_users_images_are_never_changed(workers: Workers) -> None:
+    assert workers.call("torch", "native_torch:input_is_kept")[0] is True
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_channels_last_and_autocast_work(name: str, workers: Workers) -> None:
+    last, half = workers.call("torch", "native_torch:channels_last_and_half", name=name)[0]
+    assert last < 1e-5
+    assert half < 0.1

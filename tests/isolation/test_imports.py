@@ -1,0 +1,152 @@
+"""Nothing is imported that was not asked for: the core needs no framework, and no backend knows another's."""
+
+from __future__ import annotations
+
+import ast
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+FRAMEWORKS = ("torch", "tensorflow", "keras", "jax", "flax", "optax", "tf_keras", "torchvision")
+BUILT_IN = ("torch", "keras", "flax", "numpy")
+
+# What each package may import besides the standard library and itself.
+ALLOWED = {
+    "resnet_core": {"numpy", "msgspec", "safetensors", "PIL", "typer", "rich", "tomli_w"},
+    "backends/resnet_torch": {"resnet_core", "numpy", "torch"},
+    "backends/resnet_keras": {"resnet_core", "numpy", "keras"},
+    "backends/resnet_flax": {"resnet_core", "numpy", "flax", "jax"},
+    "backends/resnet_numpy": {"resnet_core", "numpy"},
+}
+# Keras runs on one of these, and has no gradient and no device of its own: inside functions they are asked.
+KERAS_ENGINES = {"tensorflow", "jax", "torch"}
+
+#: Ends the process where a framework is imported, even by code that could do without it, and says at the end
+#: that none is there.
+GUARD = f"""
+import importlib.abc, os, sys
+
+class Guard(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {FRAMEWORKS}:
+            print("imported", name, file=sys.stderr, flush=True)
+            os._exit(9)
+
+sys.meta_path.insert(0, Guard())
+"""
+CHECK = f"\nassert not set({FRAMEWORKS}) & sys.modules.keys()\n"
+
+
+def run(program: str, folder: Path, **environment: str) -> str:
+    process = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=folder,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert process.returncode == 0, process.stderr
+    return process.stdout
+
+
+@pytest.mark.parametrize(
+    "program",
+    [
+        "import resnet_core",
+        "import resnet_core, pkgutil, importlib\n"
+        "for m in pkgutil.iter_modules(resnet_core.__path__):\n"
+        "    if m.name != '__main__': importlib.import_module(f'resnet_core.{m.name}')",
+        "import resnet_core as rn; assert len(rn.names()) == 24; rn.backends()",
+        "import resnet_core as rn; [rn.totals(rn.spec(name)) for name in rn.names()]",
+        "import resnet_core as rn; s = rn.spec('resnet18'); rn.save_spec('s.toml', s); assert rn.spec('s.toml') == s",
+        "import resnet_core as rn; s = rn.spec('resnet20'); w = rn.initialize(s)\n"
+        "rn.save_weights('w', w, s); rn.load_weights('w')",
+        "import resnet_core as rn, numpy as np; m = rn.build(rn.spec('resnet20'), 'numpy')\n"
+        "rn.load_backend('numpy').predict(m, np.zeros((1, 8, 8, 3)))",
+        "sys.argv = ['resnet', 'list']\nfrom resnet_core.cli import main\ntry: main()\nexcept SystemExit: pass",
+        "sys.argv = ['resnet', 'show', 'resnet18']\nfrom resnet_core.cli import main\ntry: main()\n"
+        "except SystemExit: pass",
+    ],
+    ids=["import", "every module", "names", "counts", "spec files", "weights", "numpy backend", "list", "show"],
+)
+def test_the_core_works_without_importing_a_framework(program: str, tmp_path: Path) -> None:
+    run(GUARD + program + CHECK, tmp_path)
+
+
+def test_the_guard_would_notice(tmp_path: Path) -> None:
+    with pytest.raises(AssertionError, match="imported keras"):
+        run(GUARD + "try: import keras\nexcept BaseException: pass", tmp_path)
+
+
+def test_predicting_with_numpy_needs_no_framework_anywhere(tmp_path: Path) -> None:
+    """Neither here nor in the worker: all of them are hidden by modules that cannot be imported."""
+    for framework in FRAMEWORKS:
+        (tmp_path / f"{framework}.py").write_text("raise ModuleNotFoundError(name=__name__)\n")
+    program = """
+import sys, resnet_core as rn
+from PIL import Image
+from resnet_core.cli import main
+spec = rn.spec("resnet20", depths=[1], channels=[2])
+rn.save_weights("w.safetensors", rn.initialize(spec), spec)
+Image.new("RGB", (9, 9)).save("a.png")
+rn.save_spec("narrow.toml", spec)
+sys.argv = "resnet predict narrow.toml a.png --backend numpy --weights w.safetensors".split()
+main()
+"""
+    assert "a.png" in run(program, tmp_path, PYTHONPATH=str(tmp_path))
+
+
+def imports(path: Path) -> Iterator[tuple[str, bool]]:
+    """(top-level package, whether inside a function) of every import statement of a file."""
+    tree = ast.parse(path.read_text())
+    functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+    inner = {id(node) for function in functions for node in ast.walk(function)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            names = [str(node.module)]
+        else:
+            continue
+        for name in names:
+            yield name.partition(".")[0], id(node) in inner
+
+
+@pytest.mark.parametrize("package", ALLOWED)
+def test_a_package_imports_only_what_it_may(package: str) -> None:
+    files = sorted((ROOT / package).glob("**/*.py"))
+    assert files
+    allowed = ALLOWED[package] | {Path(package).name} | set(sys.stdlib_module_names)
+    for path in files:
+        for name, in_function in imports(path):
+            if package == "backends/resnet_keras" and in_function and path.name in ("runtime.py", "training.py"):
+                assert name in allowed | KERAS_ENGINES, f"{path.name} imports {name}"
+            else:
+                assert name in allowed, f"{path.name} imports {name}"
+
+
+def test_the_list_of_packages_is_complete() -> None:
+    found = {str(path.parent.relative_to(ROOT)) for path in ROOT.glob("backends/*/__init__.py")}
+    assert found | {"resnet_core"} == set(ALLOWED)
+
+
+@pytest.mark.parametrize("backend", BUILT_IN)
+def test_a_backend_leaves_the_other_frameworks_alone(backend: str, tmp_path: Path) -> None:
+    """What is in the process after importing it."""
+    packages = (*FRAMEWORKS, *(f"resnet_{other}" for other in BUILT_IN))
+    program = f"import sys, resnet_{backend}; print(*set({packages}) & sys.modules.keys())"
+    brings = {  # TensorFlow looks for JAX by itself
+        "torch": {"torch"},
+        "keras": {"keras", "tensorflow", "jax"},
+        "flax": {"flax", "jax", "optax"},
+        "numpy": set(),
+    }
+    assert set(run(program, tmp_path, KERAS_BACKEND="tensorflow").split()) <= brings[backend] | {f"resnet_{backend}"}

@@ -1,0 +1,41 @@
+"""What is installed is what is in the repository: packages, entry points and extras belong together."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def project() -> dict[str, Any]:
+    return tomllib.loads((ROOT / "pyproject.toml").read_text())
+
+
+def backend_packages() -> list[str]:
+    return sorted(path.parent.name for path in ROOT.glob("backends/*/__init__.py"))
+
+
+def test_the_wheel_holds_the_core_and_every_backend(project: dict[str, Any]) -> None:
+    packages = project["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]
+    assert sorted(packages) == sorted(["resnet_core", *(f"backends/{name}" for name in backend_packages())])
+    assert not (ROOT / "backends" / "__init__.py").exists()  # a source root, not a package
+
+
+def test_every_backend_is_registered_and_has_its_extra(project: dict[str, Any]) -> None:
+    registered = project["project"]["entry-points"]["resnet_core.backends"]
+    assert sorted(registered.values()) == backend_packages()
+    extras = project["project"]["optional-dependencies"]
+    frameworks = set(registered) - {"numpy"}  # which the core needs anyway
+    for name in frameworks:
+        assert any(line.startswith(name) for line in extras[name])
+    assert extras["all"] == [f"resnet-core[{','.join(name for name in registered if name in frameworks)}]"]
+
+
+def test_the_core_depends_on_no_framework(project: dict[str, Any]) -> None:
+    names = ("torch", "tensorflow", "keras", "jax", "flax", "optax")
+    assert not [line for line in project["project"]["dependencies"] if line.startswith(names)]

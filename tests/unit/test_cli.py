@@ -1,0 +1,416 @@
+"""The command line: what it prints, and one clear line and exit code 2 for whatever cannot be used."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import resnet_core as rn
+from resnet_core.images import load_image
+
+NARROW = ["resnet20", "--set", "depths=[1]", "--set", "channels=[2]", "--set", "input_size=[9, 11]"]
+
+
+def resnet(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "resnet_core", *arguments],
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+def printed(*arguments: str) -> str:
+    """Standard output of a command that must succeed and say nothing on standard error."""
+    process = resnet(*arguments)
+    assert (process.returncode, process.stderr) == (0, "")
+    return process.stdout
+
+
+def refused(*arguments: str, **environment: str) -> str:
+    """The one line on standard error of a command that must end with exit code 2 and print nothing else."""
+    process = resnet(*arguments, **environment)
+    assert process.returncode == 2, process.stderr
+    assert process.stdout == ""
+    (line,) = process.stderr.splitlines()
+    return line
+
+
+# What the commands print
+
+
+def test_list_prints_every_named_spec_as_a_table() -> None:
+    lines = printed("list").splitlines()
+    assert [line.split()[0] for line in lines[-len(rn.names()) :]] == rn.names()
+    (row,) = [line for line in lines if line.startswith("resnet50 ")]
+    for cell in (
+        "bottleneck",
+        "3 4 6 3",
+        "64 128 256 512",
+        "25,557,032",
+        "25,610,152",
+        "4,089,184,256",
+        "224 x 224 x 3",
+    ):
+        assert cell in row
+
+
+def test_list_json_has_the_promised_fields() -> None:
+    rows = json.loads(printed("list", "--json"))
+    assert [row["name"] for row in rows] == rn.names()
+    for row in rows:
+        assert {"name", "block", "depths", "channels", "parameters", "state", "macs", "input"} <= row.keys()
+    (d2l,) = [row for row in rows if row["name"] == "resnet18_d2l"]
+    assert d2l == {
+        "name": "resnet18_d2l",
+        "block": "basic",
+        "depths": [2, 2, 2, 2],
+        "channels": [64, 128, 256, 512],
+        "parameters": 11_178_378,
+        "state": 11_186_186,
+        "macs": 318_657_536,
+        "input": [96, 96, 1],
+    }
+
+
+def test_show_prints_path_kind_shape_parameters_and_macs_totals_and_taps() -> None:
+    text = printed("show", "resnet50")
+    (row,) = [line for line in text.splitlines() if line.strip().startswith("stem.conv")]
+    for cell in ("112 x 112 x 64", "9,408", "118,013,952"):
+        assert cell in row
+    (total,) = [line for line in text.splitlines() if line.strip().startswith("total")]
+    assert "25,557,032" in total
+    assert "4,089,184,256" in total
+    assert "25,610,152" in text
+    assert "taps: stem 56 x 56 x 64, stage1 56 x 56 x 256" in text
+
+
+def test_show_json_lists_every_layer() -> None:
+    shown = json.loads(printed("show", *NARROW, "--json"))
+    spec = rn.spec("resnet20", depths=(1,), channels=(2,), input_size=(9, 11))
+    totals = rn.totals(spec)
+    assert (shown["parameters"], shown["state"], shown["macs"]) == (totals.parameters, totals.state, totals.macs)
+    assert shown["input"] == [9, 11, 3]
+    assert shown["taps"] == {"stem": [9, 11, 2], "stage1": [9, 11, 2], "logits": [10]}
+    assert [layer["path"] for layer in shown["layers"]] == [layer.path for layer in rn.layers(spec)]
+    tensors = {f"{row['path']}.{key}": tuple(shape) for row in shown["layers"] for key, shape in row["tensors"].items()}
+    assert tensors == rn.state(spec)
+    assert sum(layer["macs"] for layer in shown["layers"]) == totals.macs
+    assert rn.from_json(json.dumps(shown["spec"])) == spec
+
+
+@pytest.mark.parametrize(
+    ("size", "expected"), [("64", [64, 64, 3]), ("33x66", [33, 66, 3]), ("33X66", [33, 66, 3]), (None, [9, 11, 3])]
+)
+def test_show_takes_any_input_size(size: str | None, expected: list[int]) -> None:
+    option = [] if size is None else ["--input", size]
+    assert json.loads(printed("show", *NARROW, *option, "--json"))["input"] == expected
+
+
+def test_a_spec_is_a_name_or_a_file_with_overrides(tmp_path: Path) -> None:
+    rn.save_spec(tmp_path / "mine.toml", rn.spec("resnet20"))
+    shown = json.loads(printed("show", str(tmp_path / "mine.toml"), "--set", "classes=none", "--json"))
+    assert shown["spec"]["classes"] is None
+    assert shown["output"] == [64]
+
+
+def test_show_folds_repeated_blocks_of_the_deepest_network() -> None:
+    assert len(printed("show", "resnet1202").splitlines()) < 60
+
+
+def test_compare_json_is_json_alone_on_standard_output() -> None:
+    result = json.loads(printed("compare", *NARROW, "--device", "cpu", "--backends", "torch", "--json", "-"))
+    assert {"spec", "equal", "level", "dtype", "device", "reference", "backends"} <= result.keys()
+    assert (result["equal"], result["level"], result["dtype"], result["device"]) == (True, "logits", "float32", "cpu")
+    assert list(result["backends"]) == ["torch"]
+    entry = result["backends"]["torch"]
+    fields = {
+        "parameters",
+        "state",
+        "output_shape",
+        "max_error",
+        "tolerance",
+        "seconds",
+        "peak_memory_bytes",
+        "versions",
+    }
+    assert fields <= entry.keys()
+    assert list(entry["max_error"]) == ["stem", "stage1", "logits"]
+    assert entry["output_shape"] == [4, 10]
+
+
+def test_compare_prints_a_table_and_one_plain_sentence_and_writes_json(tmp_path: Path) -> None:
+    text = printed(
+        "compare",
+        *NARROW,
+        "--device",
+        "cpu",
+        "--backends",
+        "torch",
+        "--dtype",
+        "float64",
+        "--json",
+        str(tmp_path / "r.json"),
+    )
+    assert text.splitlines()[-1].startswith(
+        "Equal: resnet20 in torch has logits and every tap equal to the numpy float64"
+    )
+    result = json.loads((tmp_path / "r.json").read_text())
+    assert result["dtype"] == "float64"
+    assert result["backends"]["torch"]["tolerance"] == 1e-12
+    assert max(result["backends"]["torch"]["max_error"].values()) <= 1e-12
+
+
+def test_compare_shapes_needs_no_numbers() -> None:
+    result = json.loads(
+        printed("compare", *NARROW, "--device", "cpu", "--backends", "torch", "--level", "shapes", "--json", "-")
+    )
+    assert result["equal"] is True
+    assert result["backends"]["torch"]["max_error"] == {}
+
+
+def test_help_names_every_command() -> None:
+    text = printed("--help")
+    for command in ("list", "show", "compare", "predict"):
+        assert f"\n  {command} " in text
+
+
+# Bad input: exit code 2, one line on standard error, nothing on standard output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["show", "resnet5"], "resnet5: no spec of this name; did you mean resnet"),
+        (["show", "resnet20", "--set", "classes"], "--set: received 'classes'; expected key=value"),
+        (["show", "resnet20", "--set", "classes=0"], "classes: received 0; allowed is an integer from 1"),
+        (["show", "resnet20", "--set", "clases=3"], "clases: unknown field; did you mean classes?"),
+        (["show", "resnet20", "--set", "depths=[1,0,1]"], "depths[1]: received 0; allowed is"),
+        (["show", "resnet20", "--input", "x"], "--input: received 'x'; expected a size such as 224 or 480x640"),
+        (["show", "resnet20", "--input", "0"], "--input: received '0'; expected a size"),
+        (["show", "resnet20", "--input", "1x2x3"], "--input: received '1x2x3'; expected a size"),
+        (["show", "resnet20", "--input", "²"], "--input: received '²'; expected a size"),
+        (["show", "resnet18", "--set", "stem_kernel=4", "--input", "1"], "stem.conv: kernel 4x4"),
+        (["show", "no.toml"], "no.toml: no such file; expected a spec in TOML or JSON"),
+        (["show"], "Missing argument 'SPEC'"),
+        (["show", "resnet18", "--colour"], "No such option"),
+        (["shw", "resnet18"], "No such command"),
+        (
+            ["compare", "resnet20", "--backends", "mxnet"],
+            "--backends: received 'mxnet'; registered are flax, keras, torch",
+        ),
+        (["compare", "resnet20", "--backends", "numpy"], "--backends: numpy is the reference and always runs"),
+        (["compare", "resnet20", "--backends", ","], "--backends: received none; registered are"),
+        (["compare", "resnet20", "--device", "tpu"], "--device: received 'tpu'; expected one of auto, cpu, gpu"),
+        (["compare", "resnet20", "--level", "all"], "--level: received 'all'; expected one of shapes, logits"),
+        (
+            ["compare", "resnet20", "--dtype", "float16"],
+            "--dtype: received 'float16'; expected one of float32, float64",
+        ),
+        (["compare", "resnet20", "--python", "torch"], "--python: received 'torch'; expected NAME=PATH"),
+        (["compare", "resnet20", "--python", "mxnet=x"], "--python: received 'mxnet'; the compared backends are"),
+        (["compare", "resnet20", "--time-limit", "0"], "Invalid value for '--time-limit'"),
+        (
+            ["compare", "resnet20", "--weights", "no.safetensors"],
+            "no.safetensors: no such file; expected a .safetensors",
+        ),
+        (["predict", "resnet20", "--weights", "w", "--backend", "numpy"], "Missing argument"),
+        (["predict", "resnet20", "a.png", "--backend", "numpy"], "Missing option '--weights'"),
+        (["predict", "resnet20", "a.png", "--weights", "w.pth", "--backend", "numpy"], "w.pth: no such file; expected"),
+        (
+            ["predict", "resnet20", "a.png", "--weights", "w", "--backend", "numpy", "--top", "0"],
+            "Invalid value for '--top'",
+        ),
+        (
+            ["predict", "resnet20", "a.png", "--weights", "w", "--backend", "numpy", "--set", "classes=none"],
+            "predict: the spec has no classifier",
+        ),
+    ],
+)
+def test_bad_arguments_are_one_clear_line(arguments: list[str], words: str) -> None:
+    line = refused(*arguments)
+    assert line.startswith("resnet: ")
+    assert words in line
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "words"),
+    [
+        ("a.toml", "depths = [1\n", "not valid TOML: "),
+        (
+            "a.toml",
+            'depths = [1]\nchannels = [8, 8]\nblock = "basic"\n',
+            "channels: received [8, 8]; allowed is one width",
+        ),
+        ("a.json", "{", "not valid JSON: "),
+    ],
+)
+def test_a_bad_spec_file_is_one_clear_line(name: str, text: str, words: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_text(text)
+    assert words in refused("show", str(tmp_path / name))
+
+
+def test_an_interpreter_that_does_not_exist_is_one_clear_line() -> None:
+    line = refused(
+        "compare",
+        *NARROW,
+        "--device",
+        "cpu",
+        "--backends",
+        "torch",
+        "--python",
+        "torch=/no/such/python",
+        "--json",
+        "-",
+        **{},
+    )
+    assert line == "resnet: --python: /no/such/python cannot be started (No such file or directory)"
+
+
+def hide(folder: Path, framework: str) -> str:
+    """A folder to put on PYTHONPATH, in which the framework is not installed."""
+    (folder / f"{framework}.py").write_text(
+        f"raise ModuleNotFoundError(\"No module named '{framework}'\", name='{framework}')\n"
+    )
+    return str(folder)
+
+
+@pytest.mark.parametrize(
+    ("backend", "framework", "pip"),
+    [
+        ("torch", "torch", 'pip install "torch>='),
+        ("keras", "keras", 'pip install "keras>='),
+        ("flax", "flax", 'pip install "flax>='),
+        ("flax", "jax", 'pip install "flax>='),
+    ],
+)
+def test_a_missing_framework_is_one_line_with_the_exact_pip_line(
+    backend: str, framework: str, pip: str, tmp_path: Path
+) -> None:
+    process = resnet("compare", *NARROW, "--backends", backend, PYTHONPATH=hide(tmp_path, framework))
+    assert process.returncode == 2
+    (line,) = process.stderr.splitlines()
+    assert line.startswith(f"resnet: backend {backend} needs {framework}, which is not installed: {pip}")
+    assert line.count("pip install") == 1
+
+
+def test_a_backend_that_nobody_asked_for_may_be_missing(tmp_path: Path) -> None:
+    for framework in ("keras", "flax"):
+        hide(tmp_path, framework)
+    process = resnet("compare", *NARROW, "--device", "cpu", "--json", "-", PYTHONPATH=str(tmp_path))
+    result = json.loads(process.stdout)
+    assert process.returncode == 0
+    assert result["equal"] is True
+    assert [name for name, entry in result["backends"].items() if entry.get("missing")] == ["flax", "keras"]
+
+
+def test_comparing_without_any_framework_is_one_line_with_every_pip_line(tmp_path: Path) -> None:
+    for framework in ("keras", "flax", "torch"):
+        hide(tmp_path, framework)
+    line = refused("compare", *NARROW, PYTHONPATH=str(tmp_path))
+    assert line.startswith("resnet: no backend is installed, there is nothing to compare: ")
+    assert line.count("pip install") == 3
+
+
+# Prediction
+
+
+SPEC = rn.spec("resnet20", depths=(1,), channels=(2,), input_size=(9, 9), name="mine")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A spec, its weights and a picture."""
+    folder = tmp_path_factory.mktemp("predict")
+    rn.save_spec(folder / "mine.toml", SPEC)
+    rn.save_weights(folder / "w.safetensors", rn.probe_weights(SPEC), SPEC)
+    pixels = np.random.default_rng(0).integers(0, 256, (30, 40, 3), np.uint8)
+    Image.fromarray(pixels).save(folder / "a.png")
+    (folder / "broken.png").write_bytes((folder / "a.png").read_bytes()[:200])
+    (folder / "names.txt").write_text("\n".join(f"thing {k}" for k in range(10)))
+    (folder / "few.txt").write_text("thing")
+    (folder / "bad.safetensors").write_bytes((folder / "w.safetensors").read_bytes()[:-1])
+    (folder / "bad.pth").write_bytes(pickle.dumps({"a": 1}))
+    return folder
+
+
+def predict(folder: Path, **changes: Any) -> list[str]:
+    values = {"image": "a.png", "weights": "w.safetensors", "backend": "numpy", **changes}
+    arguments = ["predict", str(folder / "mine.toml"), str(folder / values["image"])]
+    return [*arguments, "--weights", str(folder / values["weights"]), "--backend", values["backend"]]
+
+
+def test_predict_prints_the_most_likely_classes_first(folder: Path) -> None:
+    arguments = (*predict(folder), "--labels", str(folder / "names.txt"), "--top", "3")
+    (found,) = json.loads(printed(*arguments, "--json"))
+    assert found["image"] == str(folder / "a.png")
+    assert len(found["top"]) == 3
+    probabilities = [entry["probability"] for entry in found["top"]]
+    assert probabilities == sorted(probabilities, reverse=True)
+    assert found["top"][0]["label"] == f"thing {found['top'][0]['class']}"
+    image = load_image(folder / "a.png", (9, 9), 3)[None]
+    model = rn.build(SPEC, "numpy", weights=rn.probe_weights(SPEC))
+    logits = rn.load_backend("numpy").predict(model, image)[0]
+    assert [entry["class"] for entry in found["top"]] == np.argsort(-logits)[:3].tolist()
+    np.testing.assert_allclose(probabilities[0], np.exp(logits.max()) / np.exp(logits).sum(), rtol=1e-12)
+    assert f"thing {found['top'][0]['class']}" in printed(*arguments)
+
+
+@pytest.mark.parametrize(
+    ("changes", "extra", "words"),
+    [
+        ({"image": "none.png"}, [], "does not exist, expected a picture"),
+        ({"image": "broken.png"}, [], "is damaged or unsupported"),
+        ({"image": "mine.toml"}, [], "is not a picture, expected a picture"),
+        ({"weights": "bad.safetensors"}, [], "not a readable safetensors file"),
+        ({"weights": "bad.pth"}, [], "bad.pth: "),
+        ({"weights": "."}, [], "is a directory; expected"),
+        ({"backend": "mxnet"}, [], "backend: received 'mxnet'; registered are flax, keras, numpy, torch"),
+        ({}, ["--device", "gpu"], "numpy: computes on the CPU only"),
+        ({}, ["--labels", "few.txt"], "few.txt: received 1 names; expected 10, one a line"),
+        ({}, ["--labels", "a.png"], "a.png: not UTF-8 text; expected class names, one a line"),
+        (
+            {},
+            ["--set", "classes=3"],
+            "holds mine, not the requested network: head.linear.weight: received shape (10, 2)",
+        ),
+        ({}, ["--set", "in_channels=1"], "holds mine, not the requested network: stem.conv.weight: received shape"),
+    ],
+)
+def test_bad_input_of_predict_is_one_clear_line(
+    folder: Path, changes: dict[str, str], extra: list[str], words: str
+) -> None:
+    extra = [str(folder / part) if "." in part else part for part in extra]
+    assert words in refused(*predict(folder, **changes), *extra)
+
+
+def test_predict_with_a_missing_framework_is_one_line_with_the_pip_line(folder: Path, tmp_path: Path) -> None:
+    line = refused(*predict(folder, backend="torch"), PYTHONPATH=hide(tmp_path, "torch"))
+    assert line.startswith('resnet: backend torch needs torch, which is not installed: pip install "torch>=')
+
+
+def test_a_demanded_gpu_that_is_not_there_is_one_clear_line(folder: Path) -> None:
+    line = refused(*predict(folder, backend="torch"), "--device", "gpu", CUDA_VISIBLE_DEVICES="")
+    assert line.startswith("resnet: torch: no GPU is visible to PyTorch ")
+
+
+def test_output_that_nobody_reads_is_no_error() -> None:
+    process = subprocess.run(
+        f"{sys.executable} -m resnet_core list --json | head -c 10",
+        shell=True,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert process.stderr == ""
