@@ -32,7 +32,8 @@ class ResNet(nnx.Module):
         outputs = {}
         for name in self.names:
             x = getattr(self, name)(x)
-            outputs[name] = x
+            if name in dict(self.taps).values():  # what nobody asked for is let go at once
+                outputs[name] = x
         return {tap: outputs[node] for tap, node in self.taps} if self.taps else x
 
 

@@ -31,7 +31,8 @@ class ResNet:
         outputs, x = {}, np.asarray(x, np.float64)
         for name, child in self.tree.children:
             x = run(child, x, name, state)
-            outputs[name] = x
+            if name in self.taps.values():  # what nobody asked for is let go at once
+                outputs[name] = x
         for name, value in state.statistics.items():
             self.weights[name] = value.astype(self.weights[name].dtype)
         return {tap: outputs[node] for tap, node in self.taps.items()} if self.taps else x

@@ -68,7 +68,9 @@ class Residual(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x = self._run(self.pre, x)
-        return self._run(self.post, self._run(self.body, x) + self.shortcut(x))
+        y = self._run(self.body, x)
+        y += self.shortcut(x)  # in place, as torchvision does: the body's output is this block's own
+        return self._run(self.post, y)
 
     def _run(self, names: tuple[str, ...], x: Tensor) -> Tensor:
         for name in names:
