@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -27,6 +27,8 @@ ENGINES: dict[str, tuple[str, dict[str, str]]] = {
 }
 MAIN = ("torch", "keras", "flax")
 
+Key = TypeVar("Key")
+
 TESTS = Path(__file__).parents[1]
 
 #: XLA's last optimisation pass takes half of the compile time and changes no fused operation; compiled programs
@@ -36,44 +38,44 @@ QUICK = {
     **dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "TF_NUM_INTRAOP_THREADS"), "1"),
     "XLA_FLAGS": f"{os.environ.get('XLA_FLAGS', '')} --xla_backend_optimization_level=0".strip(),
     "JAX_COMPILATION_CACHE_DIR": str(TESTS.parent / ".cache" / "jax"),
-    "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+    "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.5",
 }
 
 
 class Laboratory:
-    """Engines by name, started when first asked for."""
+    """Engines by name and dtype, started when first asked for."""
 
     def __init__(self, device: str, pythons: Mapping[str, str]) -> None:
         self.device = device
         self._pythons = pythons
         self._engines: dict[str, Engine] = {}
-        self._dtypes: dict[str, str] = {}
-        self._pool = ThreadPoolExecutor(len(ENGINES))
+        self._pool = ThreadPoolExecutor(2 * len(ENGINES))
 
     def engine(self, name: str, dtype: str) -> Engine:
-        """The engine, set up for `dtype`. Raises InputError where its device is missing."""
+        """The engine's process for `dtype`. Raises InputError where its device is missing."""
         backend, environment = ENGINES[name]
-        if name not in self._engines:
+        key = f"{name} {dtype}"
+        if key not in self._engines:
             variables = {**environment, "PYTHONPATH": f"{TESTS}:{TESTS / 'parity'}"}
             if self.device == "cpu":
                 variables |= QUICK
-            self._engines[name] = Engine(self._pythons.get(name), variables)
-        engine = self._engines[name]
-        if self._dtypes.get(name) != dtype:
+            engine = Engine(self._pythons.get(name), variables)
+            self._engines[key] = engine
             device = "cpu" if backend == "numpy" else self.device
             engine.call("open_backend", backend=backend, device=device, dtype=dtype)
             if name in ("keras_jax", "keras_torch"):
                 engine.call("laboratory_tasks:exact_keras_float64")
-            if name == "keras":  # float32 as users run it; float64 without the seconds that tracing takes
-                engine.call("laboratory_tasks:run_eagerly", eagerly=dtype == "float64")
-            self._dtypes[name] = dtype
-        return engine
+        return self._engines[key]
 
     def sweep(
         self, name: str, spec: rn.ResNetSpec, inputs: Iterable[tuple[Weights, np.ndarray]], dtype: str
     ) -> list[Arrays]:
         """{tap: value} for each (weights, images), evaluation mode. The model is built once, for the first."""
         engine = self.engine(name, dtype)
+        # Keras in float32 as users run it; in float64 without the seconds that tracing a graph takes.
+        eagerly = name == "keras" and dtype == "float64"
+        if eagerly:
+            engine.call("laboratory_tasks:run_eagerly", eagerly=True)
         found = []
         for index, (weights, images) in enumerate(inputs):
             if index == 0:
@@ -82,6 +84,8 @@ class Laboratory:
             else:
                 engine.call("set_weights", rn.cast(weights, dtype))
             found.append(engine.call("predict", {"images": images})[1])
+        if eagerly:
+            engine.call("laboratory_tasks:run_eagerly", eagerly=False)
         return found
 
     def taps(self, name: str, spec: rn.ResNetSpec, weights: Weights, images: np.ndarray, dtype: str) -> Arrays:
@@ -92,9 +96,10 @@ class Laboratory:
         """{tap: value} of the NumPy float64 truth."""
         return self.taps("numpy", spec, weights, images, "float64")
 
-    def everywhere(self, names: tuple[str, ...], function: Callable[[str], Any]) -> dict[str, Any]:
-        """{name: function(name)}, the engines working at the same time."""
-        return dict(zip(names, self._pool.map(function, names), strict=True))
+    def everywhere(self, keys: Iterable[Key], function: Callable[[Key], Any]) -> dict[Key, Any]:
+        """{key: function(key)}, the engines working at the same time; no two keys may mean the same process."""
+        keys = list(keys)
+        return dict(zip(keys, self._pool.map(function, keys), strict=True))
 
     def close(self) -> None:
         for engine in self._engines.values():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import sys
 from typing import Any
 
 
@@ -18,4 +20,19 @@ def run_eagerly(session: Any, arrays: Any, *, eagerly: bool) -> tuple[None, None
     import tensorflow as tf
 
     tf.config.run_functions_eagerly(eagerly)
+    return None, None
+
+
+def forget(session: Any, arrays: Any) -> tuple[None, None]:
+    """Let go of the model and of what was compiled for it: a zoo of compiled networks takes gigabytes."""
+    session.model = None
+    if "keras" in session.backend.__name__:
+        import keras
+
+        keras.backend.clear_session()
+    if "jax" in sys.modules:
+        import jax
+
+        jax.clear_caches()
+    gc.collect()
     return None, None

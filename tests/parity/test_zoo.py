@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from itertools import product
 
 import pytest
 
@@ -21,14 +22,15 @@ def outputs(laboratory: Laboratory, name: str, engines: tuple[str, ...]) -> dict
     spec = cases.spec(name)
     inputs = [(rn.probe_weights(spec, seed), batch(spec, size, seed)) for size, seed in cases.pairs(name)]
 
-    def run(engine: str) -> dict[str, list[Arrays]]:
-        dtypes = ("float64",) if engine == "numpy" else ("float64", "float32")
-        return {f"{engine} {dtype}": laboratory.sweep(engine, spec, inputs, dtype) for dtype in dtypes}
+    def run(key: tuple[str, str]) -> list[Arrays]:
+        engine, dtype = key
+        try:
+            return laboratory.sweep(engine, spec, inputs, dtype)
+        finally:
+            laboratory.engine(engine, dtype).call("laboratory_tasks:forget")
 
-    found: dict[str, list[Arrays]] = {}
-    for part in laboratory.everywhere(("numpy", *engines), run).values():
-        found |= part
-    return found
+    keys = [("numpy", "float64"), *product(engines, ("float64", "float32"))]
+    return {f"{engine} {dtype}": taps for (engine, dtype), taps in laboratory.everywhere(keys, run).items()}
 
 
 @pytest.mark.parametrize("engine", MAIN)
