@@ -47,7 +47,7 @@ def compare(
     time_limit: float = TIME_LIMIT,
     progress: Callable[[str], None] = lambda message: None,
 ) -> dict[str, Any]:
-    """The comparison as JSON-ready values (`design` in README: keys of `resnet compare --json`).
+    """The comparison as JSON-ready values (README lists the keys).
 
     Without `backends`, all that are registered and installed; without `weights`, ones that show every
     mapping error (`probe_weights`). An entry of `backends` has an `error` where that backend failed, and
@@ -138,42 +138,42 @@ def _run_backend(
     """One entry of the result. Whatever happens in the backend's process ends here."""
     expected = totals(spec)
     entry: dict[str, Any] = {}
-    engine = Engine(python)
     try:
-        opened, _ = engine.call("open_backend", backend=name, device=device, dtype=dtype, time_limit=time_limit)
-        entry.update(device=opened["device"], versions=opened["versions"])
-        exact = dtype == "float32" or opened["exact_float64"]
-        entry["tolerance"] = TOLERANCE[dtype] if exact else TOLERANCE["float32"]
+        with Engine(python) as engine:
+            opened, _ = engine.call("open_backend", backend=name, device=device, dtype=dtype, time_limit=time_limit)
+            entry.update(device=opened["device"], versions=opened["versions"])
+            exact = dtype == "float32" or opened["exact_float64"]
+            entry["tolerance"] = TOLERANCE[dtype] if exact else TOLERANCE["float32"]
 
-        # Time first, on the plain model that a user would build, while nothing else is in the process.
-        engine.call("build", weights, spec=to_json(spec), taps=[], dtype=dtype, time_limit=time_limit)
-        described, _ = engine.call("describe", spec=to_json(spec), time_limit=time_limit)
-        entry.update(parameters=described["parameters"], state=described["state"])
-        measured, _ = engine.call("measure", {"images": images}, repeats=REPEATS, budget=BUDGET, time_limit=time_limit)
-        entry.update(measured)
-        _, plain = engine.call("predict", {"images": images}, time_limit=time_limit)
+            # Time first, on the plain model that a user would build, while nothing else is in the process.
+            engine.call("build", weights, spec=to_json(spec), taps=[], dtype=dtype, time_limit=time_limit)
+            described, _ = engine.call("describe", spec=to_json(spec), time_limit=time_limit)
+            entry.update(parameters=described["parameters"], state=described["state"])
+            measured, _ = engine.call(
+                "measure", {"images": images}, repeats=REPEATS, budget=BUDGET, time_limit=time_limit
+            )
+            entry.update(measured)
+            _, plain = engine.call("predict", {"images": images}, time_limit=time_limit)
 
-        engine.call("build", weights, spec=to_json(spec), taps=list(taps(spec)), dtype=dtype, time_limit=time_limit)
-        _, found = engine.call("predict", {"images": images}, time_limit=time_limit)
-        output = plain["output"]
-        entry["output_shape"] = list(output.shape)
-        entry["max_error"] = {
-            tap: max(relative_error(found[tap], reference[tap]), relative_error(output, reference[tap]))
-            if tap == output_name(spec)
-            else relative_error(found[tap], reference[tap])
-            for tap in reference
-        }
-        entry["shape_errors"] = _shape_errors(spec, described, found)
-        if (entry["parameters"], entry["state"]) != (expected.parameters, expected.state):
-            entry["shape_errors"].append(f"{entry['state']} values of state, expected {expected.state}")
+            engine.call("build", weights, spec=to_json(spec), taps=list(taps(spec)), dtype=dtype, time_limit=time_limit)
+            _, found = engine.call("predict", {"images": images}, time_limit=time_limit)
+            output = plain["output"]
+            entry["output_shape"] = list(output.shape)
+            entry["max_error"] = {
+                tap: max(relative_error(found[tap], reference[tap]), relative_error(output, reference[tap]))
+                if tap == output_name(spec)
+                else relative_error(found[tap], reference[tap])
+                for tap in reference
+            }
+            entry["shape_errors"] = _shape_errors(spec, described, found)
+            if (entry["parameters"], entry["state"]) != (expected.parameters, expected.state):
+                entry["shape_errors"].append(f"{entry['state']} values of state, expected {expected.state}")
     except MissingBackendError as error:
         entry.update(error=str(error), missing=True)
     except (WorkerError, ResNetError) as error:
         line = str(error)
         entry["error"] = line if line.startswith((f"{name}:", f"backend {name}")) else f"{name}: {line}"
         entry["bad_input"] = isinstance(error, InputError)
-    finally:
-        engine.close()
     return entry
 
 

@@ -13,6 +13,7 @@ import numpy as np
 import resnet_core as rn
 from resnet_core.compare import TOLERANCE
 from resnet_core.engine import Engine, relative_error
+from resnet_core.errors import ResNetError
 from resnet_core.initialize import Weights
 from resnet_core.worker import Arrays
 
@@ -60,9 +61,13 @@ class Laboratory:
             if self.device == "cpu":
                 variables |= QUICK
             engine = Engine(self._pythons.get(name), variables)
-            self._engines[key] = engine
             device = "cpu" if backend == "numpy" else self.device
-            engine.call("open_backend", backend=backend, device=device, dtype=dtype)
+            try:
+                engine.call("open_backend", backend=backend, device=device, dtype=dtype)
+            except ResNetError:
+                engine.close()
+                raise
+            self._engines[key] = engine
             if name in ("keras_jax", "keras_torch"):
                 engine.call("laboratory_tasks:exact_keras_float64")
         return self._engines[key]
