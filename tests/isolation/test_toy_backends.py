@@ -109,6 +109,16 @@ def test_a_toy_that_hangs_is_stopped_at_the_time_limit_with_all_it_started(tmp_p
     assert has_ended(int(child.read_text()))
 
 
+def test_an_interpreter_that_cannot_be_started_is_that_backends_failure(tmp_path: Path) -> None:
+    environment = register(tmp_path, "crash", "equal")
+    code, result, errors = compare(environment, "--backends", "crash,equal", "--python", "crash=/nowhere/python")
+    assert code == 2
+    assert result["backends"]["crash"]["bad_input"]
+    assert len(errors) == 1
+    assert "/nowhere/python cannot be started" in errors[0]
+    assert_has_numbers(result["backends"]["equal"])
+
+
 def has_ended(process: int) -> bool:
     """Whether a process has ended (one that has, and that nobody has asked for its code yet, counts)."""
     for _ in range(50):
