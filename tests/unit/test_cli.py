@@ -271,11 +271,8 @@ def test_an_interpreter_that_does_not_exist_is_one_clear_line() -> None:
         "torch",
         "--python",
         "torch=/no/such/python",
-        "--json",
-        "-",
-        **{},
     )
-    assert line == "resnet: --python: /no/such/python cannot be started (No such file or directory)"
+    assert line == "resnet: torch: --python: /no/such/python cannot be started (No such file or directory)"
 
 
 def hide(folder: Path, framework: str) -> str:
