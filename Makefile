@@ -12,7 +12,7 @@ compare: environment
 	$(RUN)/resnet compare $(SPEC)
 
 test: environment
-	$(RUN)/pytest $(ARGS)
+	$(RUN)/pytest --numprocesses 2 $(ARGS)
 
 test-long: environment
 	$(RUN)/pytest tests/parity/test_random_specs.py --long $(ARGS)

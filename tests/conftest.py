@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 
@@ -19,6 +21,23 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         metavar="NAME=PATH",
         help="a backend's own interpreter; may be repeated",
     )
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """With `--numprocesses`, a folder's tests stay together, but for the parity tests, which are most of the work.
+
+    What stays together shares its workers: no framework is started and no network compiled twice.
+    """
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByFolder(LoadScopeScheduling):  # type: ignore[misc]
+        def _split_scope(self, nodeid: str) -> str:
+            _, folder, file = nodeid.partition("::")[0].split("/")[:3]
+            part = "zoo" if file == "test_zoo.py" else "referees" if "referee" in file else "rest"
+            return f"{folder} {part}" if folder == "parity" else folder
+
+    return ByFolder(config, log)
 
 
 @pytest.fixture(scope="session")

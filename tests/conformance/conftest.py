@@ -45,12 +45,20 @@ class Workers:
             raise
 
     def close(self) -> None:
-        for engine in self._engines.values():
-            engine.close()
+        while self._engines:
+            self._engines.popitem()[1].close()
+
+
+_workers = Workers()
 
 
 @pytest.fixture(scope="session")
 def workers() -> Iterator[Workers]:
-    workers = Workers()
-    yield workers
-    workers.close()
+    yield _workers
+    _workers.close()
+
+
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
+    """Six frameworks' processes are gigabytes: they end with the last test of this folder."""
+    if nextitem is None or Path(__file__).parent not in nextitem.path.parents:
+        _workers.close()
