@@ -11,6 +11,7 @@ import typer
 
 from resnet_core import spec_files
 from resnet_core.analysis import Layer, layers, tap_shapes, totals
+from resnet_core.cli_training import evaluate_run, train_network
 from resnet_core.errors import InputError, ResNetError
 from resnet_core.files import write_atomically
 from resnet_core.spec import ResNetSpec
@@ -102,11 +103,18 @@ def show_spec(
 
 @app.command("compare")
 def compare_backends(
-    spec: Annotated[str, typer.Argument(metavar="[SPEC]", help="A name from `resnet list`, or a file.")] = "resnet18",
+    spec: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[SPEC]", help="A name from `resnet list`, or a file; by default the shipped trained network."
+        ),
+    ] = None,
     backends: Annotated[str | None, typer.Option(metavar="A,B", help="By default all that are installed.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or gpu.")] = "auto",
-    level: Annotated[str, typer.Option(help="shapes or logits.")] = "logits",
-    dtype: Annotated[str, typer.Option(help="float32 or float64.")] = "float32",
+    level: Annotated[str, typer.Option(help="shapes, logits, gradients or training.")] = "logits",
+    dtype: Annotated[
+        str | None, typer.Option(help="float32 or float64; by default float32, and float64 from gradients on.")
+    ] = None,
     weights: Annotated[
         Path | None, typer.Option(metavar="F", help="Weights to compare with; by default drawn.")
     ] = None,
@@ -122,9 +130,17 @@ def compare_backends(
     """Build the network in every backend, run it on real images, and prove that all compute the same."""
     from resnet_core import checkpoints, tables
     from resnet_core.compare import compare
+    from resnet_core.shipped import shipped_model, shipped_pictures
 
-    resolved = _spec(spec, overrides)
-    loaded = None if weights is None else checkpoints.read_weights(weights, resolved)
+    pictures, loaded = None, None
+    if spec is None:
+        if weights is not None or overrides:
+            raise InputError("compare: received --weights or --set without a SPEC; name the network that they are for")
+        loaded, resolved = shipped_model()
+        pictures = shipped_pictures()
+    else:
+        resolved = _spec(spec, overrides)
+        loaded = None if weights is None else checkpoints.read_weights(weights, resolved)
     result = compare(
         resolved,
         None if backends is None else [name.strip() for name in backends.split(",") if name.strip()],
@@ -132,6 +148,7 @@ def compare_backends(
         level=level,
         dtype=dtype,
         weights=loaded,
+        pictures=pictures,
         pythons=_pythons(python or []),
         time_limit=time_limit,
         progress=_progress,
@@ -174,6 +191,10 @@ def predict_images(
         from resnet_core import tables
 
         tables.show(tables.prediction_table(predictions))
+
+
+app.command("train")(train_network)
+app.command("evaluate")(evaluate_run)
 
 
 def _spec(name: str, overrides: list[str] | None) -> ResNetSpec:

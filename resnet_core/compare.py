@@ -7,10 +7,12 @@ that is missing, crashes, is killed or hangs is that backend's result and nobody
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
+from resnet_core import compare_training
 from resnet_core.analysis import state, tap_shapes, totals
 from resnet_core.architecture import output_name, taps
 from resnet_core.backend import backends as registered
@@ -22,7 +24,7 @@ from resnet_core.spec import ResNetSpec, to_fields
 from resnet_core.spec_files import to_json
 from resnet_core.weights import cast
 
-LEVELS = ("shapes", "logits")
+LEVELS = ("shapes", "logits", "gradients", "training")
 REFERENCE = "numpy"
 
 #: Largest error against the reference that still counts as equal, by dtype. Right code reaches 2e-15 and 1e-6.
@@ -41,8 +43,9 @@ def compare(
     *,
     device: str = "auto",
     level: str = "logits",
-    dtype: str = "float32",
+    dtype: str | None = None,
     weights: Weights | None = None,
+    pictures: tuple[np.ndarray, np.ndarray] | None = None,
     pythons: Mapping[str, str] | None = None,
     time_limit: float = TIME_LIMIT,
     progress: Callable[[str], None] = lambda message: None,
@@ -50,10 +53,14 @@ def compare(
     """The comparison as JSON-ready values (README lists the keys).
 
     Without `backends`, all that are registered and installed; without `weights`, ones that show every
-    mapping error (`probe_weights`). An entry of `backends` has an `error` where that backend failed, and
+    mapping error (`probe_weights`); without `pictures` (images, labels), the shipped samples. With labels an
+    entry says which share of them the backend got right (`accuracy`). Without `dtype`, float32 for outputs and
+    float64 for gradients and training. An entry of `backends` has an `error` where that backend failed, and
     `missing` where it is not installed. Raises InputError for an unknown backend, device, level or dtype.
     """
     chosen = _chosen(backends)
+    deep = level in ("gradients", "training")
+    dtype = dtype or ("float64" if deep else "float32")
     for option, value, allowed in (
         ("level", level, LEVELS),
         ("dtype", dtype, tuple(TOLERANCE)),
@@ -64,31 +71,36 @@ def compare(
     for name in pythons or {}:
         if name not in chosen:
             raise InputError(f"--python: received {name!r}; the compared backends are {', '.join(chosen)}")
-    images = sample_batch(spec.input_size, spec.in_channels, BATCH).astype(np.float32)
-    weights = cast(probe_weights(spec) if weights is None else weights, dtype)
-
-    reference: Weights = {}
-    if level == "logits":
+    images = sample_batch(spec.input_size, spec.in_channels, BATCH) if pictures is None else pictures[0]
+    case = _Case(
+        spec=spec,
+        images=images.astype(np.float32),
+        labels=None if pictures is None else pictures[1],
+        weights=cast(probe_weights(spec) if weights is None else weights, dtype),
+        level=level,
+        device=device,
+        dtype=dtype,
+        time_limit=time_limit,
+    )
+    if level != "shapes":
         progress(f"{REFERENCE}: the reference in float64")
-        reference = _reference(spec, cast(weights, "float64"), images, time_limit)
+        case.reference, case.deeper = _reference(case)
     results = {}
     for name in chosen:
         progress(f"{name}: build, run, compare")
-        results[name] = _run_backend(
-            name, spec, weights, images, reference, device, dtype, (pythons or {}).get(name), time_limit
-        )
+        results[name] = _run_backend(name, case, (pythons or {}).get(name))
     if backends is None:  # nobody asked for these by name: what is not installed is not compared
         _require_one(results)
     compared = [entry for entry in results.values() if backends is not None or not entry.get("missing")]
     devices = {entry["device"] for entry in compared if "device" in entry}
     return {
         "spec": to_fields(spec),
-        "equal": all(_equal(entry) for entry in compared),
+        "equal": all(entry["equal"] for entry in compared),
         "level": level,
         "dtype": dtype,
         "device": devices.pop() if len(devices) == 1 else "mixed" if devices else device,
         "reference": f"{REFERENCE} float64",
-        "batch": BATCH,
+        "batch": len(images),
         "backends": results,
     }
 
@@ -117,57 +129,68 @@ def _require_one(results: Mapping[str, Mapping[str, Any]]) -> None:
         )
 
 
-def _reference(spec: ResNetSpec, weights: Weights, images: np.ndarray, time_limit: float) -> Weights:
+@dataclass
+class _Case:
+    """What every backend is asked, and the truth."""
+
+    spec: ResNetSpec
+    images: np.ndarray
+    labels: np.ndarray | None
+    weights: Weights
+    level: str
+    device: str
+    dtype: str
+    time_limit: float
+    reference: Weights = field(default_factory=dict)
+    deeper: Weights = field(default_factory=dict)
+
+
+def _reference(case: _Case) -> tuple[Weights, Weights]:
+    """(taps, what the deeper levels measure) in NumPy."""
     with Engine() as engine:
         engine.call("open_backend", backend=REFERENCE, device="cpu", dtype="float64")
-        engine.call("build", weights, spec=to_json(spec), taps=list(taps(spec)), dtype="float64")
-        return engine.call("predict", {"images": images}, time_limit=time_limit)[1]
+        weights, limit = cast(case.weights, "float64"), case.time_limit
+        engine.call("build", weights, spec=to_json(case.spec), taps=list(taps(case.spec)), dtype="float64")
+        outputs = engine.call("predict", {"images": case.images}, time_limit=limit)[1]
+        if case.level == "logits":
+            return outputs, {}
+        call: dict[str, Any] = {"dtype": "float64", "time_limit": limit}
+        return outputs, compare_training.measure(engine, case.level, case.spec, weights, case.images, **call)
 
 
-def _run_backend(
-    name: str,
-    spec: ResNetSpec,
-    weights: Weights,
-    images: np.ndarray,
-    reference: Weights,
-    device: str,
-    dtype: str,
-    python: str | None,
-    time_limit: float,
-) -> dict[str, Any]:
+def _run_backend(name: str, case: _Case, python: str | None) -> dict[str, Any]:
     """One entry of the result. Whatever happens in the backend's process ends here."""
-    expected = totals(spec)
-    entry: dict[str, Any] = {}
+    entry: dict[str, Any] = {"equal": False}
     try:
         with Engine(python) as engine:
-            opened, _ = engine.call("open_backend", backend=name, device=device, dtype=dtype, time_limit=time_limit)
+            limit, images = case.time_limit, {"images": case.images}
+            model: dict[str, Any] = {"spec": to_json(case.spec), "dtype": case.dtype, "time_limit": limit}
+            opened, _ = engine.call(
+                "open_backend", backend=name, device=case.device, dtype=case.dtype, time_limit=limit
+            )
             entry.update(device=opened["device"], versions=opened["versions"])
-            exact = dtype == "float32" or opened["exact_float64"]
-            entry["tolerance"] = TOLERANCE[dtype] if exact else TOLERANCE["float32"]
+            rounded = case.dtype if opened["exact_float64"] else "float32"
+            entry["tolerance"] = TOLERANCE[rounded]
 
             # Time first, on the plain model that a user would build, while nothing else is in the process.
-            engine.call("build", weights, spec=to_json(spec), taps=[], dtype=dtype, time_limit=time_limit)
-            described, _ = engine.call("describe", spec=to_json(spec), time_limit=time_limit)
+            engine.call("build", case.weights, taps=[], **model)
+            described, _ = engine.call("describe", spec=model["spec"], time_limit=limit)
             entry.update(parameters=described["parameters"], state=described["state"])
-            measured, _ = engine.call(
-                "measure", {"images": images}, repeats=REPEATS, budget=BUDGET, time_limit=time_limit
-            )
+            measured, _ = engine.call("measure", images, repeats=REPEATS, budget=BUDGET, time_limit=limit)
             entry.update(measured)
-            _, plain = engine.call("predict", {"images": images}, time_limit=time_limit)
-
-            engine.call("build", weights, spec=to_json(spec), taps=list(taps(spec)), dtype=dtype, time_limit=time_limit)
-            _, found = engine.call("predict", {"images": images}, time_limit=time_limit)
-            output = plain["output"]
+            output = engine.call("predict", images, time_limit=limit)[1]["output"]
             entry["output_shape"] = list(output.shape)
-            entry["max_error"] = {
-                tap: max(relative_error(found[tap], reference[tap]), relative_error(output, reference[tap]))
-                if tap == output_name(spec)
-                else relative_error(found[tap], reference[tap])
-                for tap in reference
-            }
-            entry["shape_errors"] = _shape_errors(spec, described, found)
-            if (entry["parameters"], entry["state"]) != (expected.parameters, expected.state):
-                entry["shape_errors"].append(f"{entry['state']} values of state, expected {expected.state}")
+            if case.labels is not None:
+                entry["accuracy"] = float((output.argmax(-1) == case.labels).mean())
+
+            engine.call("build", case.weights, taps=list(taps(case.spec)), **model)
+            found = engine.call("predict", images, time_limit=limit)[1]
+            _judge(entry, case, described, found, output)
+            if case.deeper:
+                _judge_deeper(entry, case, engine, rounded)
+            entry["equal"] = not entry["shape_errors"] and all(
+                error <= entry["tolerances"][key] for key, error in entry["max_error"].items()
+            )
     except MissingBackendError as error:
         entry.update(error=str(error), missing=True)
     except (WorkerError, ResNetError) as error:
@@ -177,7 +200,31 @@ def _run_backend(
     return entry
 
 
-def _shape_errors(spec: ResNetSpec, described: Mapping[str, Any], found: Weights) -> list[str]:
+def _judge(
+    entry: dict[str, Any], case: _Case, described: Mapping[str, Any], found: Weights, output: np.ndarray
+) -> None:
+    """Shapes, counts, and every tap; the plain model's output counts as the last tap too."""
+    reference, last = case.reference, output_name(case.spec)
+    entry["max_error"] = {tap: relative_error(found[tap], reference[tap]) for tap in reference}
+    if reference:
+        entry["max_error"][last] = max(entry["max_error"][last], relative_error(output, reference[last]))
+    entry["tolerances"] = dict.fromkeys(entry["max_error"], entry["tolerance"])
+    entry["shape_errors"] = _shape_errors(case.spec, described, found, len(case.images))
+    expected = totals(case.spec)
+    if (entry["parameters"], entry["state"]) != (expected.parameters, expected.state):
+        entry["shape_errors"].append(f"{entry['state']} values of state, expected {expected.state}")
+
+
+def _judge_deeper(entry: dict[str, Any], case: _Case, engine: Engine, rounded: str) -> None:
+    """Gradients and training steps."""
+    call: dict[str, Any] = {"dtype": case.dtype, "time_limit": case.time_limit}
+    asked = (engine, case.level, case.spec, case.weights, case.images)
+    found = compare_training.measure(*asked, **call)
+    entry["max_error"] |= compare_training.errors(found, case.deeper, case.spec)
+    entry["tolerances"] |= compare_training.tolerances(*asked, found, rounded=rounded, **call)
+
+
+def _shape_errors(spec: ResNetSpec, described: Mapping[str, Any], found: Weights, batch: int) -> list[str]:
     """What differs from the names and shapes that the core gives, in words."""
     wanted = {name: list(shape) for name, shape in state(spec).items()}
     errors = [
@@ -186,12 +233,6 @@ def _shape_errors(spec: ResNetSpec, described: Mapping[str, Any], found: Weights
         if wanted.get(name) != described["shapes"].get(name)
     ]
     for tap, shape in tap_shapes(spec).items():
-        if found[tap].shape != (BATCH, *shape):
-            errors.append(f"{tap}: {list(found[tap].shape)}, expected {[BATCH, *shape]}")
+        if found[tap].shape != (batch, *shape):
+            errors.append(f"{tap}: {list(found[tap].shape)}, expected {[batch, *shape]}")
     return errors
-
-
-def _equal(entry: Mapping[str, Any]) -> bool:
-    if "error" in entry or entry["shape_errors"]:
-        return False
-    return all(error <= entry["tolerance"] for error in entry["max_error"].values())

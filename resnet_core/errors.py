@@ -18,12 +18,24 @@ class SpecError(InputError):
     """A specification that says something impossible. The message starts with the field's path."""
 
 
+class RecipeError(InputError):
+    """A training recipe that says something impossible. The message starts with the field's path."""
+
+
+class DataError(InputError):
+    """A data set, or a picture in it, that cannot be used."""
+
+
 class WeightsError(InputError):
     """Weights, or a file of weights, that do not belong to the specification."""
 
 
 class MissingBackendError(InputError, ImportError):
     """A backend that is not installed. The message holds the pip line that installs it."""
+
+
+class TrainingError(ResNetError):
+    """A run that cannot go on: its loss is no number any more."""
 
 
 class WorkerError(ResNetError):

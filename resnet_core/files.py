@@ -43,6 +43,17 @@ def write_atomically(path: Path, data: bytes) -> None:
             Path(temporary).unlink()
 
 
+def append_lines(path: Path, lines: list[str]) -> None:
+    """Append lines to a text file, and wait until they are on disk."""
+    try:
+        with path.open("ab") as file:
+            file.write("".join(f"{line}\n" for line in lines).encode())
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written ({error.strerror})") from error
+
+
 def _umask() -> int:
     mask = os.umask(0)
     os.umask(mask)

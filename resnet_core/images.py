@@ -50,7 +50,7 @@ def sample_batch(size: tuple[int, int], channels: int, count: int = 4) -> np.nda
             batch[index] = photo[:, ::-1] if index % 8 else photo
         else:
             gray = Image.fromarray(next(fashion)).resize(size[::-1], Image.Resampling.BILINEAR)
-            batch[index] = _normalise(gray, channels)
+            batch[index] = normalise(gray, channels)
     return batch
 
 
@@ -80,10 +80,14 @@ def load_image(path: str | os.PathLike[str], size: tuple[int, int], channels: in
     Raises InputError for a size or channels below 1, and for a file that is missing, no picture, damaged or
     too large (over MAXIMUM_PIXELS, as it is or resized).
     """
+    _check_shape(size, channels)
+    return normalise(cover(read_picture(path, "L" if channels == 1 else "RGB"), size, path), channels)
+
+
+def cover(picture: Image.Image, size: tuple[int, int], path: str | os.PathLike[str]) -> Image.Image:
+    """The picture resized and cropped as `load_image` says; `path` is named in the error."""
     from PIL import Image
 
-    _check_shape(size, channels)
-    picture = _read(path, "L" if channels == 1 else "RGB")
     width, height = picture.size
     cover_height, cover_width = (length * 256 // 224 for length in size)
     if cover_width * height >= cover_height * width:
@@ -97,10 +101,10 @@ def load_image(path: str | os.PathLike[str], size: tuple[int, int], channels: in
         )
     picture = picture.resize(resized, Image.Resampling.BILINEAR)
     top, left = round((resized[1] - size[0]) / 2), round((resized[0] - size[1]) / 2)
-    return _normalise(picture.crop((left, top, left + size[1], top + size[0])), channels)
+    return picture.crop((left, top, left + size[1], top + size[0]))
 
 
-def _read(path: str | os.PathLike[str], mode: str) -> Image.Image:
+def read_picture(path: str | os.PathLike[str], mode: str) -> Image.Image:
     """The picture in a file: upright, in `mode` "L" or "RGB". Raises InputError as `load_image` says."""
     from PIL import Image, ImageOps, UnidentifiedImageError
 
@@ -147,7 +151,7 @@ def _flatten(picture: Image.Image) -> Image.Image:
     return picture.convert("RGB")
 
 
-def _normalise(picture: Image.Image, channels: int) -> np.ndarray:
+def normalise(picture: Image.Image, channels: int) -> np.ndarray:
     """An "L" or "RGB" picture as (height, width, channels) float32, its channels repeated cyclically."""
     pixels = np.asarray(picture, np.float32) / np.float32(255)
     pixels = pixels.reshape(*pixels.shape[:2], -1)

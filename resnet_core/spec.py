@@ -7,16 +7,15 @@ the terms: He et al. 2015 (arXiv:1512.03385), He et al. 2016 (arXiv:1603.05027, 
 
 from __future__ import annotations
 
-import difflib
 from itertools import accumulate, pairwise
 from operator import mul
-from typing import Annotated, Any, Literal, get_type_hints
+from typing import Annotated, Any, Literal, NoReturn
 
-import msgspec
 from msgspec import Meta, Struct
-from msgspec.structs import asdict, force_setattr
+from msgspec.structs import force_setattr
 
 from resnet_core.errors import SpecError
+from resnet_core.fields import convert_fields, plain_fields, refuse, require_known, show
 from resnet_core.padding import output_size, symmetric
 
 Depth = Annotated[int, Meta(ge=1, le=10_000)]
@@ -106,11 +105,7 @@ class ResNetSpec(Struct, frozen=True, kw_only=True, omit_defaults=False):
     zero_init_residual: bool = False
 
     def __post_init__(self) -> None:
-        for field, kind in _field_types().items():
-            value = getattr(self, field)
-            if field == "input_size" and type(value) is int:
-                value = (value, value)
-            force_setattr(self, field, _converted(field, value, kind))
+        convert_fields(self, FIELDS, SpecError, sizes=("input_size",))
         # One spelling per meaning, so that equal networks have equal specs.
         places = ("stem", "inner", "last", "shortcut")
         force_setattr(self, "conv_bias", tuple(place for place in places if place in self.conv_bias))
@@ -175,56 +170,24 @@ class ResNetSpec(Struct, frozen=True, kw_only=True, omit_defaults=False):
             stages.append(stage)
         if self.output_stride is not None and current != self.output_stride:
             reached = sorted(set(accumulate((self.stem_total_stride, *self.stage_strides), mul)))
-            fail("output_stride", self.output_stride, f"one that the running stride takes ({_show(reached)}), or none")
+            fail("output_stride", self.output_stride, f"one that the running stride takes ({show(reached)}), or none")
         return stages
 
 
 def from_fields(fields: dict[str, Any]) -> ResNetSpec:
     """A spec from a mapping of fields, as read from a file. Raises SpecError."""
-    for field in fields:
-        if field not in FIELDS:
-            close = difflib.get_close_matches(field, FIELDS, n=1)
-            hint = f"did you mean {close[0]}? " if close else ""
-            raise SpecError(f"{field}: unknown field; {hint}the fields are {', '.join(FIELDS)}")
-    for field in ("depths", "channels", "block"):
-        if field not in fields:
-            raise SpecError(f"{field}: missing; expected {FIELDS[field]}")
+    require_known(fields, FIELDS, ("depths", "channels", "block"), SpecError)
     return ResNetSpec(**fields)
 
 
 def to_fields(spec: ResNetSpec) -> dict[str, Any]:
     """Every field of the spec, lists for tuples: what is written to a file."""
-    return {field: list(v) if isinstance(v, tuple) else v for field, v in asdict(spec).items()}
+    return plain_fields(spec)
 
 
-def fail(field: str, received: object, allowed: str | None = None) -> None:
+def fail(field: str, received: object, allowed: str | None = None) -> NoReturn:
     """Raise the SpecError that every field's trouble ends in."""
-    name = field.split("[")[0]
-    raise SpecError(f"{field}: received {_show(received)}; allowed is {allowed or FIELDS[name]}")
-
-
-def _show(value: object) -> str:
-    text = repr(list(value)) if isinstance(value, tuple) else "none" if value is None else repr(value)
-    return text if len(text) <= 80 else f"{text[:77]}..."
-
-
-_TYPES: dict[str, Any] = {}
-
-
-def _field_types() -> dict[str, Any]:
-    if not _TYPES:
-        _TYPES.update(get_type_hints(ResNetSpec, include_extras=True))
-    return _TYPES
-
-
-def _converted(field: str, value: object, kind: object) -> Any:
-    try:
-        return msgspec.convert(value, kind)
-    except msgspec.ValidationError as error:
-        index = str(error).rpartition("at `$[")[2].partition("]")[0]
-        if index.isdigit() and isinstance(value, list | tuple):
-            fail(f"{field}[{index}]", value[int(index)], FIELDS[field])
-        fail(field, value)
+    refuse(field, received, allowed or FIELDS[field.split("[")[0]], SpecError)
 
 
 def _check_stages(spec: ResNetSpec) -> None:

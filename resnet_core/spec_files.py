@@ -6,14 +6,14 @@ TOML has no null, so a field that may be None is written as "none" then, and rea
 from __future__ import annotations
 
 import json
-import tomllib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from resnet_core import zoo
 from resnet_core.errors import InputError, SpecError
-from resnet_core.files import read_bytes, write_atomically
+from resnet_core.field_files import parse_assignments, parse_json, parse_toml, read_fields, with_none
+from resnet_core.files import write_atomically
 from resnet_core.spec import OPTIONAL, ResNetSpec, from_fields, to_fields
 
 
@@ -26,7 +26,7 @@ def spec(source: str | Path | ResNetSpec, /, **overrides: Any) -> ResNetSpec:
     if isinstance(source, ResNetSpec):
         fields = to_fields(source)
     elif isinstance(source, Path) or Path(source).suffix in (".toml", ".json"):
-        fields = _read(Path(source))
+        fields = with_none(read_fields(Path(source), "a spec", SpecError), OPTIONAL)
     else:
         fields = zoo.fields(source)
     return from_fields({**fields, **overrides})
@@ -51,12 +51,12 @@ def to_json(spec: ResNetSpec) -> str:
 
 def from_toml(text: str, where: str = "TOML") -> ResNetSpec:
     """A spec from TOML text. Raises SpecError."""
-    return from_fields(_parse_toml(text, where))
+    return from_fields(with_none(parse_toml(text, where, SpecError), OPTIONAL))
 
 
 def from_json(text: str, where: str = "JSON") -> ResNetSpec:
     """A spec from JSON text. Raises SpecError."""
-    return from_fields(_parse_json(text, where))
+    return from_fields(parse_json(text, where, "spec fields", SpecError))
 
 
 def save_spec(path: str | Path, spec: ResNetSpec) -> None:
@@ -73,50 +73,4 @@ def parse_overrides(assignments: Iterable[str]) -> dict[str, Any]:
     >>> parse_overrides(["classes=10", "depths=[2, 2]", "block=basic", "output_stride=none"])
     {'classes': 10, 'depths': [2, 2], 'block': 'basic', 'output_stride': None}
     """
-    overrides: dict[str, Any] = {}
-    for assignment in assignments:
-        key, equals, value = assignment.partition("=")
-        if not equals or not key.strip():
-            raise InputError(f"--set: received {assignment!r}; expected key=value, such as classes=10")
-        overrides[key.strip()] = _value(value.strip())
-    return _with_none(overrides)
-
-
-def _value(text: str) -> Any:
-    try:
-        return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        return text
-
-
-def _with_none(fields: dict[str, Any]) -> dict[str, Any]:
-    return {key: None if value == "none" and key in OPTIONAL else value for key, value in fields.items()}
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        text = read_bytes(path, "a spec in TOML or JSON").decode()
-    except UnicodeDecodeError as error:
-        raise SpecError(f"{path}: not UTF-8 text (byte {error.start}); expected a spec in TOML or JSON") from error
-    if path.suffix not in (".toml", ".json"):
-        raise InputError(f"{path}: received the ending {path.suffix!r}; expected .toml or .json")
-    fields = (_parse_json if path.suffix == ".json" else _parse_toml)(text, str(path))
-    return {"name": path.stem, **fields}
-
-
-def _parse_toml(text: str, where: str) -> dict[str, Any]:
-    try:
-        fields = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise SpecError(f"{where}: not valid TOML: {error}") from error
-    return _with_none(fields)
-
-
-def _parse_json(text: str, where: str) -> dict[str, Any]:
-    try:
-        fields = json.loads(text)
-    except (json.JSONDecodeError, RecursionError) as error:
-        raise SpecError(f"{where}: not valid JSON: {error}") from error
-    if not isinstance(fields, dict):
-        raise SpecError(f"{where}: received a {type(fields).__name__}; expected an object of spec fields")
-    return fields
+    return parse_assignments(assignments, "--set", "classes=10", OPTIONAL)

@@ -2,12 +2,12 @@
 
 PyTorch updates it with the unbiased batch variance (n / (n - 1)), Keras and Flax with the biased one. The
 neutral rule is PyTorch's. Built models consist of native layers, so a model that a user trains in Keras or
-Flax updates as those do; this project's own training corrects the update afterwards, here.
+Flax updates as those do; this project's own training corrects the update, with the numbers from here.
 """
 
 from __future__ import annotations
 
-import numpy as np
+from math import prod
 
 from resnet_core.analysis import layers
 from resnet_core.errors import InputError
@@ -16,20 +16,29 @@ from resnet_core.spec import ResNetSpec
 from resnet_core.tree import BatchNorm
 
 
-def unbiased_variances(spec: ResNetSpec, images: np.ndarray, before: Weights, after: Weights) -> Weights:
-    """{name: running variance} as the unbiased rule gives it, from a biased update from `before` to `after`.
+def bessel_factors(spec: ResNetSpec, shape: tuple[int, ...]) -> dict[str, tuple[float, float]]:
+    """{name of a running variance: (decay, n / (n - 1))} for a batch of `shape` (batch, height, width, …).
 
-    `images` (batch, height, width, channels) is the batch of that update. Raises InputError where a norm
-    saw a single value per channel: its variance has no unbiased estimate.
+    n is how many values of a channel the norm sees. Raises InputError where it sees a single one, whose
+    variance has no unbiased estimate.
     """
-    corrected: Weights = {}
-    batch, height, width = images.shape[:3]
-    for layer in layers(spec, (height, width)):
+    factors = {}
+    for layer in layers(spec, (shape[1], shape[2])):
         if isinstance(layer.leaf, BatchNorm):
-            name = f"{layer.path}.running_var"
-            count = batch * int(np.prod(layer.input_shape[:-1]))
+            count = shape[0] * prod(layer.input_shape[:-1])
             if count < 2:
                 raise InputError(f"{layer.path}: one value per channel in training; use a larger batch or image")
-            kept = layer.leaf.decay * before[name]
-            corrected[name] = (kept + (after[name] - kept) * (count / (count - 1))).astype(after[name].dtype)
+            factors[f"{layer.path}.running_var"] = (layer.leaf.decay, count / (count - 1))
+    return factors
+
+
+def unbiased_variances(spec: ResNetSpec, shape: tuple[int, ...], before: Weights, after: Weights) -> Weights:
+    """{name: running variance} as the unbiased rule gives it, from a biased update from `before` to `after`.
+
+    `shape` (batch, height, width, …) is that of the images of the update. Errors as `bessel_factors`.
+    """
+    corrected: Weights = {}
+    for name, (decay, factor) in bessel_factors(spec, shape).items():
+        kept = decay * before[name]
+        corrected[name] = (kept + (after[name] - kept) * factor).astype(after[name].dtype)
     return corrected

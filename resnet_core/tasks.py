@@ -13,7 +13,10 @@ import numpy as np
 
 from resnet_core.analysis import parameters
 from resnet_core.backend import load_backend
+from resnet_core.recipe import recipe_from_json
+from resnet_core.schedule import step_numbers
 from resnet_core.spec_files import from_json
+from resnet_core.training_state import TrainingState
 from resnet_core.worker import Arrays, Session
 
 Answer = tuple[Any, Arrays | None]
@@ -60,6 +63,23 @@ def train_forward(session: Session, arrays: Arrays, *, spec: str) -> Answer:
 def gradients(session: Session, arrays: Arrays) -> Answer:
     """Gradients of sum(output * cotangent) in training mode, by neutral name."""
     return None, session.backend.gradients(session.model, arrays["images"], arrays["cotangent"])
+
+
+def train_steps(session: Session, arrays: Arrays, *, spec: str, recipe: str, dtype: str) -> Answer:
+    """Train on `images` (steps, batch, …) and `labels` (steps, batch) from the weights `weight.NAME`.
+
+    Answers `loss` (steps,), the new `weight.NAME` and `slot.SLOT.NAME`.
+    """
+    plan = recipe_from_json(recipe)
+    weights = {name.removeprefix("weight."): array for name, array in arrays.items() if name.startswith("weight.")}
+    trainer = session.backend.Trainer(from_json(spec), plan, TrainingState(weights), dtype=dtype)
+    losses = [
+        trainer.step(images, labels, step_numbers(plan, 1, step)).loss
+        for step, (images, labels) in enumerate(zip(arrays["images"], arrays["labels"], strict=True))
+    ]
+    state = trainer.state()
+    slots = {f"slot.{slot}.{name}": value for slot, values in state.slots.items() for name, value in values.items()}
+    return None, {"loss": np.array(losses), **{f"weight.{k}": v for k, v in state.weights.items()}, **slots}
 
 
 def get_weights(session: Session, arrays: Arrays) -> Answer:

@@ -78,11 +78,9 @@ def cast(weights: Mapping[str, np.ndarray], dtype: str) -> Weights:
 
 def save_weights(path: str | Path, weights: Mapping[str, np.ndarray], spec: ResNetSpec) -> None:
     """Check the weights against the spec and write them, atomically. Equal weights give equal bytes."""
-    import safetensors.numpy
-
     checked = check_weights(weights, state(spec))
     metadata = {"digest": digest(checked), "format": FORMAT, "spec": to_json(spec)}
-    write_atomically(Path(path), _sorted_metadata(safetensors.numpy.save(checked, metadata)))
+    write_atomically(Path(path), safetensors_bytes(checked, metadata))
 
 
 def load_weights(
@@ -157,8 +155,12 @@ def read_safetensors(path: Path) -> tuple[Weights, dict[str, str]]:
     return arrays, header.get("__metadata__") or {}
 
 
-def _sorted_metadata(data: bytes) -> bytes:
-    """The same file with its metadata in order: the library writes it in the order of a hash map."""
+def safetensors_bytes(arrays: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> bytes:
+    """A safetensors file of contiguous arrays. Equal content gives equal bytes."""
+    import safetensors.numpy
+
+    data = safetensors.numpy.save(dict(arrays), dict(metadata))
+    # The library writes the metadata in the order of a hash map; here they are in order.
     length = int.from_bytes(data[:8], "little")
     header = json.loads(data[8 : 8 + length])
     header["__metadata__"] = dict(sorted(header["__metadata__"].items()))

@@ -10,10 +10,12 @@ What is particular here:
 from resnet_flax.model import build
 from resnet_flax.predict import predict
 from resnet_flax.runtime import configure, exact_float64, peak_device_memory, synchronize, versions
+from resnet_flax.trainer import Trainer
 from resnet_flax.training import gradients, train_forward
 from resnet_flax.weights import get_weights, set_weights
 
 __all__ = [
+    "Trainer",
     "build",
     "configure",
     "exact_float64",

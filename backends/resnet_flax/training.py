@@ -24,7 +24,7 @@ def train_forward(model: nnx.Module, images: np.ndarray, spec: ResNetSpec) -> np
     with precision(model_dtype(model)):
         output = to_neutral(forward(nnx.view(model, use_running_average=False), to_native(model, images)))
     after = get_weights(model)
-    set_weights(model, {**after, **unbiased_variances(spec, images, before, after)})
+    set_weights(model, {**after, **unbiased_variances(spec, images.shape, before, after)})
     return output
 
 

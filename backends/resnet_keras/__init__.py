@@ -12,10 +12,12 @@ What is particular here:
 from resnet_keras.model import build
 from resnet_keras.predict import predict
 from resnet_keras.runtime import configure, exact_float64, peak_device_memory, synchronize, versions
+from resnet_keras.trainer import Trainer
 from resnet_keras.training import gradients, train_forward
 from resnet_keras.weights import get_weights, set_weights
 
 __all__ = [
+    "Trainer",
     "build",
     "configure",
     "exact_float64",

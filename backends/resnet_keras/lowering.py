@@ -67,7 +67,11 @@ def lower(node: tree.Node, x: Any, name: str) -> Any:
 def nested(name: str, x: Any, function: Any) -> Any:
     """`function` of `x` as a model of its own, so that the summary nests and a deep net stays a shallow graph."""
     inputs = keras.Input(x.shape[1:], dtype=x.dtype, name="input")
-    return keras.Model(inputs, function(inputs), name=name)(x)
+    # Every variable's path must be its own: Keras' PyTorch backend registers variables by path, and one that is
+    # overwritten keeps its gradients from step to step.
+    with keras.name_scope(name):
+        outputs = function(inputs)
+    return keras.Model(inputs, outputs, name=name)(x)
 
 
 def _chain(node: tree.Chain, x: Any) -> Any:

@@ -23,7 +23,7 @@ def train_forward(model: keras.Model, images: np.ndarray, spec: ResNetSpec) -> n
     before = get_weights(model)
     output = to_neutral(model(to_native(model, images), training=True))
     after = get_weights(model)
-    set_weights(model, {**after, **unbiased_variances(spec, images, before, after)})
+    set_weights(model, {**after, **unbiased_variances(spec, images.shape, before, after)})
     return output
 
 

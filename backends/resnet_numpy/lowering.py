@@ -1,122 +1,245 @@
-"""Tree nodes to float64 arithmetic, one case each. Feature maps are (batch, height, width, channels)."""
+"""Tree nodes to float64 arithmetic, one case each, forward and backward.
+
+Feature maps are (batch, height, width, channels).
+
+Every node gives its value and a pullback: the function that takes the gradient of a loss with respect to the
+node's output and returns the one with respect to its input, adding those of its parameters to `Pass.gradients`
+on the way. Backpropagation is nothing but calling the pullbacks in reverse order.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from resnet_core import tree
 from resnet_core.initialize import Weights
-from resnet_core.padding import Padding, Pair, resolve
+from resnet_core.padding import Pair, resolve
 
 Array = np.ndarray
+Pullback = Callable[[Array], Array]
+IMAGE = (0, 1, 2)  # batch, height, width: what a channel's statistics and a bias' gradient are summed over
 
 
 @dataclass
 class Pass:
-    """One pass through the network: its weights in float64 and, in training mode, the statistics it updates."""
+    """One pass through the network: its weights in float64, and what the pass leaves behind.
+
+    In training mode `statistics` gets the updated running statistics. With `differentiate` the pullbacks are kept
+    (and with them every intermediate value), and calling them fills `gradients`.
+    """
 
     weights: Weights
     training: bool = False
+    differentiate: bool = False
+    statistics: Weights = field(default_factory=dict)
+    gradients: Weights = field(default_factory=dict)
 
-    def __post_init__(self) -> None:
-        self.statistics: Weights = {}
 
-
-def run(node: tree.Node, x: Array, path: str, state: Pass) -> Array:
-    """The value of one node, whose tensors are named `path.…`, for the input `x`."""
+def run(node: tree.Node, x: Array, path: str, state: Pass) -> tuple[Array, Pullback]:
+    """(value, pullback) of one node, whose tensors are named `path.…`, for the input `x`."""
     match node:
         case tree.Chain():
             return _chain(node, x, f"{path}.", state)
         case tree.Residual():
             return _residual(node, x, f"{path}.", state)
         case tree.Conv():
-            return _conv(node, x, state.weights[f"{path}.weight"], state.weights.get(f"{path}.bias"))
+            return _conv(node, x, path, state)
         case tree.BatchNorm():
             return _batch_norm(node, x, path, state)
         case tree.ReLU():
-            return np.maximum(x, 0.0)
+            return np.maximum(x, 0.0), lambda dy: dy * (x > 0)
         case tree.MaxPool():
-            windows = _windows(_pad(x, node.padding, node.kernel, node.stride, (1, 1), -np.inf), node, (1, 1))
-            return np.maximum.reduce([window for _, window in windows])
+            return _max_pool(node, x)
         case tree.AveragePool():
-            return np.mean([window for _, window in _windows(x, node, (1, 1))], axis=0)
+            return _average_pool(node, x)
         case tree.Pad():
-            return np.pad(x, ((0, 0), *node.padding, (0, 0)))
+            return _pad(x, node.padding, 0.0)
         case tree.Subsample():
-            return x[:, :: node.stride[0], :: node.stride[1], :]
+            return _subsample(node, x)
         case tree.PadChannels():
-            return np.pad(x, ((0, 0), (0, 0), (0, 0), (node.before, node.after)))
+            y = np.pad(x, ((0, 0), (0, 0), (0, 0), (node.before, node.after)))
+            return y, lambda dy: dy[..., node.before : node.before + x.shape[-1]]
         case tree.GlobalAveragePool():
-            return x.mean((1, 2))
+            height, width = x.shape[1:3]
+            return x.mean((1, 2)), lambda dy: np.broadcast_to(dy[:, None, None] / (height * width), x.shape)
         case tree.Linear():
-            y = x @ state.weights[f"{path}.weight"].T
-            return y + state.weights[f"{path}.bias"] if node.bias else y
+            return _linear(node, x, path, state)
     raise NotImplementedError(f"resnet_numpy has no lowering for {type(node).__name__}")
 
 
-def _chain(node: tree.Chain, x: Array, prefix: str, state: Pass) -> Array:
+def _chain(node: tree.Chain, x: Array, prefix: str, state: Pass) -> tuple[Array, Pullback]:
+    pullbacks: list[Pullback] = []
     for name, child in node.children:
-        x = run(child, x, prefix + name, state)
-    return x
+        x, pullback = run(child, x, prefix + name, state)
+        if state.differentiate:
+            pullbacks.append(pullback)
+
+    def backward(dy: Array) -> Array:
+        for pullback in reversed(pullbacks):
+            dy = pullback(dy)
+        return dy
+
+    return x, backward
 
 
-def _residual(node: tree.Residual, x: Array, prefix: str, state: Pass) -> Array:
-    """post(body(p) + shortcut(p)) with p = pre(x)."""
-    x = _chain(node.pre, x, prefix, state)
-    y = _chain(node.body, x, prefix, state) + _chain(node.shortcut, x, f"{prefix}shortcut.", state)
-    return _chain(node.post, y, prefix, state)
+def _residual(node: tree.Residual, x: Array, prefix: str, state: Pass) -> tuple[Array, Pullback]:
+    """post(body(p) + shortcut(p)) with p = pre(x). An addition hands its gradient to both sides; they meet in p."""
+    p, pre = _chain(node.pre, x, prefix, state)
+    main, body = _chain(node.body, p, prefix, state)
+    short, shortcut = _chain(node.shortcut, p, f"{prefix}shortcut.", state)
+    y, post = _chain(node.post, main + short, prefix, state)
+
+    def backward(dy: Array) -> Array:
+        both = post(dy)
+        return pre(body(both) + shortcut(both))
+
+    return y, backward
 
 
-def _conv(node: tree.Conv, x: Array, weight: Array, bias: Array | None) -> Array:
+def _conv(node: tree.Conv, x: Array, path: str, state: Pass) -> tuple[Array, Pullback]:
     """A sum over the kernel's positions, each a matrix product of the pixels it meets."""
-    x = _pad(x, node.padding, node.kernel, node.stride, node.dilation, 0.0)
-    total: Array | float = 0.0
-    for (row, column), window in _windows(x, node, node.dilation):
-        total = total + _grouped_product(window, weight[:, :, row, column], node.groups)
-    return np.asarray(total if bias is None else total + bias)
+    weight = state.weights[f"{path}.weight"]
+    pads = resolve(node.padding, node.kernel, node.stride, node.dilation, (x.shape[1], x.shape[2]))
+    padded, crop = _pad(x, pads, 0.0)
+    y: Array | float = state.weights[f"{path}.bias"] if node.bias else 0.0
+    for (row, column), where in _windows(padded.shape, node, node.dilation):
+        y = y + _grouped(padded[where], weight[:, :, row, column], node.groups)
+
+    def backward(dy: Array) -> Array:
+        d_weight, d_padded = np.zeros_like(weight), np.zeros_like(padded)
+        for (row, column), where in _windows(padded.shape, node, node.dilation):
+            d_weight[:, :, row, column] = _grouped_outer(dy, padded[where], node.groups)
+            d_padded[where] += _grouped_transposed(dy, weight[:, :, row, column], node.groups)
+        state.gradients[f"{path}.weight"] = d_weight
+        if node.bias:
+            state.gradients[f"{path}.bias"] = dy.sum(IMAGE)
+        return crop(d_padded)
+
+    return np.asarray(y), backward
 
 
-def _grouped_product(x: Array, weight: Array, groups: int) -> Array:
-    """(…, in) with weight (out, in / groups): every group of outputs sees its own group of inputs."""
-    if groups == 1:
-        return x @ weight.T
-    columns = x.reshape(-1, groups, weight.shape[1]).transpose(1, 0, 2)
-    product = columns @ weight.reshape(groups, -1, weight.shape[1]).transpose(0, 2, 1)
-    return product.transpose(1, 0, 2).reshape(*x.shape[:-1], -1)
+def _grouped(x: Array, weight: Array, groups: int) -> Array:
+    """(…, in) with weight (out, in / groups) to (…, out): every group of outputs sees its own group of inputs."""
+    return _join(_split(x, groups) @ weight.reshape(groups, -1, weight.shape[1]).transpose(0, 2, 1), x.shape)
 
 
-def _batch_norm(node: tree.BatchNorm, x: Array, path: str, state: Pass) -> Array:
+def _grouped_transposed(dy: Array, weight: Array, groups: int) -> Array:
+    """(…, out) back to (…, in)."""
+    return _join(_split(dy, groups) @ weight.reshape(groups, -1, weight.shape[1]), dy.shape)
+
+
+def _grouped_outer(dy: Array, x: Array, groups: int) -> Array:
+    """Gradient of the weight (out, in / groups): products of output and input, summed over the pixels."""
+    product = _split(dy, groups).transpose(0, 2, 1) @ _split(x, groups)
+    return product.reshape(-1, product.shape[-1])
+
+
+def _split(x: Array, groups: int) -> Array:
+    """(…, channels) to (groups, pixels, channels / groups)."""
+    return x.reshape(-1, groups, x.shape[-1] // groups).transpose(1, 0, 2)
+
+
+def _join(x: Array, shape: tuple[int, ...]) -> Array:
+    """(groups, pixels, channels / groups) to (…, channels)."""
+    return x.transpose(1, 0, 2).reshape(*shape[:-1], -1)
+
+
+def _batch_norm(node: tree.BatchNorm, x: Array, path: str, state: Pass) -> tuple[Array, Pullback]:
     mean, variance = state.weights[f"{path}.running_mean"], state.weights[f"{path}.running_var"]
+    count = x.size // x.shape[-1]
     if state.training:
         old_mean, old_variance = mean, variance
-        mean, variance = x.mean((0, 1, 2)), x.var((0, 1, 2))  # biased: what normalises
-        count = x.size // x.shape[-1]
+        mean, variance = x.mean(IMAGE), x.var(IMAGE)  # biased: what normalises
         unbiased = variance * count / (count - 1)  # what the running variance learns
         state.statistics[f"{path}.running_mean"] = node.decay * old_mean + (1 - node.decay) * mean
         state.statistics[f"{path}.running_var"] = node.decay * old_variance + (1 - node.decay) * unbiased
-    scale = state.weights[f"{path}.weight"] / np.sqrt(variance + node.epsilon)
-    return (x - mean) * scale + state.weights[f"{path}.bias"]
+    deviation = np.sqrt(variance + node.epsilon)
+    scale = state.weights[f"{path}.weight"] / deviation
+
+    def backward(dy: Array) -> Array:
+        normalised = (x - mean) / deviation
+        state.gradients[f"{path}.weight"] = d_weight = (dy * normalised).sum(IMAGE)
+        state.gradients[f"{path}.bias"] = d_bias = dy.sum(IMAGE)
+        if not state.training:
+            return dy * scale
+        # Mean and variance are functions of x too: what they would carry away is taken out of the gradient.
+        return scale * (dy - d_bias / count - normalised * (d_weight / count))
+
+    return (x - mean) * scale + state.weights[f"{path}.bias"], backward
 
 
-def _pad(x: Array, padding: Padding, kernel: Pair, stride: Pair, dilation: Pair, value: float) -> Array:
-    pads = resolve(padding, kernel, stride, dilation, (x.shape[1], x.shape[2]))
-    return np.pad(x, ((0, 0), *pads, (0, 0)), constant_values=value) if pads != ((0, 0), (0, 0)) else x
+def _max_pool(node: tree.MaxPool, x: Array) -> tuple[Array, Pullback]:
+    pads = resolve(node.padding, node.kernel, node.stride, (1, 1), (x.shape[1], x.shape[2]))
+    padded, crop = _pad(x, pads, -np.inf)
+    y = np.maximum.reduce([padded[where] for _, where in _windows(padded.shape, node, (1, 1))])
+
+    def backward(dy: Array) -> Array:
+        d_padded, open_ = np.zeros_like(padded), np.ones(dy.shape, bool)
+        for _, where in _windows(padded.shape, node, (1, 1)):
+            wins = open_ & (padded[where] == y)  # of equal values the first in the window takes all
+            d_padded[where] += dy * wins
+            open_ &= ~wins
+        return crop(d_padded)
+
+    return y, backward
+
+
+def _average_pool(node: tree.AveragePool, x: Array) -> tuple[Array, Pullback]:
+    positions = node.kernel[0] * node.kernel[1]
+
+    def backward(dy: Array) -> Array:
+        dx = np.zeros_like(x)
+        for _, where in _windows(x.shape, node, (1, 1)):
+            dx[where] += dy / positions
+        return dx
+
+    return np.mean([x[where] for _, where in _windows(x.shape, node, (1, 1))], axis=0), backward
+
+
+def _subsample(node: tree.Subsample, x: Array) -> tuple[Array, Pullback]:
+    where = (slice(None), slice(None, None, node.stride[0]), slice(None, None, node.stride[1]))
+
+    def backward(dy: Array) -> Array:
+        dx = np.zeros_like(x)
+        dx[where] = dy
+        return dx
+
+    return x[where], backward
+
+
+def _linear(node: tree.Linear, x: Array, path: str, state: Pass) -> tuple[Array, Pullback]:
+    weight = state.weights[f"{path}.weight"]
+    y = x @ weight.T
+
+    def backward(dy: Array) -> Array:
+        state.gradients[f"{path}.weight"] = _grouped_outer(dy, x, 1)
+        if node.bias:
+            state.gradients[f"{path}.bias"] = dy.reshape(-1, dy.shape[-1]).sum(0)
+        return dy @ weight
+
+    return y + state.weights[f"{path}.bias"] if node.bias else y, backward
+
+
+def _pad(x: Array, padding: tuple[Pair, Pair], value: float) -> tuple[Array, Pullback]:
+    if padding == ((0, 0), (0, 0)):
+        return x, lambda dy: dy
+    (top, _), (left, _) = padding
+    inside = (slice(None), slice(top, top + x.shape[1]), slice(left, left + x.shape[2]))
+    return np.pad(x, ((0, 0), *padding, (0, 0)), constant_values=value), lambda dy: dy[inside]
 
 
 def _windows(
-    x: Array, node: tree.Conv | tree.MaxPool | tree.AveragePool, dilation: Pair
-) -> Iterator[tuple[Pair, Array]]:
-    """((row, column) of the kernel, the pixels of the padded `x` that it meets), for each kernel position."""
+    shape: tuple[int, ...], node: tree.Conv | tree.MaxPool | tree.AveragePool, dilation: Pair
+) -> Iterator[tuple[Pair, tuple[slice, slice, slice]]]:
+    """((row, column) of the kernel, the pixels of the padded image that it meets), for each kernel position."""
     (rows, columns), (down, right) = node.kernel, node.stride
-    height = (x.shape[1] - (rows - 1) * dilation[0] - 1) // down + 1
-    width = (x.shape[2] - (columns - 1) * dilation[1] - 1) // right + 1
+    height = (shape[1] - (rows - 1) * dilation[0] - 1) // down + 1
+    width = (shape[2] - (columns - 1) * dilation[1] - 1) // right + 1
     for row in range(rows):
         for column in range(columns):
             top, left = row * dilation[0], column * dilation[1]
-            yield (
-                (row, column),
-                x[:, top : top + (height - 1) * down + 1 : down, left : left + (width - 1) * right + 1 : right],
-            )
+            vertical = slice(top, top + (height - 1) * down + 1, down)
+            yield (row, column), (slice(None), vertical, slice(left, left + (width - 1) * right + 1, right))

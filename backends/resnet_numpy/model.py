@@ -10,7 +10,7 @@ from resnet_core.architecture import layer_tree, tap_nodes
 from resnet_core.backend import starting_weights
 from resnet_core.initialize import Weights
 from resnet_core.spec import ResNetSpec
-from resnet_numpy.lowering import Pass, run
+from resnet_numpy.lowering import Array, Pass, Pullback, run
 
 
 class ResNet:
@@ -25,17 +25,45 @@ class ResNet:
         self.taps = tap_nodes(spec, taps)
         self.weights = weights
 
-    def __call__(self, x: np.ndarray, training: bool = False) -> np.ndarray | dict[str, np.ndarray]:
+    def __call__(self, x: Array, training: bool = False) -> Array | dict[str, Array]:
         """With `training`, batch statistics normalise and `weights` learns the new running ones."""
-        state = Pass({name: np.asarray(value, np.float64) for name, value in self.weights.items()}, training)
+        state = Pass(self.float64(), training)
         outputs, x = {}, np.asarray(x, np.float64)
         for name, child in self.tree.children:
-            x = run(child, x, name, state)
+            x, _ = run(child, x, name, state)
             if name in self.taps.values():  # what nobody asked for is let go at once
                 outputs[name] = x
-        for name, value in state.statistics.items():
-            self.weights[name] = value.astype(self.weights[name].dtype)
+        self.learn(state.statistics)
         return {tap: outputs[node] for tap, node in self.taps.items()} if self.taps else x
+
+    def differentiate(self, x: Array) -> tuple[Array, Pullback, Pass]:
+        """(logits, pullback, pass) in training mode; no state is changed.
+
+        The pullback takes the gradient of a loss with respect to the logits; calling it fills `pass.gradients`,
+        {neutral name: gradient}. `pass.statistics` has the running statistics that a training step would keep.
+        """
+        state = Pass(self.float64(), training=True, differentiate=True)
+        pullbacks: list[Pullback] = []
+        x = np.asarray(x, np.float64)
+        for name, child in self.tree.children:
+            x, pullback = run(child, x, name, state)
+            pullbacks.append(pullback)
+
+        def backward(dy: Array) -> Array:
+            for pullback in reversed(pullbacks):
+                dy = pullback(dy)
+            return dy
+
+        return x, backward, state
+
+    def float64(self) -> Weights:
+        """The weights as they are computed with."""
+        return {name: np.asarray(value, np.float64) for name, value in self.weights.items()}
+
+    def learn(self, values: Mapping[str, Array]) -> None:
+        """Replace some weights, in the dtype that they are kept in."""
+        for name, value in values.items():
+            self.weights[name] = value.astype(self.weights[name].dtype)
 
 
 def build(

@@ -10,10 +10,12 @@ from resnet_torch.checkpoint import read_checkpoint
 from resnet_torch.model import build
 from resnet_torch.predict import predict
 from resnet_torch.runtime import configure, exact_float64, peak_device_memory, synchronize, versions
+from resnet_torch.trainer import Trainer
 from resnet_torch.training import gradients, train_forward
 from resnet_torch.weights import get_weights, set_weights
 
 __all__ = [
+    "Trainer",
     "build",
     "configure",
     "exact_float64",

@@ -91,3 +91,10 @@ def names_of(session: Any, arrays: Any, *, name: str) -> Answer:
     stage = model.get_layer("stage2")
     inputs = [list(model.input_shape), list(model.output_shape)]
     return [[layer.name for layer in model.layers], [layer.name for layer in stage.layers], inputs], None
+
+
+def paths(session: Any, arrays: Any, *, name: str) -> Answer:
+    """[path of every variable], and how many parameters Keras' PyTorch backend knows of (-1 on another)."""
+    model, _ = example(name)
+    known = len(list(model.parameters())) if keras.backend.backend() == "torch" else -1
+    return [[variable.path for variable in model.variables], known], None

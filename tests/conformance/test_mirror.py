@@ -15,10 +15,14 @@ ROOT = Path(__file__).parents[2] / "backends"
 FRAMEWORKS = ("torch", "keras", "flax")
 BACKENDS = (*FRAMEWORKS, "numpy")
 
-FILES = {"__init__.py", "lowering.py", "model.py", "predict.py", "runtime.py", "training.py", "weights.py"}
+FILES = {
+    f"{name}.py"
+    for name in (
+        "__init__", "lowering", "model", "optimizer", "predict", "runtime", "trainer", "training", "weights",
+    )
+}  # fmt: skip
 EXTRA_FILES = {"torch": {"checkpoint.py"}}  # a .pth file is PyTorch's own
 EXTRA_NAMES = {"torch": {"read_checkpoint"}}
-MISSING_NAMES = {"numpy": {"gradients"}}  # the reference has no backward pass yet
 
 LONGEST = 300  # lines of lowering, weights and predict together; see test below
 
@@ -60,17 +64,27 @@ def test_the_packages_have_the_same_files(backend: str) -> None:
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_the_packages_export_the_same_names(backend: str) -> None:
-    common = {*VERBS, "gradients"}
-    assert set(exported(backend)) == (common | EXTRA_NAMES.get(backend, set())) - MISSING_NAMES.get(backend, set())
+    assert set(exported(backend)) == {*VERBS, "gradients", "Trainer"} | EXTRA_NAMES.get(backend, set())
     assert exported(backend) == sorted(exported(backend))
 
 
 @pytest.mark.parametrize("verb", [*VERBS, "gradients"])
 def test_a_verb_has_the_same_parameters_defaults_and_home_everywhere(verb: str) -> None:
-    found = {backend: functions(backend)[verb] for backend in BACKENDS if verb not in MISSING_NAMES.get(backend, set())}
-    assert len(found) >= len(FRAMEWORKS)
+    found = {backend: functions(backend)[verb] for backend in BACKENDS}
     assert len({tuple(parameters(function)) for _, function in found.values()}) == 1
     assert len({file for file, _ in found.values()}) == 1
+
+
+def methods(backend: str, file: str, name: str) -> dict[str, list[str]]:
+    """{method: its parameters} of a class, in their order; private ones left out."""
+    (found,) = (n for n in parsed(backend, file).body if isinstance(n, ast.ClassDef) and n.name == name)
+    functions = [node for node in found.body if isinstance(node, ast.FunctionDef)]
+    return {f.name: parameters(f) for f in functions if not f.name.startswith("_") or f.name == "__init__"}
+
+
+def test_the_trainers_have_the_same_methods_in_the_same_order() -> None:
+    found = {backend: list(methods(backend, "trainer.py", "Trainer").items()) for backend in BACKENDS}
+    assert all(own == found["torch"] for own in found.values())
 
 
 def test_build_has_the_promised_parameters() -> None:

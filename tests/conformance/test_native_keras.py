@@ -86,6 +86,15 @@ def test_fit_runs_and_lowers_the_loss(engine: str, name: str, workers: Workers) 
     assert {"stem.conv.weight", "head.linear.bias", "stage1.block1.norm1.running_var"} <= set(result["moved"])
 
 
+@pytest.mark.parametrize("name", SPECS)
+@pytest.mark.parametrize("engine", ENGINES)
+def test_every_variable_has_a_path_of_its_own(engine: str, name: str, workers: Workers) -> None:
+    """Keras' PyTorch backend registers variables by path: one that another replaces keeps its old gradients."""
+    (paths, known), _ = workers.call(engine, "native_keras:paths", name=name)
+    assert len(paths) == len(set(paths))
+    assert known in (-1, len(paths))
+
+
 def test_a_summary_shows_stem_stages_and_head_and_nested_every_layer(workers: Workers) -> None:
     short, _ = workers.call("keras", "native_keras:summary", name="slim", nested=False)
     assert [part for part in ("stem", "stage1", "stage2", "head") if part not in short] == []

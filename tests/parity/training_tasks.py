@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 import resnet_core as rn
 import resnet_numpy
+from resnet_core.recipe import recipe
 from resnet_core.worker import Arrays
 
 #: Step of the central difference: rounding costs 1e-16 / 1e-6, curvature 1e-12.
@@ -51,3 +53,132 @@ def inference_gradients(session: Any, arrays: Any, *, planted: bool) -> tuple[No
     else:
         nn.functional.batch_norm = session.original
     return None, None
+
+
+def plant(session: Any, arrays: Any, *, name: str | None) -> tuple[None, None]:
+    """Let the worker train with a defect from now on, or with None rightly again."""
+    for module, attribute, original in getattr(session, "planted", []):
+        setattr(module, attribute, original)
+    session.planted = []
+    if name is not None:
+        module, attribute, wrong = DEFECTS[name](session)
+        session.planted = [(module, attribute, getattr(module, attribute))]
+        setattr(module, attribute, wrong)
+    return None, None
+
+
+def _recipe_defect(**changes: Any) -> Callable[[Any], tuple[Any, str, Any]]:
+    """The worker trains by another recipe than it was told."""
+
+    def planted(session: Any) -> tuple[Any, str, Any]:
+        from resnet_core import tasks
+
+        read = tasks.recipe_from_json
+        return tasks, "recipe_from_json", lambda text: recipe(read(text), **changes)
+
+    return planted
+
+
+def _late_schedule(session: Any) -> tuple[Any, str, Any]:
+    from resnet_core import tasks
+
+    numbers = tasks.step_numbers
+    return tasks, "step_numbers", lambda plan, per_epoch, step: numbers(plan, per_epoch, max(0, step - 1))
+
+
+def _rate_inside_the_buffer(session: Any) -> tuple[Any, str, Any]:
+    """Keras' own SGD: v = momentum * v + rate * gradient; w = w - v."""
+    import torch
+
+    from resnet_torch.optimizer import Optimizer
+
+    def update(self: Any, numbers: Any) -> None:
+        for group in self.native.param_groups:
+            for parameter in group["params"]:
+                with torch.no_grad():
+                    parameter.grad += group["weight_decay"] * parameter
+                    parameter.grad *= numbers.learning_rate
+            group["lr"], group["weight_decay"] = 1.0, 0.0
+        self.native.step()
+
+    return Optimizer, "update", update
+
+
+def _decoupled_decay(session: Any) -> tuple[Any, str, Any]:
+    """Keras' weight_decay of SGD: the weight shrinks by itself, outside the momentum."""
+    import torch
+
+    from resnet_torch.optimizer import Optimizer
+
+    def update(self: Any, numbers: Any) -> None:
+        for group in self.native.param_groups:
+            with torch.no_grad():
+                for parameter in group["params"]:
+                    parameter *= 1 - numbers.learning_rate * self.recipe.weight_decay
+            group["lr"], group["weight_decay"] = numbers.learning_rate, 0.0
+        self.native.step()
+
+    return Optimizer, "update", update
+
+
+def _kingmas_epsilon(session: Any) -> tuple[Any, str, Any]:
+    """Keras' Adam: epsilon is added to the uncorrected root."""
+    from resnet_torch.optimizer import Optimizer
+
+    def update(self: Any, numbers: Any) -> None:
+        for group in self.native.param_groups:
+            group["lr"], group["eps"] = numbers.learning_rate, self.recipe.epsilon / numbers.correction2
+        self.native.step()
+
+    return Optimizer, "update", update
+
+
+def _biased_variance(session: Any) -> tuple[Any, str, Any]:
+    from resnet_flax import trainer
+
+    return trainer, "bessel_factors", lambda spec, shape: {}
+
+
+def _keras_biased_variance(session: Any) -> tuple[Any, str, Any]:
+    import keras
+
+    from resnet_keras import trainer
+
+    return trainer, "UnbiasedBatchNormalization", keras.layers.BatchNormalization
+
+
+def _summed_loss(session: Any) -> tuple[Any, str, Any]:
+    from resnet_torch import trainer
+
+    original = trainer.cross_entropy
+    return trainer, "cross_entropy", lambda *given, **named: original(*given, reduction="sum", **named)
+
+
+def _split_ties(session: Any) -> tuple[Any, str, Any]:
+    """A max-pool that shares its gradient among equal values, as a maximum over an axis does."""
+    import torch
+    from torch import nn
+
+    def forward(self: Any, x: Any) -> Any:
+        pad, kernel, stride = self.padding, self.kernel_size, self.stride
+        if any(pad if isinstance(pad, tuple) else (pad,)):
+            x = nn.functional.pad(x, (pad[1], pad[1], pad[0], pad[0]), value=-torch.inf)
+        return x.unfold(2, kernel[0], stride[0]).unfold(3, kernel[1], stride[1]).amax((-1, -2))
+
+    return nn.MaxPool2d, "forward", forward
+
+
+DEFECTS: dict[str, Callable[[Any], tuple[Any, str, Any]]] = {
+    "decoupled decay": _decoupled_decay,
+    "rate inside the buffer": _rate_inside_the_buffer,
+    "Kingma's epsilon": _kingmas_epsilon,
+    "biased variance": _biased_variance,
+    "Keras' biased variance": _keras_biased_variance,
+    "complement of the momentum": _recipe_defect(momentum=0.1),
+    "no Nesterov": _recipe_defect(nesterov=False),
+    "no label smoothing": _recipe_defect(label_smoothing=0.0),
+    "AdamW for Adam": _recipe_defect(optimizer="adamw"),
+    "schedule off by one step": _late_schedule,
+    "summed loss": _summed_loss,
+    "gradient of ties": _split_ties,
+}

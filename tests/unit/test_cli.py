@@ -411,3 +411,24 @@ def test_output_that_nobody_reads_is_no_error() -> None:
         check=True,
     )
     assert process.stderr == ""
+
+
+def test_compare_without_a_spec_takes_the_shipped_network_and_says_how_many_it_gets_right() -> None:
+    process = resnet("compare", "--backends", "torch", "--device", "cpu", "--json", "-")
+    assert process.returncode == 0, process.stderr
+    result = json.loads(process.stdout)
+    assert (result["spec"]["name"], result["batch"]) == ("resnet20", 100)
+    assert result["backends"]["torch"]["accuracy"] >= 0.9
+    assert "name the network that they are for" in refused("compare", "--set", "classes=10")
+
+
+@pytest.mark.parametrize("level", ["gradients", "training"])
+def test_compare_goes_as_deep_as_training(level: str) -> None:
+    process = resnet("compare", *NARROW, "--backends", "torch", "--device", "cpu", "--level", level, "--json", "-")
+    assert process.returncode == 0, process.stderr
+    result = json.loads(process.stdout)
+    found = result["backends"]["torch"]["max_error"]
+    assert result["dtype"] == "float64"
+    deep = {"gradients"} if level == "gradients" else {"gradients", "loss", "weights", "statistics"}
+    assert set(found) == {"stem", "stage1", "logits"} | deep
+    assert max(found.values()) < 1e-11

@@ -1,0 +1,96 @@
+"""The optimisers: optax, but for Adam's bias correction, which optax computes in the parameters' precision."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax import Array
+
+from resnet_core.initialize import Weights
+from resnet_core.recipe import Recipe, decayed
+from resnet_core.schedule import StepNumbers
+from resnet_core.training_state import TrainingState
+from resnet_flax.weights import TO_NATIVE, to_neutral
+
+Arrays = dict[str, Array]  # by neutral name, in Flax' layout
+
+
+class Optimizer:
+    """SGD with momentum, Adam or AdamW, as the recipe says, over parameters by neutral name."""
+
+    def __init__(self, recipe: Recipe, parameters: Arrays, state: TrainingState) -> None:
+        self.recipe = recipe
+        decay = decayed(dict.fromkeys(state.weights), recipe)
+        mask = {name: name in decay for name in parameters}
+        self.native = optax.chain(*_transformations(recipe, mask))
+        restored = {
+            slot: {
+                name: jnp.asarray(state.slot(slot, name).transpose(TO_NATIVE[value.ndim]))
+                for name, value in parameters.items()
+            }
+            for slot in recipe.slots
+        }
+        self.memory = jax.tree.map(
+            lambda part: _filled(part, restored), self.native.init(parameters), is_leaf=_remembers
+        )
+
+    def update(self, gradients: Arrays, memory: Any, parameters: Arrays, numbers: StepNumbers) -> tuple[Arrays, Any]:
+        """(new parameters, new memory); pure, so that it can be compiled with the rest of the step."""
+        directions, memory = self.native.update(gradients, memory, parameters, numbers=numbers)
+        steps = {name: -numbers.learning_rate * direction for name, direction in directions.items()}
+        return optax.apply_updates(parameters, steps), memory
+
+    def get_slots(self) -> dict[str, Weights]:
+        """{slot: {parameter: array}} as copies."""
+        parts = [part for part in jax.tree.leaves(self.memory, is_leaf=_remembers) if _remembers(part)]
+        found = {slot: arrays for part in parts for slot, arrays in _slots(part).items()}
+        return {slot: {name: to_neutral(array) for name, array in arrays.items()} for slot, arrays in found.items()}
+
+
+def scale_by_moments(betas: tuple[float, float], epsilon: float) -> optax.GradientTransformationExtraArgs:
+    """optax.scale_by_adam, with the bias corrections given for each step."""
+    beta1, beta2 = betas
+
+    def init(parameters: Arrays) -> optax.ScaleByAdamState:
+        zeros = jax.tree.map(jnp.zeros_like, parameters)
+        return optax.ScaleByAdamState(count=jnp.zeros([], jnp.int32), mu=zeros, nu=zeros)
+
+    def update(
+        gradients: Arrays, state: optax.ScaleByAdamState, parameters: Any = None, *, numbers: StepNumbers, **rest: Any
+    ) -> tuple[Arrays, optax.ScaleByAdamState]:
+        first = jax.tree.map(lambda m, g: beta1 * m + (1 - beta1) * g, state.mu, gradients)
+        second = jax.tree.map(lambda v, g: beta2 * v + (1 - beta2) * g * g, state.nu, gradients)
+        directions = jax.tree.map(
+            lambda m, v: m / numbers.correction1 / (jnp.sqrt(v) / numbers.correction2 + epsilon), first, second
+        )
+        return directions, optax.ScaleByAdamState(count=state.count, mu=first, nu=second)
+
+    return optax.GradientTransformationExtraArgs(init, update)
+
+
+def _transformations(recipe: Recipe, mask: dict[str, bool]) -> list[optax.GradientTransformation]:
+    decay = [optax.add_decayed_weights(recipe.weight_decay, mask)] if recipe.weight_decay else []
+    if recipe.optimizer == "sgd":
+        return [*decay, *([optax.trace(recipe.momentum, recipe.nesterov)] if recipe.momentum else [])]
+    adam = scale_by_moments(recipe.betas, recipe.epsilon)
+    return [*decay, adam] if recipe.optimizer == "adam" else [adam, *decay]
+
+
+def _remembers(part: Any) -> bool:
+    return isinstance(part, optax.TraceState | optax.ScaleByAdamState)
+
+
+def _slots(part: Any) -> dict[str, Arrays]:
+    """The neutral slots in optax' words."""
+    if isinstance(part, optax.TraceState):
+        return {"momentum": part.trace}
+    return {"moment1": part.mu, "moment2": part.nu}
+
+
+def _filled(part: Any, slots: dict[str, Arrays]) -> Any:
+    if isinstance(part, optax.TraceState):
+        return optax.TraceState(trace=slots["momentum"])
+    return part._replace(mu=slots["moment1"], nu=slots["moment2"]) if _remembers(part) else part

@@ -1,0 +1,104 @@
+"""Training steps in Flax: one pure function of flat arrays, compiled with its optimiser."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from flax import nnx
+from jax import Array
+
+from resnet_core.recipe import Recipe
+from resnet_core.schedule import StepNumbers
+from resnet_core.spec import ResNetSpec
+from resnet_core.statistics import bessel_factors
+from resnet_core.training_state import StepResult, TrainingState
+from resnet_flax.model import build
+from resnet_flax.optimizer import Arrays, Optimizer
+from resnet_flax.predict import predict, to_native
+from resnet_flax.runtime import precision
+from resnet_flax.weights import neutral_name, to_neutral, variables
+
+jax.tree_util.register_dataclass(
+    StepNumbers, data_fields=["learning_rate", "correction1", "correction2"], meta_fields=[]
+)
+
+
+class Trainer:
+    """A network and its optimiser, ready for the step after `state.step`."""
+
+    def __init__(self, spec: ResNetSpec, recipe: Recipe, state: TrainingState, *, dtype: str = "float32") -> None:
+        self.spec, self.recipe, self.dtype = spec, recipe, dtype
+        with precision(dtype):
+            self.model = build(spec, weights=state.weights, dtype=dtype)
+            # Plain dictionaries of arrays, which JAX passes to a compiled step faster than NNX' states.
+            self.graph, parameters, statistics = nnx.split(self.model, nnx.Param, nnx.BatchStat)
+            self.parameters, self.statistics = _arrays(parameters), _arrays(statistics)
+            self.optimizer = Optimizer(recipe, self.parameters, state)
+        self.templates = {"parameters": parameters, "statistics": statistics}
+        self.steps = state.step
+
+    def step(self, images: np.ndarray, labels: np.ndarray, numbers: StepNumbers) -> StepResult:
+        """One update from images (batch, height, width, channels) and their classes (batch,)."""
+        with precision(self.dtype):
+            self.parameters, self.statistics, self.optimizer.memory, loss, correct = self._step(
+                self.parameters,
+                self.statistics,
+                self.optimizer.memory,
+                to_native(self.model, images),
+                jnp.asarray(labels),
+                numbers,
+            )
+            self.steps += 1
+            return StepResult(float(loss), int(correct))
+
+    def predict(self, images: np.ndarray) -> np.ndarray:
+        """Logits in evaluation mode."""
+        values = {**self.parameters, **self.statistics}
+        for name, variable in variables(self.model):
+            if variable.get_value() is not values[name]:
+                variable.set_value(values[name])
+        return np.asarray(predict(self.model, images))
+
+    def state(self) -> TrainingState:
+        """Weights, optimiser slots and step count, as copies, in neutral layout."""
+        values = {**self.parameters, **self.statistics}
+        weights = {name: to_neutral(values[name]) for name, _ in variables(self.model)}
+        return TrainingState(weights, self.optimizer.get_slots(), self.steps)
+
+    @partial(jax.jit, static_argnums=0, donate_argnums=(1, 2, 3))
+    def _step(
+        self, parameters: Arrays, statistics: Arrays, memory: Any, images: Array, labels: Array, numbers: StepNumbers
+    ) -> tuple[Arrays, Arrays, Any, Array, Array]:
+        def loss_of(parameters: Arrays) -> tuple[Array, tuple[Array, Arrays]]:
+            states = _state(self.templates["parameters"], parameters), _state(self.templates["statistics"], statistics)
+            model = nnx.merge(self.graph, *states, copy=True)
+            logits = nnx.view(model, use_running_average=False)(images)
+            targets = optax.smooth_labels(
+                jax.nn.one_hot(labels, logits.shape[-1], dtype=logits.dtype), self.recipe.label_smoothing
+            )
+            loss = optax.softmax_cross_entropy(logits, targets).mean()
+            return loss, (logits, _arrays(nnx.state(model, nnx.BatchStat)))
+
+        (loss, (logits, after)), gradients = jax.value_and_grad(loss_of, has_aux=True)(parameters)
+        for name, (decay, factor) in bessel_factors(self.spec, images.shape).items():  # Flax' update is biased
+            kept = decay * statistics[name]
+            after[name] = kept + (after[name] - kept) * factor
+        parameters, memory = self.optimizer.update(gradients, memory, parameters, numbers)
+        return parameters, after, memory, loss, (logits.argmax(-1) == labels).sum()
+
+
+def _arrays(state: nnx.State) -> Arrays:
+    """{neutral name: array} of a state."""
+    return {neutral_name(path): variable.get_value() for path, variable in nnx.to_flat_state(state)}
+
+
+def _state(template: nnx.State, arrays: Arrays) -> nnx.State:
+    """The state with other values."""
+    return nnx.from_flat_state(
+        [(path, variable.replace(arrays[neutral_name(path)])) for path, variable in nnx.to_flat_state(template)]
+    )

@@ -1,0 +1,93 @@
+"""The optimisers: a Keras optimizer with the neutral formulas, since Keras' own ones differ.
+
+keras.optimizers.SGD keeps the learning rate inside the momentum buffer, its weight decay is decoupled, and its
+Adam adds epsilon before the bias correction (keras/src/optimizers/sgd.py, adam.py, base_optimizer.py).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+
+from resnet_core.initialize import Weights
+from resnet_core.recipe import Recipe, decayed
+from resnet_core.schedule import StepNumbers
+from resnet_core.training_state import TrainingState
+from resnet_keras.weights import TO_NATIVE, to_neutral, variables
+
+
+class Optimizer(keras.optimizers.Optimizer):
+    """SGD with momentum, Adam or AdamW, as the recipe says, over the model's trainable variables."""
+
+    def __init__(self, recipe: Recipe, model: keras.Model, state: TrainingState) -> None:
+        super().__init__(learning_rate=recipe.learning_rate, name=recipe.optimizer)
+        self.recipe = recipe
+        names = {id(variable): name for name, variable in variables(model)}
+        self.names = [names[id(variable)] for variable in model.trainable_variables]
+        self.decayed = decayed(dict.fromkeys(state.weights), recipe)
+        self.slots: dict[str, list[Any]] = {}
+        self.build(model.trainable_variables)
+        self.iterations.assign(state.step)
+        for slot, own in self.slots.items():
+            for name, value in zip(self.names, own, strict=True):
+                array = state.slot(slot, name)
+                value.assign(np.ascontiguousarray(array.transpose(TO_NATIVE[array.ndim])))
+
+    def build(self, variables: Any) -> None:
+        if self.built:
+            return
+        super().build(variables)
+        self.correction1, self.correction2 = (
+            self.add_variable((), initializer="ones", name=f"correction{index}") for index in (1, 2)
+        )
+        for slot in self.recipe.slots:
+            self.slots[slot] = [self.add_variable_from_reference(variable, name=slot) for variable in variables]
+
+    def prepare(self, numbers: StepNumbers) -> None:
+        """Set what changes from step to step; the compiled step reads these variables."""
+        self.learning_rate.assign(numbers.learning_rate)
+        if self.recipe.optimizer != "sgd":
+            self.correction1.assign(numbers.correction1)
+            self.correction2.assign(numbers.correction2)
+
+    def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
+        """Move one parameter along its gradient.
+
+        Native tensors and Python floats: keras.ops.cast would make float32 of a float on TensorFlow.
+        """
+        recipe, rate, index = self.recipe, self.learning_rate.value, self._get_variable_index(variable)
+        weight = keras.ops.convert_to_tensor(variable)  # TensorFlow hands its own variable in
+        decay = recipe.weight_decay if self.names[index] in self.decayed else 0.0
+        if decay and recipe.optimizer == "adamw":
+            weight = weight * (1 - rate * decay)
+        elif decay:
+            gradient = gradient + decay * weight
+        direction = self._momentum if recipe.optimizer == "sgd" else self._adam
+        self.assign(variable, weight - rate * direction(gradient, index))
+
+    def _momentum(self, gradient: Any, index: int) -> Any:
+        if "momentum" not in self.slots:
+            return gradient
+        momentum, buffer = self.recipe.momentum, self.slots["momentum"][index]
+        value = momentum * buffer.value + gradient
+        self.assign(buffer, value)
+        return gradient + momentum * value if self.recipe.nesterov else value
+
+    def _adam(self, gradient: Any, index: int) -> Any:
+        beta1, beta2 = self.recipe.betas
+        first, second = (self.slots[slot][index] for slot in ("moment1", "moment2"))
+        mean = beta1 * first.value + (1 - beta1) * gradient
+        square = beta2 * second.value + (1 - beta2) * (gradient * gradient)
+        self.assign(first, mean)
+        self.assign(second, square)
+        scale = keras.ops.sqrt(square) / self.correction2.value + self.recipe.epsilon
+        return mean / self.correction1.value / scale
+
+    def get_slots(self) -> dict[str, Weights]:
+        """{slot: {parameter: array}} as copies."""
+        return {
+            slot: {name: to_neutral(value) for name, value in zip(self.names, own, strict=True)}
+            for slot, own in self.slots.items()
+        }

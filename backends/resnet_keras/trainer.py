@@ -1,0 +1,81 @@
+"""Training steps in Keras: compile once, `train_on_batch` ever after."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import keras
+import numpy as np
+
+from resnet_core.recipe import Recipe
+from resnet_core.schedule import StepNumbers
+from resnet_core.spec import ResNetSpec
+from resnet_core.training_state import StepResult, TrainingState
+from resnet_keras.model import build
+from resnet_keras.optimizer import Optimizer
+from resnet_keras.predict import predict, to_native
+from resnet_keras.weights import get_weights
+
+
+class Trainer:
+    """A network and its optimiser, ready for the step after `state.step`."""
+
+    def __init__(self, spec: ResNetSpec, recipe: Recipe, state: TrainingState, *, dtype: str = "float32") -> None:
+        self.model = build(spec, weights=state.weights, dtype=dtype)
+        for layer in norms(self.model):  # from here on they learn the unbiased variance
+            layer.__class__ = UnbiasedBatchNormalization
+        self.optimizer = Optimizer(recipe, self.model, state)
+        self.classes, self.dtype = spec.classes or 0, dtype
+        self.model.compile(
+            optimizer=self.optimizer,
+            loss=keras.losses.CategoricalCrossentropy(
+                from_logits=True, label_smoothing=recipe.label_smoothing, dtype=dtype
+            ),
+            metrics=[keras.metrics.CategoricalAccuracy(dtype=dtype)],
+            # XLA compiles TensorFlow's graph for minutes and gains nothing on a CPU; JAX compiles anyway.
+            jit_compile=keras.backend.backend() == "jax",
+        )
+        self.steps = state.step
+
+    def step(self, images: np.ndarray, labels: np.ndarray, numbers: StepNumbers) -> StepResult:
+        """One update from images (batch, height, width, channels) and their classes (batch,)."""
+        self.optimizer.prepare(numbers)
+        self.model.reset_metrics()  # they would average over the steps
+        targets = np.eye(self.classes, dtype=self.dtype)[labels]
+        loss, accuracy = self.model.train_on_batch(to_native(self.model, images), targets)
+        self.steps += 1
+        return StepResult(float(loss), round(float(accuracy) * len(labels)))
+
+    def predict(self, images: np.ndarray) -> np.ndarray:
+        """Logits in evaluation mode."""
+        return np.asarray(predict(self.model, images))
+
+    def state(self) -> TrainingState:
+        """Weights, optimiser slots and step count, as copies, in neutral layout."""
+        return TrainingState(get_weights(self.model), self.optimizer.get_slots(), self.steps)
+
+
+class UnbiasedBatchNormalization(keras.layers.BatchNormalization):
+    """Keras' norm, whose running variance learns n / (n - 1) times the batch variance, as PyTorch's does.
+
+    It has the same state, so that a built norm becomes one by changing its class.
+    """
+
+    def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
+        kept = self.momentum * self.moving_variance.value
+        outputs = super().call(inputs, training=training, mask=mask)
+        if training and self.trainable:
+            batch, height, width, _ = keras.ops.shape(inputs)
+            count = keras.ops.cast(batch * height * width, kept.dtype)
+            self.moving_variance.assign(kept + (self.moving_variance.value - kept) * (count / (count - 1)))
+        return outputs
+
+
+def norms(model: keras.Model) -> Iterator[keras.layers.Layer]:
+    """Every norm of the model, through the nested ones."""
+    for layer in model.layers:
+        if isinstance(layer, keras.Model):
+            yield from norms(layer)
+        elif isinstance(layer, keras.layers.BatchNormalization):
+            yield layer

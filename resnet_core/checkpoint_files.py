@@ -1,0 +1,80 @@
+"""Checkpoints: one safetensors file with everything that the rest of a run depends on.
+
+Weights by their neutral names, optimiser slots as `opt/SLOT/PARAMETER`, and in the metadata the spec, the
+recipe, the step and what has been achieved so far. The pipeline and all randomness are functions of the seed
+and the step, so there is no more to keep.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from resnet_core.analysis import state as state_shapes
+from resnet_core.errors import WeightsError
+from resnet_core.fields import plain_fields
+from resnet_core.files import write_atomically
+from resnet_core.initialize import Weights
+from resnet_core.recipe import Recipe, recipe_from_json
+from resnet_core.spec import ResNetSpec
+from resnet_core.spec_files import from_json, to_json
+from resnet_core.training_state import TrainingState
+from resnet_core.tree import STATISTICS
+from resnet_core.weights import check_weights, digest, read_safetensors, safetensors_bytes
+
+FORMAT = "checkpoint 1"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What is in a checkpoint's file. `progress` is what the run loop wants back."""
+
+    spec: ResNetSpec
+    recipe: Recipe
+    state: TrainingState
+    progress: dict[str, Any] = field(default_factory=dict)
+
+
+def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
+    """Write it atomically."""
+    state = checkpoint.state
+    arrays = dict(check_weights(state.weights, state_shapes(checkpoint.spec)))
+    for slot, values in state.slots.items():
+        arrays |= {f"opt/{slot}/{name}": array for name, array in values.items()}
+    metadata = {
+        "digest": digest(arrays),
+        "format": FORMAT,
+        "progress": json.dumps(checkpoint.progress),
+        "recipe": json.dumps(plain_fields(checkpoint.recipe)),
+        "spec": to_json(checkpoint.spec),
+        "step": str(state.step),
+    }
+    write_atomically(path, safetensors_bytes(arrays, metadata))
+
+
+def load_checkpoint(path: Path) -> Checkpoint:
+    """Read and check it. Raises WeightsError, one line, for anything that is not exactly such a file."""
+    arrays, metadata = read_safetensors(path)
+    if metadata.get("format") != FORMAT:
+        raise WeightsError(f"{path}: not a checkpoint of a run (format {metadata.get('format')!r})")
+    if digest(arrays) != metadata.get("digest"):
+        raise WeightsError(f"{path}: the digest does not match: the file was damaged or changed")
+    spec, recipe = from_json(metadata["spec"], str(path)), recipe_from_json(metadata["recipe"], str(path))
+    shapes = state_shapes(spec)
+    parameters = {name: shape for name, shape in shapes.items() if not name.endswith(STATISTICS)}
+    weights = {name: array for name, array in arrays.items() if not name.startswith("opt/")}
+    slots: dict[str, Weights] = {}
+    for name, array in arrays.items():
+        if name.startswith("opt/"):
+            _, slot, parameter = name.split("/")
+            slots.setdefault(slot, {})[parameter] = array
+    if slots and slots.keys() != set(recipe.slots):
+        raise WeightsError(f"{path}: holds optimiser slots {', '.join(slots)}; expected {', '.join(recipe.slots)}")
+    state = TrainingState(
+        check_weights(weights, shapes),
+        {slot: check_weights(values, parameters) for slot, values in slots.items()},
+        int(metadata["step"]),
+    )
+    return Checkpoint(spec, recipe, state, json.loads(metadata["progress"]))

@@ -1,0 +1,127 @@
+"""Batches as a pure function of the step: shuffled, augmented and normalised alike for every backend.
+
+Nothing is remembered between two batches. The order of an epoch depends on the seed and the epoch, the
+augmentation of a batch on the seed and the step; so a run is resumed by knowing its step, any batch can be
+looked at alone, and several processes could each take a part of one global batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
+
+import numpy as np
+
+from resnet_core.datasets import Dataset, Size, Split
+from resnet_core.errors import DataError
+from resnet_core.recipe import Recipe
+from resnet_core.schedule import steps_per_epoch, total_steps
+from resnet_core.spec import ResNetSpec
+
+Batch = tuple[np.ndarray, np.ndarray]
+
+#: What a generator is for: the second number of its seed.
+_ORDER, _AUGMENT = 0, 1
+
+#: Pictures in a batch of evaluation.
+EVALUATION_BATCH = 500
+
+
+class Pipeline:
+    """Training and test batches of one data set, one recipe and one network."""
+
+    def __init__(self, data: Dataset, recipe: Recipe, spec: ResNetSpec) -> None:
+        self.data, self.recipe = data, recipe
+        self.size: Size = recipe.resize or data.train.size or spec.input_size
+        self.channels = spec.in_channels
+        self._check(spec)
+        self.steps_per_epoch = steps_per_epoch(recipe, len(data.train))
+        if not self.steps_per_epoch:
+            raise DataError(
+                f"{data.name}: {len(data.train)} pictures fill no batch of {recipe.batch_size}; "
+                "use a smaller batch_size, or drop_last=false"
+            )
+        self.total_steps = total_steps(recipe, self.steps_per_epoch)
+        self._order = lru_cache(maxsize=1)(self._draw_order)
+
+    def batch(self, step: int) -> Batch:
+        """(images, labels) of one step: (batch, height, width, channels) float32, and (batch,) int64."""
+        epoch, position = divmod(step, self.steps_per_epoch)
+        size = self.recipe.batch_size
+        indices = self._order(epoch)[position * size : (position + 1) * size]
+        pictures = self._augmented(self._read(self.data.train, indices), step)
+        return self._normalised(pictures), self.data.train.labels[indices]
+
+    def batches(self, start: int, stop: int) -> Iterator[tuple[int, Batch]]:
+        """(step, batch) from `start` to before `stop`, the next one being made while one is used."""
+        with ThreadPoolExecutor(1) as pool:
+            coming = pool.submit(self.batch, start) if start < stop else None
+            for step in range(start, stop):
+                assert coming is not None
+                batch = coming.result()
+                coming = pool.submit(self.batch, step + 1) if step + 1 < stop else None
+                yield step, batch
+
+    def test_batches(self) -> Iterator[Batch]:
+        """The test pictures in their order, without augmentation."""
+        split = self.data.test
+        for start in range(0, len(split), EVALUATION_BATCH):
+            indices = np.arange(start, min(start + EVALUATION_BATCH, len(split)))
+            yield self._normalised(self._read(split, indices)), split.labels[indices]
+
+    def batch_shapes(self) -> list[tuple[int, ...]]:
+        """Shapes of the training batches that occur."""
+        rest = len(self.data.train) % self.recipe.batch_size
+        sizes = [min(self.recipe.batch_size, len(self.data.train))]
+        if rest and not self.recipe.drop_last and len(self.data.train) > self.recipe.batch_size:
+            sizes.append(rest)
+        return [(size, *self.size, self.channels) for size in sizes]
+
+    def _draw_order(self, epoch: int) -> np.ndarray:
+        return np.random.default_rng([self.recipe.seed, _ORDER, epoch]).permutation(len(self.data.train))
+
+    def _read(self, split: Split, indices: np.ndarray) -> np.ndarray:
+        return split.read(indices, self.size, self.channels)
+
+    def _augmented(self, pictures: np.ndarray, step: int) -> np.ndarray:
+        """A random crop of the zero-padded pictures, mirrored or not: He et al. 2015, section 4.2."""
+        rng = np.random.default_rng([self.recipe.seed, _AUGMENT, step])
+        count, height, width, _ = pictures.shape
+        if pad := self.recipe.pad_crop:
+            padded = np.pad(pictures, ((0, 0), (pad, pad), (pad, pad), (0, 0)))
+            corners = rng.integers(0, 2 * pad + 1, size=(2, count, 1))
+            rows, columns = corners[0] + np.arange(height), corners[1] + np.arange(width)
+            pictures = padded[np.arange(count)[:, None, None], rows[:, :, None], columns[:, None, :]]
+        if self.recipe.flip:
+            mirrored = rng.random(size=(count, 1, 1, 1)) < 0.5
+            pictures = np.where(mirrored, pictures[:, :, ::-1], pictures)
+        return pictures
+
+    def _normalised(self, pictures: np.ndarray) -> np.ndarray:
+        images = pictures.astype(np.float32) / np.float32(255)
+        if self.recipe.mean is not None:
+            images -= np.array(self.recipe.mean, np.float32)
+        if self.recipe.deviation is not None:
+            images /= np.array(self.recipe.deviation, np.float32)
+        return images
+
+    def _check(self, spec: ResNetSpec) -> None:
+        channels, classes = self.data.train.channels, len(self.data.classes)
+        if channels not in (None, spec.in_channels):
+            raise DataError(
+                f"{self.data.name}: its pictures have {channels} channels, and the network takes {spec.in_channels}; "
+                f"give --set in_channels={channels}"
+            )
+        if channels is None and spec.in_channels not in (1, 3):
+            raise DataError(f"{self.data.name}: the network takes {spec.in_channels} channels; pictures give 1 or 3")
+        if spec.classes != classes:
+            raise DataError(
+                f"{self.data.name}: has {classes} classes, and the network {spec.classes}; give --set classes={classes}"
+            )
+        for field in ("mean", "deviation"):
+            values = getattr(self.recipe, field)
+            if values is not None and len(values) not in (1, spec.in_channels):
+                raise DataError(
+                    f"{field}: received {len(values)} numbers; the pictures have {spec.in_channels} channels"
+                )

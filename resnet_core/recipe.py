@@ -1,0 +1,215 @@
+"""Recipe: how a network is trained, in numbers that mean the same in every framework.
+
+The formulas are PyTorch's (torch/optim/sgd.py, adam.py, adamw.py): the learning rate stays outside the
+momentum buffer, weight decay of SGD and Adam is added to the gradient (coupled), that of AdamW shrinks the
+weight (decoupled), and Adam's epsilon is added after the bias correction. `docs/training.md` has them all.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from msgspec import Meta, Struct
+
+from resnet_core.errors import RecipeError
+from resnet_core.field_files import parse_assignments, parse_json, read_fields, with_none
+from resnet_core.fields import convert_fields, plain_fields, refuse, require_known
+from resnet_core.files import write_atomically
+from resnet_core.spec import ResNetSpec
+from resnet_core.tree import STATISTICS
+
+Positive = Annotated[float, Meta(gt=0, le=1e9)]
+Fraction = Annotated[float, Meta(ge=0, lt=1)]
+Whole = Annotated[int, Meta(ge=1, le=1_000_000_000)]
+Pixels = Annotated[int, Meta(ge=1, le=100_000)]
+
+#: What each field means and allows; every error message about a field quotes it.
+FIELDS: dict[str, str] = {
+    "name": "text",
+    "optimizer": '"sgd", "adam" or "adamw"',
+    "learning_rate": "a number above 0",
+    "momentum": "a number from 0 and below 1, the weight of the old buffer (sgd only)",
+    "nesterov": "true or false (with a momentum above 0)",
+    "betas": "two numbers from 0 and below 1, the weights of the old moments (adam and adamw)",
+    "epsilon": "a number above 0 (adam and adamw)",
+    "weight_decay": "a number from 0",
+    "decay_all": "true, or false to spare norms and biases",
+    "schedule": '"constant", "step" or "cosine"',
+    "milestones": "rising numbers above 0, when the learning rate drops, in the unit of the length (epochs or steps)",
+    "factor": "a number above 0, what the learning rate is multiplied by at each milestone",
+    "warmup": "a number from 0, how long the learning rate rises from 0, in the unit of the length",
+    "epochs": "an integer from 1, or none where steps says the length",
+    "steps": "an integer from 1, or none where epochs says the length",
+    "batch_size": "an integer from 1",
+    "drop_last": "true or false (leave an epoch's last batch out where it is not full)",
+    "label_smoothing": "a number from 0 and below 1",
+    "resize": "one integer from 1 or [height, width], or none for the pictures as they are",
+    "pad_crop": "an integer from 0, zeros around a picture before it is cropped at random",
+    "flip": "true or false (mirror every other picture at random)",
+    "mean": "a list of numbers, one per channel, or none for 0",
+    "deviation": "a list of numbers above 0, one per channel, or none for 1",
+    "seed": "an integer from 0: initial weights, order and augmentation",
+}
+
+#: Fields that may be None.
+OPTIONAL = ("epochs", "steps", "resize", "mean", "deviation")
+
+#: The optimiser's own values, one array per parameter each, by their neutral names.
+SLOTS = {"sgd": ("momentum",), "adam": ("moment1", "moment2"), "adamw": ("moment1", "moment2")}
+
+RECIPES: dict[str, dict[str, Any]] = {
+    # Zhang et al., Dive into Deep Learning, section 8.6.5: d2l.Trainer, pictures as ToTensor leaves them.
+    "d2l": {"learning_rate": 0.05, "epochs": 10, "batch_size": 256, "resize": [96, 96]},
+    "fashion-adam": {"optimizer": "adam", "learning_rate": 0.001, "epochs": 2, "batch_size": 256},
+    # He et al. 2015, section 4.2. The paper subtracts the mean of each pixel; here it is each channel's.
+    "cifar-2015": {
+        "learning_rate": 0.1,
+        "momentum": 0.9,
+        "weight_decay": 1e-4,
+        "schedule": "step",
+        "milestones": [32_000, 48_000],
+        "steps": 64_000,
+        "batch_size": 128,
+        "pad_crop": 4,
+        "flip": True,
+        "mean": [0.4914, 0.4822, 0.4465],
+    },
+    # What the shipped ResNet-20 was trained with.
+    "fashion-resnet20": {
+        "learning_rate": 0.1,
+        "momentum": 0.9,
+        "nesterov": True,
+        "weight_decay": 5e-4,
+        "decay_all": False,
+        "schedule": "cosine",
+        "warmup": 1,
+        "epochs": 18,
+        "batch_size": 128,
+        "drop_last": True,
+        "pad_crop": 2,
+        "flip": True,
+        "mean": [0.2860],
+        "deviation": [0.3530],
+    },
+}
+
+
+class Recipe(Struct, frozen=True, kw_only=True, omit_defaults=False):
+    """An immutable, validated description of a training run. `FIELDS` says what each field allows.
+
+    Raises RecipeError, one line with the field's path, what was received and what is allowed.
+    """
+
+    name: str = ""
+    optimizer: Literal["sgd", "adam", "adamw"] = "sgd"
+    learning_rate: Positive
+    momentum: Fraction = 0.0
+    nesterov: bool = False
+    betas: tuple[Fraction, Fraction] = (0.9, 0.999)
+    epsilon: Positive = 1e-8
+    weight_decay: Annotated[float, Meta(ge=0, le=1e9)] = 0.0
+    decay_all: bool = True
+
+    schedule: Literal["constant", "step", "cosine"] = "constant"
+    milestones: tuple[Positive, ...] = ()
+    factor: Positive = 0.1
+    warmup: Annotated[float, Meta(ge=0, le=1e9)] = 0.0
+    epochs: Whole | None = None
+    steps: Whole | None = None
+    batch_size: Whole
+    drop_last: bool = False
+    label_smoothing: Fraction = 0.0
+
+    resize: tuple[Pixels, Pixels] | None = None
+    pad_crop: Annotated[int, Meta(ge=0, le=1000)] = 0
+    flip: bool = False
+    mean: tuple[float, ...] | None = None
+    deviation: tuple[Positive, ...] | None = None
+    seed: Annotated[int, Meta(ge=0, le=2**62)] = 0
+
+    def __post_init__(self) -> None:
+        convert_fields(self, FIELDS, RecipeError, sizes=("resize",))
+        if (self.epochs is None) == (self.steps is None):
+            received = "neither" if self.epochs is None else "both"
+            refuse("epochs", received, "exactly one of epochs and steps", RecipeError)
+        if self.nesterov and not self.momentum:
+            refuse("nesterov", True, "true only with a momentum above 0", RecipeError)
+        if self.optimizer != "sgd" and (self.momentum or self.nesterov):
+            refuse("momentum", self.momentum, 'a momentum only with optimizer = "sgd"; adam has betas', RecipeError)
+        if (self.schedule == "step") != bool(self.milestones):
+            refuse("milestones", self.milestones, 'some with schedule = "step", and none without', RecipeError)
+        if list(self.milestones) != sorted(set(self.milestones)):
+            refuse("milestones", self.milestones, FIELDS["milestones"], RecipeError)
+
+    @property
+    def slots(self) -> tuple[str, ...]:
+        """What the optimiser keeps for each parameter."""
+        return SLOTS[self.optimizer] if self.optimizer != "sgd" or self.momentum else ()
+
+
+def recipe(source: str | Path | Recipe, /, **overrides: Any) -> Recipe:
+    """A recipe by name, from a .toml or .json file, or from another recipe, with fields replaced.
+
+    >>> recipe("fashion-adam", epochs=1).epochs
+    1
+    """
+    if isinstance(source, Recipe):
+        fields = plain_fields(source)
+    elif isinstance(source, Path) or Path(source).suffix in (".toml", ".json"):
+        fields = with_none(read_fields(Path(source), "a recipe", RecipeError), OPTIONAL)
+    elif source in RECIPES:
+        fields = {"name": source, **RECIPES[source]}
+    else:
+        raise RecipeError(
+            f"recipe: received {source!r}; expected a .toml or .json file, or one of {', '.join(RECIPES)}"
+        )
+    for one, other in (("epochs", "steps"), ("steps", "epochs")):
+        if overrides.get(one) is not None and other not in overrides:
+            fields.pop(other, None)  # the length is said anew
+    return _from_fields({**fields, **overrides})
+
+
+def recipe_overrides(assignments: list[str]) -> dict[str, Any]:
+    """The fields of `--with key=value …`."""
+    return parse_assignments(assignments, "--with", "epochs=1", OPTIONAL)
+
+
+def recipe_from_json(text: str, where: str = "JSON") -> Recipe:
+    """A recipe from JSON text. Raises RecipeError."""
+    return _from_fields(parse_json(text, where, "recipe fields", RecipeError))
+
+
+def save_recipe(path: Path, recipe: Recipe) -> None:
+    """Write the recipe as TOML, atomically."""
+    import tomli_w
+
+    fields = {key: "none" if value is None else value for key, value in plain_fields(recipe).items()}
+    write_atomically(path, tomli_w.dumps(fields).encode())
+
+
+def decayed(names: dict[str, Any], recipe: Recipe) -> set[str]:
+    """Which of these parameters weight decay acts on: all, or all but norms and biases."""
+    if not recipe.weight_decay:
+        return set()
+    norms = {name.rpartition(".")[0] for name in names if name.endswith(STATISTICS)}
+    return {
+        name
+        for name in names
+        if not name.endswith(STATISTICS)
+        and (recipe.decay_all or not (name.endswith(".bias") or name.rpartition(".")[0] in norms))
+    }
+
+
+def check_trainable(spec: ResNetSpec) -> None:
+    """Raise RecipeError for a network that has no class per picture to learn."""
+    if spec.classes is None or not spec.global_pool:
+        raise RecipeError(
+            f"{spec.name or 'the spec'}: received classes = {spec.classes}, global_pool = {spec.global_pool}; "
+            "training needs one answer per picture: give classes and set global_pool=true"
+        )
+
+
+def _from_fields(fields: dict[str, Any]) -> Recipe:
+    require_known(fields, FIELDS, ("learning_rate", "batch_size"), RecipeError)
+    return Recipe(**fields)

@@ -1,0 +1,68 @@
+"""How a training run tells a person what it is doing: a progress bar, and one line an epoch."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+
+class TerminalReporter:
+    """A bar with loss, accuracy, images a second and time left, where standard error is a terminal."""
+
+    def __init__(self) -> None:
+        self.console = Console(file=sys.stderr, markup=False, highlight=False)
+        self.progress = Progress(
+            TextColumn("epoch {task.fields[epoch]}"),
+            BarColumn(),
+            TextColumn("step {task.completed:.0f}/{task.total:.0f}"),
+            TextColumn("loss {task.fields[loss]:.4f}  accuracy {task.fields[accuracy]:.3f}"),
+            TextColumn("{task.fields[rate]:.0f} images/s"),
+            TimeRemainingColumn(),
+            console=self.console,
+            disable=not self.console.is_terminal,
+        )
+        self.task: TaskID | None = None
+        self.per_epoch = 1
+        # Exponential means over about fifty batches: a single one jumps too much to be read.
+        self.loss = self.accuracy = self.rate = 0.0
+        self.seen = 0
+
+    def start(self, done: int, total: int, per_epoch: int) -> None:
+        self.per_epoch = per_epoch
+        self.task = self.progress.add_task(
+            "train", total=total, completed=done, epoch=done // per_epoch + 1, loss=0.0, accuracy=0.0, rate=0.0
+        )
+        self.progress.start()
+
+    def step(self, record: dict[str, Any], images: int) -> None:
+        assert self.task is not None
+        self.seen += 1
+        share = max(0.02, 1 / self.seen)
+        self.loss += share * (record["loss"] - self.loss)
+        self.accuracy += share * (record["accuracy"] - self.accuracy)
+        self.rate += share * (images / max(record["seconds"], 1e-9) - self.rate)
+        self.progress.update(
+            self.task,
+            completed=record["step"],
+            epoch=(record["step"] - 1) // self.per_epoch + 1,
+            loss=self.loss,
+            accuracy=self.accuracy,
+            rate=self.rate,
+        )
+
+    def epoch(self, record: dict[str, Any]) -> None:
+        self.console.print(
+            f"epoch {record['epoch']}: training loss {record['loss']:.4f}, accuracy {record['accuracy']:.4f}; "
+            f"test loss {record['test_loss']:.4f}, accuracy {record['test_accuracy']:.4f}; {record['seconds']:.1f} s",
+            soft_wrap=True,
+        )
+
+    def warn(self, message: str) -> None:
+        self.console.print(f"resnet: {' '.join(message.split())}", soft_wrap=True)
+
+    def close(self) -> None:
+        """Take the bar away."""
+        self.progress.stop()

@@ -1,0 +1,120 @@
+"""A run on disk: what was trained, how, with what, and every step of it.
+
+    spec.toml recipe.toml    the network and the recipe
+    run.json                 data, dtype, and each session: backend, device, versions, first step
+    log.jsonl                one line a step, and one an epoch
+    checkpoints/             the last few, `step-000000469.safetensors`
+    last.safetensors         neutral weights after the last checkpoint
+    best.safetensors         neutral weights of the epoch with the best test accuracy
+    curves.png curves.svg    loss and accuracy
+
+Files are replaced whole. The log is appended to, and cut back to the checkpoint that a run goes on from.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from resnet_core.checkpoint_files import Checkpoint, load_checkpoint, save_checkpoint
+from resnet_core.errors import DataError, InputError, WeightsError
+from resnet_core.files import append_lines, read_bytes, write_atomically
+from resnet_core.recipe import Recipe, recipe, save_recipe
+from resnet_core.spec import ResNetSpec
+from resnet_core.spec_files import save_spec
+from resnet_core.spec_files import spec as read_spec
+from resnet_core.weights import save_weights
+
+_NAME = re.compile(r"step-(\d{9,})\.safetensors")
+
+
+class RunFolder:
+    """Reads and writes one run's files. Errors are InputErrors of one line, and nothing is half written."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def create(self, start: Checkpoint, about: dict[str, Any]) -> None:
+        """Start a new run here, with its first checkpoint; the folder must be new or empty."""
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            if any(self.path.iterdir()):
+                raise InputError(
+                    f"{self.path}: is not empty; expected a new folder for this run (--resume goes on with an old one)"
+                )
+            (self.path / "checkpoints").mkdir()
+        except OSError as error:
+            raise InputError(
+                f"{self.path}: a run cannot be kept here ({error.strerror}); nothing was changed"
+            ) from error
+        save_spec(self.path / "spec.toml", start.spec)
+        save_recipe(self.path / "recipe.toml", start.recipe)
+        self.save(start, keep=1)
+        self.write_about(about)  # last: what has a run.json has everything
+
+    def open(self) -> tuple[ResNetSpec, Recipe, dict[str, Any]]:
+        """(spec, recipe, what run.json says) of the run that is here."""
+        if not (self.path / "run.json").exists():
+            raise InputError(
+                f"{self.path}: holds no run (run.json is missing); expected a folder that `resnet train` made"
+            )
+        try:
+            about = json.loads(read_bytes(self.path / "run.json", "a run's description"))
+        except ValueError as error:
+            raise InputError(f"{self.path}: run.json is damaged ({error})") from error
+        return read_spec(self.path / "spec.toml"), recipe(self.path / "recipe.toml"), about
+
+    def write_about(self, about: dict[str, Any]) -> None:
+        """Replace run.json."""
+        write_atomically(self.path / "run.json", (json.dumps(about, indent=1) + "\n").encode())
+
+    def save(self, checkpoint: Checkpoint, keep: int) -> None:
+        """Write a checkpoint and the last weights, then remove all but the newest `keep` checkpoints."""
+        folder = self.path / "checkpoints"
+        save_checkpoint(folder / f"step-{checkpoint.state.step:09d}.safetensors", checkpoint)
+        save_weights(self.path / "last.safetensors", checkpoint.state.weights, checkpoint.spec)
+        for old in self.checkpoints()[keep:]:
+            old.unlink(missing_ok=True)
+
+    def save_best(self, checkpoint: Checkpoint) -> None:
+        """Replace the best weights."""
+        save_weights(self.path / "best.safetensors", checkpoint.state.weights, checkpoint.spec)
+
+    def checkpoints(self) -> list[Path]:
+        """The checkpoints' files, the newest first."""
+        return sorted((p for p in (self.path / "checkpoints").glob("step-*") if _NAME.fullmatch(p.name)), reverse=True)
+
+    def load(self, warn: Callable[[str], None]) -> Checkpoint:
+        """The newest checkpoint that can be read. Says which ones were damaged."""
+        found = self.checkpoints()
+        for path in found:
+            try:
+                return load_checkpoint(path)
+            except (WeightsError, InputError) as error:
+                warn(f"{error}; going back to the one before")
+        raise InputError(f"{self.path}: none of its {len(found)} checkpoints can be read; start again in a new folder")
+
+    def log(self, records: list[dict[str, Any]]) -> None:
+        """Append records to the log, and wait until they are on disk."""
+        append_lines(self.path / "log.jsonl", [json.dumps(record) for record in records])
+
+    def records(self) -> Iterator[dict[str, Any]]:
+        """The log's records; a last line that was cut off is left out."""
+        path = self.path / "log.jsonl"
+        if not path.exists():
+            return
+        lines = read_bytes(path, "a run's log").decode(errors="replace").splitlines()
+        for number, line in enumerate(lines, start=1):
+            try:
+                yield json.loads(line)
+            except ValueError as error:
+                if number < len(lines):
+                    raise DataError(f"{path}: line {number} is damaged ({error})") from error
+
+    def cut_log(self, step: int) -> None:
+        """Drop what was logged after `step` steps: it will be done again."""
+        kept = [json.dumps(record) for record in self.records() if record["step"] <= step]
+        write_atomically(self.path / "log.jsonl", "".join(f"{line}\n" for line in kept).encode())

@@ -1,0 +1,60 @@
+"""When a run ends, and the numbers of each step: a table of doubles, the same for every framework.
+
+Step 0 is the first. A milestone at step 3 acts on step 3, as PyTorch's MultiStepLR and optax have it (Keras'
+PiecewiseConstantDecay acts one step later).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from resnet_core.recipe import Recipe
+
+
+@dataclass(frozen=True, slots=True)
+class StepNumbers:
+    """What an optimiser needs to know about one step, computed in double precision.
+
+    `correction1` is 1 - beta1 ** t and `correction2` is sqrt(1 - beta2 ** t) with t = step + 1: in float32
+    the subtraction would cancel.
+    """
+
+    learning_rate: float
+    correction1: float
+    correction2: float
+
+
+def steps_per_epoch(recipe: Recipe, pictures: int) -> int:
+    """Batches in one pass over the data."""
+    full, rest = divmod(pictures, recipe.batch_size)
+    return full if recipe.drop_last or not rest else full + 1
+
+
+def total_steps(recipe: Recipe, per_epoch: int) -> int:
+    """Length of the whole run in steps."""
+    return recipe.steps if recipe.steps is not None else (recipe.epochs or 0) * per_epoch
+
+
+def learning_rate(recipe: Recipe, per_epoch: int, step: int) -> float:
+    """The learning rate of one step.
+
+    A linear rise over the warm-up (its last step has the full rate), times 1, times `factor` for every
+    milestone passed, or times half a cosine from 1 at the warm-up's end to 0 at the end of the run.
+    """
+    unit = 1 if recipe.steps is not None else per_epoch
+    warmup, total = round(recipe.warmup * unit), total_steps(recipe, per_epoch)
+    rate = recipe.learning_rate
+    if recipe.schedule == "step":
+        rate *= recipe.factor ** sum(step >= round(milestone * unit) for milestone in recipe.milestones)
+    elif recipe.schedule == "cosine" and step >= warmup:
+        rate *= (1 + math.cos(math.pi * (step - warmup) / max(1, total - warmup))) / 2
+    return rate * (step + 1) / warmup if step < warmup else rate
+
+
+def step_numbers(recipe: Recipe, per_epoch: int, step: int) -> StepNumbers:
+    """Everything that changes from step to step."""
+    beta1, beta2 = recipe.betas
+    return StepNumbers(
+        learning_rate(recipe, per_epoch, step), 1 - beta1 ** (step + 1), math.sqrt(1 - beta2 ** (step + 1))
+    )

@@ -1,0 +1,187 @@
+"""Whole training runs are the same in every framework: losses, weights, statistics, optimiser slots."""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from typing import Any
+
+import numpy as np
+import pytest
+
+import resnet_core as rn
+from laboratory import MAIN, Laboratory, problems
+from resnet_core.fields import plain_fields
+from resnet_core.recipe import Recipe
+from resnet_core.worker import Arrays
+
+#: Well conditioned: every norm sees at least 48 values, and no projection starts from noise.
+SPEC = rn.spec("resnet20", channels=[4, 8, 16], depths=[1, 1, 1], shortcut="projection", classes=7)
+#: The other kinds of layers: biases, max-pool, pre-activation, groups.
+SPECS = {
+    "resnet18_d2l": rn.spec("resnet18_d2l", channels=[4, 8], depths=[1, 1], in_channels=3),
+    "resnet_v2_50": rn.spec("resnet_v2_50", channels=[4, 8], depths=[1, 2], classes=10),
+    "resnext50_32x4d": rn.spec(
+        "resnext50_32x4d", channels=[8, 16], depths=[1, 1], groups=4, width_per_group=32, classes=10
+    ),
+    "resnet20": rn.spec("resnet20", channels=[4, 8, 16], depths=[1, 1, 1]),
+}
+
+COMMON: dict[str, Any] = {"batch_size": 6, "steps": 20, "weight_decay": 1e-3}
+DROP: dict[str, Any] = {"schedule": "step", "milestones": [10]}
+RECIPES = {
+    "momentum": Recipe(learning_rate=0.05, momentum=0.9, **DROP, **COMMON),
+    "nesterov": Recipe(learning_rate=0.05, momentum=0.9, nesterov=True, label_smoothing=0.1, **DROP, **COMMON),
+    "plain": Recipe(learning_rate=0.05, schedule="cosine", warmup=3, decay_all=False, **COMMON),
+    "adam": Recipe(optimizer="adam", learning_rate=0.003, **DROP, **COMMON),
+    "adamw": Recipe(optimizer="adamw", learning_rate=0.003, label_smoothing=0.1, **DROP, **COMMON),
+}
+
+LOSS, WEIGHTS, STEP = 1e-11, 1e-10, 1e-12
+#: float32, one step from a shared state. Rounding alone is 6e-8.
+FLOAT32 = 1e-5
+
+
+def batches(spec: rn.ResNetSpec, steps: int) -> Arrays:
+    """Random pictures that come back every fourth step."""
+    rng = np.random.default_rng(9)
+    size = (12, 11) if spec.stem_pool == "none" else (26, 21)
+    images = rng.standard_normal((4, 6, *size, spec.in_channels)).astype(np.float32)
+    labels = rng.integers(0, int(spec.classes or 1), (4, 6))
+    order = np.arange(steps) % 4
+    return {"images": images[order], "labels": labels[order]}
+
+
+def run(
+    laboratory: Laboratory, engine: str, spec: rn.ResNetSpec, recipe: Recipe, dtype: str, steps: int, ties: bool = False
+) -> Arrays:
+    """{loss, weight.NAME, slot.SLOT.NAME} after so many steps.
+
+    With `ties` the first filter of the stem is zero: a pool behind it sees equal values everywhere, and which of
+    them it takes decides which pixels the filter learns from.
+    """
+    weights = {f"weight.{name}": value for name, value in rn.probe_weights(spec, 2, dtype).items()}
+    if ties:
+        weights["weight.stem.conv.weight"][0] = 0
+    arrays = {**weights, **batches(spec, steps)}
+    text = json.dumps(plain_fields(recipe))
+    return laboratory.engine(engine, dtype).call(
+        "train_steps", arrays, spec=rn.to_json(spec), recipe=text, dtype=dtype
+    )[1]
+
+
+@cache
+def truth(laboratory: Laboratory, spec: rn.ResNetSpec, recipe: Recipe, steps: int, ties: bool = False) -> Arrays:
+    return run(laboratory, "numpy", spec, recipe, "float64", steps, ties)
+
+
+def structurally_zero(laboratory: Laboratory, spec: rn.ResNetSpec) -> set[str]:
+    """Parameters with no gradient at all: biases that only a norm sees. What Adam makes of their noise is noise."""
+    plain = Recipe(learning_rate=1.0, batch_size=6, steps=1)
+    before, after = rn.probe_weights(spec, 2, "float64"), truth(laboratory, spec, plain, 1)
+    moved = {name: float(np.abs(after[f"weight.{name}"] - before[name]).max()) for name in rn.parameters(spec)}
+    return {name for name, distance in moved.items() if distance < 1e-12 * max(moved.values())}
+
+
+def wrong(
+    laboratory: Laboratory, spec: rn.ResNetSpec, found: Arrays, true: Arrays, loss: float, weights: float
+) -> dict[str, float]:
+    """THE check: the loss of every step, and every weight, statistic and slot at the end."""
+    zeros = structurally_zero(laboratory, spec)
+    kept = [name for name in true if name.partition(".")[2] not in zeros and name.split(".", 2)[-1] not in zeros]
+    assert found.keys() == true.keys()
+    tolerance = {name: loss if name == "loss" else weights for name in kept}
+    return {
+        name: error
+        for name in kept
+        for error in problems({name: found[name]}, {name: true[name]}, tolerance[name]).values()
+    }
+
+
+@pytest.mark.parametrize("engine", MAIN)
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_twenty_steps_are_the_same_run(laboratory: Laboratory, recipe: str, engine: str) -> None:
+    found = run(laboratory, engine, SPEC, RECIPES[recipe], "float64", 20)
+    true = truth(laboratory, SPEC, RECIPES[recipe], 20)
+    assert np.ptp(true["loss"]) > 0.1, "the network must learn"
+    assert wrong(laboratory, SPEC, found, true, LOSS, WEIGHTS) == {}
+
+
+@pytest.mark.parametrize("engine", MAIN)
+@pytest.mark.parametrize("name", SPECS)
+def test_one_step_is_the_same_in_every_kind_of_network(laboratory: Laboratory, name: str, engine: str) -> None:
+    found = run(laboratory, engine, SPECS[name], RECIPES["nesterov"], "float64", 1)
+    true = truth(laboratory, SPECS[name], RECIPES["nesterov"], 1)
+    assert wrong(laboratory, SPECS[name], found, true, STEP, STEP) == {}
+
+
+@pytest.mark.parametrize("engine", MAIN)
+@pytest.mark.parametrize("recipe", ["nesterov", "adamw"])
+def test_one_step_in_float32_from_a_shared_state(laboratory: Laboratory, recipe: str, engine: str) -> None:
+    found = run(laboratory, engine, SPEC, RECIPES[recipe], "float32", 1)
+    true = truth(laboratory, SPEC, RECIPES[recipe], 1)
+    slots = {name for name in true if name.startswith("slot.")}  # a gradient's own error is 2e-5 here
+    kept = {name: value for name, value in true.items() if name not in slots}
+    assert problems({name: found[name] for name in kept}, kept, FLOAT32) == {}
+    assert problems({name: found[name] for name in slots}, {name: true[name] for name in slots}, 1e-4) == {}
+
+
+@pytest.mark.parametrize("engine", ["keras_jax", "keras_torch"])
+def test_keras_on_jax_and_pytorch_trains_the_same(laboratory: Laboratory, engine: str) -> None:
+    found = run(laboratory, engine, SPEC, RECIPES["nesterov"], "float64", 3)
+    assert wrong(laboratory, SPEC, found, truth(laboratory, SPEC, RECIPES["nesterov"], 3), LOSS, WEIGHTS) == {}
+
+
+@pytest.mark.parametrize("engine", MAIN)
+def test_the_gradient_of_a_tie_in_the_max_pool_goes_to_the_first(laboratory: Laboratory, engine: str) -> None:
+    # A pool on values that were never rectified: behind a ReLU the ties are zeros, which have no gradient.
+    spec = SPECS["resnet_v2_50"]
+    found = run(laboratory, engine, spec, RECIPES["momentum"], "float64", 1, ties=True)
+    assert wrong(laboratory, spec, found, truth(laboratory, spec, RECIPES["momentum"], 1, ties=True), STEP, STEP) == {}
+
+
+@pytest.mark.parametrize(
+    ("defect", "engine", "recipe"),
+    [
+        ("decoupled decay", "torch", "momentum"),
+        ("rate inside the buffer", "torch", "momentum"),
+        ("Kingma's epsilon", "torch", "adam"),
+        ("biased variance", "flax", "momentum"),
+        ("Keras' biased variance", "keras", "momentum"),
+        ("complement of the momentum", "torch", "momentum"),
+        ("no Nesterov", "keras", "nesterov"),
+        ("no label smoothing", "torch", "nesterov"),
+        ("AdamW for Adam", "torch", "adam"),
+        ("schedule off by one step", "torch", "momentum"),
+        ("summed loss", "torch", "momentum"),
+    ],
+)
+def test_a_planted_defect_is_caught(laboratory: Laboratory, defect: str, engine: str, recipe: str) -> None:
+    worker = laboratory.engine(engine, "float64")
+    worker.call("training_tasks:plant", name=defect)
+    try:
+        found = run(laboratory, engine, SPEC, RECIPES[recipe], "float64", 20)
+    finally:
+        worker.call("training_tasks:plant", name=None)
+    caught = wrong(laboratory, SPEC, found, truth(laboratory, SPEC, RECIPES[recipe], 20), LOSS, WEIGHTS)
+    assert caught
+    if "variance" in defect:
+        assert all(name.endswith("running_var") for name in caught)
+    else:
+        assert "loss" in caught
+
+
+def test_a_shared_gradient_of_a_tie_is_caught(laboratory: Laboratory) -> None:
+    spec = rn.spec(SPECS["resnet_v2_50"], stem_pool_padding="symmetric")
+    true = truth(laboratory, spec, RECIPES["momentum"], 1, ties=True)
+    worker = laboratory.engine("torch", "float64")
+    right = run(laboratory, "torch", spec, RECIPES["momentum"], "float64", 1, ties=True)
+    worker.call("training_tasks:plant", name="gradient of ties")
+    try:
+        found = run(laboratory, "torch", spec, RECIPES["momentum"], "float64", 1, ties=True)
+    finally:
+        worker.call("training_tasks:plant", name=None)
+    assert wrong(laboratory, spec, right, true, STEP, STEP) == {}
+    caught = wrong(laboratory, spec, found, true, STEP, STEP)
+    assert "weight.stem.conv.weight" in caught
+    assert "loss" not in caught

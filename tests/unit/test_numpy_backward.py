@@ -1,0 +1,153 @@
+"""The reference's backward pass, leaf by leaf, against finite differences in float64."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from resnet_core import tree
+from resnet_core.padding import symmetric
+from resnet_core.recipe import Recipe
+from resnet_core.schedule import step_numbers
+from resnet_core.training_state import TrainingState
+from resnet_numpy.lowering import Pass, run
+from resnet_numpy.optimizer import Optimizer
+from resnet_numpy.trainer import cross_entropy
+
+#: Step of the central difference, and what it is good for: rounding 1e-16 / 1e-6, curvature 1e-12.
+STEP, TOLERANCE = 1e-6, 1e-8
+
+BLOCK = tree.Residual(
+    pre=tree.Chain((("norm1", tree.BatchNorm(4, 1e-5, 0.9)), ("relu1", tree.ReLU()))),
+    body=tree.Chain((("conv1", tree.Conv(4, 6, (3, 3), (2, 2), symmetric(3))),)),
+    shortcut=tree.Chain((("conv", tree.Conv(4, 6, (1, 1), (2, 2), bias=True)),)),
+    post=tree.Chain((("relu", tree.ReLU()),)),
+)
+
+NODES: dict[str, tree.Node] = {
+    "conv": tree.Conv(4, 6, (3, 3), padding=symmetric(3), bias=True),
+    "conv, stride 2": tree.Conv(4, 6, (3, 3), (2, 2), symmetric(3)),
+    "conv, same": tree.Conv(4, 6, (3, 3), (2, 2), "same"),
+    "conv, dilated": tree.Conv(4, 6, (3, 3), (1, 1), ((2, 2), (2, 2)), (2, 2)),
+    "conv, grouped": tree.Conv(4, 6, (3, 3), padding=symmetric(3), groups=2, bias=True),
+    "conv, not square": tree.Conv(4, 2, (3, 2), (2, 1), ((1, 0), (0, 1))),
+    "norm": tree.BatchNorm(4, 1e-3, 0.9),
+    "relu": tree.ReLU(),
+    "max-pool": tree.MaxPool((3, 3), (2, 2), symmetric(3)),
+    "max-pool, same": tree.MaxPool((3, 3), (2, 2), "same"),
+    "average pool": tree.AveragePool((2, 2), (2, 2)),
+    "pad": tree.Pad(((1, 2), (0, 3))),
+    "subsample": tree.Subsample((2, 2)),
+    "pad channels": tree.PadChannels(1, 3),
+    "global average pool": tree.GlobalAveragePool(),
+    "linear, dense": tree.Linear(4, 5, dense=True),
+    "chain": tree.Chain((("pool", tree.GlobalAveragePool()), ("linear", tree.Linear(4, 5)))),
+    "residual": BLOCK,
+}
+
+
+def derivative(function: Callable[[np.ndarray], float], x: np.ndarray) -> np.ndarray:
+    """The gradient of a function by central differences, number by number."""
+    result = np.zeros_like(x)
+    for index in np.ndindex(*x.shape):
+        kept = x[index]
+        x[index] = kept + STEP
+        above = function(x)
+        x[index] = kept - STEP
+        result[index] = (above - function(x)) / (2 * STEP)
+        x[index] = kept
+    return result
+
+
+def close(found: np.ndarray, truth: np.ndarray) -> bool:
+    return bool(np.abs(found - truth).max() <= TOLERANCE * max(1.0, np.abs(truth).max()))
+
+
+def example(node: tree.Node) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    rng = np.random.default_rng(5)
+    weights = {
+        f"{path}.{name}": rng.uniform(0.5, 1.5, shape) if "running" in name else rng.standard_normal(shape)
+        for path, leaf in tree.leaves(node, "node")
+        for name, shape in leaf.tensors().items()
+    }
+    return rng.standard_normal((2, 7, 6, 4)), weights
+
+
+@pytest.mark.parametrize("training", [True, False], ids=["training", "evaluation"])
+@pytest.mark.parametrize("name", NODES)
+def test_every_pullback_is_the_derivative(name: str, training: bool) -> None:
+    node = NODES[name]
+    x, weights = example(node)
+    state = Pass(weights, training, differentiate=True)
+    y, pullback = run(node, x, "node", state)
+    cotangent = np.random.default_rng(6).standard_normal(y.shape)
+    dx = pullback(cotangent)
+
+    def value(_: np.ndarray) -> float:
+        return float((run(node, x, "node", Pass(weights, training))[0] * cotangent).sum())
+
+    assert close(dx, derivative(value, x))
+    trained = [tensor for tensor in weights if "running" not in tensor]
+    assert state.gradients.keys() == set(trained)
+    for tensor in trained:
+        assert close(state.gradients[tensor], derivative(value, weights[tensor])), tensor
+
+
+def test_a_wrong_pullback_is_caught() -> None:
+    node = NODES["norm"]
+    x, weights = example(node)
+    _, pullback = run(node, x, "node", Pass(weights, training=False, differentiate=True))  # constants for statistics
+    cotangent = np.random.default_rng(6).standard_normal(x.shape)
+
+    def value(_: np.ndarray) -> float:
+        return float((run(node, x, "node", Pass(weights, training=True))[0] * cotangent).sum())
+
+    assert not close(pullback(cotangent), derivative(value, x))
+
+
+def test_of_equal_values_in_a_max_pool_the_first_takes_all() -> None:
+    x = np.zeros((1, 3, 3, 1))
+    _, pullback = run(tree.MaxPool((3, 3), (1, 1)), x, "pool", Pass({}, differentiate=True))
+    assert pullback(np.ones((1, 1, 1, 1))).ravel().tolist() == [1, 0, 0, 0, 0, 0, 0, 0, 0]
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_the_gradient_of_the_loss_is_its_derivative(smoothing: float) -> None:
+    logits, labels = np.random.default_rng(7).standard_normal((3, 5)), np.array([4, 0, 2])
+    _, gradient = cross_entropy(logits, labels, smoothing)
+    truth = derivative(lambda x: cross_entropy(x, labels, smoothing)[0], logits)
+    assert close(gradient, truth)
+    assert not close(3 * gradient, truth), "the mean over the batch, not the sum"
+
+
+def test_the_loss_of_confident_logits_is_no_infinity() -> None:
+    loss, _ = cross_entropy(np.array([[1000.0, 0.0]]), np.array([0]), 0.0)
+    assert loss == 0.0
+    assert cross_entropy(np.array([[1000.0, 0.0]]), np.array([1]), 0.0)[0] == 1000.0
+
+
+def optimised(gradients: list[float], **fields: object) -> list[float]:
+    """A single weight that starts at 1, step by step."""
+    recipe = Recipe(**{"learning_rate": 0.1, "steps": 9, "batch_size": 1, **fields})  # type: ignore[arg-type]
+    state = TrainingState({"conv.weight": np.ones(1)})
+    optimizer, weight, course = Optimizer(recipe, ["conv.weight"], state), np.ones(1), []
+    for step, gradient in enumerate(gradients):
+        weight = optimizer.update("conv.weight", weight, np.array([gradient]), step_numbers(recipe, 1, step))
+        course.append(float(weight[0]))
+    return course
+
+
+def test_the_optimisers_by_hand() -> None:
+    assert optimised([1.0, 1.0]) == pytest.approx([0.9, 0.8])
+    assert optimised([1.0, 1.0], momentum=0.5) == pytest.approx([0.9, 0.75])  # buffers 1, 1.5
+    assert optimised([1.0, 1.0], momentum=0.5, nesterov=True) == pytest.approx([0.85, 0.675])  # 1.5, 1.75
+    assert optimised([0.0], weight_decay=0.5) == pytest.approx([0.95])  # coupled: 1 - 0.1 * 0.5
+    assert optimised([3.0], optimizer="adam") == pytest.approx([0.9])  # the first step is the sign
+    # Coupled, the decay is normalised away; decoupled, it shrinks the weight by itself.
+    assert optimised([3.0], optimizer="adam", weight_decay=0.5) == pytest.approx([0.9])
+    assert optimised([3.0], optimizer="adamw", weight_decay=0.5) == pytest.approx([0.85])
+    # A drop of the rate acts at once: the rate is not inside the buffer.
+    drop = {"momentum": 0.5, "schedule": "step", "milestones": [1], "factor": 0.1}
+    assert optimised([1.0, 1.0], **drop) == pytest.approx([0.9, 0.885])

@@ -1,0 +1,105 @@
+"""Recipes: validated like specs, by name, from files, with overrides."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import resnet_core as rn
+from resnet_core.errors import InputError, RecipeError
+from resnet_core.fields import plain_fields
+from resnet_core.recipe import (
+    RECIPES,
+    check_trainable,
+    decayed,
+    recipe,
+    recipe_from_json,
+    recipe_overrides,
+    save_recipe,
+)
+
+SMALL: dict[str, Any] = {"learning_rate": 0.1, "epochs": 1, "batch_size": 8}
+
+
+def test_the_named_recipes_are_the_seeds() -> None:
+    d2l = recipe("d2l")
+    assert (d2l.optimizer, d2l.learning_rate, d2l.momentum, d2l.epochs, d2l.batch_size) == ("sgd", 0.05, 0.0, 10, 256)
+    assert d2l.resize == (96, 96)
+    adam = recipe("fashion-adam")
+    assert (adam.optimizer, adam.learning_rate, adam.epochs, adam.batch_size) == ("adam", 0.001, 2, 256)
+    assert (adam.betas, adam.epsilon, adam.resize) == ((0.9, 0.999), 1e-8, None)
+    cifar = recipe("cifar-2015")
+    assert (cifar.learning_rate, cifar.momentum, cifar.weight_decay, cifar.steps) == (0.1, 0.9, 1e-4, 64_000)
+    assert (cifar.milestones, cifar.factor, cifar.pad_crop, cifar.flip) == ((32_000, 48_000), 0.1, 4, True)
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_recipe_goes_through_toml_and_json_unchanged(name: str, tmp_path: Path) -> None:
+    import json
+
+    own = recipe(name)
+    save_recipe(tmp_path / "r.toml", own)
+    assert recipe(tmp_path / "r.toml") == own
+    assert recipe_from_json(json.dumps(plain_fields(own))) == own
+
+
+def test_overrides_replace_fields_and_the_length_is_said_once() -> None:
+    changed = recipe("cifar-2015", **recipe_overrides(["epochs=3", "milestones=[1, 2]", "mean=none", "resize=40"]))
+    assert (changed.epochs, changed.steps, changed.mean, changed.resize) == (3, None, None, (40, 40))
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"optimizer": "lion"}, 'optimizer: received \'lion\'; allowed is "sgd", "adam" or "adamw"'),
+        ({"learning_rate": 0}, "learning_rate: received 0; allowed is a number above 0"),
+        ({"learning_rate": "fast"}, "learning_rate: received 'fast'"),
+        ({"momentum": 1.0}, "momentum: received 1.0"),
+        ({"nesterov": True}, "nesterov: received True; allowed is true only with a momentum"),
+        ({"optimizer": "adam", "momentum": 0.9}, "momentum: received 0.9; allowed is a momentum only with"),
+        ({"betas": [0.9, 1.5]}, "betas[1]: received 1.5"),
+        ({"steps": 10}, "epochs: received 'both'; allowed is exactly one of epochs and steps"),
+        ({"epochs": None}, "epochs: received 'neither'"),
+        ({"batch_size": 0}, "batch_size: received 0"),
+        ({"schedule": "step"}, "milestones: received []; allowed is some"),
+        ({"milestones": [1]}, "milestones: received [1.0]; allowed is some with schedule"),
+        ({"schedule": "step", "milestones": [3, 2]}, "milestones: received [3.0, 2.0]; allowed is rising"),
+        ({"deviation": [0.0]}, "deviation[0]: received 0.0"),
+        ({"label_smoothing": 1.0}, "label_smoothing: received 1.0"),
+        ({"seed": -1}, "seed: received -1"),
+        ({"learning_rat": 1}, "learning_rat: unknown field; did you mean learning_rate?"),
+    ],
+)
+def test_a_bad_recipe_is_one_clear_line(fields: dict[str, Any], words: str, tmp_path: Path) -> None:
+    import json
+
+    path = tmp_path / "r.json"
+    path.write_text(json.dumps({**SMALL, **fields}))
+    with pytest.raises(RecipeError) as error:
+        recipe(path)
+    assert words in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_an_unknown_name_lists_the_known_ones() -> None:
+    with pytest.raises(RecipeError, match=r"received 'imagenet'; expected a \.toml or \.json file, or one of d2l"):
+        recipe("imagenet")
+    with pytest.raises(RecipeError, match="learning_rate: missing"):
+        recipe_from_json('{"batch_size": 3}')
+
+
+def test_weight_decay_spares_norms_and_biases_if_asked() -> None:
+    names = dict.fromkeys(rn.state(rn.spec("resnet18_d2l")))
+    everything = decayed(names, recipe("d2l", weight_decay=0.1))
+    assert everything == set(rn.parameters(rn.spec("resnet18_d2l")))
+    some = decayed(names, recipe("d2l", weight_decay=0.1, decay_all=False))
+    assert {"stem.conv.weight", "head.linear.weight"} <= some
+    assert not any(name.endswith(".bias") or ".norm" in name for name in some)
+    assert decayed(names, recipe("d2l")) == set()
+
+
+def test_a_network_without_one_answer_per_picture_is_refused() -> None:
+    with pytest.raises(InputError, match="training needs one answer per picture"):
+        check_trainable(rn.spec("resnet_v2_50", global_pool=False))
