@@ -1,0 +1,29 @@
+"""The trained network that ships with the package: a ResNet-20 for Fashion-MNIST, and pictures it never saw.
+
+Trained by this project from the recipe `fashion-resnet20`; its log and the recipe lie beside the weights.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from resnet_core.images import GRAY_DEVIATION, GRAY_MEAN, sample_fashion
+from resnet_core.initialize import Weights
+from resnet_core.spec import ResNetSpec
+from resnet_core.weights import load_weights
+
+FOLDER = Path(__file__).with_name("trained")
+
+
+def shipped_model() -> tuple[Weights, ResNetSpec]:
+    """(weights, spec) in float32."""
+    return load_weights(FOLDER / "fashion_resnet20.safetensors")
+
+
+def shipped_pictures() -> tuple[np.ndarray, np.ndarray]:
+    """The shipped sample: test pictures (100, 28, 28, 1) float32 as the recipe normalises them, and their classes."""
+    images, labels = sample_fashion()
+    pixels = images.astype(np.float32) / np.float32(255)
+    return (pixels - np.float32(GRAY_MEAN[0])) / np.float32(GRAY_DEVIATION[0]), labels

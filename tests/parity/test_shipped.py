@@ -1,0 +1,82 @@
+"""The trained network that ships: every backend gives the same class for every test picture of Fashion-MNIST."""
+
+from __future__ import annotations
+
+import os
+from functools import lru_cache
+
+import numpy as np
+import pytest
+
+import resnet_core as rn
+from laboratory import MAIN, TOLERANCE, Laboratory, problems
+from resnet_core.datasets import dataset
+from resnet_core.pipeline import Pipeline
+from resnet_core.recipe import recipe
+from resnet_core.shipped import FOLDER, shipped_model, shipped_pictures
+
+SHARED = os.environ.get("RESNET_SHARED", "")
+
+
+def logits(laboratory: Laboratory, engine: str, dtype: str, batches: list[np.ndarray]) -> np.ndarray:
+    weights, spec = shipped_model()
+    worker = laboratory.engine(engine, dtype)
+    worker.call("build", rn.cast(weights, dtype), spec=rn.to_json(spec), taps=[], dtype=dtype)
+    return np.concatenate([worker.call("predict", {"images": images})[1]["output"] for images in batches])
+
+
+@lru_cache(maxsize=1)
+def test_pictures() -> tuple[list[np.ndarray], np.ndarray]:
+    data = dataset("fashion-mnist", os.path.join(SHARED, "data", "fashion-mnist"))
+    pipeline = Pipeline(data, recipe("fashion-resnet20"), shipped_model()[1])
+    return [images for images, _ in pipeline.test_batches()], data.test.labels
+
+
+test_pictures.__test__ = False  # type: ignore[attr-defined]
+
+
+def test_the_shipped_network_is_the_one_that_the_recipe_and_the_log_tell_of() -> None:
+    import json
+
+    _, spec = shipped_model()
+    assert rn.spec(spec, name="") == rn.spec("resnet20", in_channels=1, input_size=28, name="")
+    records = [json.loads(line) for line in (FOLDER / "log.jsonl").read_text().splitlines()]
+    assert recipe(FOLDER / "recipe.toml") == recipe("fashion-resnet20")
+    assert [record["epoch"] for record in records] == list(range(1, 19))
+    assert max(record["test_accuracy"] for record in records) >= 0.93
+    assert (FOLDER / "fashion_resnet20.safetensors").stat().st_size < 1_200_000
+
+
+@pytest.mark.parametrize("engine", MAIN)
+def test_the_shipped_sample_gives_the_same_logits_and_classes(laboratory: Laboratory, engine: str) -> None:
+    images, labels = shipped_pictures()
+    truth = logits(laboratory, "numpy", "float64", [images])
+    found = logits(laboratory, engine, "float32", [images])
+    assert problems({"logits": found}, {"logits": truth}, TOLERANCE["float32"]) == {}
+    assert (found.argmax(-1) == truth.argmax(-1)).all()
+    assert (found.argmax(-1) == labels).mean() >= 0.9
+
+
+@pytest.mark.skipif(not SHARED, reason="RESNET_SHARED names no folder with data/fashion-mnist")
+def test_all_backends_agree_on_the_class_of_all_ten_thousand_test_pictures(laboratory: Laboratory) -> None:
+    batches, labels = test_pictures()
+    found = laboratory.everywhere(MAIN, lambda engine: logits(laboratory, engine, "float32", batches))
+    first = found[MAIN[0]]
+    assert len(first) == 10_000
+    assert (first.argmax(-1) == labels).mean() >= 0.93
+    for engine in MAIN[1:]:
+        different = np.flatnonzero(found[engine].argmax(-1) != first.argmax(-1))
+        ties = {int(index): float(np.ptp(np.sort(first[index])[-2:])) for index in different}
+        assert all(margin < 1e-4 for margin in ties.values()), f"{engine}: {ties}"
+        assert not ties, f"{engine} differs at float32 ties: {ties}"
+
+
+def test_a_network_that_forgot_its_statistics_is_caught(laboratory: Laboratory) -> None:
+    images, _ = shipped_pictures()
+    weights, spec = shipped_model()
+    truth = logits(laboratory, "numpy", "float64", [images])
+    fresh = {name: np.ones_like(array) if name.endswith("running_var") else array for name, array in weights.items()}
+    worker = laboratory.engine("torch", "float32")
+    worker.call("build", fresh, spec=rn.to_json(spec), taps=[], dtype="float32")
+    found = worker.call("predict", {"images": images})[1]["output"]
+    assert problems({"logits": found}, {"logits": truth}, TOLERANCE["float32"])
