@@ -42,7 +42,7 @@ def main() -> int:
         for seed in range(options.seeds):
             for framework in options.frameworks:
                 run = Path(folder) / f"{framework}-{seed}"
-                memory = _measured(_train(options, framework, seed, run), {})
+                memory = _measured(_train(options, framework, seed, run, steps=options.steps), {})
                 records = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
                 curves[framework, seed] = np.array([r["loss"] for r in records if r["kind"] == "step"])
                 report.versions |= json.loads((run / "run.json").read_text())["sessions"][0]["versions"]
@@ -51,8 +51,7 @@ def main() -> int:
                 _original(report, options, seed)
         if "torch" in options.frameworks:
             alone = Path(folder) / "alone"
-            steps = ["--with", f"steps={FIRST}"]
-            _measured([*_train(options, "torch", 0, alone), *steps], {"OMP_NUM_THREADS": "1"})
+            _measured(_train(options, "torch", 0, alone, steps=FIRST), {"OMP_NUM_THREADS": "1"})
             lines = [json.loads(line) for line in (alone / "log.jsonl").read_text().splitlines()]
             curves["torch, one thread", 0] = np.array([r["loss"] for r in lines if r["kind"] == "step"])
     _judge(report, curves)
@@ -62,11 +61,11 @@ def main() -> int:
     return 0
 
 
-def _train(options: Namespace, framework: str, seed: int, run: Path) -> list[str]:
+def _train(options: Namespace, framework: str, seed: int, run: Path, *, steps: int | None) -> list[str]:
     command = [sys.executable, "-m", "resnet_core", "train", "resnet18_d2l", "--data", "fashion-mnist"]
     command += ["--data-dir", str(options.data_dir), "--backend", framework, "--device", "cpu", "--out", str(run)]
-    command += ["--recipe", options.recipe, "--with", f"seed={seed}", "--with", f"epochs={options.epochs}"]
-    return command + (["--with", f"steps={options.steps}"] if options.steps else [])
+    length = f"steps={steps}" if steps else f"epochs={options.epochs}"
+    return [*command, "--recipe", options.recipe, "--with", f"seed={seed}", "--with", length]
 
 
 def _measured(command: list[str], environment: dict[str, str], output: Any = None) -> int:

@@ -70,6 +70,8 @@ def train_network(
     else:
         plan = read_recipe(recipe or "fashion-adam", **recipe_overrides(changes or []))
     start = None
+    if weights is not None and resume:
+        raise InputError("--weights: starts a new run; leave it out with --resume, which goes on with the run's own")
     if weights is not None:
         own = load_weights(weights)[0] if weights.suffix == ".safetensors" else read_weights(weights, resolved)
         start = fine_tuned(resolved, own, plan.seed)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from typing import Any
 
 from rich.console import Console
@@ -28,7 +29,7 @@ class TerminalReporter:
         self.per_epoch = 1
         # Exponential means over about fifty batches: a single one jumps too much to be read.
         self.loss = self.accuracy = self.rate = 0.0
-        self.seen = 0
+        self.seen, self.last = 0, time.perf_counter()
 
     def start(self, done: int, total: int, per_epoch: int) -> None:
         self.per_epoch = per_epoch
@@ -39,11 +40,12 @@ class TerminalReporter:
 
     def step(self, record: dict[str, Any], images: int) -> None:
         assert self.task is not None
-        self.seen += 1
+        now = time.perf_counter()
+        self.seen, self.last, seconds = self.seen + 1, now, now - self.last  # waiting for data included
         share = max(0.02, 1 / self.seen)
         self.loss += share * (record["loss"] - self.loss)
         self.accuracy += share * (record["accuracy"] - self.accuracy)
-        self.rate += share * (images / max(record["seconds"], 1e-9) - self.rate)
+        self.rate += share * (images / max(seconds, 1e-9) - self.rate)
         self.progress.update(
             self.task,
             completed=record["step"],

@@ -68,7 +68,7 @@ class Options:
 
 
 @dataclass
-class _Books:
+class Books:
     """What is on its way into the log, and the sums of the current epoch."""
 
     pending: list[dict[str, Any]] = field(default_factory=list)
@@ -109,8 +109,9 @@ def train(spec: ResNetSpec, recipe: Recipe, data: Dataset, options: Options, rep
     session = {"backend": options.backend, "device": device, "versions": backend.versions()}
     state, books = _begin(folder, spec, recipe, data, options, session, reporter)
     trainer: Trainer = backend.Trainer(spec, recipe, state, dtype=options.dtype)
-    loop = _Loop(spec, recipe, pipeline, folder, trainer, books, options, reporter)
-    return loop.run(state.step)
+    loop = RunLoop(spec, recipe, pipeline, folder, trainer, books, options, reporter)
+    until = pipeline.total_steps if options.until is None else options.until * pipeline.steps_per_epoch
+    return loop.run(state.step, min(pipeline.total_steps, until))
 
 
 def _begin(
@@ -121,7 +122,7 @@ def _begin(
     options: Options,
     session: dict[str, Any],
     reporter: Reporter,
-) -> tuple[TrainingState, _Books]:
+) -> tuple[TrainingState, Books]:
     """The state that the run starts from, new or resumed, and its books."""
     if not options.resume:
         weights = options.weights or initialize(spec, recipe.seed, options.dtype)
@@ -131,7 +132,7 @@ def _begin(
             "dtype": options.dtype,
             "sessions": [{**session, "step": 0}],
         }
-        state, books = TrainingState(cast(weights, options.dtype)), _Books()
+        state, books = TrainingState(cast(weights, options.dtype)), Books()
         folder.create(Checkpoint(spec, recipe, state, books.progress()), about)
         return state, books
     own_spec, own_recipe, about = folder.open()
@@ -146,23 +147,25 @@ def _begin(
     checkpoint = folder.load(reporter.warn)
     folder.cut_log(checkpoint.state.step)
     folder.write_about({**about, "sessions": [*about["sessions"], {**session, "step": checkpoint.state.step}]})
-    return checkpoint.state, _Books(**checkpoint.progress)
+    return checkpoint.state, Books(**checkpoint.progress)
 
 
 @dataclass
-class _Loop:
+class RunLoop:
+    """The steps of a run, one after another, and what is written of them."""
+
     spec: ResNetSpec
     recipe: Recipe
     pipeline: Pipeline
     folder: RunFolder
     trainer: Trainer
-    books: _Books
+    books: Books
     options: Options
     reporter: Reporter
 
-    def run(self, start: int) -> dict[str, Any]:
+    def run(self, start: int, stop: int) -> dict[str, Any]:
+        """Steps `start` to before `stop`, the last of which is saved. Returns what `train` returns."""
         per_epoch, total = self.pipeline.steps_per_epoch, self.pipeline.total_steps
-        stop = total if self.options.until is None else min(total, self.options.until * per_epoch)
         every = self.options.checkpoint_every or per_epoch
         self.reporter.start(start, stop, per_epoch)
         done = start
@@ -176,7 +179,7 @@ class _Loop:
                     self._save()
                 if interrupted():
                     break
-        ended = "finished" if done == total else "until" if done == stop else "interrupted"
+        ended = "finished" if done == total else "until" if done >= stop else "interrupted"
         epochs = [record for record in self.folder.records() if record["kind"] == "epoch"]
         return {"ended": ended, "step": done, **({"last": epochs[-1]} if epochs else {})}
 

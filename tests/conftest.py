@@ -13,7 +13,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--require-device", choices=["cpu", "gpu"], default=None, help="like --device, but fail instead of skipping"
     )
-    group.addoption("--long", action="store_true", help="300 random specs instead of 50")
+    group.addoption(
+        "--long",
+        action="store_true",
+        help="300 random specs instead of 50, and training runs killed 30 times instead of 3",
+    )
     group.addoption(
         "--python",
         action="append",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from functools import lru_cache
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -27,7 +28,7 @@ def logits(laboratory: Laboratory, engine: str, dtype: str, batches: list[np.nda
 
 @lru_cache(maxsize=1)
 def test_pictures() -> tuple[list[np.ndarray], np.ndarray]:
-    data = dataset("fashion-mnist", os.path.join(SHARED, "data", "fashion-mnist"))
+    data = dataset("fashion-mnist", Path(SHARED) / "data" / "fashion-mnist")
     pipeline = Pipeline(data, recipe("fashion-resnet20"), shipped_model()[1])
     return [images for images, _ in pipeline.test_batches()], data.test.labels
 

@@ -117,12 +117,9 @@ def test_numpy_trains_the_same_run_without_a_framework(work: Work) -> None:
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_a_killed_run_goes_on_to_the_same_bits(work: Work, backend: str, request: pytest.FixtureRequest) -> None:
     """SIGKILL at random moments, again and again: the weights at the end are those of a run nobody killed."""
-    long = request.config.getoption("--long")
-    kills, moments, run = (
-        {"torch": 30 if long else 6}.get(backend, 5 if long else 2),
-        random.Random(1),
-        work.folder / "run",
-    )
+    usual, many = {"torch": (3, 30)}.get(backend, (1, 5))
+    kills = many if request.config.getoption("--long") else usual
+    moments, run = random.Random(1), work.folder / "run"
     often = ("--checkpoint-every", "3")
     done(work.train(backend, "whole", *often))
 
