@@ -107,8 +107,8 @@ def _judge(report: Report, curves: dict[tuple[str, int], np.ndarray]) -> None:
     frameworks = [name for name, seed in curves if seed == 0 and "," not in name]
     noise = curves.get(("torch, one thread", 0))
     if noise is not None:
-        own = _difference(noise, curves["torch", 0][: len(noise)])
-        report.notes.append(f"PyTorch with one thread against itself, largest of {len(noise)} losses: {own.max():.1e}.")
+        own = _difference(noise, curves["torch", 0])
+        report.notes.append(f"PyTorch with one thread against itself, largest of {len(own)} losses: {own.max():.1e}.")
     for name in frameworks[1:]:
         for seed in range(report.settings["seeds"]):
             difference = _difference(curves[name, seed], curves[frameworks[0], seed])
@@ -126,7 +126,8 @@ def _judge(report: Report, curves: dict[tuple[str, int], np.ndarray]) -> None:
 
 
 def _difference(one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    return np.abs(one - other) / np.abs(other)
+    count = min(len(one), len(other))
+    return np.abs(one[:count] - other[:count]) / np.abs(other[:count])
 
 
 def _parting(difference: np.ndarray) -> int | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -58,6 +59,7 @@ def train_network(
     from resnet_core.train import Options, fine_tuned, train
     from resnet_core.weights import load_weights
 
+    _quiet()
     for option, value, allowed in (
         ("device", device, ("auto", "cpu", "gpu")),
         ("dtype", dtype, ("float32", "float64")),
@@ -120,6 +122,7 @@ def evaluate_run(
     from resnet_core.train import evaluate
     from resnet_core.weights import load_weights
 
+    _quiet()
     if which not in ("best", "last"):
         raise InputError(f"--weights: received {which!r}; expected best or last")
     spec, plan, about = RunFolder(run).open()
@@ -141,6 +144,11 @@ def evaluate_run(
             f"{run} ({which}) in {name}: accuracy {found['accuracy']:.4f}, loss {found['loss']:.4f} on "
             f"{len(pipeline.data.test):,} test pictures of {pipeline.data.name}"
         )
+
+
+def _quiet() -> None:
+    """TensorFlow's remarks about its own build are no part of a run."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 
 def _draw(out: Path, spec: ResNetSpec, recipe: str, reporter: Any) -> None:

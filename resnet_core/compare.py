@@ -95,7 +95,7 @@ def compare(
     devices = {entry["device"] for entry in compared if "device" in entry}
     return {
         "spec": to_fields(spec),
-        "equal": all(entry["equal"] for entry in compared),
+        "equal": all(entry.get("equal") for entry in compared),
         "level": level,
         "dtype": dtype,
         "device": devices.pop() if len(devices) == 1 else "mixed" if devices else device,
@@ -160,7 +160,7 @@ def _reference(case: _Case) -> tuple[Weights, Weights]:
 
 def _run_backend(name: str, case: _Case, python: str | None) -> dict[str, Any]:
     """One entry of the result. Whatever happens in the backend's process ends here."""
-    entry: dict[str, Any] = {"equal": False}
+    entry: dict[str, Any] = {}
     try:
         with Engine(python) as engine:
             limit, images = case.time_limit, {"images": case.images}

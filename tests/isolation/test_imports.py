@@ -17,10 +17,10 @@ BUILT_IN = ("torch", "keras", "flax", "numpy")
 
 # What each package may import besides the standard library and itself.
 ALLOWED = {
-    "resnet_core": {"numpy", "msgspec", "safetensors", "PIL", "typer", "rich", "tomli_w"},
+    "resnet_core": {"numpy", "msgspec", "safetensors", "PIL", "typer", "rich", "tomli_w", "matplotlib", "pooch"},
     "backends/resnet_torch": {"resnet_core", "numpy", "torch"},
     "backends/resnet_keras": {"resnet_core", "numpy", "keras"},
-    "backends/resnet_flax": {"resnet_core", "numpy", "flax", "jax"},
+    "backends/resnet_flax": {"resnet_core", "numpy", "flax", "jax", "optax"},
     "backends/resnet_numpy": {"resnet_core", "numpy"},
 }
 # Keras runs on one of these, and has no gradient and no device of its own: inside functions they are asked.
