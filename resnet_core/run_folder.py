@@ -72,10 +72,13 @@ class RunFolder:
         write_atomically(self.path / "run.json", (json.dumps(about, indent=1) + "\n").encode())
 
     def save(self, checkpoint: Checkpoint, keep: int) -> None:
-        """Write a checkpoint and the last weights, then remove all but the newest `keep` checkpoints."""
+        """Write the last weights and a checkpoint, then remove all but the newest `keep` checkpoints.
+
+        The checkpoint comes last: what stands before it is written again by a run that goes on from the one before.
+        """
         folder = self.path / "checkpoints"
-        save_checkpoint(folder / f"step-{checkpoint.state.step:09d}.safetensors", checkpoint)
         save_weights(self.path / "last.safetensors", checkpoint.state.weights, checkpoint.spec)
+        save_checkpoint(folder / f"step-{checkpoint.state.step:09d}.safetensors", checkpoint)
         for old in self.checkpoints()[keep:]:
             old.unlink(missing_ok=True)
 
