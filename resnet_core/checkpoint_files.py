@@ -7,11 +7,14 @@ and the step, so there is no more to keep.
 
 from __future__ import annotations
 
+import hashlib
 import json
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from resnet_core.analysis import parameters
 from resnet_core.analysis import state as state_shapes
 from resnet_core.errors import WeightsError
 from resnet_core.fields import plain_fields
@@ -21,7 +24,6 @@ from resnet_core.recipe import Recipe, recipe_from_json
 from resnet_core.spec import ResNetSpec
 from resnet_core.spec_files import from_json, to_json
 from resnet_core.training_state import TrainingState
-from resnet_core.tree import STATISTICS
 from resnet_core.weights import check_weights, digest, read_safetensors, safetensors_bytes
 
 FORMAT = "checkpoint 1"
@@ -34,7 +36,7 @@ class Checkpoint:
     spec: ResNetSpec
     recipe: Recipe
     state: TrainingState
-    progress: dict[str, Any] = field(default_factory=dict)
+    progress: dict[str, Any]
 
 
 def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
@@ -44,14 +46,13 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     for slot, values in state.slots.items():
         arrays |= {f"opt/{slot}/{name}": array for name, array in values.items()}
     metadata = {
-        "digest": digest(arrays),
         "format": FORMAT,
         "progress": json.dumps(checkpoint.progress),
         "recipe": json.dumps(plain_fields(checkpoint.recipe)),
         "spec": to_json(checkpoint.spec),
         "step": str(state.step),
     }
-    write_atomically(path, safetensors_bytes(arrays, metadata))
+    write_atomically(path, safetensors_bytes(arrays, {**metadata, "digest": _digest(arrays, metadata)}))
 
 
 def load_checkpoint(path: Path) -> Checkpoint:
@@ -59,22 +60,27 @@ def load_checkpoint(path: Path) -> Checkpoint:
     arrays, metadata = read_safetensors(path)
     if metadata.get("format") != FORMAT:
         raise WeightsError(f"{path}: not a checkpoint of a run (format {metadata.get('format')!r})")
-    if digest(arrays) != metadata.get("digest"):
+    if _digest(arrays, metadata) != metadata.get("digest"):
         raise WeightsError(f"{path}: the digest does not match: the file was damaged or changed")
     spec, recipe = from_json(metadata["spec"], str(path)), recipe_from_json(metadata["recipe"], str(path))
     shapes = state_shapes(spec)
-    parameters = {name: shape for name, shape in shapes.items() if not name.endswith(STATISTICS)}
     weights = {name: array for name, array in arrays.items() if not name.startswith("opt/")}
     slots: dict[str, Weights] = {}
     for name, array in arrays.items():
-        if name.startswith("opt/"):
-            _, slot, parameter = name.split("/")
+        if name not in weights:
+            slot, _, parameter = name.removeprefix("opt/").partition("/")
             slots.setdefault(slot, {})[parameter] = array
     if slots and slots.keys() != set(recipe.slots):
         raise WeightsError(f"{path}: holds optimiser slots {', '.join(slots)}; expected {', '.join(recipe.slots)}")
     state = TrainingState(
         check_weights(weights, shapes),
-        {slot: check_weights(values, parameters) for slot, values in slots.items()},
+        {slot: check_weights(values, parameters(spec)) for slot, values in slots.items()},
         int(metadata["step"]),
     )
     return Checkpoint(spec, recipe, state, json.loads(metadata["progress"]))
+
+
+def _digest(arrays: Weights, metadata: Mapping[str, str]) -> str:
+    """Of everything: a step or a recipe with a flipped bit would be a valid one too."""
+    rest = {key: value for key, value in metadata.items() if key != "digest"}
+    return hashlib.sha256((digest(arrays) + json.dumps(rest, sort_keys=True)).encode()).hexdigest()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gzip
 import os
+import sys
 import tarfile
 import zipfile
 from collections.abc import Callable
@@ -122,13 +123,18 @@ def _place(name: str, folder: Path) -> Path:
 
 
 def _download(name: str, folder: Path) -> None:
-    import pooch  # type: ignore[import-untyped]
-
     source = NAMED[name]
+    try:
+        import pooch  # type: ignore[import-untyped]
+    except ImportError as error:
+        raise DataError(
+            f"data: {name} is not in {folder.parent}; put its files there, name their folder with --data-dir, or "
+            'download them (pip install "pooch>=1.8" "tqdm>=4.66")'
+        ) from error
     for file, digest in source.files.items():
         try:
             pooch.retrieve(
-                source.url + file, known_hash=f"md5:{digest}", fname=file, path=folder, progressbar=_progress_bar()
+                source.url + file, known_hash=f"md5:{digest}", fname=file, path=folder, progressbar=sys.stderr.isatty()
             )
         except Exception as error:  # the network's, the disk's and the checksum's own kinds
             reason = " ".join(str(error).split()) or type(error).__name__
@@ -136,12 +142,6 @@ def _download(name: str, folder: Path) -> None:
                 f"data: {name} is not in {folder.parent}, and {source.url}{file} could not be downloaded ({reason}); "
                 "put its files there, or name their folder with --data-dir"
             ) from error
-
-
-def _progress_bar() -> bool:
-    import sys
-
-    return sys.stderr.isatty()
 
 
 def _read(name: str, path: Path) -> Dataset:

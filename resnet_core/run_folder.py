@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from resnet_core.checkpoint_files import Checkpoint, load_checkpoint, save_checkpoint
-from resnet_core.errors import DataError, InputError, WeightsError
+from resnet_core.errors import DataError, InputError
 from resnet_core.files import append_lines, read_bytes, write_atomically
 from resnet_core.recipe import Recipe, recipe, save_recipe
 from resnet_core.spec import ResNetSpec
@@ -63,8 +63,15 @@ class RunFolder:
             )
         try:
             about = json.loads(read_bytes(self.path / "run.json", "a run's description"))
-        except ValueError as error:
-            raise InputError(f"{self.path}: run.json is damaged ({error})") from error
+            sessions = [session["backend"] for session in about["sessions"]]
+            if not sessions or not {"data", "dtype"} <= about.keys():
+                raise KeyError("data, dtype or sessions")
+        except (ValueError, KeyError, TypeError) as error:
+            if isinstance(error, InputError):
+                raise
+            raise InputError(
+                f"{self.path}: run.json is damaged ({error}); expected what `resnet train` wrote there"
+            ) from error
         return read_spec(self.path / "spec.toml"), recipe(self.path / "recipe.toml"), about
 
     def write_about(self, about: dict[str, Any]) -> None:
@@ -96,7 +103,7 @@ class RunFolder:
         for path in found:
             try:
                 return load_checkpoint(path)
-            except (WeightsError, InputError) as error:
+            except InputError as error:
                 warn(f"{error}; going back to the one before")
         raise InputError(f"{self.path}: none of its {len(found)} checkpoints can be read; start again in a new folder")
 

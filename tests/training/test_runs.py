@@ -21,6 +21,7 @@ from run_work import ENVIRONMENT, Work, command, resnet
 import resnet_core as rn
 from resnet_core.checkpoint_files import load_checkpoint
 from resnet_core.engine import relative_error
+from resnet_core.errors import WeightsError
 
 BACKENDS = ("torch", "keras", "flax", "numpy")
 STEPS, PER_EPOCH = 60, 10
@@ -165,6 +166,13 @@ def test_a_damaged_last_checkpoint_falls_back_to_the_one_before_and_says_so(work
     data = bytearray(last.read_bytes())
     data[-5] ^= 1
     last.write_bytes(data)
+    header = bytearray(data)
+    header[-5] ^= 1
+    at = header.index(b'"step":"20"') + len(b'"step":"')
+    header[at : at + 2] = b"19"  # another step, and whole otherwise
+    (work.folder / "header.safetensors").write_bytes(header)
+    with pytest.raises(WeightsError, match="the digest does not match"):
+        load_checkpoint(work.folder / "header.safetensors")
     process = work.train("numpy", "run", "--resume", "--until", "3")
     done(process)
     assert "the digest does not match" in process.stderr
@@ -233,6 +241,14 @@ def test_a_read_only_folder_is_one_line(work: Work) -> None:
     locked = work.folder / "locked"
     locked.mkdir(mode=0o555)
     refused(work.train("numpy", "locked/run"), "a run cannot be kept here (Permission denied)")
+
+
+@pytest.mark.parametrize("data", [b"", b"\xff", b"{}", b"[]", b'{"data": "d", "dtype": "float32", "sessions": []}'])
+def test_a_damaged_description_of_a_run_is_one_line(work: Work, data: bytes) -> None:
+    done(work.train("numpy", "run", "--until", "1"))
+    (work.folder / "run" / "run.json").write_bytes(data)
+    for arguments in (work.arguments("numpy", "run", "--resume"), ["evaluate", work.folder / "run", "--data", "mnist"]):
+        refused(resnet(*arguments), "run.json is damaged")
 
 
 def test_a_place_that_is_no_folder_is_one_line(work: Work) -> None:

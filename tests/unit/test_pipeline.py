@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import sys
 import tarfile
 from pathlib import Path
 from typing import Any
@@ -188,6 +189,14 @@ def test_other_bad_sources_are_one_clear_line(tmp_path: Path) -> None:
     (tmp_path / "d" / "train" / "x").mkdir(parents=True)
     with pytest.raises(DataError, match="none of test/, val/ and validation/"):
         dataset(tmp_path / "d")
+
+
+def test_a_data_set_that_cannot_be_downloaded_for_want_of_pooch_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "pooch", None)
+    with pytest.raises(DataError, match='pip install "pooch'):
+        dataset("mnist", tmp_path)
 
 
 def test_batches_are_a_function_of_the_step_alone(tmp_path: Path) -> None:
