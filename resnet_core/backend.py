@@ -23,6 +23,9 @@ from resnet_core.weights import check_weights
 
 GROUP = "resnet_core.backends"
 
+#: What `configure` takes for a device.
+DEVICES = ("auto", "cpu", "gpu")
+
 #: What a backend package must export; one that can differentiate adds `gradients` and `Trainer`, and
 #: `read_checkpoint` reads its framework's own files. The built-in packages' docstrings say what each does.
 VERBS = (

@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from resnet_core.backend import DEVICES
 from resnet_core.checkpoints import read_weights
 from resnet_core.engine import Engine
-from resnet_core.errors import InputError
+from resnet_core.errors import InputError, require_choice
 from resnet_core.files import read_bytes
 from resnet_core.images import load_image
 from resnet_core.spec import ResNetSpec
@@ -31,6 +32,7 @@ def classify(
     Pictures are prepared as torchvision does it, to the spec's input size; of equal probabilities the
     smaller class comes first. Raises InputError for anything that cannot be read or does not fit.
     """
+    require_choice("device", device, DEVICES)
     if spec.classes is None or not spec.global_pool:
         raise InputError("predict: the spec has no classifier; expected classes and global_pool = true")
     names = _labels(labels, spec.classes)

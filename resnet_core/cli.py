@@ -11,6 +11,16 @@ import typer
 
 from resnet_core import spec_files
 from resnet_core.analysis import Layer, layers, tap_shapes, totals
+from resnet_core.cli_options import (
+    BackendOption,
+    DeviceOption,
+    JsonFlag,
+    SetOption,
+    SpecArgument,
+    finite,
+    print_json,
+    resolve_spec,
+)
 from resnet_core.cli_training import evaluate_run, train_network
 from resnet_core.errors import InputError, ResNetError
 from resnet_core.files import write_atomically
@@ -23,14 +33,6 @@ app = typer.Typer(
     help="ResNets written once, compiled into PyTorch, Keras and Flax, and proven equal.",
     rich_markup_mode=None,
 )
-
-SpecArgument = Annotated[
-    str, typer.Argument(metavar="SPEC", help="A name from `resnet list`, or a .toml or .json file.")
-]
-SetOption = Annotated[
-    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Replace a field of the spec; may be repeated.")
-]
-JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON alone.")]
 
 
 def main() -> NoReturn:
@@ -60,7 +62,7 @@ def list_specs(as_json: JsonFlag = False) -> None:
     """Every named spec with its size."""
     rows = [_summary(spec_files.spec(name)) for name in spec_files.names()]
     if as_json:
-        _print_json(rows)
+        print_json(rows)
     else:
         from resnet_core import tables
 
@@ -77,12 +79,12 @@ def show_spec(
     as_json: JsonFlag = False,
 ) -> None:
     """The layers of a network as a table."""
-    resolved = _spec(spec, overrides)
+    resolved = resolve_spec(spec, overrides)
     size = resolved.input_size if input_size is None else _size(input_size)
     found, summary, taps = layers(resolved, size), totals(resolved, size), tap_shapes(resolved, size)
     shape = (*size, resolved.in_channels)
     if as_json:
-        _print_json(
+        print_json(
             {
                 "name": resolved.name,
                 "input": list(shape),
@@ -110,7 +112,7 @@ def compare_backends(
         ),
     ] = None,
     backends: Annotated[str | None, typer.Option(metavar="A,B", help="By default all that are installed.")] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu or gpu.")] = "auto",
+    device: DeviceOption = "auto",
     level: Annotated[str, typer.Option(help="shapes, logits, gradients or training.")] = "logits",
     dtype: Annotated[
         str | None, typer.Option(help="float32 or float64; by default float32, and float64 from gradients on.")
@@ -139,7 +141,7 @@ def compare_backends(
         loaded, resolved = shipped_model()
         pictures = shipped_pictures()
     else:
-        resolved = _spec(spec, overrides)
+        resolved = resolve_spec(spec, overrides)
         loaded = None if weights is None else checkpoints.read_weights(weights, resolved)
     result = compare(
         resolved,
@@ -155,12 +157,12 @@ def compare_backends(
     )
     _progress("")
     if json_file == "-":
-        _print_json(result)
+        print_json(result)
     elif not all(entry.get("bad_input") or entry.get("missing") for entry in result["backends"].values()):
         tables.show(tables.comparison_table(result))
         print(f"\n{tables.comparison_sentence(result)}")
     if json_file not in (None, "-"):
-        write_atomically(Path(str(json_file)), (json.dumps(_finite(result), indent=1) + "\n").encode())
+        write_atomically(Path(str(json_file)), (json.dumps(finite(result), indent=1) + "\n").encode())
     for line in tables.comparison_details(result):
         print(f"resnet: {' '.join(line.split())}", file=sys.stderr)
     asked_for = [entry for entry in result["backends"].values() if backends is not None or not entry.get("missing")]
@@ -174,19 +176,19 @@ def predict_images(
     spec: SpecArgument,
     images: Annotated[list[Path], typer.Argument(metavar="IMAGE…", help="Pictures to classify.")],
     weights: Annotated[Path, typer.Option(metavar="F", help="A neutral file, or torchvision's checkpoint.")],
-    backend: Annotated[str, typer.Option(metavar="B", help="torch, keras, flax, numpy, …")],
+    backend: BackendOption,
     top: Annotated[int, typer.Option(min=1, help="How many classes to print.")] = 5,
     labels: Annotated[Path | None, typer.Option(metavar="F", help="Class names, one a line.")] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu or gpu.")] = "auto",
+    device: DeviceOption = "auto",
     overrides: SetOption = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Classify pictures (prepared as torchvision does it)."""
     from resnet_core.classify import classify
 
-    predictions = classify(_spec(spec, overrides), images, weights, backend, top, labels, device)
+    predictions = classify(resolve_spec(spec, overrides), images, weights, backend, top, labels, device)
     if as_json:
-        _print_json(predictions)
+        print_json(predictions)
     else:
         from resnet_core import tables
 
@@ -195,10 +197,6 @@ def predict_images(
 
 app.command("train")(train_network)
 app.command("evaluate")(evaluate_run)
-
-
-def _spec(name: str, overrides: list[str] | None) -> ResNetSpec:
-    return spec_files.spec(name, **spec_files.parse_overrides(overrides or []))
 
 
 def _size(text: str) -> tuple[int, int]:
@@ -242,19 +240,6 @@ def _layer(layer: Layer) -> dict[str, Any]:
         "macs": layer.macs,
         "tensors": {name: list(shape) for name, shape in layer.leaf.tensors().items()},
     }
-
-
-def _print_json(value: Any) -> None:
-    print(json.dumps(_finite(value), indent=1))
-
-
-def _finite(value: Any) -> Any:
-    """JSON has no infinity: an error beyond all bounds is null."""
-    if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
-    return None if isinstance(value, float) and value in (float("inf"), float("-inf")) else value
 
 
 def _progress(message: str) -> None:

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from resnet_core import spec_files
-from resnet_core.errors import InputError, TrainingError
+from resnet_core.backend import DEVICES
+from resnet_core.cli_options import (
+    BackendOption,
+    DeviceOption,
+    JsonFlag,
+    SetOption,
+    SpecArgument,
+    print_json,
+    quiet_frameworks,
+    resolve_spec,
+)
+from resnet_core.errors import InputError, TrainingError, require_choice
 from resnet_core.spec import ResNetSpec
 
 DataOption = Annotated[
@@ -21,9 +30,9 @@ FolderOption = Annotated[
 
 
 def train_network(
-    spec: Annotated[str, typer.Argument(metavar="SPEC", help="A name from `resnet list`, or a .toml or .json file.")],
+    spec: SpecArgument,
     data: DataOption,
-    backend: Annotated[str, typer.Option(metavar="B", help="torch, keras, flax, numpy, …")],
+    backend: BackendOption,
     out: Annotated[Path, typer.Option(metavar="DIR", help="The run's folder; new, or with --resume an old one.")],
     recipe: Annotated[
         str | None, typer.Option(metavar="F", help="A recipe's name or file; by default fashion-adam.")
@@ -35,16 +44,14 @@ def train_network(
     weights: Annotated[
         Path | None, typer.Option(metavar="F", help="Start from these; a head for other classes is replaced.")
     ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu or gpu.")] = "auto",
+    device: DeviceOption = "auto",
     dtype: Annotated[str, typer.Option(help="float32 or float64.")] = "float32",
     data_dir: FolderOption = None,
     checkpoint_every: Annotated[
         int | None, typer.Option(metavar="STEPS", min=1, help="By default once an epoch.")
     ] = None,
     keep: Annotated[int, typer.Option(min=1, help="How many checkpoints to keep.")] = 3,
-    overrides: Annotated[
-        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Replace a field of the spec.")
-    ] = None,
+    overrides: SetOption = None,
     changes: Annotated[
         list[str] | None, typer.Option("--with", metavar="KEY=VALUE", help="Replace a field of the recipe.")
     ] = None,
@@ -59,14 +66,8 @@ def train_network(
     from resnet_core.train import Options, fine_tuned, train
     from resnet_core.weights import load_weights
 
-    _quiet()
-    for option, value, allowed in (
-        ("device", device, ("auto", "cpu", "gpu")),
-        ("dtype", dtype, ("float32", "float64")),
-    ):
-        if value not in allowed:
-            raise InputError(f"--{option}: received {value!r}; expected one of {', '.join(allowed)}")
-    resolved = spec_files.spec(spec, **spec_files.parse_overrides(overrides or []))
+    quiet_frameworks()
+    resolved = resolve_spec(spec, overrides)
     if resume and recipe is None and not changes:
         plan = RunFolder(out).open()[1]
     else:
@@ -108,13 +109,11 @@ def evaluate_run(
     data: DataOption,
     backend: Annotated[str | None, typer.Option(metavar="B", help="By default the one that trained last.")] = None,
     which: Annotated[str, typer.Option("--weights", metavar="W", help="best or last.")] = "best",
-    device: Annotated[str, typer.Option(help="auto, cpu or gpu.")] = "auto",
+    device: DeviceOption = "auto",
     data_dir: FolderOption = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON alone.")] = False,
+    as_json: JsonFlag = False,
 ) -> None:
     """Test accuracy and loss of a trained network, in any framework."""
-    import json
-
     from resnet_core.backend import load_backend
     from resnet_core.datasets import dataset
     from resnet_core.pipeline import Pipeline
@@ -122,9 +121,9 @@ def evaluate_run(
     from resnet_core.train import evaluate
     from resnet_core.weights import load_weights
 
-    _quiet()
-    if which not in ("best", "last"):
-        raise InputError(f"--weights: received {which!r}; expected best or last")
+    quiet_frameworks()
+    require_choice("weights", which, ("best", "last"))
+    require_choice("device", device, DEVICES)
     spec, plan, about = RunFolder(run).open()
     name = backend or about["sessions"][-1]["backend"]
     pipeline = Pipeline(dataset(data, data_dir), plan, spec)
@@ -138,17 +137,12 @@ def evaluate_run(
         "pictures": len(pipeline.data.test), "accuracy": found["accuracy"], "loss": found["loss"],
     }  # fmt: skip
     if as_json:
-        print(json.dumps(result, indent=1))
+        print_json(result)
     else:
         print(
             f"{run} ({which}) in {name}: accuracy {found['accuracy']:.4f}, loss {found['loss']:.4f} on "
             f"{len(pipeline.data.test):,} test pictures of {pipeline.data.name}"
         )
-
-
-def _quiet() -> None:
-    """TensorFlow's remarks about its own build are no part of a run."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 
 def _draw(out: Path, spec: ResNetSpec, recipe: str, reporter: Any) -> None:

@@ -15,9 +15,10 @@ import numpy as np
 from resnet_core import compare_training
 from resnet_core.analysis import state, tap_shapes, totals
 from resnet_core.architecture import output_name, taps
+from resnet_core.backend import DEVICES
 from resnet_core.backend import backends as registered
 from resnet_core.engine import TIME_LIMIT, Engine, relative_error
-from resnet_core.errors import InputError, MissingBackendError, ResNetError, WorkerError
+from resnet_core.errors import InputError, MissingBackendError, ResNetError, WorkerError, require_choice
 from resnet_core.images import sample_batch
 from resnet_core.initialize import Weights, probe_weights
 from resnet_core.spec import ResNetSpec, to_fields
@@ -59,15 +60,10 @@ def compare(
     `missing` where it is not installed. Raises InputError for an unknown backend, device, level or dtype.
     """
     chosen = _chosen(backends)
-    deep = level in ("gradients", "training")
-    dtype = dtype or ("float64" if deep else "float32")
-    for option, value, allowed in (
-        ("level", level, LEVELS),
-        ("dtype", dtype, tuple(TOLERANCE)),
-        ("device", device, ("auto", "cpu", "gpu")),
-    ):
-        if value not in allowed:
-            raise InputError(f"--{option}: received {value!r}; expected one of {', '.join(allowed)}")
+    dtype = dtype or ("float64" if level in ("gradients", "training") else "float32")
+    require_choice("level", level, LEVELS)
+    require_choice("dtype", dtype, tuple(TOLERANCE))
+    require_choice("device", device, DEVICES)
     for name in pythons or {}:
         if name not in chosen:
             raise InputError(f"--python: received {name!r}; the compared backends are {', '.join(chosen)}")

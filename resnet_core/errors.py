@@ -5,6 +5,8 @@ A message says what was received, what was expected and, where it helps, what to
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 
 class ResNetError(Exception):
     """Base class of every error this project raises on purpose."""
@@ -40,3 +42,9 @@ class TrainingError(ResNetError):
 
 class WorkerError(ResNetError):
     """A backend's process that crashed, was killed, hung, or answered with an error."""
+
+
+def require_choice(option: str, value: str, allowed: Sequence[str]) -> None:
+    """Raise InputError unless the option's value is one of those allowed."""
+    if value not in allowed:
+        raise InputError(f"--{option}: received {value!r}; expected one of {', '.join(allowed)}")

@@ -61,14 +61,12 @@ class RunFolder:
             raise InputError(
                 f"{self.path}: holds no run (run.json is missing); expected a folder that `resnet train` made"
             )
+        text = read_bytes(self.path / "run.json", "a run's description")
         try:
-            about = json.loads(read_bytes(self.path / "run.json", "a run's description"))
-            sessions = [session["backend"] for session in about["sessions"]]
-            if not sessions or not {"data", "dtype"} <= about.keys():
-                raise KeyError("data, dtype or sessions")
-        except (ValueError, KeyError, TypeError) as error:
-            if isinstance(error, InputError):
-                raise
+            about = json.loads(text)
+            if not (about["data"] and about["dtype"] and about["sessions"][-1]["backend"]):
+                raise ValueError("empty fields")
+        except (ValueError, LookupError, TypeError) as error:
             raise InputError(
                 f"{self.path}: run.json is damaged ({error}); expected what `resnet train` wrote there"
             ) from error

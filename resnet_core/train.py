@@ -19,11 +19,11 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from resnet_core.backend import load_backend
+from resnet_core.backend import DEVICES, load_backend
 from resnet_core.checkpoint_files import Checkpoint
 from resnet_core.datasets import Dataset
-from resnet_core.errors import InputError, RecipeError, TrainingError
-from resnet_core.initialize import Weights, initialize
+from resnet_core.errors import InputError, RecipeError, TrainingError, require_choice
+from resnet_core.initialize import DTYPES, Weights, initialize
 from resnet_core.pipeline import Pipeline
 from resnet_core.recipe import Recipe, check_trainable
 from resnet_core.run_folder import RunFolder
@@ -95,6 +95,8 @@ def train(spec: ResNetSpec, recipe: Recipe, data: Dataset, options: Options, rep
     `ended` is "finished", "until" (the epoch asked for) or "interrupted" (Ctrl-C or SIGTERM: a checkpoint has
     been written). Raises InputError for what cannot be used, TrainingError where the loss is no number.
     """
+    require_choice("device", options.device, DEVICES)
+    require_choice("dtype", options.dtype, DTYPES)
     check_trainable(spec)
     pipeline = Pipeline(data, recipe, spec)
     spec = with_fields(spec, input_size=list(pipeline.size))

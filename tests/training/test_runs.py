@@ -301,6 +301,7 @@ def test_fine_tuning_starts_from_another_runs_weights_with_a_new_head(work: Work
         (["--set", "classes=none"], "training needs one answer per picture"),
         (["--dtype", "float16"], "--dtype: received 'float16'"),
         (["--device", "gpu"], "--device cpu"),
+        (["--device", "tpu"], "--device: received 'tpu'; expected one of auto, cpu, gpu"),
         (["--backend", "caffe"], "backend: received 'caffe'"),
     ],
 )

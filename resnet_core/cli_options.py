@@ -1,0 +1,46 @@
+"""What several commands share: their arguments and options, and JSON."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import Annotated, Any
+
+import typer
+
+from resnet_core import spec_files
+from resnet_core.spec import ResNetSpec
+
+SpecArgument = Annotated[
+    str, typer.Argument(metavar="SPEC", help="A name from `resnet list`, or a .toml or .json file.")
+]
+SetOption = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Replace a field of the spec; may be repeated.")
+]
+BackendOption = Annotated[str, typer.Option(metavar="B", help="torch, keras, flax, numpy, …")]
+DeviceOption = Annotated[str, typer.Option(help="auto, cpu or gpu.")]
+JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON alone.")]
+
+
+def resolve_spec(name: str, overrides: list[str] | None) -> ResNetSpec:
+    """The spec of SPEC and its --set options."""
+    return spec_files.spec(name, **spec_files.parse_overrides(overrides or []))
+
+
+def print_json(value: Any) -> None:
+    """JSON alone on standard output."""
+    print(json.dumps(finite(value), indent=1))
+
+
+def finite(value: Any) -> Any:
+    """JSON has no infinity: an error beyond all bounds is null."""
+    if isinstance(value, dict):
+        return {key: finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(item) for item in value]
+    return None if isinstance(value, float) and value in (float("inf"), float("-inf")) else value
+
+
+def quiet_frameworks() -> None:
+    """For commands that load a framework into their own process: its remarks about its build are no result."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
