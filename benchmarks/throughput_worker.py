@@ -14,7 +14,7 @@ import resnet_core as rn
 from resnet_core.checkpoint_files import Checkpoint
 from resnet_core.datasets import Dataset, dataset
 from resnet_core.pipeline import Pipeline
-from resnet_core.recipe import recipe
+from resnet_core.recipe_files import recipe
 from resnet_core.run_folder import RunFolder
 from resnet_core.train import Books, Options, RunLoop
 from resnet_core.training_state import TrainingState

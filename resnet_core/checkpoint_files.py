@@ -17,10 +17,10 @@ from typing import Any
 from resnet_core.analysis import parameters
 from resnet_core.analysis import state as state_shapes
 from resnet_core.errors import WeightsError
-from resnet_core.fields import plain_fields
 from resnet_core.files import write_atomically
 from resnet_core.initialize import Weights
-from resnet_core.recipe import Recipe, recipe_from_json
+from resnet_core.recipe import Recipe
+from resnet_core.recipe_files import recipe_from_json, recipe_to_json
 from resnet_core.spec import ResNetSpec
 from resnet_core.spec_files import from_json, to_json
 from resnet_core.training_state import TrainingState
@@ -48,7 +48,7 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     metadata = {
         "format": FORMAT,
         "progress": json.dumps(checkpoint.progress),
-        "recipe": json.dumps(plain_fields(checkpoint.recipe)),
+        "recipe": recipe_to_json(checkpoint.recipe),
         "spec": to_json(checkpoint.spec),
         "step": str(state.step),
     }

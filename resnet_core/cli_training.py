@@ -59,8 +59,8 @@ def train_network(
     """Train a network in one framework; the run can go on, and be evaluated, in any other."""
     from resnet_core.checkpoints import read_weights
     from resnet_core.datasets import dataset
-    from resnet_core.recipe import recipe as read_recipe
-    from resnet_core.recipe import recipe_overrides
+    from resnet_core.recipe_files import recipe as read_recipe
+    from resnet_core.recipe_files import recipe_overrides
     from resnet_core.reporting import TerminalReporter
     from resnet_core.run_folder import RunFolder
     from resnet_core.train import Options, fine_tuned, train

@@ -7,7 +7,6 @@ float32 a backend is held against its own noise: what changes when the same batc
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,9 +15,9 @@ import numpy as np
 from resnet_core.analysis import parameters, state, tap_shapes
 from resnet_core.architecture import output_name
 from resnet_core.engine import Engine, relative_error
-from resnet_core.fields import plain_fields
 from resnet_core.initialize import Weights
 from resnet_core.recipe import Recipe, check_trainable
+from resnet_core.recipe_files import recipe_to_json
 from resnet_core.spec import ResNetSpec
 from resnet_core.spec_files import to_json
 
@@ -63,7 +62,7 @@ def measure(engine: Engine, level: str, spec: ResNetSpec, weights: Weights, imag
         labels = np.array([int(abs(float(x.sum()))) % int(spec.classes or 1) for x in images])
         arrays = {f"weight.{name}": array for name, array in weights.items()}
         batches = {"images": np.stack([images] * 2), "labels": np.stack([labels] * 2)}
-        recipe = json.dumps(plain_fields(RECIPE))
+        recipe = recipe_to_json(RECIPE)
         result |= engine.call("train_steps", {**arrays, **batches}, spec=text, recipe=recipe, dtype=dtype, **limit)[1]
     return result
 

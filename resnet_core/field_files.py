@@ -31,6 +31,13 @@ def read_fields(path: Path, what: str, error: type[InputError]) -> dict[str, Any
     return {"name": path.stem, **fields}
 
 
+def dump_toml(fields: dict[str, Any]) -> str:
+    """The fields as TOML text."""
+    import tomli_w
+
+    return tomli_w.dumps({key: "none" if value is None else value for key, value in fields.items()})
+
+
 def parse_toml(text: str, where: str, error: type[InputError]) -> dict[str, Any]:
     """The fields of TOML text; `where` starts the message of `error`."""
     try:

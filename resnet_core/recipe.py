@@ -7,15 +7,13 @@ weight (decoupled), and Adam's epsilon is added after the bias correction. `docs
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated, Any, Literal
+from collections.abc import Iterable
+from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
 from resnet_core.errors import RecipeError
-from resnet_core.field_files import parse_assignments, parse_json, read_fields, with_none
-from resnet_core.fields import convert_fields, plain_fields, refuse, require_known
-from resnet_core.files import write_atomically
+from resnet_core.fields import convert_fields, refuse
 from resnet_core.spec import ResNetSpec
 from resnet_core.tree import STATISTICS
 
@@ -57,42 +55,6 @@ OPTIONAL = ("epochs", "steps", "resize", "mean", "deviation")
 
 #: The optimiser's own values, one array per parameter each, by their neutral names.
 SLOTS = {"sgd": ("momentum",), "adam": ("moment1", "moment2"), "adamw": ("moment1", "moment2")}
-
-RECIPES: dict[str, dict[str, Any]] = {
-    # Zhang et al., Dive into Deep Learning, section 8.6.5: d2l.Trainer, pictures as ToTensor leaves them.
-    "d2l": {"learning_rate": 0.05, "epochs": 10, "batch_size": 256, "resize": [96, 96]},
-    "fashion-adam": {"optimizer": "adam", "learning_rate": 0.001, "epochs": 2, "batch_size": 256},
-    # He et al. 2015, section 4.2. The paper subtracts the mean of each pixel; here it is each channel's.
-    "cifar-2015": {
-        "learning_rate": 0.1,
-        "momentum": 0.9,
-        "weight_decay": 1e-4,
-        "schedule": "step",
-        "milestones": [32_000, 48_000],
-        "steps": 64_000,
-        "batch_size": 128,
-        "pad_crop": 4,
-        "flip": True,
-        "mean": [0.4914, 0.4822, 0.4465],
-    },
-    # What the shipped ResNet-20 was trained with.
-    "fashion-resnet20": {
-        "learning_rate": 0.1,
-        "momentum": 0.9,
-        "nesterov": True,
-        "weight_decay": 5e-4,
-        "decay_all": False,
-        "schedule": "cosine",
-        "warmup": 1,
-        "epochs": 18,
-        "batch_size": 128,
-        "drop_last": True,
-        "pad_crop": 2,
-        "flip": True,
-        "mean": [0.2860],
-        "deviation": [0.3530],
-    },
-}
 
 
 class Recipe(Struct, frozen=True, kw_only=True, omit_defaults=False):
@@ -148,50 +110,11 @@ class Recipe(Struct, frozen=True, kw_only=True, omit_defaults=False):
         return SLOTS[self.optimizer] if self.optimizer != "sgd" or self.momentum else ()
 
 
-def recipe(source: str | Path | Recipe, /, **overrides: Any) -> Recipe:
-    """A recipe by name, from a .toml or .json file, or from another recipe, with fields replaced.
-
-    >>> recipe("fashion-adam", epochs=1).epochs
-    1
-    """
-    if isinstance(source, Recipe):
-        fields = plain_fields(source)
-    elif isinstance(source, Path) or Path(source).suffix in (".toml", ".json"):
-        fields = with_none(read_fields(Path(source), "a recipe", RecipeError), OPTIONAL)
-    elif source in RECIPES:
-        fields = {"name": source, **RECIPES[source]}
-    else:
-        raise RecipeError(
-            f"recipe: received {source!r}; expected a .toml or .json file, or one of {', '.join(RECIPES)}"
-        )
-    for one, other in (("epochs", "steps"), ("steps", "epochs")):
-        if overrides.get(one) is not None and other not in overrides:
-            fields.pop(other, None)  # the length is said anew
-    return _from_fields({**fields, **overrides})
-
-
-def recipe_overrides(assignments: list[str]) -> dict[str, Any]:
-    """The fields of `--with key=value …`."""
-    return parse_assignments(assignments, "--with", "epochs=1", OPTIONAL)
-
-
-def recipe_from_json(text: str, where: str = "JSON") -> Recipe:
-    """A recipe from JSON text. Raises RecipeError."""
-    return _from_fields(parse_json(text, where, "recipe fields", RecipeError))
-
-
-def save_recipe(path: Path, recipe: Recipe) -> None:
-    """Write the recipe as TOML, atomically."""
-    import tomli_w
-
-    fields = {key: "none" if value is None else value for key, value in plain_fields(recipe).items()}
-    write_atomically(path, tomli_w.dumps(fields).encode())
-
-
-def decayed(names: dict[str, Any], recipe: Recipe) -> set[str]:
-    """Which of these parameters weight decay acts on: all, or all but norms and biases."""
+def decayed(names: Iterable[str], recipe: Recipe) -> set[str]:
+    """Which of a network's tensors weight decay acts on: its parameters, or all of them but norms and biases."""
     if not recipe.weight_decay:
         return set()
+    names = list(names)
     norms = {name.rpartition(".")[0] for name in names if name.endswith(STATISTICS)}
     return {
         name
@@ -208,8 +131,3 @@ def check_trainable(spec: ResNetSpec) -> None:
             f"{spec.name or 'the spec'}: received classes = {spec.classes}, global_pool = {spec.global_pool}; "
             "training needs one answer per picture: give classes and set global_pool=true"
         )
-
-
-def _from_fields(fields: dict[str, Any]) -> Recipe:
-    require_known(fields, FIELDS, ("learning_rate", "batch_size"), RecipeError)
-    return Recipe(**fields)

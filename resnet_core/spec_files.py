@@ -12,7 +12,7 @@ from typing import Any
 
 from resnet_core import zoo
 from resnet_core.errors import InputError, SpecError
-from resnet_core.field_files import parse_assignments, parse_json, parse_toml, read_fields, with_none
+from resnet_core.field_files import dump_toml, parse_assignments, parse_json, parse_toml, read_fields, with_none
 from resnet_core.files import write_atomically
 from resnet_core.spec import OPTIONAL, ResNetSpec, from_fields, to_fields
 
@@ -39,9 +39,7 @@ def names() -> list[str]:
 
 def to_toml(spec: ResNetSpec) -> str:
     """The spec as TOML text; `from_toml` gives it back unchanged."""
-    import tomli_w
-
-    return tomli_w.dumps({k: "none" if v is None else v for k, v in to_fields(spec).items()})
+    return dump_toml(to_fields(spec))
 
 
 def to_json(spec: ResNetSpec) -> str:

@@ -13,7 +13,7 @@ import numpy as np
 
 from resnet_core.analysis import parameters
 from resnet_core.backend import load_backend
-from resnet_core.recipe import recipe_from_json
+from resnet_core.recipe_files import recipe_from_json
 from resnet_core.schedule import step_numbers
 from resnet_core.spec_files import from_json
 from resnet_core.training_state import TrainingState

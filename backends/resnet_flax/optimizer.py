@@ -23,7 +23,7 @@ class Optimizer:
 
     def __init__(self, recipe: Recipe, parameters: Arrays, state: TrainingState) -> None:
         self.recipe = recipe
-        decay = decayed(dict.fromkeys(state.weights), recipe)
+        decay = decayed(state.weights, recipe)
         mask = {name: name in decay for name in parameters}
         self.native = optax.chain(*_transformations(recipe, mask))
         restored = {

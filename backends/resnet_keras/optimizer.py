@@ -26,7 +26,7 @@ class Optimizer(keras.optimizers.Optimizer):
         self.recipe = recipe
         names = {id(variable): name for name, variable in variables(model)}
         self.names = [names[id(variable)] for variable in model.trainable_variables]
-        self.decayed = decayed(dict.fromkeys(state.weights), recipe)
+        self.decayed = decayed(state.weights, recipe)
         self.slots: dict[str, list[Any]] = {}
         self.build(model.trainable_variables)
         self.iterations.assign(state.step)

@@ -20,7 +20,7 @@ class Optimizer:
 
     def __init__(self, recipe: Recipe, parameters: list[str], state: TrainingState) -> None:
         self.recipe = recipe
-        self.decayed = decayed(dict.fromkeys(state.weights), recipe)
+        self.decayed = decayed(state.weights, recipe)
         self.slots = {slot: {name: state.slot(slot, name).copy() for name in parameters} for slot in recipe.slots}
 
     def update(self, name: str, weight: Array, gradient: Array, numbers: StepNumbers) -> Array:

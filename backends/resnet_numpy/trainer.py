@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from resnet_core.analysis import parameters
 from resnet_core.recipe import Recipe
 from resnet_core.schedule import StepNumbers
 from resnet_core.spec import ResNetSpec
@@ -20,7 +21,7 @@ class Trainer:
     def __init__(self, spec: ResNetSpec, recipe: Recipe, state: TrainingState, *, dtype: str = "float32") -> None:
         self.recipe = recipe
         self.model = build(spec, weights=state.weights, dtype=dtype)
-        self.parameters = [name for name in state.weights if "running_" not in name]
+        self.parameters = list(parameters(spec))
         self.optimizer = Optimizer(recipe, self.parameters, state)
         self.steps = state.step
 

@@ -22,7 +22,7 @@ class Optimizer:
 
     def __init__(self, recipe: Recipe, model: nn.Module, state: TrainingState) -> None:
         self.recipe, self.parameters = recipe, dict(model.named_parameters())
-        decay = decayed(dict.fromkeys(state.weights), recipe)
+        decay = decayed(state.weights, recipe)
         groups = [
             {"params": [p for name, p in self.parameters.items() if (name in decay) == wanted], "weight_decay": value}
             for wanted, value in ((True, recipe.weight_decay), (False, 0.0))

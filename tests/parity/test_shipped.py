@@ -13,7 +13,7 @@ import resnet_core as rn
 from laboratory import MAIN, TOLERANCE, Laboratory, problems
 from resnet_core.datasets import dataset
 from resnet_core.pipeline import Pipeline
-from resnet_core.recipe import recipe
+from resnet_core.recipe_files import recipe
 from resnet_core.shipped import FOLDER, shipped_model, shipped_pictures
 
 SHARED = os.environ.get("RESNET_SHARED", "")

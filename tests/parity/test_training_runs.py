@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from functools import cache
 from typing import Any
 
@@ -11,8 +10,8 @@ import pytest
 
 import resnet_core as rn
 from laboratory import MAIN, Laboratory, problems
-from resnet_core.fields import plain_fields
 from resnet_core.recipe import Recipe
+from resnet_core.recipe_files import recipe_to_json
 from resnet_core.worker import Arrays
 
 #: Well conditioned: every norm sees at least 48 values, and no projection starts from noise.
@@ -64,7 +63,7 @@ def run(
     if ties:
         weights["weight.stem.conv.weight"][0] = 0
     arrays = {**weights, **batches(spec, steps)}
-    text = json.dumps(plain_fields(recipe))
+    text = recipe_to_json(recipe)
     return laboratory.engine(engine, dtype).call(
         "train_steps", arrays, spec=rn.to_json(spec), recipe=text, dtype=dtype
     )[1]

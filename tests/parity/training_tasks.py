@@ -9,7 +9,7 @@ import numpy as np
 
 import resnet_core as rn
 import resnet_numpy
-from resnet_core.recipe import recipe
+from resnet_core.recipe_files import recipe
 from resnet_core.worker import Arrays
 
 #: Step of the central difference: rounding costs 1e-16 / 1e-6, curvature 1e-12.

@@ -9,14 +9,13 @@ import pytest
 
 import resnet_core as rn
 from resnet_core.errors import InputError, RecipeError
-from resnet_core.fields import plain_fields
-from resnet_core.recipe import (
+from resnet_core.recipe import check_trainable, decayed
+from resnet_core.recipe_files import (
     RECIPES,
-    check_trainable,
-    decayed,
     recipe,
     recipe_from_json,
     recipe_overrides,
+    recipe_to_json,
     save_recipe,
 )
 
@@ -37,12 +36,10 @@ def test_the_named_recipes_are_the_seeds() -> None:
 
 @pytest.mark.parametrize("name", RECIPES)
 def test_a_recipe_goes_through_toml_and_json_unchanged(name: str, tmp_path: Path) -> None:
-    import json
-
     own = recipe(name)
     save_recipe(tmp_path / "r.toml", own)
     assert recipe(tmp_path / "r.toml") == own
-    assert recipe_from_json(json.dumps(plain_fields(own))) == own
+    assert recipe_from_json(recipe_to_json(own)) == own
 
 
 def test_overrides_replace_fields_and_the_length_is_said_once() -> None:

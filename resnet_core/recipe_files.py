@@ -1,0 +1,97 @@
+"""Recipes by name, in and out: TOML, JSON, and the overrides of a command line."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from resnet_core.errors import RecipeError
+from resnet_core.field_files import dump_toml, parse_assignments, parse_json, read_fields, with_none
+from resnet_core.fields import plain_fields, require_known
+from resnet_core.files import write_atomically
+from resnet_core.images import GRAY_DEVIATION, GRAY_MEAN
+from resnet_core.recipe import FIELDS, OPTIONAL, Recipe
+
+RECIPES: dict[str, dict[str, Any]] = {
+    # Zhang et al., Dive into Deep Learning, section 8.6.5: d2l.Trainer, pictures as ToTensor leaves them.
+    "d2l": {"learning_rate": 0.05, "epochs": 10, "batch_size": 256, "resize": [96, 96]},
+    "fashion-adam": {"optimizer": "adam", "learning_rate": 0.001, "epochs": 2, "batch_size": 256},
+    # He et al. 2015, section 4.2. The paper subtracts the mean of each pixel; here it is each channel's.
+    "cifar-2015": {
+        "learning_rate": 0.1,
+        "momentum": 0.9,
+        "weight_decay": 1e-4,
+        "schedule": "step",
+        "milestones": [32_000, 48_000],
+        "steps": 64_000,
+        "batch_size": 128,
+        "pad_crop": 4,
+        "flip": True,
+        "mean": [0.4914, 0.4822, 0.4465],
+    },
+    # What the shipped ResNet-20 was trained with.
+    "fashion-resnet20": {
+        "learning_rate": 0.1,
+        "momentum": 0.9,
+        "nesterov": True,
+        "weight_decay": 5e-4,
+        "decay_all": False,
+        "schedule": "cosine",
+        "warmup": 1,
+        "epochs": 18,
+        "batch_size": 128,
+        "drop_last": True,
+        "pad_crop": 2,
+        "flip": True,
+        "mean": list(GRAY_MEAN),
+        "deviation": list(GRAY_DEVIATION),
+    },
+}
+
+
+def recipe(source: str | Path | Recipe, /, **overrides: Any) -> Recipe:
+    """A recipe by name, from a .toml or .json file, or from another recipe, with fields replaced.
+
+    >>> recipe("fashion-adam", epochs=1).epochs
+    1
+    """
+    if isinstance(source, Recipe):
+        fields = plain_fields(source)
+    elif isinstance(source, Path) or Path(source).suffix in (".toml", ".json"):
+        fields = with_none(read_fields(Path(source), "a recipe", RecipeError), OPTIONAL)
+    elif source in RECIPES:
+        fields = {"name": source, **RECIPES[source]}
+    else:
+        raise RecipeError(
+            f"recipe: received {source!r}; expected a .toml or .json file, or one of {', '.join(RECIPES)}"
+        )
+    for one, other in (("epochs", "steps"), ("steps", "epochs")):
+        if overrides.get(one) is not None and other not in overrides:
+            fields.pop(other, None)  # the length is said anew
+    return _from_fields({**fields, **overrides})
+
+
+def recipe_overrides(assignments: list[str]) -> dict[str, Any]:
+    """The fields of `--with key=value …`."""
+    return parse_assignments(assignments, "--with", "epochs=1", OPTIONAL)
+
+
+def recipe_to_json(recipe: Recipe) -> str:
+    """The recipe as one line of JSON; `recipe_from_json` gives it back unchanged."""
+    return json.dumps(plain_fields(recipe))
+
+
+def recipe_from_json(text: str, where: str = "JSON") -> Recipe:
+    """A recipe from JSON text. Raises RecipeError."""
+    return _from_fields(parse_json(text, where, "recipe fields", RecipeError))
+
+
+def save_recipe(path: Path, recipe: Recipe) -> None:
+    """Write the recipe as TOML, atomically."""
+    write_atomically(path, dump_toml(plain_fields(recipe)).encode())
+
+
+def _from_fields(fields: dict[str, Any]) -> Recipe:
+    require_known(fields, FIELDS, ("learning_rate", "batch_size"), RecipeError)
+    return Recipe(**fields)
