@@ -72,6 +72,13 @@ def load_backend(name: str) -> ModuleType:
     return module
 
 
+def optional(backend: ModuleType, name: str) -> Any:
+    """What a backend need not have: `gradients` or `Trainer`. Raises InputError where this one lacks it."""
+    if not callable(found := getattr(backend, name, None)):
+        raise InputError(f"package {backend.__name__} has no {name}, which is optional, and needed here")
+    return found
+
+
 def build(
     spec: ResNetSpec,
     backend: str,

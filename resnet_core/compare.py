@@ -150,8 +150,10 @@ def _reference(case: _Case) -> tuple[Weights, Weights]:
         outputs = engine.call("predict", {"images": case.images}, time_limit=limit)[1]
         if case.level == "logits":
             return outputs, {}
-        call: dict[str, Any] = {"dtype": "float64", "time_limit": limit}
-        return outputs, compare_training.measure(engine, case.level, case.spec, weights, case.images, **call)
+        asked = compare_training.question(case.level, case.spec, case.images)
+        return outputs, compare_training.measure(
+            engine, case.level, case.spec, weights, asked, dtype="float64", time_limit=limit
+        )
 
 
 def _run_backend(name: str, case: _Case, python: str | None) -> dict[str, Any]:
@@ -214,10 +216,11 @@ def _judge(
 def _judge_deeper(entry: dict[str, Any], case: _Case, engine: Engine, rounded: str) -> None:
     """Gradients and training steps."""
     call: dict[str, Any] = {"dtype": case.dtype, "time_limit": case.time_limit}
-    asked = (engine, case.level, case.spec, case.weights, case.images)
-    found = compare_training.measure(*asked, **call)
+    asked = compare_training.question(case.level, case.spec, case.images)
+    given = (engine, case.level, case.spec, case.weights, asked)
+    found = compare_training.measure(*given, **call)
     entry["max_error"] |= compare_training.errors(found, case.deeper, case.spec)
-    entry["tolerances"] |= compare_training.tolerances(*asked, found, rounded=rounded, **call)
+    entry["tolerances"] |= compare_training.tolerances(*given, found, rounded=rounded, **call)
 
 
 def _shape_errors(spec: ResNetSpec, described: Mapping[str, Any], found: Weights, batch: int) -> list[str]:

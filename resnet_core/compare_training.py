@@ -8,7 +8,7 @@ float32 a backend is held against its own noise: what changes when the same batc
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -29,6 +29,8 @@ TOLERANCES = {
 
 #: In float32, how many times its own noise a backend may be off.
 NOISE = 10.0
+#: In how many other orders the noise is looked for: one sign that flips decides, and one order may flip none.
+ORDERS = 3
 
 #: A gradient below this share of the network's largest is structurally zero: a bias that only a norm sees.
 ZERO = 1e-12
@@ -42,28 +44,46 @@ RECIPE = Recipe(
 )  # fmt: skip
 
 
-def measure(engine: Engine, level: str, spec: ResNetSpec, weights: Weights, images: np.ndarray, **call: Any) -> Weights:
-    """What one backend finds: `gradients.NAME`, and at level "training" `loss`, `weight.NAME`.
+@dataclass(frozen=True)
+class Question:
+    """One batch, a gradient of its output and its classes, row by row: in another order it is the same question."""
 
-    `call` has the dtype and the time limit. The weights are in that dtype.
-    """
-    dtype, limit = call["dtype"], {"time_limit": call["time_limit"]}
-    text = to_json(spec)
-    engine.call("build", weights, spec=text, taps=[], dtype=dtype, **limit)
-    output = (len(images), *tap_shapes(spec)[output_name(spec)])
-    # Rows of the cotangent belong to pictures, so that both can be reordered together.
-    cotangent = np.stack(
-        [np.random.default_rng(round(1e6 * abs(float(x.sum())))).standard_normal(output[1:]) for x in images]
-    )
-    found = engine.call("gradients", {"images": images, "cotangent": cotangent}, **limit)[1]
-    result = {f"gradients.{name}": array for name, array in found.items()}
+    images: np.ndarray
+    cotangent: np.ndarray
+    labels: np.ndarray
+
+    def rolled(self, shift: int) -> Question:
+        """The rows in another order."""
+        return Question(*(np.roll(rows, shift, axis=0) for rows in (self.images, self.cotangent, self.labels)))
+
+
+def question(level: str, spec: ResNetSpec, images: np.ndarray) -> Question:
+    """What the backends are asked about these images. Raises RecipeError for a network that cannot be trained."""
     if level == "training":
         check_trainable(spec)
-        labels = np.array([int(abs(float(x.sum()))) % int(spec.classes or 1) for x in images])
+    rng = np.random.default_rng(0)
+    cotangent = rng.standard_normal((len(images), *tap_shapes(spec)[output_name(spec)]))
+    return Question(images, cotangent, rng.integers(0, spec.classes or 1, len(images)))
+
+
+def measure(
+    engine: Engine, level: str, spec: ResNetSpec, weights: Weights, asked: Question, *, dtype: str, time_limit: float
+) -> Weights:
+    """What one backend finds: `gradients.NAME`, and at level "training" `loss`, `weight.NAME`, `slot.SLOT.NAME`.
+
+    The weights are in `dtype`.
+    """
+    text = to_json(spec)
+    engine.call("build", weights, spec=text, taps=[], dtype=dtype, time_limit=time_limit)
+    given = {"images": asked.images, "cotangent": asked.cotangent}
+    _, found = engine.call("gradients", given, time_limit=time_limit)
+    result = {f"gradients.{name}": array for name, array in found.items()}
+    if level == "training":
         arrays = {f"weight.{name}": array for name, array in weights.items()}
-        batches = {"images": np.stack([images] * 2), "labels": np.stack([labels] * 2)}
+        arrays |= {"images": np.stack([asked.images] * 2), "labels": np.stack([asked.labels] * 2)}
         recipe = recipe_to_json(RECIPE)
-        result |= engine.call("train_steps", {**arrays, **batches}, spec=text, recipe=recipe, dtype=dtype, **limit)[1]
+        _, found = engine.call("train_steps", arrays, spec=text, recipe=recipe, dtype=dtype, time_limit=time_limit)
+        result |= found
     return result
 
 
@@ -110,11 +130,12 @@ def tolerances(
     level: str,
     spec: ResNetSpec,
     weights: Weights,
-    images: np.ndarray,
+    asked: Question,
     found: Weights,
     *,
     rounded: str,
-    **call: Any,
+    dtype: str,
+    time_limit: float,
 ) -> dict[str, float]:
     """{key: largest error that counts as equal}: exact in float64, in float32 at least the backend's own noise.
 
@@ -122,8 +143,8 @@ def tolerances(
     """
     limits = {key: limit for key, limit in TOLERANCES[rounded].items() if level == "training" or key == "gradients"}
     if rounded == "float32":
-        for shift in range(1, len(images)):
-            again = measure(engine, level, spec, weights, np.roll(images, shift, axis=0), **call)
+        for shift in range(1, ORDERS + 1):
+            again = measure(engine, level, spec, weights, asked.rolled(shift), dtype=dtype, time_limit=time_limit)
             noise = errors(again, found, spec)
             limits = {key: max(limit, NOISE * noise[key]) for key, limit in limits.items()}
     return limits

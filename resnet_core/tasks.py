@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from resnet_core.analysis import parameters
-from resnet_core.backend import load_backend
+from resnet_core.backend import load_backend, optional
 from resnet_core.recipe_files import recipe_from_json
 from resnet_core.schedule import step_numbers
 from resnet_core.spec_files import from_json
@@ -62,7 +62,7 @@ def train_forward(session: Session, arrays: Arrays, *, spec: str) -> Answer:
 
 def gradients(session: Session, arrays: Arrays) -> Answer:
     """Gradients of sum(output * cotangent) in training mode, by neutral name."""
-    return None, session.backend.gradients(session.model, arrays["images"], arrays["cotangent"])
+    return None, optional(session.backend, "gradients")(session.model, arrays["images"], arrays["cotangent"])
 
 
 def train_steps(session: Session, arrays: Arrays, *, spec: str, recipe: str, dtype: str) -> Answer:
@@ -72,7 +72,7 @@ def train_steps(session: Session, arrays: Arrays, *, spec: str, recipe: str, dty
     """
     plan = recipe_from_json(recipe)
     weights = {name.removeprefix("weight."): array for name, array in arrays.items() if name.startswith("weight.")}
-    trainer = session.backend.Trainer(from_json(spec), plan, TrainingState(weights), dtype=dtype)
+    trainer = optional(session.backend, "Trainer")(from_json(spec), plan, TrainingState(weights), dtype=dtype)
     losses = [
         trainer.step(images, labels, step_numbers(plan, 1, step)).loss
         for step, (images, labels) in enumerate(zip(arrays["images"], arrays["labels"], strict=True))

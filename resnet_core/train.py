@@ -19,7 +19,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from resnet_core.backend import DEVICES, load_backend
+from resnet_core.backend import DEVICES, load_backend, optional
 from resnet_core.checkpoint_files import Checkpoint
 from resnet_core.datasets import Dataset
 from resnet_core.errors import InputError, RecipeError, TrainingError, require_choice
@@ -103,14 +103,13 @@ def train(spec: ResNetSpec, recipe: Recipe, data: Dataset, options: Options, rep
     for shape in pipeline.batch_shapes():
         bessel_factors(spec, shape)  # refuses a batch that no norm can learn from
     backend = load_backend(options.backend)
-    if not callable(getattr(backend, "Trainer", None)):
-        raise InputError(f"backend {options.backend}: cannot train (package {backend.__name__} has no Trainer)")
+    make_trainer = optional(backend, "Trainer")
     device = backend.configure(options.device, options.dtype)
 
     folder = RunFolder(options.out)
     session = {"backend": options.backend, "device": device, "versions": backend.versions()}
     state, books = _begin(folder, spec, recipe, data, options, session, reporter)
-    trainer: Trainer = backend.Trainer(spec, recipe, state, dtype=options.dtype)
+    trainer: Trainer = make_trainer(spec, recipe, state, dtype=options.dtype)
     loop = RunLoop(spec, recipe, pipeline, folder, trainer, books, options, reporter)
     until = pipeline.total_steps if options.until is None else options.until * pipeline.steps_per_epoch
     return loop.run(state.step, min(pipeline.total_steps, until))

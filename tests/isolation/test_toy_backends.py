@@ -143,6 +143,28 @@ def test_a_toy_with_wrong_numbers_is_unequal_and_says_where(tmp_path: Path) -> N
     assert_has_numbers(result["backends"]["equal"])
 
 
+def test_a_toy_that_learns_wrongly_is_caught_at_the_level_where_it_shows(tmp_path: Path) -> None:
+    environment = register(tmp_path, "careless", "equal")
+    caught = {}
+    for level in ("logits", "gradients", "training"):
+        code, result, _ = compare(environment, "--backends", "careless,equal", "--level", level)
+        entry = result["backends"]["careless"]
+        caught[level] = {key for key, error in entry["max_error"].items() if error > entry["tolerances"][key]}
+        assert result["equal"] is (code == 0) is (not caught[level])
+        assert result["backends"]["equal"]["equal"] is True
+    # The second step already starts elsewhere: its loss and what the norms see of the images differ too.
+    deep = {"gradients", "loss", "weights", "statistics"}
+    assert caught == {"logits": set(), "gradients": {"gradients"}, "training": deep}
+
+
+@pytest.mark.parametrize("level", ["gradients", "training"])
+def test_a_toy_that_cannot_differentiate_is_one_line_at_the_levels_that_ask_for_it(level: str, tmp_path: Path) -> None:
+    code, result, errors = compare(register(tmp_path, "forward"), "--backends", "forward", "--level", level)
+    assert code == 2
+    assert result["equal"] is False
+    assert errors == ["resnet: forward: package toy_forward has no gradients, which is optional, and needed here"]
+
+
 @pytest.mark.parametrize("level", ["shapes", "logits"])
 def test_a_toy_with_a_wrong_name_is_unequal_at_every_level(level: str, tmp_path: Path) -> None:
     code, result, _ = compare(register(tmp_path, "misnamed"), "--backends", "misnamed", "--level", level)
