@@ -65,17 +65,26 @@ def gradients(session: Session, arrays: Arrays) -> Answer:
     return None, optional(session.backend, "gradients")(session.model, arrays["images"], arrays["cotangent"])
 
 
-def train_steps(session: Session, arrays: Arrays, *, spec: str, recipe: str, dtype: str) -> Answer:
-    """Train on `images` (steps, batch, …) and `labels` (steps, batch) from the weights `weight.NAME`.
+def train_steps(session: Session, arrays: Arrays, *, spec: str, recipe: str, dtype: str, done: int = 0) -> Answer:
+    """Train on `images` (steps, batch, …) and `labels` (steps, batch) after `done` steps.
 
-    Answers `loss` (steps,), the new `weight.NAME` and `slot.SLOT.NAME`.
+    The state is in `weight.NAME` and, where steps are done, `slot.SLOT.NAME`. Answers `loss` (steps,) and the new
+    state by the same names.
     """
     plan = recipe_from_json(recipe)
-    weights = {name.removeprefix("weight."): array for name, array in arrays.items() if name.startswith("weight.")}
-    trainer = optional(session.backend, "Trainer")(from_json(spec), plan, TrainingState(weights), dtype=dtype)
+    state = TrainingState({}, {}, done)
+    for name, array in arrays.items():
+        kind, _, rest = name.partition(".")
+        if kind == "weight":
+            state.weights[rest] = array
+        elif kind == "slot":
+            slot, _, parameter = rest.partition(".")
+            state.slots.setdefault(slot, {})[parameter] = array
+    trainer = optional(session.backend, "Trainer")(from_json(spec), plan, state, dtype=dtype)
+    batches = zip(arrays["images"], arrays["labels"], strict=True)
     losses = [
         trainer.step(images, labels, step_numbers(plan, 1, step)).loss
-        for step, (images, labels) in enumerate(zip(arrays["images"], arrays["labels"], strict=True))
+        for step, (images, labels) in enumerate(batches, start=done)
     ]
     state = trainer.state()
     slots = {f"slot.{slot}.{name}": value for slot, values in state.slots.items() for name, value in values.items()}
