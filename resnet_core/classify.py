@@ -14,6 +14,7 @@ from resnet_core.engine import Engine
 from resnet_core.errors import InputError, require_choice
 from resnet_core.files import read_bytes
 from resnet_core.images import load_image
+from resnet_core.scores import log_softmax
 from resnet_core.spec import ResNetSpec
 from resnet_core.spec_files import to_json
 
@@ -51,8 +52,7 @@ def classify(
 
 
 def _top(logits: np.ndarray, count: int, names: Sequence[str] | None) -> list[dict[str, Any]]:
-    exponential = np.exp(logits.astype(np.float64) - logits.max())
-    probabilities = exponential / exponential.sum()
+    probabilities = np.exp(log_softmax(logits))
     order = np.argsort(-probabilities, kind="stable")[:count]
     return [
         {"class": int(k), "label": names[k] if names else None, "probability": float(probabilities[k])} for k in order

@@ -151,8 +151,8 @@ def _flatten(picture: Image.Image) -> Image.Image:
     return picture.convert("RGB")
 
 
-def normalise(picture: Image.Image, channels: int) -> np.ndarray:
-    """An "L" or "RGB" picture as (height, width, channels) float32, its channels repeated cyclically."""
+def normalise(picture: Image.Image | np.ndarray, channels: int) -> np.ndarray:
+    """An "L" or "RGB" picture, or its bytes, as (height, width, channels) float32, its channels repeated cyclically."""
     pixels = np.asarray(picture, np.float32) / np.float32(255)
     pixels = pixels.reshape(*pixels.shape[:2], -1)
     means, deviations = (IMAGENET_MEAN, IMAGENET_DEVIATION) if channels > 1 else (GRAY_MEAN, GRAY_DEVIATION)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from resnet_core.images import GRAY_DEVIATION, GRAY_MEAN, sample_fashion
+from resnet_core.images import normalise, sample_fashion
 from resnet_core.initialize import Weights
 from resnet_core.spec import ResNetSpec
 from resnet_core.weights import load_weights
@@ -25,5 +25,4 @@ def shipped_model() -> tuple[Weights, ResNetSpec]:
 def shipped_pictures() -> tuple[np.ndarray, np.ndarray]:
     """The shipped sample: test pictures (100, 28, 28, 1) float32 as the recipe normalises them, and their classes."""
     images, labels = sample_fashion()
-    pixels = images.astype(np.float32) / np.float32(255)
-    return (pixels - np.float32(GRAY_MEAN[0])) / np.float32(GRAY_DEVIATION[0]), labels
+    return np.stack([normalise(picture, 1) for picture in images]), labels

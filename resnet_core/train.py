@@ -28,6 +28,7 @@ from resnet_core.pipeline import Pipeline
 from resnet_core.recipe import Recipe, check_trainable
 from resnet_core.run_folder import RunFolder
 from resnet_core.schedule import StepNumbers, step_numbers
+from resnet_core.scores import log_softmax
 from resnet_core.spec import ResNetSpec
 from resnet_core.spec_files import spec as with_fields
 from resnet_core.statistics import bessel_factors
@@ -242,9 +243,8 @@ def evaluate(predict: Callable[[np.ndarray], np.ndarray], pipeline: Pipeline) ->
     """Mean cross-entropy and accuracy over the test pictures; `classes` has each one's predicted class."""
     loss, classes = 0.0, []
     for images, labels in pipeline.test_batches():
-        logits = np.asarray(predict(images), np.float64)
-        shifted = logits - logits.max(-1, keepdims=True)
-        loss -= (shifted - np.log(np.exp(shifted).sum(-1, keepdims=True)))[np.arange(len(labels)), labels].sum()
+        logits = predict(images)
+        loss -= log_softmax(logits)[np.arange(len(labels)), labels].sum()
         classes.append(logits.argmax(-1))
     found, labels = np.concatenate(classes), pipeline.data.test.labels
     return {"loss": float(loss / len(labels)), "accuracy": float((found == labels).mean()), "classes": found}

@@ -7,6 +7,7 @@ import numpy as np
 from resnet_core.analysis import parameters
 from resnet_core.recipe import Recipe
 from resnet_core.schedule import StepNumbers
+from resnet_core.scores import log_softmax
 from resnet_core.spec import ResNetSpec
 from resnet_core.training_state import StepResult, TrainingState
 from resnet_numpy.model import build
@@ -55,6 +56,5 @@ def cross_entropy(logits: np.ndarray, labels: np.ndarray, smoothing: float) -> t
     batch, classes = logits.shape
     target = np.full(logits.shape, smoothing / classes)
     target[np.arange(batch), labels] += 1 - smoothing
-    shifted = logits - logits.max(-1, keepdims=True)  # exp stays below 1
-    log_probabilities = shifted - np.log(np.exp(shifted).sum(-1, keepdims=True))
+    log_probabilities = log_softmax(logits)
     return float(-(target * log_probabilities).sum() / batch), (np.exp(log_probabilities) - target) / batch

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -52,10 +51,9 @@ class Workers:
 _workers = Workers()
 
 
-@pytest.fixture(scope="session")
-def workers() -> Iterator[Workers]:
-    yield _workers
-    _workers.close()
+@pytest.fixture
+def workers() -> Workers:
+    return _workers
 
 
 def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
