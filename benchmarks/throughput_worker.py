@@ -12,7 +12,8 @@ import usage
 
 import resnet_core as rn
 from resnet_core.checkpoint_files import Checkpoint
-from resnet_core.datasets import Dataset, dataset
+from resnet_core.dataset_files import Dataset
+from resnet_core.datasets import dataset
 from resnet_core.pipeline import Pipeline
 from resnet_core.recipe_files import recipe
 from resnet_core.run_folder import RunFolder

@@ -13,7 +13,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from resnet_core.datasets import Dataset, Size, Split
+from resnet_core.dataset_files import Dataset, Size, Split
 from resnet_core.errors import DataError
 from resnet_core.recipe import Recipe
 from resnet_core.schedule import steps_per_epoch, total_steps

@@ -21,7 +21,7 @@ import numpy as np
 
 from resnet_core.backend import DEVICES, load_backend, optional
 from resnet_core.checkpoint_files import Checkpoint
-from resnet_core.datasets import Dataset
+from resnet_core.dataset_files import Dataset
 from resnet_core.errors import InputError, RecipeError, TrainingError, require_choice
 from resnet_core.initialize import DTYPES, Weights, initialize
 from resnet_core.pipeline import Pipeline

@@ -15,6 +15,7 @@ from PIL import Image
 
 import resnet_core as rn
 from resnet_core import datasets
+from resnet_core.dataset_files import Dataset, Split
 from resnet_core.datasets import dataset
 from resnet_core.errors import DataError, InputError
 from resnet_core.pipeline import Pipeline
@@ -58,12 +59,12 @@ def write_pictures(folder: Path) -> Path:
     return folder
 
 
-def pipeline(data: datasets.Dataset, **fields: Any) -> Pipeline:
+def pipeline(data: Dataset, **fields: Any) -> Pipeline:
     recipe = Recipe(**{"learning_rate": 0.1, "epochs": 2, "batch_size": 4, **fields})
     return Pipeline(data, recipe, rn.spec("resnet20", classes=len(data.classes), in_channels=data.train.channels or 3))
 
 
-def everything(split: datasets.Split) -> np.ndarray:
+def everything(split: Split) -> np.ndarray:
     assert split.size is not None
     return split.read(np.arange(len(split)), split.size, split.channels or 3)
 

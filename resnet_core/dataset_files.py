@@ -1,0 +1,215 @@
+"""Readers of data sets: IDX files, CIFAR's binary files, .npz, folders of pictures by class.
+
+Whatever is damaged or does not fit together is a DataError of one line that names the file.
+"""
+
+from __future__ import annotations
+
+import gzip
+import tarfile
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from resnet_core.errors import DataError, InputError
+from resnet_core.files import read_bytes
+from resnet_core.images import cover, read_picture
+
+Size = tuple[int, int]
+
+CLASSES = {
+    "fashion-mnist": (
+        "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot",
+    ),
+    "cifar10": ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"),
+}  # fmt: skip
+
+PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
+
+
+@dataclass(frozen=True)
+class Split:
+    """`labels` (n,) int64, and `read(indices, size, channels)`, which gives (len, height, width, channels) uint8.
+
+    `size` and `channels` are those of the pictures, or None where each has its own (a folder of files).
+    """
+
+    labels: np.ndarray
+    read: Callable[[np.ndarray, Size, int], np.ndarray]
+    size: Size | None
+    channels: int | None
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Two splits and the names of the classes (numbers where there are none)."""
+
+    name: str
+    train: Split
+    test: Split
+    classes: tuple[str, ...]
+
+
+def read_dataset(name: str, path: Path) -> Dataset:
+    """The data set at `path`, in whatever form it is kept there. `name` is for messages and known classes."""
+    if path.suffix == ".npz" and path.is_file():
+        return _npz(name, path)
+    if not path.is_dir():
+        raise DataError(f"{path}: expected a folder of IDX files, a folder with train/ and test/, or an .npz file")
+    if (path / "cifar-10-binary.tar.gz").exists():
+        return _cifar(name, path / "cifar-10-binary.tar.gz")
+    if (path / "train").is_dir():
+        return _folder(name, path)
+    return _idx(name, path)
+
+
+def _arrays(
+    name: str, train: tuple[np.ndarray, np.ndarray], test: tuple[np.ndarray, np.ndarray], where: Path
+) -> Dataset:
+    splits = []
+    for part, images, labels in (("training", *train), ("test", *test)):
+        images = images[..., None] if images.ndim == 3 else images
+        if images.ndim != 4 or images.dtype != np.uint8 or not images.shape[0]:
+            raise DataError(
+                f"{where}: {part} pictures are {images.dtype} of shape {images.shape}; expected uint8 "
+                "(count, height, width) or (count, height, width, channels)"
+            )
+        if labels.shape != images.shape[:1] or labels.dtype.kind not in "iu" or labels.min() < 0:
+            raise DataError(
+                f"{where}: {part} labels are {labels.dtype} of shape {labels.shape}; expected {len(images)} classes "
+                "counted from 0"
+            )
+        splits.append(_array_split(images, labels.astype(np.int64)))
+    count = 1 + max(int(split.labels.max()) for split in splits)
+    if splits[0].size != splits[1].size or splits[0].channels != splits[1].channels:
+        raise DataError(f"{where}: training and test pictures differ in size or channels")
+    names = CLASSES.get(name, ())
+    return Dataset(name, splits[0], splits[1], names if len(names) == count else tuple(map(str, range(count))))
+
+
+def _array_split(images: np.ndarray, labels: np.ndarray) -> Split:
+    own = (images.shape[1], images.shape[2])
+
+    def read(indices: np.ndarray, size: Size, channels: int) -> np.ndarray:
+        return images[indices] if size == own else np.stack([_resized(images[index], size) for index in indices])
+
+    return Split(labels, read, own, images.shape[3])
+
+
+def _resized(picture: np.ndarray, size: Size) -> np.ndarray:
+    """Bilinear, as torchvision's Resize of a picture: what D2L's resize does."""
+    from PIL import Image
+
+    channels = [Image.fromarray(picture[..., index]) for index in range(picture.shape[2])]
+    return np.stack([np.asarray(c.resize(size[::-1], Image.Resampling.BILINEAR)) for c in channels], axis=-1)
+
+
+def _idx(name: str, folder: Path) -> Dataset:
+    """LeCun's format: two zero bytes, the kind (8: unsigned bytes), the rank, big-endian sizes, the values."""
+    found = {}
+    for part in ("train-images-idx3", "train-labels-idx1", "t10k-images-idx3", "t10k-labels-idx1"):
+        candidates = [folder / f"{part}-ubyte.gz", folder / f"{part}-ubyte"]
+        path = next((path for path in candidates if path.exists()), None)
+        if path is None:
+            raise DataError(
+                f"{folder}: {part}-ubyte(.gz) is missing; expected four IDX files, or train/ and test/ with a folder "
+                "of pictures for each class"
+            )
+        found[part] = _idx_array(path)
+    return _arrays(
+        name,
+        (found["train-images-idx3"], found["train-labels-idx1"]),
+        (found["t10k-images-idx3"], found["t10k-labels-idx1"]),
+        folder,
+    )
+
+
+def _idx_array(path: Path) -> np.ndarray:
+    data = read_bytes(path, "an IDX file")
+    if path.suffix == ".gz":
+        try:
+            data = gzip.decompress(data)
+        except (OSError, EOFError) as error:
+            raise DataError(f"{path}: not a whole gzip file ({error}); get a fresh copy") from error
+    rank = data[3] if len(data) > 3 else 0
+    if data[:3] != b"\x00\x00\x08" or not rank or len(data) < 4 + 4 * rank:
+        raise DataError(f"{path}: not an IDX file of unsigned bytes (it starts with {data[:4].hex(' ') or 'nothing'})")
+    shape = tuple(int.from_bytes(data[4 + 4 * axis : 8 + 4 * axis], "big") for axis in range(rank))
+    values = np.frombuffer(data, np.uint8, offset=4 + 4 * rank)
+    if values.size != np.prod(shape, dtype=object):
+        raise DataError(f"{path}: {values.size} values where its header says {shape}; it was cut off or changed")
+    return values.reshape(shape)
+
+
+def _cifar(name: str, path: Path) -> Dataset:
+    """CIFAR-10's binary version: a class byte, then 3 x 32 x 32 bytes, for each picture."""
+    parts: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+    try:
+        with tarfile.open(path) as archive:
+            for member in archive:
+                if member.isfile() and member.name.endswith(".bin"):
+                    stream = archive.extractfile(member)
+                    data = np.frombuffer(stream.read() if stream else b"", np.uint8)
+                    if data.size == 0 or data.size % 3073:
+                        raise DataError(f"{path}: {member.name} has {data.size} bytes; expected a multiple of 3073")
+                    rows = data.reshape(-1, 3073)
+                    images = rows[:, 1:].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
+                    parts[Path(member.name).stem] = (np.ascontiguousarray(images), rows[:, 0])
+    except (tarfile.TarError, EOFError, OSError) as error:
+        raise DataError(f"{path}: not a whole tar file ({error}); get a fresh copy") from error
+    training = [parts[key] for key in sorted(parts) if key.startswith("data_batch")]
+    if not training or "test_batch" not in parts:
+        raise DataError(f"{path}: holds {', '.join(sorted(parts)) or 'nothing'}; expected data_batch_* and test_batch")
+    train = (np.concatenate([images for images, _ in training]), np.concatenate([labels for _, labels in training]))
+    return _arrays(name, train, parts["test_batch"], path)
+
+
+def _npz(name: str, path: Path) -> Dataset:
+    wanted = ("x_train", "y_train", "x_test", "y_test")
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            missing = [key for key in wanted if key not in archive.files]
+            if missing:
+                raise DataError(f"{path}: holds {', '.join(archive.files)}; expected {', '.join(wanted)}")
+            arrays = [archive[key] for key in wanted]
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        if isinstance(error, InputError):
+            raise
+        raise DataError(f"{path}: not a readable .npz file ({error})") from error
+    images, labels, test_images, test_labels = arrays
+    return _arrays(path.stem, (images, labels.reshape(-1)), (test_images, test_labels.reshape(-1)), path)
+
+
+def _folder(name: str, folder: Path) -> Dataset:
+    test = next((folder / part for part in ("test", "val", "validation") if (folder / part).is_dir()), None)
+    if test is None:
+        raise DataError(f"{folder}: has train/ but none of test/, val/ and validation/")
+    classes = tuple(sorted(path.name for path in (folder / "train").iterdir() if path.is_dir()))
+    return Dataset(name, _picture_split(folder / "train", classes), _picture_split(test, classes), classes)
+
+
+def _picture_split(folder: Path, classes: tuple[str, ...]) -> Split:
+    unknown = sorted(path.name for path in folder.iterdir() if path.is_dir() and path.name not in classes)
+    if unknown:
+        raise DataError(f"{folder}: the class {unknown[0]!r} is not among those of train/: {', '.join(classes)}")
+    paths, labels = [], []
+    for label, name in enumerate(classes):
+        for path in sorted((folder / name).glob("*")):
+            if path.suffix.lower() in PICTURES:
+                paths.append(path)
+                labels.append(label)
+    if not paths:
+        raise DataError(f"{folder}: no pictures; expected {folder.name}/CLASS/*.png, .jpg, …")
+
+    def read(indices: np.ndarray, size: Size, channels: int) -> np.ndarray:
+        mode = "L" if channels == 1 else "RGB"
+        pictures = [np.asarray(cover(read_picture(paths[index], mode), size, paths[index])) for index in indices]
+        return np.stack(pictures).reshape(len(pictures), *size, -1)
+
+    return Split(np.array(labels, np.int64), read, None, None)
