@@ -22,13 +22,7 @@ def main() -> int:
         columns=("framework", "seconds per batch", "images per second", "first batch"),
         settings=settings,
     )
-    failed = False
-    for framework, answer in in_each_framework(options, "forward_worker:measure", **settings):
-        if "error" in answer:
-            failed = True
-            report.add((framework, "failed", "", ""), {"framework": framework, **answer})
-            continue
-        report.versions.update(answer.pop("versions"))
+    for framework, answer in report.succeeded(in_each_framework(options, "forward_worker:measure", **settings)):
         average, deviation = mean(answer["seconds"]), pstdev(answer["seconds"])
         first = milliseconds(answer["burn_in_seconds"][0]) if options.burn_in else ""
         row = (framework, f"{average:.3f} ± {deviation:.3f}", f"{options.batch / average:.1f}", first)
@@ -38,7 +32,7 @@ def main() -> int:
         "apart, because it includes what the framework compiles."
     )
     report.finish(options)
-    return 1 if failed else 0
+    return 1 if report.failed else 0
 
 
 def _options() -> Namespace:

@@ -33,13 +33,7 @@ def main() -> int:
     verdicts = []
     arguments = {**settings, "pairs": pairs, "warm_up": options.warm_up}
     del arguments["spec"]
-    for framework, answer in in_each_framework(options, "no_tax_worker:measure", **arguments):
-        if "error" in answer:
-            verdicts.append("failed")
-            result = {"framework": framework, "verdict": "failed", **answer}
-            report.add((framework, "", "", "", "", "failed"), result)
-            continue
-        report.versions.update(answer["versions"])
+    for framework, answer in report.succeeded(in_each_framework(options, "no_tax_worker:measure", **arguments)):
         for what, measured in answer["results"].items():
             row, result = _judged(framework, what, measured)
             verdicts.append(result["verdict"])
@@ -50,7 +44,7 @@ def main() -> int:
         RULE,
     ]
     report.finish(options)
-    return 1 if {"no", "failed"} & set(verdicts) else 0
+    return 1 if report.failed or "no" in verdicts else 0
 
 
 def _judged(framework: str, what: str, measured: dict[str, Any]) -> tuple[tuple[str, ...], dict[str, Any]]:

@@ -23,19 +23,14 @@ def main() -> int:
         columns=("framework", "loop, images/s", "bare, images/s", "ratio", "interval", "checkpoints"),
         settings=settings,
     )
-    failed = False
-    for framework, answer in in_each_framework(options, "throughput_worker:measure", **settings):
-        if "error" in answer:
-            failed = True
-            report.add((framework, "failed", "", "", "", ""), {"framework": framework, **answer})
-            continue
-        report.versions.update(answer.pop("versions"))
+    slow = False
+    for framework, answer in report.succeeded(in_each_framework(options, "throughput_worker:measure", **settings)):
         images = options.batch * options.steps
         ratios = [bare / loop for loop, bare in zip(answer["loop"], answer["bare"], strict=True)]
         ratio = median_interval(ratios)
         share = sum(answer["checkpoint"]) / sum(answer["loop"]) / options.per_epoch * options.steps
         target = LONG_TARGET if sorted(answer["bare"])[len(ratios) // 2] / options.steps >= LONG_STEP else SHORT_TARGET
-        failed |= ratio.high < target or share > CHECKPOINT_TARGET
+        slow |= ratio.high < target or share > CHECKPOINT_TARGET
         row = (
             framework,
             f"{images / min(answer['loop']):,.0f}",
@@ -50,7 +45,7 @@ def main() -> int:
         f"{SHORT_TARGET} below. Checkpoints: share of the time with one every {options.per_epoch} steps, an epoch."
     )
     report.finish(options)
-    return 1 if failed else 0
+    return 1 if slow or report.failed else 0
 
 
 def _options() -> Namespace:

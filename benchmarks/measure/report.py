@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from argparse import ArgumentParser, Namespace
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -37,6 +38,7 @@ class Report:
     settings: dict[str, Any]
     rows: list[tuple[str, ...]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    failed: bool = False
     results: list[dict[str, Any]] = field(default_factory=list)
     versions: dict[str, str] = field(default_factory=core_versions)
     machine: dict[str, Any] = field(default_factory=machine)
@@ -45,6 +47,17 @@ class Report:
     def add(self, row: tuple[str, ...], result: dict[str, Any]) -> None:
         self.rows.append(row)
         self.results.append(result)
+
+    def succeeded(self, answers: Iterable[tuple[str, dict[str, Any]]]) -> Iterator[tuple[str, dict[str, Any]]]:
+        """(framework, answer) of those that gave one, their versions noted; a row and `failed` for the others."""
+        for framework, answer in answers:
+            if "error" in answer:
+                self.failed = True
+                blank = [""] * (len(self.columns) - 2)
+                self.add((framework, *blank, "failed"), {"framework": framework, "verdict": "failed", **answer})
+            else:
+                self.versions.update(answer.pop("versions"))
+                yield framework, answer
 
     def finish(self, options: Namespace) -> None:
         """Print the table; write what the options ask for."""
