@@ -83,6 +83,7 @@ def _download(name: str, folder: Path) -> None:
             f"data: {name} is not in {folder.parent}; put its files there, name their folder with --data-dir, or "
             'download them (pip install "pooch>=1.8" "tqdm>=4.66")'
         ) from error
+    pooch.get_logger().setLevel("WARNING")  # a progress bar or one line of error says all
     for file, digest in source.files.items():
         try:
             pooch.retrieve(

@@ -110,7 +110,7 @@ class Pipeline:
         channels, classes = self.data.train.channels, len(self.data.classes)
         if channels not in (None, spec.in_channels):
             raise DataError(
-                f"{self.data.name}: its pictures have {channels} channels, and the network takes {spec.in_channels}; "
+                f"{self.data.name}: its pictures have channels = {channels}, and the network takes {spec.in_channels}; "
                 f"give --set in_channels={channels}"
             )
         if channels is None and spec.in_channels not in (1, 3):
