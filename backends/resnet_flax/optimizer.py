@@ -74,7 +74,8 @@ def scale_by_moments(betas: tuple[float, float], epsilon: float) -> optax.Gradie
 def _transformations(recipe: Recipe, mask: dict[str, bool]) -> list[optax.GradientTransformation]:
     decay = [optax.add_decayed_weights(recipe.weight_decay, mask)] if recipe.weight_decay else []
     if recipe.optimizer == "sgd":
-        return [*decay, *([optax.trace(recipe.momentum, recipe.nesterov)] if recipe.momentum else [])]
+        momentum = optax.trace(recipe.momentum, recipe.nesterov) if recipe.momentum else optax.identity()
+        return [*decay, momentum]
     adam = scale_by_moments(recipe.betas, recipe.epsilon)
     return [*decay, adam] if recipe.optimizer == "adam" else [adam, *decay]
 

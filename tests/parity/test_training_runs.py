@@ -11,6 +11,8 @@ import pytest
 import resnet_core as rn
 from laboratory import MAIN, Laboratory, problems
 from resnet_core.recipe import Recipe
+from resnet_core.recipe_files import RECIPES as NAMED
+from resnet_core.recipe_files import recipe as named
 from resnet_core.recipe_files import recipe_to_json
 from resnet_core.worker import Arrays
 
@@ -115,6 +117,15 @@ def test_twenty_steps_are_the_same_run(laboratory: Laboratory, recipe: str, engi
     true = truth(laboratory, SPEC, RECIPES[recipe], 20)
     assert np.ptp(true["loss"]) > 0.1, "the network must learn"
     assert wrong(laboratory, SPEC, found, true, LOSS, WEIGHTS) == {}
+
+
+@pytest.mark.parametrize("engine", MAIN)
+@pytest.mark.parametrize("name", NAMED)
+def test_two_steps_of_every_named_recipe(laboratory: Laboratory, name: str, engine: str) -> None:
+    """On the numbers of one batch: what a recipe does to pictures is the pipeline's."""
+    plan = named(name, steps=2, batch_size=6)
+    found, true = run(laboratory, engine, SPEC, plan, "float64", 2), truth(laboratory, SPEC, plan, 2)
+    assert wrong(laboratory, SPEC, found, true, STEP, STEP) == {}
 
 
 @pytest.mark.parametrize("engine", MAIN)
