@@ -11,6 +11,7 @@ from jax import Array
 
 from resnet_core import tree
 from resnet_core.padding import Padding, Pair
+from resnet_flax.convolution import conv_general_dilated
 
 
 def lower(node: tree.Node, dtype: str) -> nnx.Module:
@@ -33,6 +34,7 @@ def lower(node: tree.Node, dtype: str) -> nnx.Module:
                 kernel_init=_no_values,
                 bias_init=_no_values,
                 param_dtype=dtype,
+                conv_general_dilated=conv_general_dilated,  # XLA is slow on maps smaller than the kernel
                 rngs=_NO_RANDOMNESS,
             )
         case tree.BatchNorm():

@@ -21,7 +21,8 @@ FILES = {
         "__init__", "lowering", "model", "optimizer", "predict", "runtime", "trainer", "training", "weights",
     )
 }  # fmt: skip
-EXTRA_FILES = {"torch": {"checkpoint.py"}}  # a .pth file is PyTorch's own
+#: A .pth file is PyTorch's own; the slow convolution of maps smaller than the kernel is XLA's.
+EXTRA_FILES = {"torch": {"checkpoint.py"}, "flax": {"convolution.py"}}
 EXTRA_NAMES = {"torch": {"read_checkpoint"}}
 
 LONGEST = 300  # lines of lowering, weights and predict together; see test below

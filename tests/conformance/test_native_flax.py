@@ -33,6 +33,14 @@ def test_the_state_has_the_neutral_paths_with_flaxs_own_last_segment(name: str, 
     assert found == expected
 
 
+def test_convolutions_of_small_maps_are_xlas_and_not_left_to_it(workers: Workers) -> None:
+    found, _ = workers.call("flax", "native_flax:small_maps")
+    assert len(found["errors"]) == 24
+    assert max(found["errors"].values()) < 1e-4  # float32, sums of at most 24 products of numbers up to 100
+    assert "(2, 2) (1, 1) SAME" in found["products"]
+    assert "(5, 7) (1, 1) SAME" not in found["products"]
+
+
 def test_the_stems_kernel_is_two_dimensional(workers: Workers) -> None:
     """A plain 7 as kernel_size would make a one-dimensional convolution."""
     found, _ = workers.call("flax", "native_flax:state_names", name="d2l")
