@@ -36,6 +36,7 @@ class Report:
     title: str
     columns: tuple[str, ...]
     settings: dict[str, Any]
+    timed: bool = True
     rows: list[tuple[str, ...]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     failed: bool = False
@@ -61,7 +62,7 @@ class Report:
 
     def finish(self, options: Namespace) -> None:
         """Print the table; write what the options ask for."""
-        if self.machine.get("load_before", 0) > QUIET_LOAD:
+        if self.timed and self.machine.get("load_before", 0) > QUIET_LOAD:
             self.notes.append("Others were using this machine: measure again on a quiet one.")
         self._print()
         if options.json:
