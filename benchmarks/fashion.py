@@ -38,12 +38,12 @@ def main() -> int:
         name=f"fashion-{options.recipe}",
         title=f"ResNet-18 of Dive into Deep Learning on Fashion-MNIST, recipe {options.recipe}",
         columns=("what", "seed", "epoch", "training loss", "accuracy", "test accuracy", "seconds", "peak memory"),
-        settings={"recipe": options.recipe, "epochs": options.epochs, "seeds": options.seeds, "steps": options.steps},
+        settings={"recipe": options.recipe, "length": _length(options), "seeds": options.seeds},
     )
     curves: losses.Losses = {}
     with tempfile.TemporaryDirectory() as temporary:
-        folder = options.runs or Path(temporary)
-        folder.mkdir(exist_ok=True)
+        folder = (options.runs or Path(temporary)) / f"{options.recipe}-{_length(options)}"
+        folder.mkdir(parents=True, exist_ok=True)
         for seed in range(options.seeds):
             for framework in options.frameworks:
                 run = _kept(folder / f"{framework}-{seed}.json", partial(_ours, options, framework, seed))
@@ -75,8 +75,8 @@ def _ours(options: Namespace, framework: str, seed: int, out: Path) -> Run:
     shutil.rmtree(out, ignore_errors=True)  # of a run that was interrupted
     command = [sys.executable, "-m", "resnet_core", "train", "resnet18_d2l", "--data", "fashion-mnist"]
     command += ["--data-dir", str(options.data_dir), "--backend", framework, "--device", "cpu", "--out", str(out)]
-    length = f"steps={options.steps}" if options.steps else f"epochs={options.epochs}"
-    memory = _measured([*command, "--recipe", options.recipe, "--with", f"seed={seed}", "--with", length])
+    command += ["--recipe", options.recipe, "--with", f"seed={seed}", "--with", _length(options)]
+    memory = _measured(command)
     records = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
     return {
         "memory": memory,
@@ -84,6 +84,10 @@ def _ours(options: Namespace, framework: str, seed: int, out: Path) -> Run:
         "losses": [record["loss"] for record in records if record["kind"] == "step"],
         "epochs": [record for record in records if record["kind"] == "epoch"],
     }
+
+
+def _length(options: Namespace) -> str:
+    return f"steps={options.steps}" if options.steps else f"epochs={options.epochs}"
 
 
 def _original(options: Namespace, seed: int, out: Path) -> Run:

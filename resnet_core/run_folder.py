@@ -29,6 +29,8 @@ from resnet_core.spec_files import save_spec
 from resnet_core.spec_files import spec as read_spec
 from resnet_core.weights import save_weights
 
+#: Stands in a folder from when it was empty to when it has everything.
+_STARTING = ".starting"
 _NAME = re.compile(r"step-(\d{9,})\.safetensors")
 
 
@@ -39,14 +41,19 @@ class RunFolder:
         self.path = path
 
     def create(self, start: Checkpoint, about: dict[str, Any]) -> None:
-        """Start a new run here, with its first checkpoint; the folder must be new or empty."""
+        """Start a new run here, with its first checkpoint; the folder must be new or empty.
+
+        Or what was left by one that was killed while it did this: without run.json it has taken no step.
+        """
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            if any(self.path.iterdir()):
+            begun = (self.path / _STARTING).exists() and not (self.path / "run.json").exists()
+            if any(self.path.iterdir()) and not begun:
                 raise InputError(
                     f"{self.path}: is not empty; expected a new folder for this run (--resume goes on with an old one)"
                 )
-            (self.path / "checkpoints").mkdir()
+            (self.path / _STARTING).touch()
+            (self.path / "checkpoints").mkdir(exist_ok=True)
         except OSError as error:
             raise InputError(
                 f"{self.path}: a run cannot be kept here ({error.strerror}); nothing was changed"
@@ -55,6 +62,7 @@ class RunFolder:
         save_recipe(self.path / "recipe.toml", start.recipe)
         self.save(start, keep=1)
         self.write_about(about)  # last: what has a run.json has everything
+        (self.path / _STARTING).unlink()
 
     def open(self) -> tuple[ResNetSpec, Recipe, dict[str, Any]]:
         """(spec, recipe, what run.json says) of the run that is here."""

@@ -150,6 +150,31 @@ def test_a_killed_run_goes_on_to_the_same_bits(work: Work, backend: str, request
     equal_to_whole()
 
 
+@pytest.mark.parametrize("backend", ["keras", "flax"])
+def test_a_run_goes_on_with_a_short_batch_to_the_same_bits(work: Work, backend: str) -> None:
+    """The first batch after a resumption has another size than the first of all: what is compiled must not notice."""
+    often = ("--checkpoint-every", "3", "--keep", "9", "--until", "2")
+    done(work.train(backend, "whole", *often))
+    run = shutil.copytree(work.folder / "whole", work.folder / "run")
+    for path in (run / "checkpoints").iterdir():
+        if path.name > "step-000000009.safetensors":
+            path.unlink()
+    done(work.train(backend, "run", *often, "--resume"))
+    assert same(run, work.folder / "whole")
+
+
+def test_a_run_that_was_killed_while_it_began_begins_again(work: Work) -> None:
+    done(work.train("numpy", "whole", "--until", "1"))
+    run = work.folder / "run"
+    (run / "checkpoints").mkdir(parents=True)
+    for name in (".starting", "spec.toml", "checkpoints/step-000000000.safetensors"):
+        (run / name).touch()
+    done(work.train("numpy", "run", "--until", "1"))
+    assert same(run, work.folder / "whole")
+    assert not (run / ".starting").exists()
+    refused(work.train("numpy", "run"), "is not empty; expected a new folder")
+
+
 def _start(arguments: list[str | Path]) -> subprocess.Popen[str]:
     return subprocess.Popen(command(*arguments), env={**os.environ, **ENVIRONMENT}, stderr=subprocess.PIPE, text=True)
 
