@@ -136,7 +136,7 @@ def _judge_losses(report: Report, curves: losses.Losses) -> None:
                 for (what, of, epoch), loss in means.items()
                 if (what, of) == (name, seed)
             ]
-            step = losses.parting(losses.difference(curves[name, seed], curves[first, seed]))
+            step = losses.parting(losses.differences(curves[name, seed], curves[first, seed]))
             report.notes.append(
                 f"{name} against {first}, seed {seed}: a step's loss differs by 1 % from step {step or 'none'} on; the "
                 f"means of the epochs by {', '.join(f'{share:.2%}' for share in apart)}."

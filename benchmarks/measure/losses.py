@@ -13,14 +13,19 @@ VISIBLE = 0.01
 Losses = dict[tuple[str, int], np.ndarray]
 
 
-def difference(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+def differences(one: np.ndarray, other: np.ndarray) -> np.ndarray:
     """Relative to the other, step by step."""
     return np.abs(one - other) / np.abs(other)
 
 
-def parting(differences: np.ndarray) -> int | None:
+def difference(one: np.ndarray, other: np.ndarray) -> float:
+    """The largest of all steps."""
+    return float(differences(one, other).max())
+
+
+def parting(apart: np.ndarray) -> int | None:
     """The first step, counted from 1, where a difference is visible."""
-    found = np.flatnonzero(differences > VISIBLE)
+    found = np.flatnonzero(apart > VISIBLE)
     return int(found[0]) + 1 if len(found) else None
 
 
@@ -53,8 +58,8 @@ def draw(losses: Losses, path: Path, recipe: str) -> None:
         upper.plot(steps, values, style, linewidth=1.2, label=name)
     lower.plot([], [])  # the first framework's colour
     for name, values in others:
-        lower.plot(steps, difference(values, reference), linewidth=1.2, label=f"{name} against {first}")
-    parted = [step for _, values in others if (step := parting(difference(values, reference)))]
+        lower.plot(steps, differences(values, reference), linewidth=1.2, label=f"{name} against {first}")
+    parted = [step for _, values in others if (step := parting(differences(values, reference)))]
     lower.axhline(VISIBLE, color="0.6", linewidth=0.8)
     for axes in (upper, lower) if parted else ():
         axes.axvline(min(parted), color="0.6", linewidth=0.8)
