@@ -49,9 +49,9 @@ def main() -> int:
         for seed in range(options.seeds if dtype == "float32" else 1):
             apart |= _compare(report, options, dtype, seed)
     report.notes.append(
-        "Difference: the largest of a loss, relative. Allowed: in float32 the noise of both, which is what a loss changes "
-        f"by when the rows of every batch come in {ORDERS} other orders; in float64 {EXACT:g}. The last row of a seed is a "
-        "planted defect."
+        "Difference: the largest of a loss, relative. Allowed: in float32 the noise of both, which is what a loss "
+        f"changes by when the rows of every batch come in {ORDERS} other orders; in float64 {EXACT:g}. The last row of "
+        "a seed is a planted defect."
     )
     report.finish(options)
     return 1 if apart else 0
