@@ -67,6 +67,8 @@ class RunFolder:
     def open(self) -> tuple[ResNetSpec, Recipe, dict[str, Any]]:
         """(spec, recipe, what run.json says) of the run that is here."""
         if not (self.path / "run.json").exists():
+            if (self.path / _STARTING).exists():
+                raise InputError(f"{self.path}: its run was stopped while it began; leave --resume out to begin again")
             raise InputError(
                 f"{self.path}: holds no run (run.json is missing); expected a folder that `resnet train` made"
             )

@@ -146,7 +146,7 @@ def test_a_killed_run_goes_on_to_the_same_bits(work: Work, backend: str, request
             shutil.rmtree(run)
         else:
             kills -= 1
-    done(work.train(backend, "run", *often, *(["--resume"] if run.exists() else [])))
+    done(work.train(backend, "run", *often, *(["--resume"] if (run / "run.json").exists() else [])))
     equal_to_whole()
 
 
@@ -169,6 +169,7 @@ def test_a_run_that_was_killed_while_it_began_begins_again(work: Work) -> None:
     (run / "checkpoints").mkdir(parents=True)
     for name in (".starting", "spec.toml", "checkpoints/step-000000000.safetensors"):
         (run / name).touch()
+    refused(work.train("numpy", "run", "--resume"), "leave --resume out to begin again")
     done(work.train("numpy", "run", "--until", "1"))
     assert same(run, work.folder / "whole")
     assert not (run / ".starting").exists()
