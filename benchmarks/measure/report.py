@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -78,7 +79,7 @@ class Report:
             table.add_column(column, justify="left" if index == 0 else "right")
         for row in self.rows:
             table.add_row(*row)
-        console = Console()
+        console = Console(width=None if sys.stdout.isatty() else 140)
         console.print(table)
         for line in (*self.notes, *self._circumstances()):
             console.print(line, markup=False, highlight=False)
