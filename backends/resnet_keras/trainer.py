@@ -42,7 +42,6 @@ class Trainer:
     def step(self, images: np.ndarray, labels: np.ndarray, numbers: StepNumbers) -> StepResult:
         """One update from images (batch, height, width, channels) and their classes (batch,)."""
         self.optimizer.prepare(numbers)
-        self.model.reset_metrics()  # they would average over the steps
         targets = np.eye(self.classes, dtype=self.dtype)[labels]
         # One compiled function for each batch size. TensorFlow would compile the first size by itself and the second
         # for any size, which rounds otherwise: the bits would depend on which came first, as after a resumption.
