@@ -1,8 +1,8 @@
 """Convolution on maps smaller than the kernel: only here, as XLA forces it.
 
 Where the map has fewer pixels than the kernel, XLA swaps the two, and its CPU backend has no fast convolution for the
-result: a 3x3 on 2 x 2 pixels takes twenty times as long as on 4 x 4, forward and backward, and most of the time of a
-network on 28 x 28 pictures goes there. One product of matrices computes the same.
+result: most of the time of a network on 28 x 28 pictures went there. One product of matrices computes the same in a
+twentieth of the time (jax 0.10.2, 3x3 on 256 maps of 2 x 2 x 256: 355 ms against 19 forward, 403 against 15 backward).
 """
 
 from __future__ import annotations

@@ -16,6 +16,7 @@ from narrow import SIZES, SPECS
 import resnet_core as rn
 import resnet_flax
 from resnet_flax.convolution import conv_general_dilated
+from resnet_flax.runtime import precision
 
 Answer = tuple[Any, dict[str, np.ndarray] | None]
 
@@ -50,26 +51,32 @@ def split_merge_clone(session: Any, arrays: Any, *, name: str) -> Answer:
 
 
 def small_maps(session: Any, arrays: Any) -> Answer:
-    """Convolutions of small maps beside XLA's own: {case: largest error}, and the cases that were not left to XLA."""
-    rng, errors, products = np.random.default_rng(5), {}, []
+    """Convolutions of small maps in float64 beside XLA's own, and the cases that were not left to XLA.
+
+    {case: largest error of the output and both gradients}, and the same for a kernel shifted by one row.
+    """
+    rng, products = np.random.default_rng(5), []
+    errors: dict[str, dict[str, float]] = {"right": {}, "shifted": {}}
     numbers = jax.lax.ConvDimensionNumbers((0, 3, 1, 2), (3, 2, 0, 1), (0, 3, 1, 2))
     keywords: dict[str, Any] = {"dimension_numbers": numbers, "feature_group_count": 1, "precision": None}
     keywords |= {"lhs_dilation": (1, 1), "rhs_dilation": (1, 1)}
     sizes, strides, paddings = ((1, 1), (2, 2), (3, 2), (5, 7)), ((1, 1), (1, 2), (2, 2)), ("SAME", ((1, 1), (0, 2)))
-    for size, stride, padding in product(sizes, strides, paddings):
-        x, w = (jnp.asarray(rng.standard_normal(shape)) for shape in ((2, *size, 3), (3, 3, 3, 4)))
-        found, true = (
-            jax.vjp(partial(function, window_strides=stride, padding=padding, **keywords), x, w)
-            for function in (conv_general_dilated, jax.lax.conv_general_dilated)
-        )
-        case = f"{size} {stride} {padding}"
-        output, pull = found
-        pairs = zip((output, *pull(output)), (true[0], *true[1](output)), strict=True)
-        errors[case] = max(float(jnp.abs(own - truth).max(initial=0)) for own, truth in pairs)
-        traced = jax.make_jaxpr(partial(conv_general_dilated, window_strides=stride, padding=padding, **keywords))(x, w)
-        if "conv_general_dilated" not in str(traced):
-            products.append(case)
-    return {"errors": errors, "products": products}, None
+    with precision("float64"):
+        for size, stride, padding in product(sizes, strides, paddings):
+            x, w = (jnp.asarray(rng.standard_normal(shape)) for shape in ((2, *size, 3), (3, 3, 3, 4)))
+            ours, xlas = (
+                partial(function, window_strides=stride, padding=padding, **keywords)
+                for function in (conv_general_dilated, jax.lax.conv_general_dilated)
+            )
+            case = f"{size} {stride} {padding}"
+            true, pull_true = jax.vjp(xlas, x, w)
+            for kind, kernel in (("right", w), ("shifted", jnp.roll(w, 1, axis=0))):
+                found, pull = jax.vjp(ours, x, kernel)
+                pairs = zip((found, *pull(true)), (true, *pull_true(true)), strict=True)
+                errors[kind][case] = max(float(jnp.abs(own - truth).max()) for own, truth in pairs)
+            if "conv_general_dilated" not in str(jax.make_jaxpr(ours)(x, w)):
+                products.append(case)
+    return {**errors, "products": products}, None
 
 
 def state_names(session: Any, arrays: Any, *, name: str) -> Answer:
