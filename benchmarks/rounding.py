@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import sys
 from argparse import ArgumentParser, Namespace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,7 @@ from measure.report import Report, parse_with_output_options
 import resnet_core as rn
 from resnet_core.datasets import dataset
 from resnet_core.engine import Engine
-from resnet_core.initialize import initialize
+from resnet_core.initialize import Weights, initialize
 from resnet_core.pipeline import Pipeline
 from resnet_core.recipe import Recipe
 from resnet_core.recipe_files import recipe, recipe_to_json
@@ -32,6 +33,17 @@ EXACT = 1e-11
 
 #: Small defects of the kind that frameworks really differ by: Keras' default epsilon, a little decay.
 PLANTED = {"adam": {"epsilon": 1e-7}, "adamw": {"epsilon": 1e-7}, "sgd": {"weight_decay": 1e-6}}
+
+
+@dataclass(frozen=True)
+class Run:
+    """What every framework gets: weights to start from, and batches (steps, batch, …)."""
+
+    network: rn.ResNetSpec
+    dtype: str
+    weights: Weights
+    images: np.ndarray
+    labels: np.ndarray
 
 
 def main() -> int:
@@ -61,14 +73,17 @@ def _compare(report: Report, options: Namespace, dtype: str, seed: int) -> bool:
     """Rows of one dtype and seed. True where two frameworks differ by more than is allowed."""
     steps, orders = (options.steps, ORDERS) if dtype == "float32" else (options.double_steps, 0)
     plan = recipe(options.recipe, seed=seed, steps=steps)
-    first, *others = options.frameworks
-    runs = {name: _losses(report, options, name, plan, dtype, orders) for name in options.frameworks}
-    noise = {name: max((difference(other, own) for other in rest), default=0.0) for name, (own, *rest) in runs.items()}
+    pipeline = Pipeline(dataset("fashion-mnist", options.data_dir), plan, rn.spec(options.spec))
+    images, labels = (np.stack(parts) for parts in zip(*map(pipeline.batch, range(steps)), strict=True))
+    network = rn.spec(options.spec, input_size=list(pipeline.size))
+    run = Run(network, dtype, initialize(network, seed, dtype), images, labels)
 
+    first, *others = options.frameworks
+    runs = {name: _losses(report, name, run, plan, orders) for name in options.frameworks}
+    noise = {name: max((difference(other, own) for other in rest), default=0.0) for name, (own, *rest) in runs.items()}
     changed = PLANTED[plan.optimizer]
     planted = f"{first} with " + ", ".join(f"{name} {value:g}" for name, value in changed.items())
-    broken = recipe(options.recipe, seed=seed, steps=steps, **changed)
-    runs[planted], noise[planted] = _losses(report, options, first, broken, dtype, 0), noise[first]
+    runs[planted], noise[planted] = _losses(report, first, run, recipe(plan, **changed), 0), noise[first]
 
     apart = False
     for name in (*others, planted):
@@ -83,26 +98,21 @@ def _compare(report: Report, options: Namespace, dtype: str, seed: int) -> bool:
     return apart
 
 
-def _losses(
-    report: Report, options: Namespace, framework: str, plan: Recipe, dtype: str, orders: int
-) -> list[np.ndarray]:
+def _losses(report: Report, framework: str, run: Run, plan: Recipe, orders: int) -> list[np.ndarray]:
     """The losses of the run, then those with the rows in other orders."""
-    network = rn.spec(options.spec, input_size=plan.resize or 28)
-    pipeline = Pipeline(dataset("fashion-mnist", options.data_dir), plan, network)
-    images, labels = (np.stack(parts) for parts in zip(*map(pipeline.batch, range(plan.steps or 0)), strict=True))
-    weights = {f"weight.{name}": array for name, array in initialize(network, plan.seed, dtype).items()}
+    weights = {f"weight.{name}": array for name, array in run.weights.items()}
     found = []
     with Engine() as engine:
-        facts, _ = engine.call("open_backend", backend=framework, device="cpu", dtype=dtype)
+        facts, _ = engine.call("open_backend", backend=framework, device="cpu", dtype=run.dtype)
         report.versions |= facts["versions"]
         for order in range(orders + 1):
-            batches = {"images": np.roll(images, order, axis=1), "labels": np.roll(labels, order, axis=1)}
+            batches = {"images": np.roll(run.images, order, axis=1), "labels": np.roll(run.labels, order, axis=1)}
             _, answer = engine.call(
                 "train_steps",
                 {**batches, **weights},
-                spec=to_json(network),
+                spec=to_json(run.network),
                 recipe=recipe_to_json(plan),
-                dtype=dtype,
+                dtype=run.dtype,
                 time_limit=TIME_LIMIT,
             )
             found.append(answer["loss"])
@@ -114,7 +124,7 @@ def _options() -> Namespace:
     add_framework_option(parser)
     parser.add_argument("--data-dir", type=Path, required=True, help="where Fashion-MNIST's four files are")
     parser.add_argument("--spec", default="resnet18_d2l", help="a name from `resnet list` (%(default)s)")
-    parser.add_argument("--recipe", default="fashion-adam", help="a name from `resnet train --help` (%(default)s)")
+    parser.add_argument("--recipe", default="fashion-adam", help="a recipe's name or file (%(default)s)")
     parser.add_argument("--steps", type=int, default=20, help="in float32 (%(default)s)")
     parser.add_argument("--double-steps", type=int, default=4, help="in float64, where a step takes long (%(default)s)")
     parser.add_argument("--seeds", type=int, default=3, help="(%(default)s)")

@@ -36,14 +36,6 @@ def write(losses: Losses, path: Path) -> None:
     np.savetxt(path, np.column_stack([steps, *losses.values()]), "%.9g", delimiter=",", header=header, comments="")
 
 
-def read(path: Path) -> Losses:
-    """What `write` wrote."""
-    header, *_ = path.read_text().splitlines()
-    columns = np.loadtxt(path, delimiter=",", skiprows=1, ndmin=2).T
-    runs = [name.rsplit(" seed ", 1) for name in header.split(",")[1:]]
-    return {(name, int(seed)): column for (name, seed), column in zip(runs, columns[1:], strict=True)}
-
-
 def draw(losses: Losses, path: Path, recipe: str) -> None:
     """PNG and SVG of seed 0: the losses over each other, and below how far they are from the first framework's."""
     from matplotlib.figure import Figure

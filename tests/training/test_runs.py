@@ -124,15 +124,17 @@ def test_a_killed_run_goes_on_to_the_same_bits(work: Work, backend: str, request
     often = ("--checkpoint-every", "3")
     done(work.train(backend, "whole", *often))
 
+    def resume() -> list[str]:
+        return ["--resume"] if (run / "run.json").exists() else []
+
     def equal_to_whole() -> None:
         assert same(run, work.folder / "whole")
         losses = [[r["loss"] for r in log(folder) if r["kind"] == "step"] for folder in (run, work.folder / "whole")]
         assert losses[0] == losses[1]
 
     while kills:
-        resume = ["--resume"] if (run / "run.json").exists() else []
         before = _progress(run)
-        process = _start(work.arguments(backend, "run", *often, *resume))
+        process = _start(work.arguments(backend, "run", *often, *resume()))
         # Once it has begun to train: at any moment of the next few steps, the writing of files included.
         while process.poll() is None and _progress(run) == before:
             time.sleep(0.002)
@@ -146,7 +148,7 @@ def test_a_killed_run_goes_on_to_the_same_bits(work: Work, backend: str, request
             shutil.rmtree(run)
         else:
             kills -= 1
-    done(work.train(backend, "run", *often, *(["--resume"] if (run / "run.json").exists() else [])))
+    done(work.train(backend, "run", *often, *resume()))
     equal_to_whole()
 
 
