@@ -14,6 +14,7 @@ from torch import nn
 
 import resnet_core as rn
 import resnet_torch
+from resnet_torch.predict import to_native
 
 Answer = tuple[Any, dict[str, np.ndarray] | None]
 
@@ -34,6 +35,25 @@ def deepcopy_is_independent(session: Any, arrays: Any, *, name: str) -> Answer:
         for parameter in twin.parameters():
             parameter.zero_()
     return {"same": same, "independent": torch.equal(model(x), before)}, None
+
+
+def gray_images(session: Any, arrays: Any) -> Answer:
+    """Strides of gray images as the model gets them; error of the stem in float32, and in channels_last."""
+    spec = rn.spec("resnet18_d2l", depths=(1,), channels=(8,), classes=3)
+    double, single = (
+        resnet_torch.build(spec, weights=rn.initialize(spec, 0, dtype), dtype=dtype).train()
+        for dtype in ("float64", "float32")
+    )
+    # A bright ground with little in it, as photographs of things on a table have.
+    images = 5 + np.random.default_rng(1).random((128, 96, 96, 1), np.float32)
+    with torch.no_grad():
+        true = double.stem(to_native(double, images))
+        native = to_native(single, images)
+        errors = [
+            float((single.stem(form).double() - true).abs().max() / true.abs().max())
+            for form in (native, torch.from_numpy(images).permute(0, 3, 1, 2))
+        ]
+    return {"strides": native.stride(), "error": errors[0], "channels_last": errors[1]}, None
 
 
 def compiled(session: Any, arrays: Any, *, name: str, backend: str) -> Answer:
