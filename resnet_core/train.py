@@ -35,6 +35,9 @@ from resnet_core.statistics import bessel_factors
 from resnet_core.training_state import StepResult, TrainingState
 from resnet_core.weights import cast
 
+#: Seconds between two writes to the log: who follows it sees the run, and the run hardly waits for the disk.
+LOG_EVERY = 5.0
+
 
 class Trainer(Protocol):
     """What a backend trains with."""
@@ -164,6 +167,7 @@ class RunLoop:
     books: Books
     options: Options
     reporter: Reporter
+    logged: float = field(default_factory=time.perf_counter)  # when the log was last written
 
     def run(self, start: int, stop: int) -> dict[str, Any]:
         """Steps `start` to before `stop`, the last of which is saved. Returns what `train` returns."""
@@ -191,6 +195,7 @@ class RunLoop:
         result = self.trainer.step(images, labels, numbers)
         seconds = time.perf_counter() - begin
         if not math.isfinite(result.loss):
+            self._log()  # how the loss came there
             last = self.folder.checkpoints()
             raise TrainingError(
                 f"the loss is {result.loss} at step {step + 1} (learning rate {numbers.learning_rate:g}); nothing was "
@@ -207,6 +212,8 @@ class RunLoop:
         }
         self.books.pending.append(record)
         self.reporter.step(record, len(labels))
+        if time.perf_counter() - self.logged > LOG_EVERY:
+            self._log()
 
     def _end_epoch(self, done: int, per_epoch: int) -> None:
         books = self.books
@@ -231,9 +238,13 @@ class RunLoop:
 
     def _save(self) -> None:
         """The log first: a checkpoint never knows more than the log."""
+        self._log()
+        self.folder.save(self._checkpoint(), self.options.keep)
+
+    def _log(self) -> None:
         self.folder.log(self.books.pending)
         self.books.pending.clear()
-        self.folder.save(self._checkpoint(), self.options.keep)
+        self.logged = time.perf_counter()
 
     def _checkpoint(self) -> Checkpoint:
         return Checkpoint(self.spec, self.recipe, self.trainer.state(), self.books.progress())

@@ -19,9 +19,12 @@ import safetensors.numpy
 from run_work import ENVIRONMENT, Work, command, resnet
 
 import resnet_core as rn
+from resnet_core import train
 from resnet_core.checkpoint_files import load_checkpoint
+from resnet_core.datasets import dataset
 from resnet_core.engine import relative_error
 from resnet_core.errors import WeightsError
+from resnet_core.recipe_files import recipe
 
 BACKENDS = ("torch", "keras", "flax", "numpy")
 STEPS, PER_EPOCH = 60, 10
@@ -233,10 +236,31 @@ def test_ctrl_c_saves_and_the_run_goes_on_to_the_same_bits(work: Work, number: i
 def test_a_loss_that_is_no_number_stops_the_run_and_keeps_the_last_checkpoint(work: Work) -> None:
     done(work.train("torch", "run", "--until", "1"))
     before = weights(work.folder / "run")
-    refused(work.train("torch", "new", "--with", "learning_rate=1e8"), "the loss is nan at step", code=1)
+    process = work.train("torch", "new", "--with", "learning_rate=1e8")
+    refused(process, f"the loss is nan at step {len(log(work.folder / 'new')) + 1} ", code=1)
     process = resnet(*work.arguments("torch", "run")[:-2], "--resume", "--with", "learning_rate=1e8")
     refused(process, "is a run with another recipe; leave --recipe and --with out")
     assert all(np.array_equal(before[name], value) for name, value in weights(work.folder / "run").items())
+
+
+def test_the_log_can_be_followed_while_an_epoch_runs(work: Work, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = work.folder / "run"
+    seen = []
+
+    class Follower:
+        def step(self, record: dict[str, Any], images: int) -> None:
+            seen.append(len(log(folder)) if (folder / "log.jsonl").exists() else 0)
+
+        def start(self, *_: object) -> None: ...
+        def epoch(self, *_: object) -> None: ...
+        def warn(self, *_: object) -> None: ...
+
+    monkeypatch.setattr(train, "LOG_EVERY", 0.0)
+    plan = recipe(work.folder / "recipe.toml", epochs=1)
+    network = rn.spec("resnet20", depths=[1, 1], channels=[4, 8], in_channels=1)
+    data = dataset(str(work.folder / "data.npz"))
+    train.train(network, plan, data, train.Options("numpy", folder), Follower())
+    assert seen == list(range(PER_EPOCH))
 
 
 def test_a_full_disk_is_one_line_and_what_was_saved_stays_whole(work: Work) -> None:
