@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 import numpy as np
 
@@ -50,7 +50,7 @@ class Pipeline:
         epoch, position = divmod(step, self.steps_per_epoch)
         size = self.recipe.batch_size
         indices = self._order(epoch)[position * size : (position + 1) * size]
-        pictures = self._augmented(self._read(self.data.train, indices), step)
+        pictures = self._augmented(self._centred(self._read(self.data.train, indices)), step)
         return self._normalised(pictures), self.data.train.labels[indices]
 
     def batches(self, start: int, stop: int) -> Iterator[tuple[int, Batch]]:
@@ -68,7 +68,7 @@ class Pipeline:
         split = self.data.test
         for start in range(0, len(split), EVALUATION_BATCH):
             indices = np.arange(start, min(start + EVALUATION_BATCH, len(split)))
-            yield self._normalised(self._read(split, indices)), split.labels[indices]
+            yield self._normalised(self._centred(self._read(split, indices))), split.labels[indices]
 
     def batch_shapes(self) -> list[tuple[int, ...]]:
         """Shapes of the training batches that occur."""
@@ -83,6 +83,19 @@ class Pipeline:
 
     def _read(self, split: Split, indices: np.ndarray) -> np.ndarray:
         return split.read(indices, self.size, self.channels)
+
+    def _centred(self, pictures: np.ndarray) -> np.ndarray:
+        """Without each pixel's mean, where the recipe says so: before the crop, as a pixel's mean has a place."""
+        return pictures - self._mean_picture if self.recipe.mean == "pixel" else pictures
+
+    @cached_property
+    def _mean_picture(self) -> np.ndarray:
+        """(height, width, channels) float32 from 0 to 255: the mean of all training pictures."""
+        split, total = self.data.train, np.zeros((*self.size, self.channels), np.int64)
+        for start in range(0, len(split), EVALUATION_BATCH):
+            indices = np.arange(start, min(start + EVALUATION_BATCH, len(split)))
+            total += self._read(split, indices).sum(0, dtype=np.int64)
+        return (total / len(split)).astype(np.float32)
 
     def _augmented(self, pictures: np.ndarray, step: int) -> np.ndarray:
         """A random crop of the zero-padded pictures, mirrored or not: He et al. 2015, section 4.2."""
@@ -100,7 +113,7 @@ class Pipeline:
 
     def _normalised(self, pictures: np.ndarray) -> np.ndarray:
         images = pictures.astype(np.float32) / np.float32(255)
-        if self.recipe.mean is not None:
+        if isinstance(self.recipe.mean, tuple):
             images -= np.array(self.recipe.mean, np.float32)
         if self.recipe.deviation is not None:
             images /= np.array(self.recipe.deviation, np.float32)
@@ -121,7 +134,7 @@ class Pipeline:
             )
         for field in ("mean", "deviation"):
             values = getattr(self.recipe, field)
-            if values is not None and len(values) not in (1, spec.in_channels):
+            if isinstance(values, tuple) and len(values) not in (1, spec.in_channels):
                 raise DataError(
                     f"{field}: received {len(values)} numbers; the pictures have {spec.in_channels} channels"
                 )

@@ -45,7 +45,7 @@ FIELDS: dict[str, str] = {
     "resize": "one integer from 1 or [height, width], or none for the pictures as they are",
     "pad_crop": "an integer from 0, zeros around a picture before it is cropped at random",
     "flip": "true or false (mirror every other picture at random)",
-    "mean": "a list of numbers, one per channel, or none for 0",
+    "mean": 'a list of numbers, one per channel, "pixel" for the mean training picture, or none for 0',
     "deviation": "a list of numbers above 0, one per channel, or none for 1",
     "seed": "an integer from 0: initial weights, order and augmentation",
 }
@@ -86,7 +86,7 @@ class Recipe(Struct, frozen=True, kw_only=True, omit_defaults=False):
     resize: tuple[Pixels, Pixels] | None = None
     pad_crop: Annotated[int, Meta(ge=0, le=1000)] = 0
     flip: bool = False
-    mean: tuple[float, ...] | None = None
+    mean: tuple[float, ...] | Literal["pixel"] | None = None
     deviation: tuple[Positive, ...] | None = None
     seed: Annotated[int, Meta(ge=0, le=2**62)] = 0
 

@@ -17,7 +17,7 @@ RECIPES: dict[str, dict[str, Any]] = {
     # Zhang et al., Dive into Deep Learning, section 8.6.5: d2l.Trainer, pictures as ToTensor leaves them.
     "d2l": {"learning_rate": 0.05, "epochs": 10, "batch_size": 256, "resize": [96, 96]},
     "fashion-adam": {"optimizer": "adam", "learning_rate": 0.001, "epochs": 2, "batch_size": 256},
-    # He et al. 2015, section 4.2. The paper subtracts the mean of each pixel; here it is each channel's.
+    # He et al. 2015, section 4.2.
     "cifar-2015": {
         "learning_rate": 0.1,
         "momentum": 0.9,
@@ -28,7 +28,7 @@ RECIPES: dict[str, dict[str, Any]] = {
         "batch_size": 128,
         "pad_crop": 4,
         "flip": True,
-        "mean": [0.4914, 0.4822, 0.4465],
+        "mean": "pixel",
     },
     # What the shipped ResNet-20 was trained with.
     "fashion-resnet20": {

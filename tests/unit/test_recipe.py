@@ -63,6 +63,7 @@ def test_overrides_replace_fields_and_the_length_is_said_once() -> None:
         ({"schedule": "step"}, "milestones: received []; allowed is some"),
         ({"milestones": [1]}, "milestones: received [1.0]; allowed is some with schedule"),
         ({"schedule": "step", "milestones": [3, 2]}, "milestones: received [3.0, 2.0]; allowed is rising"),
+        ({"mean": "picture"}, "mean: received 'picture'; allowed is a list of numbers, one per channel, \"pixel\" for"),
         ({"deviation": [0.0]}, "deviation[0]: received 0.0"),
         ({"label_smoothing": 1.0}, "label_smoothing: received 1.0"),
         ({"seed": -1}, "seed: received -1"),
