@@ -86,3 +86,4 @@ def test_a_network_that_forgot_its_statistics_is_caught(laboratory: Laboratory) 
     worker.call("build", fresh, spec=rn.to_json(spec), taps=[], dtype="float32")
     found = worker.call("predict", {"images": images})[1]["output"]
     assert problems({"logits": found}, {"logits": truth}, TOLERANCE["float32"])
+    assert (found.argmax(-1) != truth.argmax(-1)).any()
