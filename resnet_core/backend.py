@@ -62,10 +62,13 @@ def load_backend(name: str) -> ModuleType:
     ((package, entry),) = found.items()
     try:
         module = importlib.import_module(package)
-    except ImportError as error:
-        missing = error.name or str(error)
+    except ModuleNotFoundError as error:
+        # Only the framework's absence is "not installed": a module that this project has renamed is a failure.
+        missing = (error.name or "").partition(".")[0]
+        if missing in ("", package.partition(".")[0], "resnet_core"):
+            raise
         raise MissingBackendError(
-            f"backend {name} needs {missing}, which is not installed: {_pip_line(name, entry)}"
+            f"backend {name} needs {error.name}, which is not installed: {_pip_line(name, entry)}"
         ) from error
     if lacking := [verb for verb in VERBS if not callable(getattr(module, verb, None))]:
         raise InputError(f"backend {name}: package {package} lacks {', '.join(lacking)}")

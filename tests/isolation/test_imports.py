@@ -61,8 +61,9 @@ def run(program: str, folder: Path, **environment: str) -> str:
     [
         "import resnet_core",
         "import resnet_core, pkgutil, importlib\n"
-        "for m in pkgutil.iter_modules(resnet_core.__path__):\n"
-        "    if m.name != '__main__': importlib.import_module(f'resnet_core.{m.name}')",
+        "names = [m.name for m in pkgutil.walk_packages(resnet_core.__path__, 'resnet_core.')]\n"
+        "assert len(names) >= 40, names\n"
+        "[importlib.import_module(name) for name in names if not name.endswith('__main__')]",
         "import resnet_core as rn; assert len(rn.names()) == 24; rn.backends()",
         "import resnet_core as rn; [rn.totals(rn.spec(name)) for name in rn.names()]",
         "import resnet_core as rn; s = rn.spec('resnet18'); rn.save_spec('s.toml', s); assert rn.spec('s.toml') == s",

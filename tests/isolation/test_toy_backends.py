@@ -193,6 +193,20 @@ def test_a_toy_without_its_framework_is_missing_with_its_own_pip_line(tmp_path: 
     assert_has_numbers(result["backends"]["equal"])
 
 
+@pytest.mark.parametrize("asked", [("--backends", "renamed,equal"), ()])
+def test_a_toy_with_a_broken_import_fails_and_is_not_taken_for_missing(asked: tuple[str, ...], tmp_path: Path) -> None:
+    """Also where nobody asked for it by name: what is not compared must not be called equal."""
+    environment = register(tmp_path, "renamed", "equal")
+    code, result, errors = compare(environment, *asked)
+    entry = result["backends"]["renamed"]
+    assert code == 1
+    assert result["equal"] is False
+    assert "cannot import name 'resolve_padding'" in entry["error"]
+    assert "missing" not in entry
+    assert any("resolve_padding" in line for line in errors)
+    assert_has_numbers(result["backends"]["equal"])
+
+
 def test_two_packages_of_one_name_are_bad_input(tmp_path: Path) -> None:
     environment = register(tmp_path, "equal", "wrong")
     (tmp_path / "toy_wrong-0.1.dist-info" / "entry_points.txt").write_text(
