@@ -18,13 +18,13 @@ from measure.losses import difference, differences, parting
 from measure.report import Report, parse_with_output_options
 
 import resnet_core as rn
-from resnet_core.datasets import dataset
-from resnet_core.engine import Engine
-from resnet_core.initialize import Weights, initialize
-from resnet_core.pipeline import Pipeline
-from resnet_core.recipe import Recipe
-from resnet_core.recipe_files import recipe, recipe_to_json
+from resnet_core.data.named import dataset
+from resnet_core.initialization import Weights, initialize
 from resnet_core.spec_files import to_json
+from resnet_core.training.pipeline import Pipeline
+from resnet_core.training.recipe import Recipe
+from resnet_core.training.recipe_files import recipe, recipe_to_json
+from resnet_core.workers.parent import Engine
 
 #: How many other orders of the rows the noise is taken from, the largest.
 ORDERS = 2

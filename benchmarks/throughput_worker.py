@@ -11,14 +11,14 @@ import numpy as np
 import usage
 
 import resnet_core as rn
-from resnet_core.checkpoint_files import Checkpoint
-from resnet_core.dataset_files import Dataset
-from resnet_core.datasets import dataset
-from resnet_core.pipeline import Pipeline
-from resnet_core.recipe_files import recipe
-from resnet_core.run_folder import RunFolder
-from resnet_core.train import Books, Options, RunLoop
-from resnet_core.training_state import TrainingState
+from resnet_core.data.named import dataset
+from resnet_core.data.readers import Dataset
+from resnet_core.training.checkpoint import Checkpoint
+from resnet_core.training.contract import TrainingState
+from resnet_core.training.pipeline import Pipeline
+from resnet_core.training.recipe_files import recipe
+from resnet_core.training.run_folder import RunFolder
+from resnet_core.training.run_loop import Books, Options, RunLoop
 
 
 class Silent:

@@ -11,11 +11,11 @@ Importing this package imports no framework.
 from resnet_core.analysis import layers, parameters, state, totals
 from resnet_core.architecture import layer_tree, taps
 from resnet_core.backend import backends, build, load_backend
+from resnet_core.conversion.torchvision_names import from_torchvision
 from resnet_core.errors import InputError, MissingBackendError, ResNetError, SpecError, WeightsError
-from resnet_core.initialize import initialize, probe_weights
-from resnet_core.spec import ResNetSpec
+from resnet_core.initialization import initialize, probe_weights
 from resnet_core.spec_files import from_json, from_toml, names, save_spec, spec, to_json, to_toml
-from resnet_core.torchvision import from_torchvision
+from resnet_core.specification import ResNetSpec
 from resnet_core.weights import cast, load_weights, save_weights
 
 __all__ = [

@@ -8,7 +8,7 @@ from math import prod
 
 from resnet_core.architecture import layer_tree, output_name, tap_nodes, taps
 from resnet_core.errors import InputError
-from resnet_core.spec import ResNetSpec
+from resnet_core.specification import ResNetSpec
 from resnet_core.tree import STATISTICS, Chain, Leaf, Node, Residual, Shape, leaves
 
 

@@ -6,7 +6,7 @@ from functools import lru_cache
 
 from resnet_core.errors import InputError
 from resnet_core.padding import symmetric
-from resnet_core.spec import ResNetSpec
+from resnet_core.specification import ResNetSpec
 from resnet_core.tree import (
     BatchNorm,
     Chain,

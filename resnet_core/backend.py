@@ -17,8 +17,8 @@ import numpy as np
 
 from resnet_core.analysis import state
 from resnet_core.errors import InputError, MissingBackendError
-from resnet_core.initialize import DTYPES, Weights, initialize
-from resnet_core.spec import ResNetSpec
+from resnet_core.initialization import DTYPES, Weights, initialize
+from resnet_core.specification import ResNetSpec
 from resnet_core.weights import check_weights
 
 GROUP = "resnet_core.backends"

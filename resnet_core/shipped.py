@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
-from resnet_core.images import normalise, sample_fashion
-from resnet_core.initialize import Weights
-from resnet_core.spec import ResNetSpec
+from resnet_core.data.images import normalise, sample_fashion
+from resnet_core.initialization import Weights
+from resnet_core.specification import ResNetSpec
 from resnet_core.weights import load_weights
 
 FOLDER = Path(__file__).with_name("trained")

@@ -14,7 +14,7 @@ from resnet_core import zoo
 from resnet_core.errors import InputError, SpecError
 from resnet_core.field_files import dump_toml, parse_assignments, parse_json, parse_toml, read_fields, with_none
 from resnet_core.files import write_atomically
-from resnet_core.spec import OPTIONAL, ResNetSpec, from_fields, to_fields
+from resnet_core.specification import OPTIONAL, ResNetSpec, from_fields, to_fields
 
 
 def spec(source: str | Path | ResNetSpec, /, **overrides: Any) -> ResNetSpec:

@@ -19,9 +19,9 @@ from resnet_core.analysis import state
 from resnet_core.architecture import layer_tree
 from resnet_core.errors import InputError, WeightsError
 from resnet_core.files import read_bytes, write_atomically
-from resnet_core.initialize import DTYPES, Weights
-from resnet_core.spec import ResNetSpec
+from resnet_core.initialization import DTYPES, Weights
 from resnet_core.spec_files import from_json, to_json
+from resnet_core.specification import ResNetSpec
 from resnet_core.tree import Shape, leaves
 
 FORMAT = "1"

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
 from resnet_core import ResNetSpec
-from resnet_core.spec import EXPANSION
+from resnet_core.specification import EXPANSION
 
 BIAS_PLACES = ("stem", "inner", "last", "shortcut")
 

@@ -10,7 +10,7 @@ from jax import Array
 
 from resnet_core.architecture import layer_tree, tap_nodes
 from resnet_core.backend import starting_weights
-from resnet_core.spec import ResNetSpec
+from resnet_core.specification import ResNetSpec
 from resnet_flax.lowering import lower
 from resnet_flax.weights import set_weights
 

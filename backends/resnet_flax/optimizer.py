@@ -9,10 +9,10 @@ import jax.numpy as jnp
 import optax
 from jax import Array
 
-from resnet_core.initialize import Weights
-from resnet_core.recipe import Recipe, decayed
-from resnet_core.schedule import StepNumbers
-from resnet_core.training_state import TrainingState
+from resnet_core.initialization import Weights
+from resnet_core.training.contract import TrainingState
+from resnet_core.training.recipe import Recipe, decayed
+from resnet_core.training.schedule import StepNumbers
 from resnet_flax.weights import TO_NATIVE, to_neutral
 
 Arrays = dict[str, Array]  # by neutral name, in Flax' layout

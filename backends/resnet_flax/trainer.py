@@ -12,11 +12,11 @@ import optax
 from flax import nnx
 from jax import Array
 
-from resnet_core.recipe import Recipe
-from resnet_core.schedule import StepNumbers
-from resnet_core.spec import ResNetSpec
-from resnet_core.statistics import bessel_factors
-from resnet_core.training_state import StepResult, TrainingState
+from resnet_core.specification import ResNetSpec
+from resnet_core.training.contract import StepResult, TrainingState
+from resnet_core.training.recipe import Recipe
+from resnet_core.training.running_variance import bessel_factors
+from resnet_core.training.schedule import StepNumbers
 from resnet_flax.model import build
 from resnet_flax.optimizer import Arrays, Optimizer
 from resnet_flax.predict import predict, to_native

@@ -6,9 +6,9 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from resnet_core.initialize import Weights
-from resnet_core.spec import ResNetSpec
-from resnet_core.statistics import unbiased_variances
+from resnet_core.initialization import Weights
+from resnet_core.specification import ResNetSpec
+from resnet_core.training.running_variance import unbiased_variances
 from resnet_flax.predict import forward, to_native, to_neutral
 from resnet_flax.runtime import precision
 from resnet_flax.weights import get_weights, model_dtype, neutral_name, set_weights

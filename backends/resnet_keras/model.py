@@ -10,7 +10,7 @@ import numpy as np
 
 from resnet_core.architecture import layer_tree, tap_nodes
 from resnet_core.backend import starting_weights
-from resnet_core.spec import ResNetSpec
+from resnet_core.specification import ResNetSpec
 from resnet_keras.lowering import lower
 from resnet_keras.runtime import require_dtype
 from resnet_keras.weights import set_weights, variables

@@ -11,10 +11,10 @@ from typing import Any
 import keras
 import numpy as np
 
-from resnet_core.initialize import Weights
-from resnet_core.recipe import Recipe, decayed
-from resnet_core.schedule import StepNumbers
-from resnet_core.training_state import TrainingState
+from resnet_core.initialization import Weights
+from resnet_core.training.contract import TrainingState
+from resnet_core.training.recipe import Recipe, decayed
+from resnet_core.training.schedule import StepNumbers
 from resnet_keras.weights import TO_NATIVE, to_neutral, variables
 
 

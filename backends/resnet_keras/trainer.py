@@ -8,10 +8,10 @@ from typing import Any
 import keras
 import numpy as np
 
-from resnet_core.recipe import Recipe
-from resnet_core.schedule import StepNumbers
-from resnet_core.spec import ResNetSpec
-from resnet_core.training_state import StepResult, TrainingState
+from resnet_core.specification import ResNetSpec
+from resnet_core.training.contract import StepResult, TrainingState
+from resnet_core.training.recipe import Recipe
+from resnet_core.training.schedule import StepNumbers
 from resnet_keras.model import build
 from resnet_keras.optimizer import Optimizer
 from resnet_keras.predict import predict, to_native

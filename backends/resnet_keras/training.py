@@ -7,9 +7,9 @@ from typing import Any
 import keras
 import numpy as np
 
-from resnet_core.initialize import Weights
-from resnet_core.spec import ResNetSpec
-from resnet_core.statistics import unbiased_variances
+from resnet_core.initialization import Weights
+from resnet_core.specification import ResNetSpec
+from resnet_core.training.running_variance import unbiased_variances
 from resnet_keras.predict import to_native, to_neutral
 from resnet_keras.weights import get_weights, set_weights, variables
 from resnet_keras.weights import to_neutral as neutral_tensor

@@ -8,7 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from resnet_core.initialize import Weights
+from resnet_core.initialization import Weights
 from resnet_core.weights import check_weights
 
 # Kernels by rank: (height, width, in, out) to (out, in, height, width), and (in, out) to (out, in).

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from resnet_core import tree
-from resnet_core.initialize import Weights
+from resnet_core.initialization import Weights
 from resnet_core.padding import Pair, resolve
 
 Array = np.ndarray

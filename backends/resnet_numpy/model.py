@@ -8,8 +8,8 @@ import numpy as np
 
 from resnet_core.architecture import layer_tree, tap_nodes
 from resnet_core.backend import starting_weights
-from resnet_core.initialize import Weights
-from resnet_core.spec import ResNetSpec
+from resnet_core.initialization import Weights
+from resnet_core.specification import ResNetSpec
 from resnet_numpy.lowering import Array, Pass, Pullback, run
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from resnet_core.initialize import Weights
-from resnet_core.recipe import Recipe, decayed
-from resnet_core.schedule import StepNumbers
-from resnet_core.training_state import TrainingState
+from resnet_core.initialization import Weights
+from resnet_core.training.contract import TrainingState
+from resnet_core.training.recipe import Recipe, decayed
+from resnet_core.training.schedule import StepNumbers
 
 Array = np.ndarray
 

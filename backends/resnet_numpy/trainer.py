@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from resnet_core.analysis import parameters
-from resnet_core.recipe import Recipe
-from resnet_core.schedule import StepNumbers
 from resnet_core.scores import log_softmax
-from resnet_core.spec import ResNetSpec
-from resnet_core.training_state import StepResult, TrainingState
+from resnet_core.specification import ResNetSpec
+from resnet_core.training.contract import StepResult, TrainingState
+from resnet_core.training.recipe import Recipe
+from resnet_core.training.schedule import StepNumbers
 from resnet_numpy.model import build
 from resnet_numpy.optimizer import Optimizer
 from resnet_numpy.predict import predict

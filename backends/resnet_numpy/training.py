@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from resnet_core.backend import check_images
-from resnet_core.initialize import Weights
-from resnet_core.spec import ResNetSpec
+from resnet_core.initialization import Weights
+from resnet_core.specification import ResNetSpec
 from resnet_numpy.model import ResNet
 
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from resnet_core.architecture import layer_tree, tap_nodes
 from resnet_core.backend import starting_weights
-from resnet_core.spec import ResNetSpec
+from resnet_core.specification import ResNetSpec
 from resnet_torch.lowering import lower
 from resnet_torch.weights import set_weights
 

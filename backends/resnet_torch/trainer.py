@@ -6,10 +6,10 @@ import numpy as np
 import torch
 from torch.nn.functional import cross_entropy
 
-from resnet_core.recipe import Recipe
-from resnet_core.schedule import StepNumbers
-from resnet_core.spec import ResNetSpec
-from resnet_core.training_state import StepResult, TrainingState
+from resnet_core.specification import ResNetSpec
+from resnet_core.training.contract import StepResult, TrainingState
+from resnet_core.training.recipe import Recipe
+from resnet_core.training.schedule import StepNumbers
 from resnet_torch.model import build
 from resnet_torch.optimizer import Optimizer
 from resnet_torch.predict import predict, to_native

@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from resnet_core.initialize import Weights
-from resnet_core.spec import ResNetSpec
+from resnet_core.initialization import Weights
+from resnet_core.specification import ResNetSpec
 from resnet_torch.predict import mode, to_native, to_neutral
 
 

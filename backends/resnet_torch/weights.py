@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from resnet_core.initialize import Weights
+from resnet_core.initialization import Weights
 from resnet_core.weights import check_weights
 
 

@@ -12,8 +12,8 @@ from typing import Any
 from rich.console import Console
 from usage import FRAMEWORKS
 
-from resnet_core.engine import Engine
 from resnet_core.errors import ResNetError
+from resnet_core.workers.parent import Engine
 
 HERE = Path(__file__).parent.parent
 TIME_LIMIT = 4 * 3600.0

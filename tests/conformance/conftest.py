@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from resnet_core.engine import Engine
 from resnet_core.errors import WorkerError
-from resnet_core.worker import Arrays
+from resnet_core.workers.child import Arrays
+from resnet_core.workers.parent import Engine
 
 #: Engine to (backend, environment).
 ENGINES: dict[str, tuple[str, dict[str, str]]] = {

@@ -10,7 +10,7 @@ import pytest
 import resnet_core as rn
 from conformance.narrow import SIZES, SPECS
 from resnet_core import InputError
-from resnet_core.engine import Engine, relative_error
+from resnet_core.workers.parent import Engine, relative_error
 
 if TYPE_CHECKING:
     from conformance.conftest import Workers

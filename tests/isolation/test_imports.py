@@ -71,8 +71,9 @@ def run(program: str, folder: Path, **environment: str) -> str:
         "rn.save_weights('w', w, s); rn.load_weights('w')",
         "import resnet_core as rn, numpy as np; m = rn.build(rn.spec('resnet20'), 'numpy')\n"
         "rn.load_backend('numpy').predict(m, np.zeros((1, 8, 8, 3)))",
-        "sys.argv = ['resnet', 'list']\nfrom resnet_core.cli import main\ntry: main()\nexcept SystemExit: pass",
-        "sys.argv = ['resnet', 'show', 'resnet18']\nfrom resnet_core.cli import main\ntry: main()\n"
+        "sys.argv = ['resnet', 'list']\nfrom resnet_core.cli.commands import main\ntry: main()\n"
+        "except SystemExit: pass",
+        "sys.argv = ['resnet', 'show', 'resnet18']\nfrom resnet_core.cli.commands import main\ntry: main()\n"
         "except SystemExit: pass",
     ],
     ids=["import", "every module", "names", "counts", "spec files", "weights", "numpy backend", "list", "show"],
@@ -93,7 +94,7 @@ def test_predicting_with_numpy_needs_no_framework_anywhere(tmp_path: Path) -> No
     program = """
 import sys, resnet_core as rn
 from PIL import Image
-from resnet_core.cli import main
+from resnet_core.cli.commands import main
 spec = rn.spec("resnet20", depths=[1], channels=[2])
 rn.save_weights("w.safetensors", rn.initialize(spec), spec)
 Image.new("RGB", (9, 9)).save("a.png")

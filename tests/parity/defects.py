@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from resnet_core import architecture, tree
-from resnet_core.initialize import Weights
+from resnet_core.initialization import Weights
 from resnet_core.padding import symmetric
 
 LeafChange = Callable[[tree.Leaf], tree.Leaf]
@@ -30,7 +30,7 @@ def plant(session: Any, arrays: Any, *, name: str | None) -> tuple[None, None]:
 
 def plant_biased_variance(session: Any, arrays: Any, *, planted: bool) -> tuple[None, None]:
     """Leave the running variance as the framework updates it."""
-    from resnet_core.statistics import unbiased_variances
+    from resnet_core.training.running_variance import unbiased_variances
 
     training = importlib.import_module(f"{session.backend.__name__}.training")
     training.unbiased_variances = (lambda *arguments: {}) if planted else unbiased_variances

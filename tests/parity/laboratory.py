@@ -11,11 +11,11 @@ from typing import Any, TypeVar
 import numpy as np
 
 import resnet_core as rn
-from resnet_core.compare import TOLERANCE
-from resnet_core.engine import Engine, relative_error
+from resnet_core.comparison.compare import TOLERANCE
 from resnet_core.errors import ResNetError
-from resnet_core.initialize import Weights
-from resnet_core.worker import Arrays
+from resnet_core.initialization import Weights
+from resnet_core.workers.child import Arrays
+from resnet_core.workers.parent import Engine, relative_error
 
 #: Engine to (backend, environment). The last two are Keras on its other backends.
 ENGINES: dict[str, tuple[str, dict[str, str]]] = {

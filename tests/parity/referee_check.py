@@ -10,8 +10,8 @@ import numpy as np
 
 import resnet_core as rn
 from laboratory import MAIN, Laboratory, errors
-from resnet_core.initialize import Weights
-from resnet_core.worker import Arrays
+from resnet_core.initialization import Weights
+from resnet_core.workers.child import Arrays
 
 #: Every backend and dtype. NumPy's computes in float64 whatever it is given.
 RUNS = [(engine, dtype) for dtype in ("float64", "float32") for engine in MAIN] + [("numpy", "float64")]

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from safetensors.torch import save_file
 
-from resnet_core.worker import Arrays
+from resnet_core.workers.child import Arrays
 
 
 class Bomb:

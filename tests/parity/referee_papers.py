@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from referees import draw
-from resnet_core.worker import Arrays
+from resnet_core.workers.child import Arrays
 
 
 class D2LBlock(nn.Module):

@@ -14,7 +14,7 @@ import resnet_core as rn
 from laboratory import MAIN, TOLERANCE, Laboratory, batch, problems
 from random_specs import sizes, specs
 from resnet_core.analysis import tap_shapes
-from resnet_core.worker import Arrays
+from resnet_core.workers.child import Arrays
 
 
 def disagreements(

@@ -11,10 +11,10 @@ import pytest
 
 import resnet_core as rn
 from laboratory import MAIN, TOLERANCE, Laboratory, problems
-from resnet_core.datasets import dataset
-from resnet_core.pipeline import Pipeline
-from resnet_core.recipe_files import recipe
+from resnet_core.data.named import dataset
 from resnet_core.shipped import FOLDER, shipped_model, shipped_pictures
+from resnet_core.training.pipeline import Pipeline
+from resnet_core.training.recipe_files import recipe
 
 SHARED = os.environ.get("RESNET_SHARED", "")
 

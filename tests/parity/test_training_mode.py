@@ -8,9 +8,9 @@ import pytest
 import resnet_core as rn
 from laboratory import MAIN, Laboratory, batch, problems
 from resnet_core.analysis import tap_shapes
-from resnet_core.compare_training import gradient_errors
-from resnet_core.initialize import Weights
-from resnet_core.worker import Arrays
+from resnet_core.comparison.gradients import gradient_errors
+from resnet_core.initialization import Weights
+from resnet_core.workers.child import Arrays
 
 NARROW = {"channels": [8, 16, 32], "depths": [1, 2, 1], "classes": 10}
 SPECS = {

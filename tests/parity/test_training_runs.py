@@ -10,11 +10,11 @@ import pytest
 
 import resnet_core as rn
 from laboratory import MAIN, Laboratory, problems
-from resnet_core.recipe import Recipe
-from resnet_core.recipe_files import RECIPES as NAMED
-from resnet_core.recipe_files import recipe as named
-from resnet_core.recipe_files import recipe_to_json
-from resnet_core.worker import Arrays
+from resnet_core.training.recipe import Recipe
+from resnet_core.training.recipe_files import RECIPES as NAMED
+from resnet_core.training.recipe_files import recipe as named
+from resnet_core.training.recipe_files import recipe_to_json
+from resnet_core.workers.child import Arrays
 
 #: Well conditioned: every norm sees at least 48 values, and no projection starts from noise.
 SPEC = rn.spec("resnet20", channels=[4, 8, 16], depths=[1, 1, 1], shortcut="projection", classes=7)

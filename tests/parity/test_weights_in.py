@@ -15,9 +15,9 @@ import pytest
 import resnet_core as rn
 from laboratory import Laboratory
 from referees import draw
-from resnet_core.images import load_image
-from resnet_core.initialize import Weights
-from resnet_core.worker import Arrays
+from resnet_core.data.images import load_image
+from resnet_core.initialization import Weights
+from resnet_core.workers.child import Arrays
 
 PHOTO = Path(rn.__file__).parent / "sample" / "photo.jpg"
 REFEREE = Path(__file__).parents[1] / "referees" / "torchvision.json"

@@ -10,7 +10,7 @@ import pytest
 import cases
 import resnet_core as rn
 from laboratory import MAIN, TOLERANCE, Laboratory, batch, problems
-from resnet_core.worker import Arrays
+from resnet_core.workers.child import Arrays
 
 #: What Keras' other backends are asked: one of each kind.
 OTHER_KERAS = ("resnet34", "resnet101_v1", "resnet32", "resnext50_32x4d")

@@ -9,8 +9,8 @@ import numpy as np
 
 import resnet_core as rn
 import resnet_numpy
-from resnet_core.recipe_files import recipe
-from resnet_core.worker import Arrays
+from resnet_core.training.recipe_files import recipe
+from resnet_core.workers.child import Arrays
 
 #: Step of the central difference: rounding costs 1e-16 / 1e-6, curvature 1e-12.
 STEP = 1e-6
@@ -71,7 +71,7 @@ def _recipe_defect(**changes: Any) -> Callable[[Any], tuple[Any, str, Any]]:
     """The worker trains by another recipe than it was told."""
 
     def planted(session: Any) -> tuple[Any, str, Any]:
-        from resnet_core import tasks
+        from resnet_core.workers import tasks
 
         read = tasks.recipe_from_json
         return tasks, "recipe_from_json", lambda text: recipe(read(text), **changes)
@@ -80,7 +80,7 @@ def _recipe_defect(**changes: Any) -> Callable[[Any], tuple[Any, str, Any]]:
 
 
 def _late_schedule(session: Any) -> tuple[Any, str, Any]:
-    from resnet_core import tasks
+    from resnet_core.workers import tasks
 
     numbers = tasks.step_numbers
     return tasks, "step_numbers", lambda plan, per_epoch, step: numbers(plan, per_epoch, max(0, step - 1))

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from resnet_core.images import sample_fashion
+from resnet_core.data.images import sample_fashion
 
 #: The network and the recipe of every run here: six epochs of ten steps, the last of which is not full.
 NETWORK = ["resnet20", *(f"--set={field}" for field in ("depths=[1,1]", "channels=[4,8]", "in_channels=1"))]

@@ -19,12 +19,12 @@ import safetensors.numpy
 from run_work import ENVIRONMENT, Work, command, resnet
 
 import resnet_core as rn
-from resnet_core import train
-from resnet_core.checkpoint_files import load_checkpoint
-from resnet_core.datasets import dataset
-from resnet_core.engine import relative_error
+from resnet_core.data.named import dataset
 from resnet_core.errors import WeightsError
-from resnet_core.recipe_files import recipe
+from resnet_core.training import run_loop as train
+from resnet_core.training.checkpoint import load_checkpoint
+from resnet_core.training.recipe_files import recipe
+from resnet_core.workers.parent import relative_error
 
 BACKENDS = ("torch", "keras", "flax", "numpy")
 STEPS, PER_EPOCH = 60, 10

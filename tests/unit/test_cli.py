@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 import resnet_core as rn
-from resnet_core.images import load_image
+from resnet_core.data.images import load_image
 
 NARROW = ["resnet20", "--set", "depths=[1]", "--set", "channels=[2]", "--set", "input_size=[9, 11]"]
 

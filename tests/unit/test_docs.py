@@ -12,7 +12,7 @@ import pytest
 
 import resnet_core as rn
 from resnet_core import tree
-from resnet_core.spec import FIELDS, ResNetSpec
+from resnet_core.specification import FIELDS, ResNetSpec
 
 ROOT = Path(__file__).parents[2]
 SPEC_PAGE = (ROOT / "docs" / "spec.md").read_text()

@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from resnet_core import images
+from resnet_core.data import images
+from resnet_core.data.images import load_image, sample_batch, sample_fashion
 from resnet_core.errors import InputError
-from resnet_core.images import load_image, sample_batch, sample_fashion
 
 PHOTO = Path(images.__file__).parent / "sample" / "photo.jpg"
 REFEREE = Path(__file__).parents[1] / "referees" / "preprocessing.npz"
@@ -361,5 +361,5 @@ def test_an_impossible_argument_is_one_clear_line(call: Callable[[], object], wo
 
 
 def test_importing_the_module_does_not_import_pillow() -> None:
-    command = "import sys, resnet_core.images; sys.exit('PIL' in sys.modules)"
+    command = "import sys, resnet_core.data.images; sys.exit('PIL' in sys.modules)"
     subprocess.run([sys.executable, "-c", command], check=True)

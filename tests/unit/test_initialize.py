@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 import resnet_core as rn
 from random_specs import specs
 from resnet_core import InputError, ResNetSpec
-from resnet_core.initialize import Weights
+from resnet_core.initialization import Weights
 from resnet_core.weights import digest
 
 WIDE = ResNetSpec(

@@ -9,9 +9,9 @@ import pytest
 
 from resnet_core import tree
 from resnet_core.padding import symmetric
-from resnet_core.recipe import Recipe
-from resnet_core.schedule import step_numbers
-from resnet_core.training_state import TrainingState
+from resnet_core.training.contract import TrainingState
+from resnet_core.training.recipe import Recipe
+from resnet_core.training.schedule import step_numbers
 from resnet_numpy.lowering import Pass, run
 from resnet_numpy.optimizer import Optimizer
 from resnet_numpy.trainer import cross_entropy

@@ -14,12 +14,12 @@ import pytest
 from PIL import Image
 
 import resnet_core as rn
-from resnet_core import datasets
-from resnet_core.dataset_files import Dataset, Split
-from resnet_core.datasets import dataset
+from resnet_core.data import named as datasets
+from resnet_core.data.named import dataset
+from resnet_core.data.readers import Dataset, Split
 from resnet_core.errors import DataError, InputError
-from resnet_core.pipeline import Pipeline
-from resnet_core.recipe import Recipe
+from resnet_core.training.pipeline import Pipeline
+from resnet_core.training.recipe import Recipe
 
 RNG = np.random.default_rng(3)
 TRAIN = (RNG.integers(0, 256, (11, 6, 5), np.uint8), np.arange(11, dtype=np.uint8) % 3)

@@ -9,8 +9,8 @@ import pytest
 
 import resnet_core as rn
 from resnet_core.errors import InputError, RecipeError
-from resnet_core.recipe import check_trainable, decayed
-from resnet_core.recipe_files import (
+from resnet_core.training.recipe import check_trainable, decayed
+from resnet_core.training.recipe_files import (
     RECIPES,
     recipe,
     recipe_from_json,

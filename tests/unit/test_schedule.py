@@ -6,8 +6,8 @@ import math
 
 import pytest
 
-from resnet_core.recipe import Recipe
-from resnet_core.schedule import learning_rate, step_numbers, steps_per_epoch, total_steps
+from resnet_core.training.recipe import Recipe
+from resnet_core.training.schedule import learning_rate, step_numbers, steps_per_epoch, total_steps
 
 
 def rates(count: int, per_epoch: int = 1, **fields: object) -> list[float]:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 import resnet_core as rn
 from random_specs import sizes, specs
 from resnet_core import ResNetSpec, SpecError
-from resnet_core.spec import FIELDS, OPTIONAL, from_fields
+from resnet_core.specification import FIELDS, OPTIONAL, from_fields
 
 SMALL: dict[str, Any] = {"depths": [1, 1], "channels": [8, 16], "block": "basic"}
 

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 import resnet_core as rn
 from random_specs import specs
 from resnet_core import InputError, ResNetSpec, SpecError
-from resnet_core.spec import to_fields
 from resnet_core.spec_files import parse_overrides
+from resnet_core.specification import to_fields
 
 
 def exact(spec: ResNetSpec) -> list[tuple[str, str]]:

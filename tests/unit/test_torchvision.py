@@ -10,7 +10,7 @@ import safetensors.numpy
 
 import resnet_core as rn
 from resnet_core import WeightsError
-from resnet_core.checkpoints import read_weights
+from resnet_core.conversion.read import read_weights
 from resnet_core.weights import read_safetensors
 
 

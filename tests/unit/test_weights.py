@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 import resnet_core as rn
 from random_specs import specs
 from resnet_core import InputError, ResNetSpec, WeightsError
-from resnet_core.initialize import Weights
+from resnet_core.initialization import Weights
 from resnet_core.weights import check_weights, digest, read_safetensors
 
 SPEC = ResNetSpec(name="tiny", depths=(1,), channels=(2,), block="basic", classes=2, in_channels=1, stem_kernel=1)

@@ -14,7 +14,7 @@ from msgspec import Meta, Struct
 
 from resnet_core.errors import RecipeError
 from resnet_core.fields import convert_fields, refuse
-from resnet_core.spec import ResNetSpec
+from resnet_core.specification import ResNetSpec
 from resnet_core.tree import STATISTICS
 
 Positive = Annotated[float, Meta(gt=0, le=1e9)]

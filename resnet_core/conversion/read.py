@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 from resnet_core.analysis import state
-from resnet_core.engine import Engine
+from resnet_core.conversion.torchvision_names import from_torchvision, is_torchvision
 from resnet_core.errors import WeightsError
 from resnet_core.files import read_bytes
-from resnet_core.initialize import Weights
-from resnet_core.spec import ResNetSpec
-from resnet_core.torchvision import from_torchvision, is_torchvision
+from resnet_core.initialization import Weights
+from resnet_core.specification import ResNetSpec
 from resnet_core.weights import check_weights, load_weights, read_safetensors
+from resnet_core.workers.parent import Engine
 
 
 def read_weights(path: Path, spec: ResNetSpec) -> Weights:
@@ -26,7 +26,7 @@ def read_weights(path: Path, spec: ResNetSpec) -> Weights:
     else:
         read_bytes(path, "a .safetensors file or a PyTorch checkpoint")
         with Engine() as engine:
-            arrays = engine.call("resnet_core.tasks:read_checkpoint", path=str(path.absolute()))[1]
+            arrays = engine.call("resnet_core.workers.tasks:read_checkpoint", path=str(path.absolute()))[1]
     try:
         return check_weights(from_torchvision(arrays), state(spec))
     except WeightsError as error:

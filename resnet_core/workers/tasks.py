@@ -13,11 +13,11 @@ import numpy as np
 
 from resnet_core.analysis import parameters
 from resnet_core.backend import load_backend, optional
-from resnet_core.recipe_files import recipe_from_json
-from resnet_core.schedule import step_numbers
 from resnet_core.spec_files import from_json
-from resnet_core.training_state import TrainingState
-from resnet_core.worker import Arrays, Session
+from resnet_core.training.contract import TrainingState
+from resnet_core.training.recipe_files import recipe_from_json
+from resnet_core.training.schedule import step_numbers
+from resnet_core.workers.child import Arrays, Session
 
 Answer = tuple[Any, Arrays | None]
 

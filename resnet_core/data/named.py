@@ -7,7 +7,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from resnet_core.dataset_files import Dataset, read_dataset
+from resnet_core.data.readers import Dataset, read_dataset
 from resnet_core.errors import DataError
 
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from resnet_core.architecture import layer_tree
 from resnet_core.errors import InputError
-from resnet_core.spec import ResNetSpec
+from resnet_core.specification import ResNetSpec
 from resnet_core.tree import BatchNorm, Conv, Leaf, Linear, Node, Residual, leaves
 
 Weights = dict[str, np.ndarray]

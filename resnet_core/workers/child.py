@@ -2,7 +2,7 @@
 
 A request is {"function": "module:name", "arguments": {…}, "arrays": PATH or null, "answer": PATH}. The
 function is called as `function(session, arrays, **arguments)` and returns (result, arrays or None).
-Started by `engine.py` as `python -m resnet_core.worker`.
+started by `parent.py` as `python -m resnet_core.workers.child`.
 """
 
 from __future__ import annotations

@@ -18,12 +18,12 @@ from resnet_core.analysis import parameters
 from resnet_core.analysis import state as state_shapes
 from resnet_core.errors import WeightsError
 from resnet_core.files import write_atomically
-from resnet_core.initialize import Weights
-from resnet_core.recipe import Recipe
-from resnet_core.recipe_files import recipe_from_json, recipe_to_json
-from resnet_core.spec import ResNetSpec
+from resnet_core.initialization import Weights
 from resnet_core.spec_files import from_json, to_json
-from resnet_core.training_state import TrainingState
+from resnet_core.specification import ResNetSpec
+from resnet_core.training.contract import TrainingState
+from resnet_core.training.recipe import Recipe
+from resnet_core.training.recipe_files import recipe_from_json, recipe_to_json
 from resnet_core.weights import check_weights, digest, read_safetensors, safetensors_bytes
 
 FORMAT = "checkpoint 1"

@@ -20,19 +20,19 @@ from typing import Any, Protocol
 import numpy as np
 
 from resnet_core.backend import DEVICES, load_backend, optional
-from resnet_core.checkpoint_files import Checkpoint
-from resnet_core.dataset_files import Dataset
+from resnet_core.data.readers import Dataset
 from resnet_core.errors import InputError, RecipeError, TrainingError, require_choice
-from resnet_core.initialize import DTYPES, Weights, initialize
-from resnet_core.pipeline import Pipeline
-from resnet_core.recipe import Recipe, check_trainable
-from resnet_core.run_folder import RunFolder
-from resnet_core.schedule import StepNumbers, step_numbers
+from resnet_core.initialization import DTYPES, Weights, initialize
 from resnet_core.scores import log_softmax
-from resnet_core.spec import ResNetSpec
 from resnet_core.spec_files import spec as with_fields
-from resnet_core.statistics import bessel_factors
-from resnet_core.training_state import StepResult, TrainingState
+from resnet_core.specification import ResNetSpec
+from resnet_core.training.checkpoint import Checkpoint
+from resnet_core.training.contract import StepResult, TrainingState
+from resnet_core.training.pipeline import Pipeline
+from resnet_core.training.recipe import Recipe, check_trainable
+from resnet_core.training.run_folder import RunFolder
+from resnet_core.training.running_variance import bessel_factors
+from resnet_core.training.schedule import StepNumbers, step_numbers
 from resnet_core.weights import cast
 
 #: Seconds between two writes to the log: who follows it sees the run, and the run hardly waits for the disk.

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from resnet_core.backend import DEVICES
-from resnet_core.cli_options import (
+from resnet_core.cli.options import (
     BackendOption,
     DeviceOption,
     JsonFlag,
@@ -19,7 +19,7 @@ from resnet_core.cli_options import (
     resolve_spec,
 )
 from resnet_core.errors import InputError, TrainingError, require_choice
-from resnet_core.spec import ResNetSpec
+from resnet_core.specification import ResNetSpec
 
 DataOption = Annotated[
     str, typer.Option("--data", metavar="D", help="fashion-mnist, mnist, cifar10, a folder, or an .npz file.")
@@ -57,13 +57,13 @@ def train_network(
     ] = None,
 ) -> None:
     """Train a network in one framework; the run can go on, and be evaluated, in any other."""
-    from resnet_core.checkpoints import read_weights
-    from resnet_core.datasets import dataset
-    from resnet_core.recipe_files import recipe as read_recipe
-    from resnet_core.recipe_files import recipe_overrides
-    from resnet_core.reporting import TerminalReporter
-    from resnet_core.run_folder import RunFolder
-    from resnet_core.train import Options, fine_tuned, train
+    from resnet_core.cli.progress import TerminalReporter
+    from resnet_core.conversion.read import read_weights
+    from resnet_core.data.named import dataset
+    from resnet_core.training.recipe_files import recipe as read_recipe
+    from resnet_core.training.recipe_files import recipe_overrides
+    from resnet_core.training.run_folder import RunFolder
+    from resnet_core.training.run_loop import Options, fine_tuned, train
     from resnet_core.weights import load_weights
 
     quiet_frameworks()
@@ -115,10 +115,10 @@ def evaluate_run(
 ) -> None:
     """Test accuracy and loss of a trained network, in any framework."""
     from resnet_core.backend import load_backend
-    from resnet_core.datasets import dataset
-    from resnet_core.pipeline import Pipeline
-    from resnet_core.run_folder import RunFolder
-    from resnet_core.train import evaluate
+    from resnet_core.data.named import dataset
+    from resnet_core.training.pipeline import Pipeline
+    from resnet_core.training.run_folder import RunFolder
+    from resnet_core.training.run_loop import evaluate
     from resnet_core.weights import load_weights
 
     quiet_frameworks()
@@ -146,10 +146,10 @@ def evaluate_run(
 
 
 def _draw(out: Path, spec: ResNetSpec, recipe: str, reporter: Any) -> None:
-    from resnet_core.run_folder import RunFolder
+    from resnet_core.training.run_folder import RunFolder
 
     try:
-        from resnet_core.curves import draw_curves
+        from resnet_core.training.curves import draw_curves
 
         draw_curves(list(RunFolder(out).records()), out, f"{spec.name}, {recipe}")
     except ImportError:

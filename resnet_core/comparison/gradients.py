@@ -14,12 +14,12 @@ import numpy as np
 
 from resnet_core.analysis import parameters, state, tap_shapes
 from resnet_core.architecture import output_name
-from resnet_core.engine import Engine, relative_error
-from resnet_core.initialize import Weights
-from resnet_core.recipe import Recipe, check_trainable
-from resnet_core.recipe_files import recipe_to_json
-from resnet_core.spec import ResNetSpec
+from resnet_core.initialization import Weights
 from resnet_core.spec_files import to_json
+from resnet_core.specification import ResNetSpec
+from resnet_core.training.recipe import Recipe, check_trainable
+from resnet_core.training.recipe_files import recipe_to_json
+from resnet_core.workers.parent import Engine, relative_error
 
 #: Largest error that still counts as equal. Right code reaches 4e-13 in float64 (resnet18 in full), and in float32
 #: 5e-6 in narrow networks, where no sign flips.

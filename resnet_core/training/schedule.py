@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from resnet_core.recipe import Recipe
+from resnet_core.training.recipe import Recipe
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from resnet_core.initialize import Weights
+from resnet_core.initialization import Weights
 
 
 @dataclass

@@ -11,8 +11,8 @@ from math import prod
 
 from resnet_core.analysis import layers
 from resnet_core.errors import InputError
-from resnet_core.initialize import Weights
-from resnet_core.spec import ResNetSpec
+from resnet_core.initialization import Weights
+from resnet_core.specification import ResNetSpec
 from resnet_core.tree import BatchNorm
 
 

@@ -25,7 +25,7 @@ import numpy as np
 
 from resnet_core import errors
 from resnet_core.errors import InputError, WorkerError
-from resnet_core.worker import Arrays, read_arrays, write_arrays
+from resnet_core.workers.child import Arrays, read_arrays, write_arrays
 
 #: Seconds that one request may take unless the caller says otherwise.
 TIME_LIMIT = 600.0
@@ -51,7 +51,7 @@ class Engine:
         }
         try:
             self._process = subprocess.Popen(
-                [python or sys.executable, "-P", "-m", "resnet_core.worker"],
+                [python or sys.executable, "-P", "-m", "resnet_core.workers.child"],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=self._log,
@@ -79,7 +79,7 @@ class Engine:
     def call(
         self, function: str, arrays: Arrays | None = None, *, time_limit: float = TIME_LIMIT, **arguments: Any
     ) -> tuple[Any, Arrays]:
-        """(result, arrays) of one request; `function` is "module:name", or a name in `resnet_core.tasks`."""
+        """(result, arrays) of one request; `function` is "module:name", or a name in `resnet_core.workers.tasks`."""
         self.submit(function, arrays, **arguments)
         return self.result(time_limit)
 
@@ -90,7 +90,7 @@ class Engine:
         if arrays is not None:
             sent = str(self._file("request"))
             write_arrays(sent, arrays)
-        name = function if ":" in function else f"resnet_core.tasks:{function}"
+        name = function if ":" in function else f"resnet_core.workers.tasks:{function}"
         request = {"function": name, "arguments": arguments, "arrays": sent, "answer": str(self._file("answer"))}
         assert self._process.stdin is not None
         try:

@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 
 from resnet_core.backend import DEVICES
-from resnet_core.checkpoints import read_weights
-from resnet_core.engine import Engine
+from resnet_core.conversion.read import read_weights
+from resnet_core.data.images import load_image
 from resnet_core.errors import InputError, require_choice
 from resnet_core.files import read_bytes
-from resnet_core.images import load_image
 from resnet_core.scores import log_softmax
-from resnet_core.spec import ResNetSpec
 from resnet_core.spec_files import to_json
+from resnet_core.specification import ResNetSpec
+from resnet_core.workers.parent import Engine
 
 
 def classify(

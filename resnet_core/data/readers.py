@@ -14,9 +14,9 @@ from pathlib import Path
 
 import numpy as np
 
+from resnet_core.data.images import cover, read_picture
 from resnet_core.errors import DataError, InputError
 from resnet_core.files import read_bytes
-from resnet_core.images import cover, read_picture
 
 Size = tuple[int, int]
 

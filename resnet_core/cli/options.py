@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from resnet_core import spec_files
-from resnet_core.spec import ResNetSpec
+from resnet_core.specification import ResNetSpec
 
 SpecArgument = Annotated[
     str, typer.Argument(metavar="SPEC", help="A name from `resnet list`, or a .toml or .json file.")

@@ -13,11 +13,11 @@ from functools import cached_property, lru_cache
 
 import numpy as np
 
-from resnet_core.dataset_files import Dataset, Size, Split
+from resnet_core.data.readers import Dataset, Size, Split
 from resnet_core.errors import DataError
-from resnet_core.recipe import Recipe
-from resnet_core.schedule import steps_per_epoch, total_steps
-from resnet_core.spec import ResNetSpec
+from resnet_core.specification import ResNetSpec
+from resnet_core.training.recipe import Recipe
+from resnet_core.training.schedule import steps_per_epoch, total_steps
 
 Batch = tuple[np.ndarray, np.ndarray]
 

@@ -6,12 +6,12 @@ import json
 from pathlib import Path
 from typing import Any
 
+from resnet_core.data.images import GRAY_DEVIATION, GRAY_MEAN
 from resnet_core.errors import RecipeError
 from resnet_core.field_files import dump_toml, parse_assignments, parse_json, read_fields, with_none
 from resnet_core.fields import plain_fields, require_known
 from resnet_core.files import write_atomically
-from resnet_core.images import GRAY_DEVIATION, GRAY_MEAN
-from resnet_core.recipe import FIELDS, OPTIONAL, Recipe
+from resnet_core.training.recipe import FIELDS, OPTIONAL, Recipe
 
 RECIPES: dict[str, dict[str, Any]] = {
     # Zhang et al., Dive into Deep Learning, section 8.6.5: d2l.Trainer, pictures as ToTensor leaves them.

@@ -12,18 +12,18 @@ from typing import Any
 
 import numpy as np
 
-from resnet_core import compare_training
 from resnet_core.analysis import state, tap_shapes, totals
 from resnet_core.architecture import output_name, taps
 from resnet_core.backend import DEVICES
 from resnet_core.backend import backends as registered
-from resnet_core.engine import TIME_LIMIT, Engine, relative_error
+from resnet_core.comparison import gradients as compare_training
+from resnet_core.data.images import sample_batch
 from resnet_core.errors import InputError, MissingBackendError, ResNetError, WorkerError, require_choice
-from resnet_core.images import sample_batch
-from resnet_core.initialize import Weights, probe_weights
-from resnet_core.spec import ResNetSpec, to_fields
+from resnet_core.initialization import Weights, probe_weights
 from resnet_core.spec_files import to_json
+from resnet_core.specification import ResNetSpec, to_fields
 from resnet_core.weights import cast
+from resnet_core.workers.parent import TIME_LIMIT, Engine, relative_error
 
 LEVELS = ("shapes", "logits", "gradients", "training")
 REFERENCE = "numpy"

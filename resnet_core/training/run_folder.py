@@ -19,14 +19,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from resnet_core.checkpoint_files import Checkpoint, load_checkpoint, save_checkpoint
 from resnet_core.errors import DataError, InputError
 from resnet_core.files import append_lines, read_bytes, write_atomically
-from resnet_core.recipe import Recipe
-from resnet_core.recipe_files import recipe, save_recipe
-from resnet_core.spec import ResNetSpec
 from resnet_core.spec_files import save_spec
 from resnet_core.spec_files import spec as read_spec
+from resnet_core.specification import ResNetSpec
+from resnet_core.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from resnet_core.training.recipe import Recipe
+from resnet_core.training.recipe_files import recipe, save_recipe
 from resnet_core.weights import save_weights
 
 #: Stands in a folder from when it was empty to when it has everything.

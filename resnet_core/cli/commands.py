@@ -11,7 +11,7 @@ import typer
 
 from resnet_core import spec_files
 from resnet_core.analysis import Layer, layers, tap_shapes, totals
-from resnet_core.cli_options import (
+from resnet_core.cli.options import (
     BackendOption,
     DeviceOption,
     JsonFlag,
@@ -21,10 +21,10 @@ from resnet_core.cli_options import (
     print_json,
     resolve_spec,
 )
-from resnet_core.cli_training import evaluate_run, train_network
+from resnet_core.cli.training import evaluate_run, train_network
 from resnet_core.errors import InputError, ResNetError
 from resnet_core.files import write_atomically
-from resnet_core.spec import ResNetSpec
+from resnet_core.specification import ResNetSpec
 
 app = typer.Typer(
     add_completion=False,
@@ -64,7 +64,7 @@ def list_specs(as_json: JsonFlag = False) -> None:
     if as_json:
         print_json(rows)
     else:
-        from resnet_core import tables
+        from resnet_core.cli import tables
 
         tables.show(tables.spec_table(rows))
 
@@ -98,7 +98,7 @@ def show_spec(
             }
         )
     else:
-        from resnet_core import tables
+        from resnet_core.cli import tables
 
         tables.show(tables.layer_table(found, summary, taps, shape))
 
@@ -130,8 +130,9 @@ def compare_backends(
     ] = None,
 ) -> None:
     """Build the network in every backend, run it on real images, and prove that all compute the same."""
-    from resnet_core import checkpoints, tables
-    from resnet_core.compare import compare
+    from resnet_core.cli import tables
+    from resnet_core.comparison.compare import compare
+    from resnet_core.conversion import read as checkpoints
     from resnet_core.shipped import shipped_model, shipped_pictures
 
     pictures, loaded = None, None
@@ -184,13 +185,13 @@ def predict_images(
     as_json: JsonFlag = False,
 ) -> None:
     """Classify pictures (prepared as torchvision does it)."""
-    from resnet_core.classify import classify
+    from resnet_core.prediction.classify import classify
 
     predictions = classify(resolve_spec(spec, overrides), images, weights, backend, top, labels, device)
     if as_json:
         print_json(predictions)
     else:
-        from resnet_core import tables
+        from resnet_core.cli import tables
 
         tables.show(tables.prediction_table(predictions))
 

@@ -1,0 +1,1 @@
+"""One network in every backend, held against the reference."""

@@ -1,0 +1,1 @@
+"""Other projects' weights, read into the neutral form."""

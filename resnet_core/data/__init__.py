@@ -1,0 +1,1 @@
+"""Pictures and data sets: reading, checking, and the samples that ship."""

@@ -1,0 +1,1 @@
+"""Training runs: recipe, schedule, pipeline, run loop and what is kept of a run."""
