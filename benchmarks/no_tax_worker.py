@@ -12,8 +12,8 @@ from measure.timing import alternate
 
 import resnet_core as rn
 from resnet_core.backend import load_backend
-from resnet_core.initialization import Weights
-from resnet_core.workers.parent import relative_error
+from resnet_core.numerics import relative_error
+from resnet_core.weights import Weights
 
 CLASSES = 1000
 

@@ -19,12 +19,13 @@ from measure.report import Report, parse_with_output_options
 
 import resnet_core as rn
 from resnet_core.data.named import dataset
-from resnet_core.initialization import Weights, initialize
+from resnet_core.initialization import initialize
 from resnet_core.spec_files import to_json
 from resnet_core.training.pipeline import Pipeline
 from resnet_core.training.recipe import Recipe
 from resnet_core.training.recipe_files import recipe, recipe_to_json
-from resnet_core.workers.parent import Engine
+from resnet_core.weights import Weights
+from resnet_core.workers.parent import Worker
 
 #: How many other orders of the rows the noise is taken from, the largest.
 ORDERS = 2
@@ -102,12 +103,12 @@ def _losses(report: Report, framework: str, run: Run, plan: Recipe, orders: int)
     """The losses of the run, then those with the rows in other orders."""
     weights = {f"weight.{name}": array for name, array in run.weights.items()}
     found = []
-    with Engine() as engine:
+    with Worker() as engine:
         facts, _ = engine.call("open_backend", backend=framework, device="cpu", dtype=run.dtype)
         report.versions |= facts["versions"]
         for order in range(orders + 1):
             rows = np.arange(run.labels.shape[1])
-            if order:  # at random: a sum that runs through neighbours hardly notices a shift
+            if order:  # at random: a sum that runs through neighbors hardly notices a shift
                 rows = np.random.default_rng(order).permutation(rows)
             batches = {"images": run.images[:, rows], "labels": run.labels[:, rows]}
             _, answer = engine.call(

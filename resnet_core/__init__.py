@@ -16,7 +16,8 @@ from resnet_core.errors import InputError, MissingBackendError, ResNetError, Spe
 from resnet_core.initialization import initialize, probe_weights
 from resnet_core.spec_files import from_json, from_toml, names, save_spec, spec, to_json, to_toml
 from resnet_core.specification import ResNetSpec
-from resnet_core.weights import cast, load_weights, save_weights
+from resnet_core.weight_file import load_weights, save_weights
+from resnet_core.weights import cast
 
 __all__ = [
     "InputError",

@@ -17,9 +17,9 @@ import numpy as np
 
 from resnet_core.analysis import state
 from resnet_core.errors import InputError, MissingBackendError
-from resnet_core.initialization import DTYPES, Weights, initialize
+from resnet_core.initialization import initialize
 from resnet_core.specification import ResNetSpec
-from resnet_core.weights import check_weights
+from resnet_core.weights import DTYPES, Weights, check_weights
 
 GROUP = "resnet_core.backends"
 
@@ -27,7 +27,7 @@ GROUP = "resnet_core.backends"
 DEVICES = ("auto", "cpu", "gpu")
 
 #: What a backend package must export; one that can differentiate adds `gradients` and `Trainer`, and
-#: `read_checkpoint` reads its framework's own files. The built-in packages' docstrings say what each does.
+#: `read_state_dict` reads its framework's own files. The built-in packages' docstrings say what each does.
 VERBS = (
     "build",
     "get_weights",

@@ -17,9 +17,7 @@ from resnet_core.architecture import layer_tree
 from resnet_core.errors import InputError
 from resnet_core.specification import ResNetSpec
 from resnet_core.tree import BatchNorm, Conv, Leaf, Linear, Node, Residual, leaves
-
-Weights = dict[str, np.ndarray]
-DTYPES = ("float32", "float64")
+from resnet_core.weights import DTYPES, Weights
 
 
 def initialize(spec: ResNetSpec, seed: int = 0, dtype: str = "float32") -> Weights:

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
-from resnet_core.data.images import normalise, sample_fashion
-from resnet_core.initialization import Weights
+from resnet_core.data.images import normalize, sample_fashion
 from resnet_core.specification import ResNetSpec
-from resnet_core.weights import load_weights
+from resnet_core.weight_file import load_weights
+from resnet_core.weights import Weights
 
 FOLDER = Path(__file__).with_name("trained")
 
@@ -23,6 +23,6 @@ def shipped_model() -> tuple[Weights, ResNetSpec]:
 
 
 def shipped_pictures() -> tuple[np.ndarray, np.ndarray]:
-    """The shipped sample: test pictures (100, 28, 28, 1) float32 as the recipe normalises them, and their classes."""
+    """The shipped sample: test pictures (100, 28, 28, 1) float32 as the recipe normalizes them, and their classes."""
     images, labels = sample_fashion()
-    return np.stack([normalise(picture, 1) for picture in images]), labels
+    return np.stack([normalize(picture, 1) for picture in images]), labels

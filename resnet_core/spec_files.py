@@ -12,7 +12,7 @@ from typing import Any
 
 from resnet_core import zoo
 from resnet_core.errors import InputError, SpecError
-from resnet_core.field_files import dump_toml, parse_assignments, parse_json, parse_toml, read_fields, with_none
+from resnet_core.fields import dump_toml, parse_assignments, parse_json, parse_toml, read_fields, with_none
 from resnet_core.files import write_atomically
 from resnet_core.specification import OPTIONAL, ResNetSpec, from_fields, to_fields
 

@@ -76,7 +76,7 @@ class Conv(Leaf):
 
 @dataclass(frozen=True, slots=True)
 class BatchNorm(Leaf):
-    """Batch normalisation over (batch, height, width). `decay` is the weight of the OLD running value."""
+    """Batch normalization over (batch, height, width). `decay` is the weight of the OLD running value."""
 
     channels: int
     epsilon: float

@@ -1,4 +1,4 @@
-"""The named specs: plain data, each one edit away from its neighbour."""
+"""The named specs: plain data, each one edit away from its neighbor."""
 
 from __future__ import annotations
 

@@ -4,14 +4,14 @@ What is particular here:
 - feature maps are (batch, height, width, channels), kernels (height, width, in, out), transposed in `weights.py`;
 - `nnx.BatchNorm` keeps float32 statistics whatever the model's dtype: setting weights gives them the model's;
 - float64 needs JAX's x64 mode: this package enters it for its own calls; your own code must switch it on;
-- Flax updates the running variance with the biased batch variance; `training.py` corrects it.
+- Flax updates the running variance with the biased batch variance; `differentiation.py` corrects it.
 """
 
+from resnet_flax.differentiation import gradients, train_forward
 from resnet_flax.model import build
 from resnet_flax.predict import predict
 from resnet_flax.runtime import configure, exact_float64, peak_device_memory, synchronize, versions
 from resnet_flax.trainer import Trainer
-from resnet_flax.training import gradients, train_forward
 from resnet_flax.weights import get_weights, set_weights
 
 __all__ = [

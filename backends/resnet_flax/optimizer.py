@@ -1,4 +1,4 @@
-"""The optimisers: optax, but for Adam's bias correction, which optax computes in the parameters' precision."""
+"""The optimizers: optax, but for Adam's bias correction, which optax computes in the parameters' precision."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import jax.numpy as jnp
 import optax
 from jax import Array
 
-from resnet_core.initialization import Weights
 from resnet_core.training.contract import TrainingState
 from resnet_core.training.recipe import Recipe, decayed
 from resnet_core.training.schedule import StepNumbers
+from resnet_core.weights import Weights
 from resnet_flax.weights import TO_NATIVE, to_neutral
 
 Arrays = dict[str, Array]  # by neutral name, in Flax' layout

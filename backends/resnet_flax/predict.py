@@ -18,7 +18,7 @@ def predict(model: nnx.Module, images: np.ndarray) -> np.ndarray | dict[str, np.
     The model's mode is untouched: a view of it is evaluated.
     """
     with precision(model_dtype(model)):
-        return to_neutral(forward(nnx.view(model, use_running_average=True), to_native(model, images)))
+        return to_arrays(forward(nnx.view(model, use_running_average=True), to_native(model, images)))
 
 
 @nnx.jit
@@ -32,7 +32,7 @@ def to_native(model: nnx.Module, images: np.ndarray) -> Array:
     return jnp.asarray(np.asarray(check_images(images), model_dtype(model)))
 
 
-def to_neutral(output: Array | dict[str, Array]) -> np.ndarray | dict[str, np.ndarray]:
+def to_arrays(output: Array | dict[str, Array]) -> np.ndarray | dict[str, np.ndarray]:
     """Arrays to NumPy; they are channels last already."""
     if isinstance(output, dict):
         return {tap: np.asarray(array) for tap, array in output.items()}

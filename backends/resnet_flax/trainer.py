@@ -1,4 +1,4 @@
-"""Training steps in Flax: one pure function of flat arrays, compiled with its optimiser."""
+"""Training steps in Flax: one pure function of flat arrays, compiled with its optimizer."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from jax import Array
 from resnet_core.specification import ResNetSpec
 from resnet_core.training.contract import StepResult, TrainingState
 from resnet_core.training.recipe import Recipe
-from resnet_core.training.running_variance import bessel_factors
+from resnet_core.training.running_variance import variance_corrections
 from resnet_core.training.schedule import StepNumbers
 from resnet_flax.model import build
 from resnet_flax.optimizer import Arrays, Optimizer
@@ -29,7 +29,7 @@ jax.tree_util.register_dataclass(
 
 
 class Trainer:
-    """A network and its optimiser, ready for the step after `state.step`."""
+    """A network and its optimizer, ready for the step after `state.step`."""
 
     def __init__(self, spec: ResNetSpec, recipe: Recipe, state: TrainingState, *, dtype: str = "float32") -> None:
         self.spec, self.recipe, self.dtype = spec, recipe, dtype
@@ -65,7 +65,7 @@ class Trainer:
         return np.asarray(predict(self.model, images))
 
     def state(self) -> TrainingState:
-        """Weights, optimiser slots and step count, as copies, in neutral layout."""
+        """Weights, optimizer slots and step count, as copies, in neutral layout."""
         values = {**self.parameters, **self.statistics}
         weights = {name: to_neutral(values[name]) for name, _ in variables(self.model)}
         return TrainingState(weights, self.optimizer.get_slots(), self.steps)
@@ -85,7 +85,7 @@ class Trainer:
             return loss, (logits, _arrays(nnx.state(model, nnx.BatchStat)))
 
         (loss, (logits, after)), gradients = jax.value_and_grad(loss_of, has_aux=True)(parameters)
-        for name, (decay, factor) in bessel_factors(self.spec, images.shape).items():  # Flax' update is biased
+        for name, (decay, factor) in variance_corrections(self.spec, images.shape).items():  # Flax' update is biased
             kept = decay * statistics[name]
             after[name] = kept + (after[name] - kept) * factor
         parameters, memory = self.optimizer.update(gradients, memory, parameters, numbers)

@@ -9,8 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from resnet_core.initialization import Weights
-from resnet_core.weights import check_weights
+from resnet_core.weights import Weights, check_weights
 from resnet_flax.runtime import precision
 
 # Kernels by rank: (height, width, in, out) to (out, in, height, width), and (in, out) to (out, in).

@@ -6,14 +6,14 @@ What is particular here:
   before Keras is imported;
 - kernels are (height, width, in, out) and are transposed in `weights.py`;
 - Keras pads by "valid" and "same" only, so that other padding is a layer of its own, `<name>_pad`;
-- Keras updates the running variance with the biased batch variance; `training.py` corrects it.
+- Keras updates the running variance with the biased batch variance; `differentiation.py` corrects it.
 """
 
+from resnet_keras.differentiation import gradients, train_forward
 from resnet_keras.model import build
 from resnet_keras.predict import predict
 from resnet_keras.runtime import configure, exact_float64, peak_device_memory, synchronize, versions
 from resnet_keras.trainer import Trainer
-from resnet_keras.training import gradients, train_forward
 from resnet_keras.weights import get_weights, set_weights
 
 __all__ = [

@@ -1,4 +1,4 @@
-"""The optimisers: a Keras optimizer with the neutral formulas, since Keras' own ones differ.
+"""The optimizers: a Keras optimizer with the neutral formulas, since Keras' own ones differ.
 
 keras.optimizers.SGD keeps the learning rate inside the momentum buffer, its weight decay is decoupled, and its
 Adam adds epsilon before the bias correction (keras/src/optimizers/sgd.py, adam.py, base_optimizer.py).
@@ -11,10 +11,10 @@ from typing import Any
 import keras
 import numpy as np
 
-from resnet_core.initialization import Weights
 from resnet_core.training.contract import TrainingState
 from resnet_core.training.recipe import Recipe, decayed
 from resnet_core.training.schedule import StepNumbers
+from resnet_core.weights import Weights
 from resnet_keras.weights import TO_NATIVE, to_neutral, variables
 
 

@@ -12,7 +12,7 @@ from resnet_core.backend import check_images
 
 def predict(model: keras.Model, images: np.ndarray) -> np.ndarray | dict[str, np.ndarray]:
     """Logits of images (batch, height, width, channels), or {tap: array} when built with taps."""
-    return to_neutral(model.predict_on_batch(to_native(model, images)))
+    return to_arrays(model.predict_on_batch(to_native(model, images)))
 
 
 def to_native(model: keras.Model, images: np.ndarray) -> np.ndarray:
@@ -20,7 +20,7 @@ def to_native(model: keras.Model, images: np.ndarray) -> np.ndarray:
     return np.asarray(check_images(images), model.inputs[0].dtype)
 
 
-def to_neutral(output: Any) -> np.ndarray | dict[str, np.ndarray]:
+def to_arrays(output: Any) -> np.ndarray | dict[str, np.ndarray]:
     """Tensors to arrays; they are channels last already."""
     if isinstance(output, dict):
         return {tap: np.asarray(keras.ops.convert_to_numpy(tensor)) for tap, tensor in output.items()}

@@ -19,7 +19,7 @@ from resnet_keras.weights import get_weights
 
 
 class Trainer:
-    """A network and its optimiser, ready for the step after `state.step`."""
+    """A network and its optimizer, ready for the step after `state.step`."""
 
     def __init__(self, spec: ResNetSpec, recipe: Recipe, state: TrainingState, *, dtype: str = "float32") -> None:
         self.model = build(spec, weights=state.weights, dtype=dtype)
@@ -56,7 +56,7 @@ class Trainer:
         return np.asarray(predict(self.model, images))
 
     def state(self) -> TrainingState:
-        """Weights, optimiser slots and step count, as copies, in neutral layout."""
+        """Weights, optimizer slots and step count, as copies, in neutral layout."""
         return TrainingState(get_weights(self.model), self.optimizer.get_slots(), self.steps)
 
 

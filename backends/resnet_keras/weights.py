@@ -8,8 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from resnet_core.initialization import Weights
-from resnet_core.weights import check_weights
+from resnet_core.weights import Weights, check_weights
 
 # Kernels by rank: (height, width, in, out) to (out, in, height, width), and (in, out) to (out, in).
 TO_NEUTRAL = {4: (3, 2, 0, 1), 2: (1, 0), 1: (0,)}

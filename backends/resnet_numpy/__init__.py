@@ -6,11 +6,11 @@ What is particular here:
 - every layer is written out, forward and backward, in `lowering.py`: read it to learn backpropagation.
 """
 
+from resnet_numpy.differentiation import gradients, train_forward
 from resnet_numpy.model import build
 from resnet_numpy.predict import predict
 from resnet_numpy.runtime import configure, exact_float64, peak_device_memory, synchronize, versions
 from resnet_numpy.trainer import Trainer
-from resnet_numpy.training import gradients, train_forward
 from resnet_numpy.weights import get_weights, set_weights
 
 __all__ = [

@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from resnet_core import tree
-from resnet_core.initialization import Weights
 from resnet_core.padding import Pair, resolve
+from resnet_core.weights import Weights
 
 Array = np.ndarray
 Pullback = Callable[[Array], Array]
@@ -152,7 +152,7 @@ def _batch_norm(node: tree.BatchNorm, x: Array, path: str, state: Pass) -> tuple
     count = x.size // x.shape[-1]
     if state.training:
         old_mean, old_variance = mean, variance
-        mean, variance = x.mean(IMAGE), x.var(IMAGE)  # biased: what normalises
+        mean, variance = x.mean(IMAGE), x.var(IMAGE)  # biased: what normalizes
         unbiased = variance * count / (count - 1)  # what the running variance learns
         state.statistics[f"{path}.running_mean"] = node.decay * old_mean + (1 - node.decay) * mean
         state.statistics[f"{path}.running_var"] = node.decay * old_variance + (1 - node.decay) * unbiased
@@ -160,13 +160,13 @@ def _batch_norm(node: tree.BatchNorm, x: Array, path: str, state: Pass) -> tuple
     scale = state.weights[f"{path}.weight"] / deviation
 
     def backward(dy: Array) -> Array:
-        normalised = (x - mean) / deviation
-        state.gradients[f"{path}.weight"] = d_weight = (dy * normalised).sum(IMAGE)
+        normalized = (x - mean) / deviation
+        state.gradients[f"{path}.weight"] = d_weight = (dy * normalized).sum(IMAGE)
         state.gradients[f"{path}.bias"] = d_bias = dy.sum(IMAGE)
         if not state.training:
             return dy * scale
         # Mean and variance are functions of x too: what they would carry away is taken out of the gradient.
-        return scale * (dy - d_bias / count - normalised * (d_weight / count))
+        return scale * (dy - d_bias / count - normalized * (d_weight / count))
 
     return (x - mean) * scale + state.weights[f"{path}.bias"], backward
 

@@ -8,8 +8,8 @@ import numpy as np
 
 from resnet_core.architecture import layer_tree, tap_nodes
 from resnet_core.backend import starting_weights
-from resnet_core.initialization import Weights
 from resnet_core.specification import ResNetSpec
+from resnet_core.weights import Weights
 from resnet_numpy.lowering import Array, Pass, Pullback, run
 
 
@@ -26,7 +26,7 @@ class ResNet:
         self.weights = weights
 
     def __call__(self, x: Array, training: bool = False) -> Array | dict[str, Array]:
-        """With `training`, batch statistics normalise and `weights` learns the new running ones."""
+        """With `training`, batch statistics normalize and `weights` learns the new running ones."""
         state = Pass(self.float64(), training)
         outputs, x = {}, np.asarray(x, np.float64)
         for name, child in self.tree.children:

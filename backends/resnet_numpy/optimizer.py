@@ -1,13 +1,13 @@
-"""The optimisers, written out: PyTorch's formulas, one array at a time."""
+"""The optimizers, written out: PyTorch's formulas, one array at a time."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from resnet_core.initialization import Weights
 from resnet_core.training.contract import TrainingState
 from resnet_core.training.recipe import Recipe, decayed
 from resnet_core.training.schedule import StepNumbers
+from resnet_core.weights import Weights
 
 Array = np.ndarray
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from resnet_core.analysis import parameters
-from resnet_core.scores import log_softmax
+from resnet_core.numerics import log_softmax
 from resnet_core.specification import ResNetSpec
 from resnet_core.training.contract import StepResult, TrainingState
 from resnet_core.training.recipe import Recipe
@@ -17,7 +17,7 @@ from resnet_numpy.weights import get_weights
 
 
 class Trainer:
-    """A network and its optimiser, ready for the step after `state.step`."""
+    """A network and its optimizer, ready for the step after `state.step`."""
 
     def __init__(self, spec: ResNetSpec, recipe: Recipe, state: TrainingState, *, dtype: str = "float32") -> None:
         self.recipe = recipe
@@ -44,7 +44,7 @@ class Trainer:
         return np.asarray(predict(self.model, images))
 
     def state(self) -> TrainingState:
-        """Weights, optimiser slots and step count, as copies, in neutral layout."""
+        """Weights, optimizer slots and step count, as copies, in neutral layout."""
         return TrainingState(get_weights(self.model), self.optimizer.get_slots(), self.steps)
 
 

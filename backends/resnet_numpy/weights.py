@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from resnet_core.initialization import Weights
-from resnet_core.weights import check_weights
+from resnet_core.weights import Weights, check_weights
 
 if TYPE_CHECKING:
     from resnet_numpy.model import ResNet

@@ -6,12 +6,12 @@ What is particular here:
 - padding that is not symmetric is done by two small subclasses, in `lowering.py`.
 """
 
-from resnet_torch.checkpoint import read_checkpoint
+from resnet_torch.differentiation import gradients, train_forward
 from resnet_torch.model import build
 from resnet_torch.predict import predict
 from resnet_torch.runtime import configure, exact_float64, peak_device_memory, synchronize, versions
+from resnet_torch.state_dict import read_state_dict
 from resnet_torch.trainer import Trainer
-from resnet_torch.training import gradients, train_forward
 from resnet_torch.weights import get_weights, set_weights
 
 __all__ = [
@@ -23,7 +23,7 @@ __all__ = [
     "gradients",
     "peak_device_memory",
     "predict",
-    "read_checkpoint",
+    "read_state_dict",
     "set_weights",
     "synchronize",
     "train_forward",

@@ -1,4 +1,4 @@
-"""The optimisers: torch.optim has the neutral formulas as they are."""
+"""The optimizers: torch.optim has the neutral formulas as they are."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ import numpy as np
 import torch
 from torch import nn
 
-from resnet_core.initialization import Weights
 from resnet_core.training.contract import TrainingState
 from resnet_core.training.recipe import Recipe, decayed
 from resnet_core.training.schedule import StepNumbers
+from resnet_core.weights import Weights
 
 # The neutral slots in PyTorch's words.
 SLOTS = {"momentum": "momentum_buffer", "moment1": "exp_avg", "moment2": "exp_avg_sq"}

@@ -18,7 +18,7 @@ def predict(model: nn.Module, images: np.ndarray) -> np.ndarray | dict[str, np.n
     Feature maps come out channels last. The model's mode is as before afterwards.
     """
     with mode(model, training=False), torch.inference_mode():
-        return to_neutral(model(to_native(model, images)))
+        return to_arrays(model(to_native(model, images)))
 
 
 @contextmanager
@@ -42,7 +42,7 @@ def to_native(model: nn.Module, images: np.ndarray) -> Tensor:
     return torch.from_numpy(channels_first).to(parameter.device, parameter.dtype)
 
 
-def to_neutral(output: Tensor | dict[str, Tensor]) -> np.ndarray | dict[str, np.ndarray]:
+def to_arrays(output: Tensor | dict[str, Tensor]) -> np.ndarray | dict[str, np.ndarray]:
     """Tensors to arrays, channels last."""
     if isinstance(output, dict):
         return {tap: _array(tensor) for tap, tensor in output.items()}

@@ -1,4 +1,4 @@
-"""Training steps in PyTorch: forward, loss, backward, optimiser."""
+"""Training steps in PyTorch: forward, loss, backward, optimizer."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from resnet_torch.weights import get_weights
 
 
 class Trainer:
-    """A network and its optimiser, ready for the step after `state.step`."""
+    """A network and its optimizer, ready for the step after `state.step`."""
 
     def __init__(self, spec: ResNetSpec, recipe: Recipe, state: TrainingState, *, dtype: str = "float32") -> None:
         self.recipe = recipe
@@ -42,5 +42,5 @@ class Trainer:
         return np.asarray(predict(self.model, images))
 
     def state(self) -> TrainingState:
-        """Weights, optimiser slots and step count, as copies, in neutral layout."""
+        """Weights, optimizer slots and step count, as copies, in neutral layout."""
         return TrainingState(get_weights(self.model), self.optimizer.get_slots(), self.steps)

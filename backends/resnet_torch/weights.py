@@ -8,8 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from resnet_core.initialization import Weights
-from resnet_core.weights import check_weights
+from resnet_core.weights import Weights, check_weights
 
 
 def get_weights(model: nn.Module) -> Weights:

@@ -13,7 +13,7 @@ from rich.console import Console
 from usage import FRAMEWORKS
 
 from resnet_core.errors import ResNetError
-from resnet_core.workers.parent import Engine
+from resnet_core.workers.parent import Worker
 
 HERE = Path(__file__).parent.parent
 TIME_LIMIT = 4 * 3600.0
@@ -41,7 +41,7 @@ def in_each_framework(options: Namespace, function: str, **arguments: Any) -> Re
     environment = {"PYTHONPATH": searched}
     console = Console(stderr=True)
     for framework in options.frameworks:
-        with console.status(f"{framework}: measuring"), Engine(environment=environment) as engine:
+        with console.status(f"{framework}: measuring"), Worker(environment=environment) as engine:
             try:
                 result, _ = engine.call(
                     function,

@@ -48,7 +48,7 @@ def draw(losses: Losses, path: Path, recipe: str) -> None:
     steps = np.arange(1, len(reference) + 1)
     for (name, values), style in zip(runs.items(), ("-", "--", ":"), strict=False):
         upper.plot(steps, values, style, linewidth=1.2, label=name)
-    lower.plot([], [])  # the first framework's colour
+    lower.plot([], [])  # the first framework's color
     for name, values in others:
         lower.plot(steps, differences(values, reference), linewidth=1.2, label=f"{name} against {first}")
     parted = [step for _, values in others if (step := parting(differences(values, reference)))]

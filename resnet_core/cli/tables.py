@@ -70,16 +70,16 @@ def layer_table(layers: Sequence[Layer], totals: Totals, taps: Mapping[str, Shap
 
 def comparison_table(result: Mapping[str, Any]) -> Table:
     """`resnet compare`: one row per backend."""
-    labelled = any("accuracy" in entry for entry in result["backends"].values())
+    labeled = any("accuracy" in entry for entry in result["backends"].values())
     table = _table(
         "backend", parameters="right", state="right", output="right", error="right", at="left",
-        **({"accuracy": "right"} if labelled else {}),
+        **({"accuracy": "right"} if labeled else {}),
         **{"first call": "right", "steady": "right", "peak memory": "right"}, versions="left",
     )  # fmt: skip
     for name, entry in result["backends"].items():
         if "error" in entry:
             table.add_row(
-                name, *["–"] * (7 + labelled), "not installed" if entry.get("missing") else "failed", style="red"
+                name, *["–"] * (7 + labeled), "not installed" if entry.get("missing") else "failed", style="red"
             )
             continue
         # The one that is nearest to what is allowed, or furthest beyond it.
@@ -93,7 +93,7 @@ def comparison_table(result: Mapping[str, Any]) -> Table:
             shape_text(entry["output_shape"]),
             "–" if worst is None else _scientific(entry["max_error"][worst]),
             worst or "–",
-            *([f"{entry['accuracy']:.1%}"] if labelled else []),
+            *([f"{entry['accuracy']:.1%}"] if labeled else []),
             _seconds(entry["seconds"]["first"]),
             _seconds(entry["seconds"]["steady"]),
             f"{entry['peak_memory_bytes'] / 2**20:,.0f} MiB",

@@ -64,7 +64,7 @@ def train_network(
     from resnet_core.training.recipe_files import recipe_overrides
     from resnet_core.training.run_folder import RunFolder
     from resnet_core.training.run_loop import Options, fine_tuned, train
-    from resnet_core.weights import load_weights
+    from resnet_core.weight_file import load_weights
 
     quiet_frameworks()
     resolved = resolve_spec(spec, overrides)
@@ -119,7 +119,7 @@ def evaluate_run(
     from resnet_core.training.pipeline import Pipeline
     from resnet_core.training.run_folder import RunFolder
     from resnet_core.training.run_loop import evaluate
-    from resnet_core.weights import load_weights
+    from resnet_core.weight_file import load_weights
 
     quiet_frameworks()
     require_choice("weights", which, ("best", "last"))

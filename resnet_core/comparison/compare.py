@@ -16,14 +16,15 @@ from resnet_core.analysis import state, tap_shapes, totals
 from resnet_core.architecture import output_name, taps
 from resnet_core.backend import DEVICES
 from resnet_core.backend import backends as registered
-from resnet_core.comparison import gradients as compare_training
+from resnet_core.comparison import gradients
 from resnet_core.data.images import sample_batch
 from resnet_core.errors import InputError, MissingBackendError, ResNetError, WorkerError, require_choice
-from resnet_core.initialization import Weights, probe_weights
+from resnet_core.initialization import probe_weights
+from resnet_core.numerics import relative_error
 from resnet_core.spec_files import to_json
 from resnet_core.specification import ResNetSpec, to_fields
-from resnet_core.weights import cast
-from resnet_core.workers.parent import TIME_LIMIT, Engine, relative_error
+from resnet_core.weights import Weights, cast
+from resnet_core.workers.parent import TIME_LIMIT, Worker
 
 LEVELS = ("shapes", "logits", "gradients", "training")
 REFERENCE = "numpy"
@@ -143,15 +144,15 @@ class _Case:
 
 def _reference(case: _Case) -> tuple[Weights, Weights]:
     """(taps, what the deeper levels measure) in NumPy."""
-    with Engine() as engine:
+    with Worker() as engine:
         engine.call("open_backend", backend=REFERENCE, device="cpu", dtype="float64")
         weights, limit = cast(case.weights, "float64"), case.time_limit
         engine.call("build", weights, spec=to_json(case.spec), taps=list(taps(case.spec)), dtype="float64")
         outputs = engine.call("predict", {"images": case.images}, time_limit=limit)[1]
         if case.level == "logits":
             return outputs, {}
-        asked = compare_training.question(case.level, case.spec, case.images)
-        return outputs, compare_training.measure(
+        asked = gradients.question(case.level, case.spec, case.images)
+        return outputs, gradients.measure(
             engine, case.level, case.spec, weights, asked, dtype="float64", time_limit=limit
         )
 
@@ -160,7 +161,7 @@ def _run_backend(name: str, case: _Case, python: str | None) -> dict[str, Any]:
     """One entry of the result. Whatever happens in the backend's process ends here."""
     entry: dict[str, Any] = {}
     try:
-        with Engine(python) as engine:
+        with Worker(python) as engine:
             limit, images = case.time_limit, {"images": case.images}
             model: dict[str, Any] = {"spec": to_json(case.spec), "dtype": case.dtype, "time_limit": limit}
             opened, _ = engine.call(
@@ -213,14 +214,14 @@ def _judge(
         entry["shape_errors"].append(f"{entry['state']} values of state, expected {expected.state}")
 
 
-def _judge_deeper(entry: dict[str, Any], case: _Case, engine: Engine, rounded: str) -> None:
+def _judge_deeper(entry: dict[str, Any], case: _Case, engine: Worker, rounded: str) -> None:
     """Gradients and training steps."""
     call: dict[str, Any] = {"dtype": case.dtype, "time_limit": case.time_limit}
-    asked = compare_training.question(case.level, case.spec, case.images)
+    asked = gradients.question(case.level, case.spec, case.images)
     given = (engine, case.level, case.spec, case.weights, asked)
-    found = compare_training.measure(*given, **call)
-    entry["max_error"] |= compare_training.errors(found, case.deeper, case.spec)
-    entry["tolerances"] |= compare_training.tolerances(*given, found, rounded=rounded, **call)
+    found = gradients.measure(*given, **call)
+    entry["max_error"] |= gradients.errors(found, case.deeper, case.spec)
+    entry["tolerances"] |= gradients.tolerances(*given, found, rounded=rounded, **call)
 
 
 def _shape_errors(spec: ResNetSpec, described: Mapping[str, Any], found: Weights, batch: int) -> list[str]:

@@ -14,12 +14,13 @@ import numpy as np
 
 from resnet_core.analysis import parameters, state, tap_shapes
 from resnet_core.architecture import output_name
-from resnet_core.initialization import Weights
+from resnet_core.numerics import relative_error
 from resnet_core.spec_files import to_json
 from resnet_core.specification import ResNetSpec
 from resnet_core.training.recipe import Recipe, check_trainable
 from resnet_core.training.recipe_files import recipe_to_json
-from resnet_core.workers.parent import Engine, relative_error
+from resnet_core.weights import Weights
+from resnet_core.workers.parent import Worker
 
 #: Largest error that still counts as equal. Right code reaches 4e-13 in float64 (resnet18 in full), and in float32
 #: 5e-6 in narrow networks, where no sign flips.
@@ -68,7 +69,7 @@ def question(level: str, spec: ResNetSpec, images: np.ndarray) -> Question:
 
 
 def measure(
-    engine: Engine, level: str, spec: ResNetSpec, weights: Weights, asked: Question, *, dtype: str, time_limit: float
+    engine: Worker, level: str, spec: ResNetSpec, weights: Weights, asked: Question, *, dtype: str, time_limit: float
 ) -> Weights:
     """What one backend finds: `gradients.NAME`, and at level "training" `loss`, `weight.NAME`, `slot.SLOT.NAME`.
 
@@ -127,7 +128,7 @@ def errors(found: Mapping[str, np.ndarray], reference: Mapping[str, np.ndarray],
 
 
 def tolerances(
-    engine: Engine,
+    engine: Worker,
     level: str,
     spec: ResNetSpec,
     weights: Weights,

@@ -8,10 +8,10 @@ from resnet_core.analysis import state
 from resnet_core.conversion.torchvision_names import from_torchvision, is_torchvision
 from resnet_core.errors import WeightsError
 from resnet_core.files import read_bytes
-from resnet_core.initialization import Weights
 from resnet_core.specification import ResNetSpec
-from resnet_core.weights import check_weights, load_weights, read_safetensors
-from resnet_core.workers.parent import Engine
+from resnet_core.weight_file import load_weights, read_safetensors
+from resnet_core.weights import Weights, check_weights
+from resnet_core.workers.parent import Worker
 
 
 def read_weights(path: Path, spec: ResNetSpec) -> Weights:
@@ -25,8 +25,8 @@ def read_weights(path: Path, spec: ResNetSpec) -> Weights:
             return load_weights(path, spec=spec)[0]
     else:
         read_bytes(path, "a .safetensors file or a PyTorch checkpoint")
-        with Engine() as engine:
-            arrays = engine.call("resnet_core.workers.tasks:read_checkpoint", path=str(path.absolute()))[1]
+        with Worker() as engine:
+            arrays = engine.call("resnet_core.workers.tasks:read_state_dict", path=str(path.absolute()))[1]
     try:
         return check_weights(from_torchvision(arrays), state(spec))
     except WeightsError as error:

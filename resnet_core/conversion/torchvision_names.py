@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from resnet_core.errors import WeightsError
-from resnet_core.initialization import Weights
+from resnet_core.weights import Weights
 
 _MODULES = (
     (re.compile(r"^conv1$"), r"stem.conv"),

@@ -1,6 +1,6 @@
 """Real pictures as network input: the shipped samples, and files preprocessed as torchvision does it.
 
-Every float image is channels-last float32 and normalised, (value / 255 - mean) / deviation: with ImageNet's
+Every float image is channels-last float32 and normalized, (value / 255 - mean) / deviation: with ImageNet's
 constants, or with Fashion-MNIST's where there is one channel. Pillow is imported only when it is needed.
 """
 
@@ -32,7 +32,7 @@ _SAMPLES = Path(__file__).with_name("sample")
 
 
 def sample_batch(size: tuple[int, int], channels: int, count: int = 4) -> np.ndarray:
-    """A batch of the shipped real pictures, (count, height, width, channels) float32, normalised.
+    """A batch of the shipped real pictures, (count, height, width, channels) float32, normalized.
 
     Every fourth picture, from the first on, is the photo as `load_image` gives it (mirrored every other
     time); the rest are Fashion-MNIST test images in their order, resized (bilinear) to `size`, which is
@@ -50,7 +50,7 @@ def sample_batch(size: tuple[int, int], channels: int, count: int = 4) -> np.nda
             batch[index] = photo[:, ::-1] if index % 8 else photo
         else:
             gray = Image.fromarray(next(fashion)).resize(size[::-1], Image.Resampling.BILINEAR)
-            batch[index] = normalise(gray, channels)
+            batch[index] = normalize(gray, channels)
     return batch
 
 
@@ -73,7 +73,7 @@ def load_image(path: str | os.PathLike[str], size: tuple[int, int], channels: in
 
     `size` = (height, width). The picture is turned upright (EXIF), resized with antialiased bilinear
     filtering to the smallest size that covers (height, width) * 256 // 224 at its own aspect ratio, and
-    cropped to `size` in the centre. For a square size that is torchvision's ImageClassification transform:
+    cropped to `size` in the center. For a square size that is torchvision's ImageClassification transform:
     shorter side to 256 for 224. One channel is luminance; otherwise the channels are red, green, blue,
     red, ... Transparency is laid over white, and 16 bits a channel become 8.
 
@@ -81,7 +81,7 @@ def load_image(path: str | os.PathLike[str], size: tuple[int, int], channels: in
     too large (over MAXIMUM_PIXELS, as it is or resized).
     """
     _check_shape(size, channels)
-    return normalise(cover(read_picture(path, "L" if channels == 1 else "RGB"), size, path), channels)
+    return normalize(cover(read_picture(path, "L" if channels == 1 else "RGB"), size, path), channels)
 
 
 def cover(picture: Image.Image, size: tuple[int, int], path: str | os.PathLike[str]) -> Image.Image:
@@ -151,7 +151,7 @@ def _flatten(picture: Image.Image) -> Image.Image:
     return picture.convert("RGB")
 
 
-def normalise(picture: Image.Image | np.ndarray, channels: int) -> np.ndarray:
+def normalize(picture: Image.Image | np.ndarray, channels: int) -> np.ndarray:
     """An "L" or "RGB" picture, or its bytes, as (height, width, channels) float32, its channels repeated cyclically."""
     pixels = np.asarray(picture, np.float32) / np.float32(255)
     pixels = pixels.reshape(*pixels.shape[:2], -1)

@@ -13,10 +13,10 @@ from resnet_core.conversion.read import read_weights
 from resnet_core.data.images import load_image
 from resnet_core.errors import InputError, require_choice
 from resnet_core.files import read_bytes
-from resnet_core.scores import log_softmax
+from resnet_core.numerics import log_softmax
 from resnet_core.spec_files import to_json
 from resnet_core.specification import ResNetSpec
-from resnet_core.workers.parent import Engine
+from resnet_core.workers.parent import Worker
 
 
 def classify(
@@ -40,7 +40,7 @@ def classify(
     loaded = read_weights(weights, spec)
     batch = np.stack([load_image(path, spec.input_size, spec.in_channels) for path in images])
     dtype = next(iter(loaded.values())).dtype.name
-    with Engine() as engine:
+    with Worker() as engine:
         engine.call("open_backend", backend=backend, device=device, dtype=dtype)
         engine.call("build", loaded, spec=to_json(spec), taps=[], dtype=dtype)
         # One picture at a time: memory does not grow with their number.

@@ -1,6 +1,6 @@
 """Checkpoints: one safetensors file with everything that the rest of a run depends on.
 
-Weights by their neutral names, optimiser slots as `opt/SLOT/PARAMETER`, and in the metadata the spec, the
+Weights by their neutral names, optimizer slots as `opt/SLOT/PARAMETER`, and in the metadata the spec, the
 recipe, the step and what has been achieved so far. The pipeline and all randomness are functions of the seed
 and the step, so there is no more to keep.
 """
@@ -18,13 +18,13 @@ from resnet_core.analysis import parameters
 from resnet_core.analysis import state as state_shapes
 from resnet_core.errors import WeightsError
 from resnet_core.files import write_atomically
-from resnet_core.initialization import Weights
 from resnet_core.spec_files import from_json, to_json
 from resnet_core.specification import ResNetSpec
 from resnet_core.training.contract import TrainingState
 from resnet_core.training.recipe import Recipe
 from resnet_core.training.recipe_files import recipe_from_json, recipe_to_json
-from resnet_core.weights import check_weights, digest, read_safetensors, safetensors_bytes
+from resnet_core.weight_file import digest, read_safetensors, safetensors_bytes
+from resnet_core.weights import Weights, check_weights
 
 FORMAT = "checkpoint 1"
 
@@ -71,7 +71,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
             slot, _, parameter = name.removeprefix("opt/").partition("/")
             slots.setdefault(slot, {})[parameter] = array
     if slots and slots.keys() != set(recipe.slots):
-        raise WeightsError(f"{path}: holds optimiser slots {', '.join(slots)}; expected {', '.join(recipe.slots)}")
+        raise WeightsError(f"{path}: holds optimizer slots {', '.join(slots)}; expected {', '.join(recipe.slots)}")
     state = TrainingState(
         check_weights(weights, shapes),
         {slot: check_weights(values, parameters(spec)) for slot, values in slots.items()},

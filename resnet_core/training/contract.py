@@ -6,12 +6,12 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from resnet_core.initialization import Weights
+from resnet_core.weights import Weights
 
 
 @dataclass
 class TrainingState:
-    """Neutral weights, the optimiser's slots and how many steps have been taken.
+    """Neutral weights, the optimizer's slots and how many steps have been taken.
 
     `slots` is {slot: {parameter: array of its shape}} by the names in `recipe.SLOTS`; empty before the first
     step, which is the same as zeros.
@@ -22,7 +22,7 @@ class TrainingState:
     step: int = 0
 
     def slot(self, slot: str, name: str) -> np.ndarray:
-        """One array of the optimiser, zeros before the first step."""
+        """One array of the optimizer, zeros before the first step."""
         return self.slots[slot][name] if slot in self.slots else np.zeros_like(self.weights[name])
 
 

@@ -1,4 +1,4 @@
-"""Batches as a pure function of the step: shuffled, augmented and normalised alike for every backend.
+"""Batches as a pure function of the step: shuffled, augmented and normalized alike for every backend.
 
 Nothing is remembered between two batches. The order of an epoch depends on the seed and the epoch, the
 augmentation of a batch on the seed and the step; so a run is resumed by knowing its step, any batch can be
@@ -50,8 +50,8 @@ class Pipeline:
         epoch, position = divmod(step, self.steps_per_epoch)
         size = self.recipe.batch_size
         indices = self._order(epoch)[position * size : (position + 1) * size]
-        pictures = self._augmented(self._centred(self._read(self.data.train, indices)), step)
-        return self._normalised(pictures), self.data.train.labels[indices]
+        pictures = self._augmented(self._centered(self._read(self.data.train, indices)), step)
+        return self._normalized(pictures), self.data.train.labels[indices]
 
     def batches(self, start: int, stop: int) -> Iterator[tuple[int, Batch]]:
         """(step, batch) from `start` to before `stop`, the next one being made while one is used."""
@@ -68,7 +68,7 @@ class Pipeline:
         split = self.data.test
         for start in range(0, len(split), EVALUATION_BATCH):
             indices = np.arange(start, min(start + EVALUATION_BATCH, len(split)))
-            yield self._normalised(self._centred(self._read(split, indices))), split.labels[indices]
+            yield self._normalized(self._centered(self._read(split, indices))), split.labels[indices]
 
     def batch_shapes(self) -> list[tuple[int, ...]]:
         """Shapes of the training batches that occur."""
@@ -84,7 +84,7 @@ class Pipeline:
     def _read(self, split: Split, indices: np.ndarray) -> np.ndarray:
         return split.read(indices, self.size, self.channels)
 
-    def _centred(self, pictures: np.ndarray) -> np.ndarray:
+    def _centered(self, pictures: np.ndarray) -> np.ndarray:
         """Without each pixel's mean, where the recipe says so: before the crop, as a pixel's mean has a place."""
         return pictures - self._mean_picture if self.recipe.mean == "pixel" else pictures
 
@@ -111,7 +111,7 @@ class Pipeline:
             pictures = np.where(mirrored, pictures[:, :, ::-1], pictures)
         return pictures
 
-    def _normalised(self, pictures: np.ndarray) -> np.ndarray:
+    def _normalized(self, pictures: np.ndarray) -> np.ndarray:
         images = pictures.astype(np.float32) / np.float32(255)
         if isinstance(self.recipe.mean, tuple):
             images -= np.array(self.recipe.mean, np.float32)

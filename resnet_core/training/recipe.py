@@ -53,7 +53,7 @@ FIELDS: dict[str, str] = {
 #: Fields that may be None.
 OPTIONAL = ("epochs", "steps", "resize", "mean", "deviation")
 
-#: The optimiser's own values, one array per parameter each, by their neutral names.
+#: The optimizer's own values, one array per parameter each, by their neutral names.
 SLOTS = {"sgd": ("momentum",), "adam": ("moment1", "moment2"), "adamw": ("moment1", "moment2")}
 
 
@@ -106,7 +106,7 @@ class Recipe(Struct, frozen=True, kw_only=True, omit_defaults=False):
 
     @property
     def slots(self) -> tuple[str, ...]:
-        """What the optimiser keeps for each parameter."""
+        """What the optimizer keeps for each parameter."""
         return SLOTS[self.optimizer] if self.optimizer != "sgd" or self.momentum else ()
 
 

@@ -8,8 +8,15 @@ from typing import Any
 
 from resnet_core.data.images import GRAY_DEVIATION, GRAY_MEAN
 from resnet_core.errors import RecipeError
-from resnet_core.field_files import dump_toml, parse_assignments, parse_json, read_fields, with_none
-from resnet_core.fields import plain_fields, require_known
+from resnet_core.fields import (
+    dump_toml,
+    parse_assignments,
+    parse_json,
+    plain_fields,
+    read_fields,
+    require_known,
+    with_none,
+)
 from resnet_core.files import write_atomically
 from resnet_core.training.recipe import FIELDS, OPTIONAL, Recipe
 

@@ -27,7 +27,7 @@ from resnet_core.specification import ResNetSpec
 from resnet_core.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from resnet_core.training.recipe import Recipe
 from resnet_core.training.recipe_files import recipe, save_recipe
-from resnet_core.weights import save_weights
+from resnet_core.weight_file import save_weights
 
 #: Stands in a folder from when it was empty to when it has everything.
 _STARTING = ".starting"

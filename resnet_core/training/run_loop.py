@@ -22,8 +22,8 @@ import numpy as np
 from resnet_core.backend import DEVICES, load_backend, optional
 from resnet_core.data.readers import Dataset
 from resnet_core.errors import InputError, RecipeError, TrainingError, require_choice
-from resnet_core.initialization import DTYPES, Weights, initialize
-from resnet_core.scores import log_softmax
+from resnet_core.initialization import initialize
+from resnet_core.numerics import log_softmax
 from resnet_core.spec_files import spec as with_fields
 from resnet_core.specification import ResNetSpec
 from resnet_core.training.checkpoint import Checkpoint
@@ -31,9 +31,9 @@ from resnet_core.training.contract import StepResult, TrainingState
 from resnet_core.training.pipeline import Pipeline
 from resnet_core.training.recipe import Recipe, check_trainable
 from resnet_core.training.run_folder import RunFolder
-from resnet_core.training.running_variance import bessel_factors
+from resnet_core.training.running_variance import variance_corrections
 from resnet_core.training.schedule import StepNumbers, step_numbers
-from resnet_core.weights import cast
+from resnet_core.weights import DTYPES, Weights, cast
 
 #: Seconds between two writes to the log: who follows it sees the run, and the run hardly waits for the disk.
 LOG_EVERY = 5.0
@@ -105,7 +105,7 @@ def train(spec: ResNetSpec, recipe: Recipe, data: Dataset, options: Options, rep
     pipeline = Pipeline(data, recipe, spec)
     spec = with_fields(spec, input_size=list(pipeline.size))
     for shape in pipeline.batch_shapes():
-        bessel_factors(spec, shape)  # refuses a batch that no norm can learn from
+        variance_corrections(spec, shape)  # refuses a batch that no norm can learn from
     backend = load_backend(options.backend)
     make_trainer = optional(backend, "Trainer")
     device = backend.configure(options.device, options.dtype)

@@ -11,12 +11,12 @@ from math import prod
 
 from resnet_core.analysis import layers
 from resnet_core.errors import InputError
-from resnet_core.initialization import Weights
 from resnet_core.specification import ResNetSpec
 from resnet_core.tree import BatchNorm
+from resnet_core.weights import Weights
 
 
-def bessel_factors(spec: ResNetSpec, shape: tuple[int, ...]) -> dict[str, tuple[float, float]]:
+def variance_corrections(spec: ResNetSpec, shape: tuple[int, ...]) -> dict[str, tuple[float, float]]:
     """{name of a running variance: (decay, n / (n - 1))} for a batch of `shape` (batch, height, width, …).
 
     n is how many values of a channel the norm sees. Raises InputError where it sees a single one, whose
@@ -35,10 +35,10 @@ def bessel_factors(spec: ResNetSpec, shape: tuple[int, ...]) -> dict[str, tuple[
 def unbiased_variances(spec: ResNetSpec, shape: tuple[int, ...], before: Weights, after: Weights) -> Weights:
     """{name: running variance} as the unbiased rule gives it, from a biased update from `before` to `after`.
 
-    `shape` (batch, height, width, …) is that of the images of the update. Errors as `bessel_factors`.
+    `shape` (batch, height, width, …) is that of the images of the update. Errors as `variance_corrections`.
     """
     corrected: Weights = {}
-    for name, (decay, factor) in bessel_factors(spec, shape).items():
+    for name, (decay, factor) in variance_corrections(spec, shape).items():
         kept = decay * before[name]
         corrected[name] = (kept + (after[name] - kept) * factor).astype(after[name].dtype)
     return corrected

@@ -14,7 +14,7 @@ from resnet_core.training.recipe import Recipe
 
 @dataclass(frozen=True, slots=True)
 class StepNumbers:
-    """What an optimiser needs to know about one step, computed in double precision.
+    """What an optimizer needs to know about one step, computed in double precision.
 
     `correction1` is 1 - beta1 ** t and `correction2` is sqrt(1 - beta2 ** t) with t = step + 1: in float32
     the subtraction would cancel.

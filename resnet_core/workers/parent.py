@@ -21,8 +21,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
 
-import numpy as np
-
 from resnet_core import errors
 from resnet_core.errors import InputError, WorkerError
 from resnet_core.workers.child import Arrays, read_arrays, write_arrays
@@ -31,7 +29,7 @@ from resnet_core.workers.child import Arrays, read_arrays, write_arrays
 TIME_LIMIT = 600.0
 
 
-class Engine:
+class Worker:
     """A long-lived worker process. Use as a context manager; requests are answered in order.
 
     `python` is the interpreter (its environment needs this package and the framework), `environment` adds
@@ -68,7 +66,7 @@ class Engine:
         self._answers: queue.SimpleQueue[str | None] = queue.SimpleQueue()
         threading.Thread(target=_forward_lines, args=(self._process.stdout, self._answers), daemon=True).start()
 
-    def __enter__(self) -> Engine:
+    def __enter__(self) -> Worker:
         return self
 
     def __exit__(
@@ -159,12 +157,3 @@ def _forward_lines(stream: IO[str], answers: queue.SimpleQueue[str | None]) -> N
     except ValueError:
         pass  # closed while reading
     answers.put(None)
-
-
-def relative_error(value: np.ndarray, reference: np.ndarray) -> float:
-    """max|value - reference| / max|reference|; infinite where shapes differ or a value is not finite."""
-    if value.shape != reference.shape or not np.isfinite(value).all():
-        return float("inf")
-    scale = float(np.abs(reference).max(initial=0.0))
-    difference = float(np.abs(value.astype(np.float64) - reference).max(initial=0.0))
-    return difference / scale if scale > 0 else (0.0 if difference == 0 else float("inf"))

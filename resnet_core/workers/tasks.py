@@ -96,9 +96,9 @@ def get_weights(session: Session, arrays: Arrays) -> Answer:
     return None, session.backend.get_weights(session.model)
 
 
-def read_checkpoint(session: Session, arrays: Arrays, *, path: str) -> Answer:
+def read_state_dict(session: Session, arrays: Arrays, *, path: str) -> Answer:
     """{name: array} of a PyTorch checkpoint."""
-    return None, load_backend("torch").read_checkpoint(Path(path))
+    return None, load_backend("torch").read_state_dict(Path(path))
 
 
 def set_weights(session: Session, arrays: Arrays) -> Answer:

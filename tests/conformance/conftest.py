@@ -10,9 +10,9 @@ import pytest
 
 from resnet_core.errors import WorkerError
 from resnet_core.workers.child import Arrays
-from resnet_core.workers.parent import Engine
+from resnet_core.workers.parent import Worker
 
-#: Engine to (backend, environment).
+#: Worker to (backend, environment).
 ENGINES: dict[str, tuple[str, dict[str, str]]] = {
     "torch": ("torch", {}),
     "keras": ("keras", {"KERAS_BACKEND": "tensorflow"}),
@@ -27,7 +27,7 @@ class Workers:
     """Calls functions in the worker of a named engine, which is started when it is first needed."""
 
     def __init__(self) -> None:
-        self._engines: dict[str, Engine] = {}
+        self._engines: dict[str, Worker] = {}
 
     def call(self, name: str, function: str, arrays: Arrays | None = None, /, **arguments: Any) -> tuple[Any, Arrays]:
         """(result, arrays) of `module:function` in that engine; what it printed is shown if it fails."""
@@ -36,7 +36,7 @@ class Workers:
             path = os.pathsep.join(filter(None, [folder, os.environ.get("PYTHONPATH")]))
             # CPU: what is checked here does not depend on the device.
             environment = {**ENGINES[name][1], "PYTHONPATH": path, "CUDA_VISIBLE_DEVICES": "", "JAX_PLATFORMS": "cpu"}
-            self._engines[name] = Engine(environment=environment)
+            self._engines[name] = Worker(environment=environment)
         try:
             return self._engines[name].call(function, arrays, **arguments)
         except WorkerError as error:

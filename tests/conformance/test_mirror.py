@@ -18,12 +18,12 @@ BACKENDS = (*FRAMEWORKS, "numpy")
 FILES = {
     f"{name}.py"
     for name in (
-        "__init__", "lowering", "model", "optimizer", "predict", "runtime", "trainer", "training", "weights",
+        "__init__", "differentiation", "lowering", "model", "optimizer", "predict", "runtime", "trainer", "weights",
     )
 }  # fmt: skip
 #: A .pth file is PyTorch's own; the slow convolution of maps smaller than the kernel is XLA's.
-EXTRA_FILES = {"torch": {"checkpoint.py"}, "flax": {"convolution.py"}}
-EXTRA_NAMES = {"torch": {"read_checkpoint"}}
+EXTRA_FILES = {"torch": {"state_dict.py"}, "flax": {"convolution.py"}}
+EXTRA_NAMES = {"torch": {"read_state_dict"}}
 
 LONGEST = 300  # lines of lowering, weights and predict together; see test below
 
@@ -142,5 +142,5 @@ def test_everything_public_is_explained(backend: str) -> None:
 def test_a_helper_of_one_name_stands_in_the_same_file(backend: str) -> None:
     """Private helpers too: `_pad` is where `_pad` is elsewhere."""
     torch, other = functions("torch"), functions(backend)
-    for name in (torch.keys() & other.keys()) - {"to_neutral"}:  # weights and images each have one in Keras and Flax
+    for name in torch.keys() & other.keys():
         assert torch[name][0] == other[name][0], name

@@ -10,7 +10,8 @@ import pytest
 import resnet_core as rn
 from conformance.narrow import SIZES, SPECS
 from resnet_core import InputError
-from resnet_core.workers.parent import Engine, relative_error
+from resnet_core.numerics import relative_error
+from resnet_core.workers.parent import Worker
 
 if TYPE_CHECKING:
     from conformance.conftest import Workers
@@ -55,7 +56,7 @@ def test_float64_works_in_a_process_that_nobody_configured(engine: str, name: st
 def test_keras_on_jax_refuses_float64_until_it_is_configured(configured: bool) -> None:
     """JAX's 64-bit mode is global to the process; without it float64 would silently be float32."""
     weights = rn.probe_weights(SPECS["slim"], dtype="float64")
-    with Engine(environment={"KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"}) as engine:
+    with Worker(environment={"KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"}) as engine:
         if configured:
             engine.call("open_backend", backend="keras", device="cpu", dtype="float64")
             engine.call("build", weights, spec=rn.to_json(SPECS["slim"]), taps=[], dtype="float64")

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from resnet_core import architecture, tree
-from resnet_core.initialization import Weights
 from resnet_core.padding import symmetric
+from resnet_core.weights import Weights
 
 LeafChange = Callable[[tree.Leaf], tree.Leaf]
 

@@ -13,11 +13,12 @@ import numpy as np
 import resnet_core as rn
 from resnet_core.comparison.compare import TOLERANCE
 from resnet_core.errors import ResNetError
-from resnet_core.initialization import Weights
+from resnet_core.numerics import relative_error
+from resnet_core.weights import Weights
 from resnet_core.workers.child import Arrays
-from resnet_core.workers.parent import Engine, relative_error
+from resnet_core.workers.parent import Worker
 
-#: Engine to (backend, environment). The last two are Keras on its other backends.
+#: Worker to (backend, environment). The last two are Keras on its other backends.
 ENGINES: dict[str, tuple[str, dict[str, str]]] = {
     "torch": ("torch", {}),
     "keras": ("keras", {"KERAS_BACKEND": "tensorflow"}),
@@ -32,7 +33,7 @@ Key = TypeVar("Key")
 
 TESTS = Path(__file__).parents[1]
 
-#: XLA's last optimisation pass and its newer code generator for fusions take three quarters of the compile time
+#: XLA's last optimization pass and its newer code generator for fusions take three quarters of the compile time
 #: and change no operation; compiled programs are kept between runs; the engines work at the same time, so that more
 #: threads in each would only wait for one another. `resnet compare` runs with none of this.
 QUICK = {
@@ -50,10 +51,10 @@ class Laboratory:
     def __init__(self, device: str, pythons: Mapping[str, str]) -> None:
         self.device = device
         self._pythons = pythons
-        self._engines: dict[str, Engine] = {}
+        self._engines: dict[str, Worker] = {}
         self._pool = ThreadPoolExecutor(2 * len(ENGINES))
 
-    def engine(self, name: str, dtype: str) -> Engine:
+    def engine(self, name: str, dtype: str) -> Worker:
         """The engine's process for `dtype`. Raises InputError where its device is missing."""
         backend, environment = ENGINES[name]
         key = f"{name} {dtype}"
@@ -61,7 +62,7 @@ class Laboratory:
             variables = {**environment, "PYTHONPATH": f"{TESTS}:{TESTS / 'parity'}"}
             if self.device == "cpu":
                 variables |= QUICK
-            engine = Engine(self._pythons.get(name), variables)
+            engine = Worker(self._pythons.get(name), variables)
             device = "cpu" if backend == "numpy" else self.device
             try:
                 engine.call("open_backend", backend=backend, device=device, dtype=dtype)

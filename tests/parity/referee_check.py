@@ -10,7 +10,7 @@ import numpy as np
 
 import resnet_core as rn
 from laboratory import MAIN, Laboratory, errors
-from resnet_core.initialization import Weights
+from resnet_core.weights import Weights
 from resnet_core.workers.child import Arrays
 
 #: Every backend and dtype. NumPy's computes in float64 whatever it is given.

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from referees import draw
-from resnet_core.initialization import Weights
+from resnet_core.weights import Weights
 from resnet_core.workers.child import Arrays
 
 #: The last layer of each stage, and the root's.

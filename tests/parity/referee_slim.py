@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from resnet_core.initialization import Weights
+from resnet_core.weights import Weights
 
 #: slim's module to the neutral one. The norm after conv1 stands before conv2, which gives it its number.
 MODULES = {

@@ -1,4 +1,4 @@
-"""Training mode agrees too: logits normalised by the batch, updated running statistics, gradients."""
+"""Training mode agrees too: logits normalized by the batch, updated running statistics, gradients."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import resnet_core as rn
 from laboratory import MAIN, Laboratory, batch, problems
 from resnet_core.analysis import tap_shapes
 from resnet_core.comparison.gradients import gradient_errors
-from resnet_core.initialization import Weights
+from resnet_core.weights import Weights
 from resnet_core.workers.child import Arrays
 
 NARROW = {"channels": [8, 16, 32], "depths": [1, 2, 1], "classes": 10}

@@ -1,4 +1,4 @@
-"""Whole training runs are the same in every framework: losses, weights, statistics, optimiser slots."""
+"""Whole training runs are the same in every framework: losses, weights, statistics, optimizer slots."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ import resnet_core as rn
 from laboratory import Laboratory
 from referees import draw
 from resnet_core.data.images import load_image
-from resnet_core.initialization import Weights
+from resnet_core.weights import Weights
 from resnet_core.workers.child import Arrays
 
 PHOTO = Path(rn.__file__).parent / "sample" / "photo.jpg"

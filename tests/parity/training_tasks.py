@@ -136,7 +136,7 @@ def _kingmas_epsilon(session: Any) -> tuple[Any, str, Any]:
 def _biased_variance(session: Any) -> tuple[Any, str, Any]:
     from resnet_flax import trainer
 
-    return trainer, "bessel_factors", lambda spec, shape: {}
+    return trainer, "variance_corrections", lambda spec, shape: {}
 
 
 def _keras_biased_variance(session: Any) -> tuple[Any, str, Any]:

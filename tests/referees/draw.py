@@ -1,7 +1,7 @@
 """Weights and images drawn from a name and a seed, so that no fixture has to store a network.
 
 The recorders and the tests both draw from here: a fixture holds outputs only, and a test redraws
-the weights that produced them. Values are non-trivial on purpose, because freshly initialised
+the weights that produced them. Values are non-trivial on purpose, because freshly initialized
 norms (gamma 1, beta 0, mean 0, variance 1) would hide a swapped or forgotten tensor.
 """
 

@@ -21,10 +21,10 @@ from run_work import ENVIRONMENT, Work, command, resnet
 import resnet_core as rn
 from resnet_core.data.named import dataset
 from resnet_core.errors import WeightsError
+from resnet_core.numerics import relative_error
 from resnet_core.training import run_loop as train
 from resnet_core.training.checkpoint import load_checkpoint
 from resnet_core.training.recipe_files import recipe
-from resnet_core.workers.parent import relative_error
 
 BACKENDS = ("torch", "keras", "flax", "numpy")
 STEPS, PER_EPOCH = 60, 10
@@ -87,7 +87,7 @@ def test_a_run_leaves_everything_in_its_folder(work: Work) -> None:
 
 
 def test_a_run_may_change_its_framework_at_any_epoch(work: Work) -> None:
-    """Two epochs in each of three frameworks equal six in one, with the optimiser's memory, in float64."""
+    """Two epochs in each of three frameworks equal six in one, with the optimizer's memory, in float64."""
     double = ("--dtype", "float64")
     done(work.train("torch", "whole", *double))
     for part, backend in enumerate(("flax", "torch", "keras"), start=1):

@@ -204,7 +204,7 @@ def test_help_names_every_command() -> None:
         (["show", "resnet18", "--set", "stem_kernel=4", "--input", "1"], "stem.conv: kernel 4x4"),
         (["show", "no.toml"], "no.toml: no such file; expected a spec in TOML or JSON"),
         (["show"], "Missing argument 'SPEC'"),
-        (["show", "resnet18", "--colour"], "No such option"),
+        (["show", "resnet18", "--color"], "No such option"),
         (["shw", "resnet18"], "No such command"),
         (
             ["compare", "resnet20", "--backends", "mxnet"],

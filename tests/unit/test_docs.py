@@ -50,9 +50,9 @@ def test_the_page_has_no_field_that_is_none() -> None:
 
 
 def test_the_examples_are_these_networks() -> None:
-    assert list(EXAMPLES) == ["resnet26_grey", "segmentation", "cifar_option_a"]
+    assert list(EXAMPLES) == ["resnet26_gray", "segmentation", "cifar_option_a"]
     same = {
-        "resnet26_grey": rn.spec("resnet50", depths=[2, 2, 2, 2], classes=10, in_channels=1),
+        "resnet26_gray": rn.spec("resnet50", depths=[2, 2, 2, 2], classes=10, in_channels=1),
         "segmentation": rn.spec(
             "resnet_v2_101", classes=21, output_stride=16, global_pool=False, input_size=[513, 513]
         ),

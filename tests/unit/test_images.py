@@ -34,7 +34,7 @@ def sha256(array: np.ndarray) -> str:
 
 
 def to_levels(image: np.ndarray) -> np.ndarray:
-    """Undo ImageNet's normalisation of a three-channel image: floats on the scale 0 to 255."""
+    """Undo ImageNet's normalization of a three-channel image: floats on the scale 0 to 255."""
     return np.asarray((image * DEVIATION + MEAN) * 255)
 
 
@@ -80,7 +80,7 @@ def test_fashion_count_takes_the_first_ones() -> None:
     np.testing.assert_array_equal(labels, all_labels[:7])
 
 
-def test_every_shipped_picture_comes_with_its_licence() -> None:
+def test_every_shipped_picture_comes_with_its_license() -> None:
     photo = (PHOTO.parent / "LICENSE-photo.txt").read_text(encoding="utf-8")
     fashion = (PHOTO.parent / "LICENSE-fashion-mnist.txt").read_text(encoding="utf-8")
     assert "CC0 by the photographer (Stefan van der Walt)" in photo
@@ -208,7 +208,7 @@ def sixteen_bits() -> Image.Image:
 
 
 @pytest.mark.parametrize(
-    ("make", "suffix", "colour"),
+    ("make", "suffix", "color"),
     [
         (fully_transparent, "png", (255, 255, 255)),
         (lambda: Image.new("RGBA", (32, 32), (200, 100, 50, 128)), "png", (227, 177, 152)),
@@ -223,12 +223,12 @@ def sixteen_bits() -> Image.Image:
         (lambda: Image.new("L", (32, 32), 77), "png", (77, 77, 77)),
     ],
 )
-def test_every_kind_of_pixel_becomes_the_colour_seen(
-    make: Callable[[], Image.Image], suffix: str, colour: tuple[int, ...], tmp_path: Path
+def test_every_kind_of_pixel_becomes_the_color_seen(
+    make: Callable[[], Image.Image], suffix: str, color: tuple[int, ...], tmp_path: Path
 ) -> None:
     make().save(tmp_path / f"picture.{suffix}")
     levels = to_levels(load_image(tmp_path / f"picture.{suffix}", (28, 28), 3))
-    np.testing.assert_allclose(levels, np.broadcast_to(colour, levels.shape), atol=1.01)
+    np.testing.assert_allclose(levels, np.broadcast_to(color, levels.shape), atol=1.01)
 
 
 def missing(folder: Path) -> Path:

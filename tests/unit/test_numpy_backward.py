@@ -128,7 +128,7 @@ def test_the_loss_of_confident_logits_is_no_infinity() -> None:
     assert cross_entropy(np.array([[1000.0, 0.0]]), np.array([1]), 0.0)[0] == 1000.0
 
 
-def optimised(gradients: list[float], **fields: object) -> list[float]:
+def optimized(gradients: list[float], **fields: object) -> list[float]:
     """A single weight that starts at 1, step by step."""
     recipe = Recipe(**{"learning_rate": 0.1, "steps": 9, "batch_size": 1, **fields})  # type: ignore[arg-type]
     state = TrainingState({"conv.weight": np.ones(1)})
@@ -139,15 +139,15 @@ def optimised(gradients: list[float], **fields: object) -> list[float]:
     return course
 
 
-def test_the_optimisers_by_hand() -> None:
-    assert optimised([1.0, 1.0]) == pytest.approx([0.9, 0.8])
-    assert optimised([1.0, 1.0], momentum=0.5) == pytest.approx([0.9, 0.75])  # buffers 1, 1.5
-    assert optimised([1.0, 1.0], momentum=0.5, nesterov=True) == pytest.approx([0.85, 0.675])  # 1.5, 1.75
-    assert optimised([0.0], weight_decay=0.5) == pytest.approx([0.95])  # coupled: 1 - 0.1 * 0.5
-    assert optimised([3.0], optimizer="adam") == pytest.approx([0.9])  # the first step is the sign
-    # Coupled, the decay is normalised away; decoupled, it shrinks the weight by itself.
-    assert optimised([3.0], optimizer="adam", weight_decay=0.5) == pytest.approx([0.9])
-    assert optimised([3.0], optimizer="adamw", weight_decay=0.5) == pytest.approx([0.85])
+def test_the_optimizers_by_hand() -> None:
+    assert optimized([1.0, 1.0]) == pytest.approx([0.9, 0.8])
+    assert optimized([1.0, 1.0], momentum=0.5) == pytest.approx([0.9, 0.75])  # buffers 1, 1.5
+    assert optimized([1.0, 1.0], momentum=0.5, nesterov=True) == pytest.approx([0.85, 0.675])  # 1.5, 1.75
+    assert optimized([0.0], weight_decay=0.5) == pytest.approx([0.95])  # coupled: 1 - 0.1 * 0.5
+    assert optimized([3.0], optimizer="adam") == pytest.approx([0.9])  # the first step is the sign
+    # Coupled, the decay is normalized away; decoupled, it shrinks the weight by itself.
+    assert optimized([3.0], optimizer="adam", weight_decay=0.5) == pytest.approx([0.9])
+    assert optimized([3.0], optimizer="adamw", weight_decay=0.5) == pytest.approx([0.85])
     # A drop of the rate acts at once: the rate is not inside the buffer.
     drop = {"momentum": 0.5, "schedule": "step", "milestones": [1], "factor": 0.1}
-    assert optimised([1.0, 1.0], **drop) == pytest.approx([0.9, 0.885])
+    assert optimized([1.0, 1.0], **drop) == pytest.approx([0.9, 0.885])

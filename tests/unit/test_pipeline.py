@@ -244,7 +244,7 @@ def test_crops_and_flips_come_from_the_padded_picture(tmp_path: Path) -> None:
     assert 5 < flips < 17
 
 
-def test_normalising_and_resizing(tmp_path: Path) -> None:
+def test_normalizing_and_resizing(tmp_path: Path) -> None:
     data = dataset(write_npz(tmp_path / "a.npz"))
     plain, changed = pipeline(data), pipeline(data, mean=[0.5], deviation=[0.25])
     np.testing.assert_allclose(changed.batch(0)[0], (plain.batch(0)[0] - 0.5) / 0.25, rtol=1e-6)
@@ -260,12 +260,12 @@ def test_normalising_and_resizing(tmp_path: Path) -> None:
 def test_the_mean_picture_is_the_training_pictures_and_subtracted_before_the_crop(tmp_path: Path) -> None:
     data = dataset(write_npz(tmp_path / "a.npz"))
     mean = TRAIN[0].mean(0)[..., None] / 255
-    plain, centred = pipeline(data), pipeline(data, mean="pixel", deviation=[0.5])
-    np.testing.assert_allclose(centred.batch(1)[0], (plain.batch(1)[0] - mean) / 0.5, atol=1e-6)
-    np.testing.assert_allclose(next(centred.test_batches())[0], (TEST[0][..., None] / 255 - mean) / 0.5, atol=1e-6)
-    assert centred.batch(0)[0].dtype == np.float32
+    plain, centered = pipeline(data), pipeline(data, mean="pixel", deviation=[0.5])
+    np.testing.assert_allclose(centered.batch(1)[0], (plain.batch(1)[0] - mean) / 0.5, atol=1e-6)
+    np.testing.assert_allclose(next(centered.test_batches())[0], (TEST[0][..., None] / 255 - mean) / 0.5, atol=1e-6)
+    assert centered.batch(0)[0].dtype == np.float32
     cropped = pipeline(data, mean="pixel", deviation=[0.5], pad_crop=1)
-    for before, after in zip(centred.batch(2)[0], cropped.batch(2)[0], strict=True):
+    for before, after in zip(centered.batch(2)[0], cropped.batch(2)[0], strict=True):
         padded = np.pad(before, ((1, 1), (1, 1), (0, 0)))
         assert any(np.array_equal(after, padded[t : t + 6, s : s + 5]) for t in range(3) for s in range(3))
 

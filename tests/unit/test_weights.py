@@ -21,8 +21,8 @@ from hypothesis import strategies as st
 import resnet_core as rn
 from random_specs import specs
 from resnet_core import InputError, ResNetSpec, WeightsError
-from resnet_core.initialization import Weights
-from resnet_core.weights import check_weights, digest, read_safetensors
+from resnet_core.weight_file import digest, read_safetensors
+from resnet_core.weights import Weights, check_weights
 
 SPEC = ResNetSpec(name="tiny", depths=(1,), channels=(2,), block="basic", classes=2, in_channels=1, stem_kernel=1)
 
@@ -354,7 +354,7 @@ def test_a_future_format_is_refused(tmp_path: Path) -> None:
         ("[]", "received a list; expected an object of spec fields"),
         ('{"depths": [1]}', "channels: missing"),
         ('{"depths": [0], "channels": [2], "block": "basic"}', "depths[0]: received 0"),
-        ('{"depths": [1], "channels": [2], "block": "basic", "colour": 1}', "colour: unknown field"),
+        ('{"depths": [1], "channels": [2], "block": "basic", "color": 1}', "color: unknown field"),
     ],
 )
 def test_a_file_whose_spec_is_no_spec_is_refused(text: str, words: str, tmp_path: Path) -> None:

@@ -6,23 +6,22 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from resnet_core.initialization import Weights
 from resnet_core.specification import ResNetSpec
 from resnet_core.training.running_variance import unbiased_variances
-from resnet_flax.predict import forward, to_native, to_neutral
+from resnet_core.weights import Weights
+from resnet_flax.predict import forward, to_arrays, to_native
 from resnet_flax.runtime import precision
-from resnet_flax.weights import get_weights, model_dtype, neutral_name, set_weights
-from resnet_flax.weights import to_neutral as neutral_tensor
+from resnet_flax.weights import get_weights, model_dtype, neutral_name, set_weights, to_neutral
 
 
 def train_forward(model: nnx.Module, images: np.ndarray, spec: ResNetSpec) -> np.ndarray | dict[str, np.ndarray]:
-    """What `predict` returns, but normalised by the batch; the model's running statistics are updated.
+    """What `predict` returns, but normalized by the batch; the model's running statistics are updated.
 
     Flax updates with the biased variance; the neutral, unbiased rule is applied afterwards.
     """
     before = get_weights(model)
     with precision(model_dtype(model)):
-        output = to_neutral(forward(nnx.view(model, use_running_average=False), to_native(model, images)))
+        output = to_arrays(forward(nnx.view(model, use_running_average=False), to_native(model, images)))
     after = get_weights(model)
     set_weights(model, {**after, **unbiased_variances(spec, images.shape, before, after)})
     return output
@@ -40,7 +39,7 @@ def gradients(model: nnx.Module, images: np.ndarray, cotangent: np.ndarray) -> W
             weights = jnp.asarray(np.asarray(cotangent, dtype))
             view = nnx.view(model, use_running_average=False)
             state = _gradients(view, to_native(model, images), weights)
-            return {neutral_name(path): neutral_tensor(value.get_value()) for path, value in nnx.to_flat_state(state)}
+            return {neutral_name(path): to_neutral(value.get_value()) for path, value in nnx.to_flat_state(state)}
     finally:
         set_weights(model, before)
 

@@ -13,7 +13,7 @@ from resnet_core.errors import WeightsError
 _EXPECTED = "expected a PyTorch state_dict written by torch.save"
 
 
-def read_checkpoint(path: Path) -> dict[str, np.ndarray]:
+def read_state_dict(path: Path) -> dict[str, np.ndarray]:
     """{name: array} of a .pth state_dict, without executing what it may contain (`weights_only`).
 
     Raises WeightsError for anything but a mapping of names to dense float32 or float64 tensors (counters aside).

@@ -7,21 +7,20 @@ from typing import Any
 import keras
 import numpy as np
 
-from resnet_core.initialization import Weights
 from resnet_core.specification import ResNetSpec
 from resnet_core.training.running_variance import unbiased_variances
-from resnet_keras.predict import to_native, to_neutral
-from resnet_keras.weights import get_weights, set_weights, variables
-from resnet_keras.weights import to_neutral as neutral_tensor
+from resnet_core.weights import Weights
+from resnet_keras.predict import to_arrays, to_native
+from resnet_keras.weights import get_weights, set_weights, to_neutral, variables
 
 
 def train_forward(model: keras.Model, images: np.ndarray, spec: ResNetSpec) -> np.ndarray | dict[str, np.ndarray]:
-    """What `predict` returns, but normalised by the batch; the model's running statistics are updated.
+    """What `predict` returns, but normalized by the batch; the model's running statistics are updated.
 
     Keras updates with the biased variance; the neutral, unbiased rule is applied afterwards.
     """
     before = get_weights(model)
-    output = to_neutral(model(to_native(model, images), training=True))
+    output = to_arrays(model(to_native(model, images), training=True))
     after = get_weights(model)
     set_weights(model, {**after, **unbiased_variances(spec, images.shape, before, after)})
     return output
@@ -38,7 +37,7 @@ def gradients(model: keras.Model, images: np.ndarray, cotangent: np.ndarray) -> 
     try:
         values = _GRADIENTS[keras.backend.backend()](model, native, np.asarray(cotangent, native.dtype))
         return {
-            names[id(variable)]: neutral_tensor(value)
+            names[id(variable)]: to_neutral(value)
             for variable, value in zip(model.trainable_variables, values, strict=True)
         }
     finally:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 
 from resnet_core.backend import check_images
-from resnet_core.initialization import Weights
 from resnet_core.specification import ResNetSpec
+from resnet_core.weights import Weights
 from resnet_numpy.model import ResNet
 
 
 def train_forward(model: ResNet, images: np.ndarray, spec: ResNetSpec) -> np.ndarray | dict[str, np.ndarray]:
-    """What `predict` returns, but normalised by the batch; the model's running statistics are updated.
+    """What `predict` returns, but normalized by the batch; the model's running statistics are updated.
 
     The running variance learns the unbiased batch variance.
     """

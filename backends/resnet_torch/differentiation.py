@@ -6,18 +6,18 @@ import numpy as np
 import torch
 from torch import nn
 
-from resnet_core.initialization import Weights
 from resnet_core.specification import ResNetSpec
-from resnet_torch.predict import mode, to_native, to_neutral
+from resnet_core.weights import Weights
+from resnet_torch.predict import mode, to_arrays, to_native
 
 
 def train_forward(model: nn.Module, images: np.ndarray, spec: ResNetSpec) -> np.ndarray | dict[str, np.ndarray]:
-    """What `predict` returns, but normalised by the batch; the model's running statistics are updated.
+    """What `predict` returns, but normalized by the batch; the model's running statistics are updated.
 
     PyTorch's own rule, an unbiased running variance, is the neutral one.
     """
     with mode(model, training=True), torch.no_grad():
-        return to_neutral(model(to_native(model, images)))
+        return to_arrays(model(to_native(model, images)))
 
 
 def gradients(model: nn.Module, images: np.ndarray, cotangent: np.ndarray) -> Weights:
