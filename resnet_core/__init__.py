@@ -8,6 +8,9 @@
 Importing this package imports no framework.
 """
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from resnet_core.analysis import layers, parameters, state, totals
 from resnet_core.architecture import layer_tree, taps
 from resnet_core.backend import backends, build, load_backend
@@ -19,7 +22,13 @@ from resnet_core.specification import ResNetSpec
 from resnet_core.weight_file import load_weights, save_weights
 from resnet_core.weights import cast
 
+if TYPE_CHECKING:
+    from resnet_core.comparison.compare import compare
+    from resnet_core.comparison.result import BackendResult, Comparison
+
 __all__ = [
+    "BackendResult",
+    "Comparison",
     "InputError",
     "MissingBackendError",
     "ResNetError",
@@ -29,6 +38,7 @@ __all__ = [
     "backends",
     "build",
     "cast",
+    "compare",
     "from_json",
     "from_toml",
     "from_torchvision",
@@ -49,3 +59,22 @@ __all__ = [
     "to_toml",
     "totals",
 ]
+
+#: Imported when first asked for: worker processes and all that they need would take longer to import than the rest.
+_LAZY = {
+    "BackendResult": "comparison.result",
+    "Comparison": "comparison.result",
+    "compare": "comparison.compare",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{_LAZY[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LAZY})

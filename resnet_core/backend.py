@@ -7,9 +7,12 @@ imports no framework; loading a backend imports that one's.
 
 from __future__ import annotations
 
+import ast
 import importlib
+import importlib.util
 from collections.abc import Mapping
 from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -73,6 +76,26 @@ def load_backend(name: str) -> ModuleType:
     if lacking := [verb for verb in VERBS if not callable(getattr(module, verb, None))]:
         raise InputError(f"backend {name}: package {package} lacks {', '.join(lacking)}")
     return module
+
+
+def environment(name: str) -> dict[str, str]:
+    """Environment variables that a process of this backend wants. No framework is imported."""
+    return dict(declared(name, "ENVIRONMENT", {}))
+
+
+def declared(name: str, attribute: str, default: Any) -> Any:
+    """What a registered package declares with a literal, `NAME = …`; read from its source, nothing is imported."""
+    for entry in entry_points(group=GROUP, name=name):
+        found = importlib.util.find_spec(entry.value)
+        if found is None or found.origin is None or not found.origin.endswith(".py"):
+            continue
+        for node in ast.parse(Path(found.origin).read_text(encoding="utf-8")).body:
+            match node:
+                case ast.Assign(targets=[ast.Name(id)], value=value) if id == attribute:
+                    return ast.literal_eval(value)
+                case ast.AnnAssign(target=ast.Name(id), value=ast.expr() as value) if id == attribute:
+                    return ast.literal_eval(value)
+    return default
 
 
 def optional(backend: ModuleType, name: str) -> Any:

@@ -36,6 +36,10 @@ class MissingBackendError(InputError, ImportError):
     """A backend that is not installed. The message holds the pip line that installs it."""
 
 
+class BackendError(ResNetError):
+    """A backend that is there and does not work: its import fails, or it does not keep the contract."""
+
+
 class TrainingError(ResNetError):
     """A run that cannot go on: its loss is no number any more."""
 
@@ -44,7 +48,7 @@ class WorkerError(ResNetError):
     """A backend's process that crashed, was killed, hung, or answered with an error."""
 
 
-def require_choice(option: str, value: str, allowed: Sequence[str]) -> None:
-    """Raise InputError unless the option's value is one of those allowed."""
+def require_choice(name: str, value: str, allowed: Sequence[str]) -> None:
+    """Raise InputError unless the value of the argument `name` is one of those allowed."""
     if value not in allowed:
-        raise InputError(f"--{option}: received {value!r}; expected one of {', '.join(allowed)}")
+        raise InputError(f"{name}: received {value!r}; expected one of {', '.join(allowed)}")

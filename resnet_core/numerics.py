@@ -1,6 +1,9 @@
-"""Arithmetic that several rooms need: probabilities without an overflow, and the error between two arrays."""
+"""Arithmetic that several rooms need: probabilities without an overflow, errors of arrays, numbers for JSON."""
 
 from __future__ import annotations
+
+import math
+from typing import Any
 
 import numpy as np
 
@@ -18,3 +21,12 @@ def relative_error(value: np.ndarray, reference: np.ndarray) -> float:
     scale = float(np.abs(reference).max(initial=0.0))
     difference = float(np.abs(value.astype(np.float64) - reference).max(initial=0.0))
     return difference / scale if scale > 0 else (0.0 if difference == 0 else float("inf"))
+
+
+def finite(value: Any) -> Any:
+    """The value for JSON, which has no infinity and no NaN: such a number, at any depth, is None."""
+    if isinstance(value, dict):
+        return {key: finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -14,6 +14,9 @@ from resnet_flax.runtime import configure, exact_float64, peak_device_memory, sy
 from resnet_flax.trainer import Trainer
 from resnet_flax.weights import get_weights, set_weights
 
+#: Variables that a process of it wants: several share a GPU, so that none takes all of its memory in advance.
+ENVIRONMENT = {"XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
+
 __all__ = [
     "Trainer",
     "build",

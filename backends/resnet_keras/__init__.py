@@ -16,6 +16,9 @@ from resnet_keras.runtime import configure, exact_float64, peak_device_memory, s
 from resnet_keras.trainer import Trainer
 from resnet_keras.weights import get_weights, set_weights
 
+#: Variables that a process of it wants: several share a GPU, so that none takes all of its memory in advance.
+ENVIRONMENT = {"TF_CPP_MIN_LOG_LEVEL": "3", "TF_FORCE_GPU_ALLOW_GROWTH": "true"}
+
 __all__ = [
     "Trainer",
     "build",

@@ -14,6 +14,9 @@ from resnet_torch.state_dict import read_state_dict
 from resnet_torch.trainer import Trainer
 from resnet_torch.weights import get_weights, set_weights
 
+#: Endings of the files that `read_state_dict` reads.
+READS = (".pth", ".pt", ".bin", ".ckpt", ".tar")
+
 __all__ = [
     "Trainer",
     "build",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
@@ -17,7 +17,6 @@ from resnet_core.cli.options import (
     JsonFlag,
     SetOption,
     SpecArgument,
-    finite,
     print_json,
     resolve_spec,
 )
@@ -25,6 +24,10 @@ from resnet_core.cli.training import evaluate_run, train_network
 from resnet_core.errors import InputError, ResNetError
 from resnet_core.files import write_atomically
 from resnet_core.specification import ResNetSpec
+from resnet_core.workers.parent import TIME_LIMIT
+
+if TYPE_CHECKING:
+    from resnet_core.comparison.result import Comparison
 
 app = typer.Typer(
     add_completion=False,
@@ -33,6 +36,11 @@ app = typer.Typer(
     help="ResNets written once, compiled into PyTorch, Keras and Flax, and proven equal.",
     rich_markup_mode=None,
 )
+
+
+#: A missing argument, an unknown option, … Of these Typer exports `BadParameter` alone; the class that they share is
+#: click's, or that of the copy of click inside newer Typers, so it cannot be imported by name.
+USAGE_ERROR: Any = typer.BadParameter.__base__
 
 
 def main() -> NoReturn:
@@ -48,12 +56,10 @@ def main() -> NoReturn:
     except BrokenPipeError:
         sys.stderr.close()  # whoever read the output has gone; nothing more to say
         sys.exit(0)
-    except Exception as error:
-        if hasattr(error, "format_message"):  # a usage error of click's
-            _fail(f"{error.format_message()} See `resnet --help`.")
-        if type(error).__name__ == "Abort":
-            sys.exit(130)
-        raise
+    except typer.Abort:
+        sys.exit(130)
+    except USAGE_ERROR as error:
+        _fail(f"{error.format_message()} See `resnet --help`.")
     sys.exit(code if isinstance(code, int) else 0)
 
 
@@ -123,53 +129,35 @@ def compare_backends(
     python: Annotated[
         list[str] | None, typer.Option(metavar="NAME=PATH", help="A backend's own interpreter; may be repeated.")
     ] = None,
-    time_limit: Annotated[float, typer.Option(metavar="SECONDS", help="For one step of one backend.", min=0.1)] = 600.0,
+    time_limit: Annotated[
+        float, typer.Option(metavar="SECONDS", help="For one step of one backend.", min=0.1)
+    ] = TIME_LIMIT,
     overrides: SetOption = None,
     json_file: Annotated[
         str | None, typer.Option("--json", metavar="F", help="Write JSON to F; - for stdout alone.")
     ] = None,
 ) -> None:
     """Build the network in every backend, run it on real images, and prove that all compute the same."""
-    from resnet_core.cli import tables
     from resnet_core.comparison.compare import compare
-    from resnet_core.conversion import read as checkpoints
-    from resnet_core.shipped import shipped_model, shipped_pictures
+    from resnet_core.conversion.read import read_weights
 
-    pictures, loaded = None, None
-    if spec is None:
-        if weights is not None or overrides:
-            raise InputError("compare: received --weights or --set without a SPEC; name the network that they are for")
-        loaded, resolved = shipped_model()
-        pictures = shipped_pictures()
-    else:
-        resolved = resolve_spec(spec, overrides)
-        loaded = None if weights is None else checkpoints.read_weights(weights, resolved)
-    result = compare(
-        resolved,
+    if spec is None and (weights is not None or overrides):
+        raise InputError("compare: received --weights or --set without a SPEC; name the network that they are for")
+    network = None if spec is None else resolve_spec(spec, overrides)
+    comparison = compare(
+        network,
         None if backends is None else [name.strip() for name in backends.split(",") if name.strip()],
         device=device,
         level=level,
         dtype=dtype,
-        weights=loaded,
-        pictures=pictures,
+        weights=None if weights is None or network is None else read_weights(weights, network),
         pythons=_pythons(python or []),
         time_limit=time_limit,
         progress=_progress,
     )
     _progress("")
-    if json_file == "-":
-        print_json(result)
-    elif not all(entry.get("bad_input") or entry.get("missing") for entry in result["backends"].values()):
-        tables.show(tables.comparison_table(result))
-        print(f"\n{tables.comparison_sentence(result)}")
-    if json_file not in (None, "-"):
-        write_atomically(Path(str(json_file)), (json.dumps(finite(result), indent=1) + "\n").encode())
-    for line in tables.comparison_details(result):
-        print(f"resnet: {' '.join(line.split())}", file=sys.stderr)
-    asked_for = [entry for entry in result["backends"].values() if backends is not None or not entry.get("missing")]
-    if any(entry.get("missing") or entry.get("bad_input") for entry in asked_for):
-        raise typer.Exit(2)
-    raise typer.Exit(0 if result["equal"] else 1)
+    _report(comparison, json_file)
+    raise typer.Exit(2 if comparison.refused else 0 if comparison.equal else 1)
 
 
 @app.command("predict")
@@ -198,6 +186,22 @@ def predict_images(
 
 app.command("train")(train_network)
 app.command("evaluate")(evaluate_run)
+
+
+def _report(comparison: Comparison, json_file: str | None) -> None:
+    """A table and a sentence, or JSON, on standard output; what went wrong on standard error."""
+    from resnet_core.cli import tables
+    from resnet_core.comparison import wording
+
+    if json_file == "-":
+        print_json(comparison.to_json())
+    elif not all(result.bad_input or result.missing for result in comparison.backends.values()):
+        tables.show(tables.comparison_table(comparison))
+        print("", wording.sentence(comparison), *wording.notes(comparison), sep="\n")
+    if json_file not in (None, "-"):
+        write_atomically(Path(str(json_file)), (json.dumps(comparison.to_json(), indent=1) + "\n").encode())
+    for line in wording.problems(comparison):
+        print(f"resnet: {' '.join(line.split())}", file=sys.stderr)
 
 
 def _size(text: str) -> tuple[int, int]:

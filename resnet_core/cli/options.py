@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from resnet_core import spec_files
+from resnet_core.numerics import finite
 from resnet_core.specification import ResNetSpec
 
 SpecArgument = Annotated[
@@ -30,15 +31,6 @@ def resolve_spec(name: str, overrides: list[str] | None) -> ResNetSpec:
 def print_json(value: Any) -> None:
     """JSON alone on standard output."""
     print(json.dumps(finite(value), indent=1))
-
-
-def finite(value: Any) -> Any:
-    """JSON has no infinity: an error beyond all bounds is null."""
-    if isinstance(value, dict):
-        return {key: finite(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [finite(item) for item in value]
-    return None if isinstance(value, float) and value in (float("inf"), float("-inf")) else value
 
 
 def quiet_frameworks() -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from resnet_core.analysis import state
+from resnet_core.backend import backends, declared, environment
 from resnet_core.conversion.torchvision_names import from_torchvision, is_torchvision
-from resnet_core.errors import WeightsError
+from resnet_core.errors import InputError, WeightsError
 from resnet_core.files import read_bytes
 from resnet_core.specification import ResNetSpec
 from resnet_core.weight_file import load_weights, read_safetensors
@@ -15,7 +16,8 @@ from resnet_core.workers.parent import Worker
 
 
 def read_weights(path: Path, spec: ResNetSpec) -> Weights:
-    """Neutral weights for `spec`, checked. A .pth file is read by PyTorch, in a process of its own.
+    """Neutral weights for `spec`, checked. Another framework's file is read by a backend that knows its
+    ending (`READS`), in a process of its own.
 
     Raises WeightsError, one line, for a file that is damaged, of another kind or of another network.
     """
@@ -25,11 +27,23 @@ def read_weights(path: Path, spec: ResNetSpec) -> Weights:
             return load_weights(path, spec=spec)[0]
     else:
         read_bytes(path, "a .safetensors file or a PyTorch checkpoint")
-        with Worker() as engine:
-            arrays = engine.call("resnet_core.workers.tasks:read_state_dict", path=str(path.absolute()))[1]
+        backend = backend_that_reads(path)
+        with Worker(defaults=environment(backend)) as worker:
+            arrays = worker.call("read_state_dict", backend=backend, path=str(path.absolute()))[1]
     try:
         return check_weights(from_torchvision(arrays), state(spec))
     except WeightsError as error:
         raise WeightsError(
             f"{path}: a torchvision checkpoint, but not of {spec.name or 'this spec'}: {error}"
         ) from error
+
+
+def backend_that_reads(path: Path) -> str:
+    """The registered backend that reads files of this ending. Raises InputError where there is none."""
+    endings = {ending: name for name in reversed(backends()) for ending in declared(name, "READS", ())}
+    if path.suffix not in endings:
+        raise InputError(
+            f"{path}: received the ending {path.suffix!r}; expected .safetensors"
+            + (f" or one of {', '.join(endings)}" if endings else "")
+        )
+    return endings[path.suffix]

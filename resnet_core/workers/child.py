@@ -2,7 +2,7 @@
 
 A request is {"function": "module:name", "arguments": {…}, "arrays": PATH or null, "answer": PATH}. The
 function is called as `function(session, arrays, **arguments)` and returns (result, arrays or None).
-started by `parent.py` as `python -m resnet_core.workers.child`.
+Started by `parent.py` as `python -m resnet_core.workers.child`.
 """
 
 from __future__ import annotations
@@ -13,20 +13,23 @@ import os
 import sys
 import traceback
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
 
 from resnet_core.errors import ResNetError
+from resnet_core.specification import ResNetSpec
 
 Arrays = dict[str, np.ndarray]
 
 
 class Session:
-    """What a worker keeps between requests: its backend's package and the last built model."""
+    """What a worker keeps between requests: its backend's package, the dtype that it was set up for, and the last
+    built model with its spec."""
 
-    backend: ModuleType
+    backend: Any
+    dtype: str
+    spec: ResNetSpec
     model: Any = None
 
 

@@ -32,21 +32,20 @@ TIME_LIMIT = 600.0
 class Worker:
     """A long-lived worker process. Use as a context manager; requests are answered in order.
 
-    `python` is the interpreter (its environment needs this package and the framework), `environment` adds
-    variables.
+    `python` is the interpreter, by default this one; its environment needs this package and the framework.
+    `environment` replaces environment variables, `defaults` (such as `resnet_core.backend.environment` gives) sets
+    those that are not set. Raises InputError where the interpreter cannot be started.
     """
 
-    def __init__(self, python: str | None = None, environment: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        python: str | None = None,
+        environment: Mapping[str, str] | None = None,
+        defaults: Mapping[str, str] | None = None,
+    ) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="resnet-")
         self._count = 0
         self._log = (Path(self._folder.name) / "stderr").open("w+b")
-        defaults = {
-            "PYTHONUNBUFFERED": "1",
-            "TF_CPP_MIN_LOG_LEVEL": "3",
-            # Several processes share a GPU: none takes all of its memory in advance.
-            "TF_FORCE_GPU_ALLOW_GROWTH": "true",
-            "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
-        }
         try:
             self._process = subprocess.Popen(
                 [python or sys.executable, "-P", "-m", "resnet_core.workers.child"],
@@ -55,13 +54,13 @@ class Worker:
                 stderr=self._log,
                 text=True,
                 encoding="utf-8",
-                env={**defaults, **os.environ, **(environment or {})},
+                env={"PYTHONUNBUFFERED": "1", **(defaults or {}), **os.environ, **(environment or {})},
                 start_new_session=True,  # so that what a framework starts ends with it
             )
         except OSError as error:
             self._log.close()
             self._folder.cleanup()
-            raise InputError(f"--python: {python} cannot be started ({error.strerror})") from error
+            raise InputError(f"{python or sys.executable} cannot be started ({error.strerror})") from error
         assert self._process.stdout is not None
         self._answers: queue.SimpleQueue[str | None] = queue.SimpleQueue()
         threading.Thread(target=_forward_lines, args=(self._process.stdout, self._answers), daemon=True).start()
@@ -106,15 +105,24 @@ class Worker:
             raise WorkerError(f"no answer within {time_limit:g} s; its process was stopped") from None
         if line is None:
             raise WorkerError(self._how_it_ended())
-        answer = json.loads(line)
-        if "error" in answer:
-            kind = getattr(errors, answer["kind"], WorkerError)
-            raise kind(answer["error"])
         path = self._file("answer")
-        arrays = read_arrays(path) if answer["arrays"] else {}
+        try:
+            answer = json.loads(line)
+            if "error" in answer:
+                error = getattr(errors, answer["kind"], WorkerError)(answer["error"])
+            else:
+                result, arrays = answer["result"], read_arrays(path) if answer["arrays"] else {}
+                error = None
+        except Exception:  # any program may have been started in place of an interpreter
+            self.kill()
+            raise WorkerError(
+                f"its process gave no answer of a worker but {line.strip()[:80]!r}: is it a Python interpreter?"
+            ) from None
+        if error is not None:
+            raise error
         for leftover in (path, self._file("request")):
             leftover.unlink(missing_ok=True)
-        return answer["result"], arrays
+        return result, arrays
 
     def kill(self) -> None:
         """End the process and everything it started, at once."""

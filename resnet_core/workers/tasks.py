@@ -22,25 +22,35 @@ from resnet_core.workers.child import Arrays, Session
 Answer = tuple[Any, Arrays | None]
 
 
-def open_backend(session: Session, arrays: Arrays, *, backend: str, device: str, dtype: str) -> Answer:
-    """Import the backend and set its process up. Answers device, versions and whether float64 is exact."""
+def open_backend(
+    session: Session, arrays: Arrays, *, backend: str, device: str, dtype: str, only_exact: bool = False
+) -> Answer:
+    """Import the backend and set its process up. Answers device, dtype and versions.
+
+    With `only_exact`, a backend that has no exact float64 is set up for float32 in its place.
+    """
     session.backend = load_backend(backend)
-    device = session.backend.configure(device, dtype)
-    exact = session.backend.exact_float64()
-    return {"device": device, "versions": session.backend.versions(), "exact_float64": exact}, None
+    inexact = only_exact and dtype == "float64" and not session.backend.exact_float64()
+    session.dtype = "float32" if inexact else dtype
+    device = session.backend.configure(device, session.dtype)
+    return {"device": device, "dtype": session.dtype, "versions": session.backend.versions()}, None
 
 
-def build(session: Session, arrays: Arrays, *, spec: str, taps: list[str], dtype: str) -> Answer:
-    """Build the model that later requests use, from the spec as JSON and the neutral weights in `arrays`."""
+def build(session: Session, arrays: Arrays, *, spec: str, taps: list[str], dtype: str | None = None) -> Answer:
+    """Build the model that later requests use, from the spec as JSON and the neutral weights in `arrays`.
+
+    `dtype` is by default the one that the process is set up for.
+    """
     session.model = None  # the old one must not count towards the peak
-    session.model = session.backend.build(from_json(spec), weights=arrays, taps=tuple(taps), dtype=dtype)
+    session.spec = from_json(spec)
+    session.model = session.backend.build(session.spec, weights=arrays, taps=tuple(taps), dtype=dtype or session.dtype)
     return None, None
 
 
-def describe(session: Session, arrays: Arrays, *, spec: str) -> Answer:
+def describe(session: Session, arrays: Arrays) -> Answer:
     """Names and shapes of what the native model really holds."""
     weights = session.backend.get_weights(session.model)
-    trained = parameters(from_json(spec))
+    trained = parameters(session.spec)
     return {
         "shapes": {name: list(array.shape) for name, array in weights.items()},
         "parameters": sum(array.size for name, array in weights.items() if name in trained),
@@ -53,9 +63,9 @@ def predict(session: Session, arrays: Arrays) -> Answer:
     return None, _named(session.backend.predict(session.model, arrays["images"]))
 
 
-def train_forward(session: Session, arrays: Arrays, *, spec: str) -> Answer:
+def train_forward(session: Session, arrays: Arrays) -> Answer:
     """Training-mode output, and the state afterwards as `state.NAME`."""
-    output = session.backend.train_forward(session.model, arrays["images"], from_json(spec))
+    output = optional(session.backend, "train_forward")(session.model, arrays["images"], session.spec)
     state = session.backend.get_weights(session.model)
     return None, {**_named(output), **{f"state.{name}": array for name, array in state.items()}}
 
@@ -96,9 +106,9 @@ def get_weights(session: Session, arrays: Arrays) -> Answer:
     return None, session.backend.get_weights(session.model)
 
 
-def read_state_dict(session: Session, arrays: Arrays, *, path: str) -> Answer:
-    """{name: array} of a PyTorch checkpoint."""
-    return None, load_backend("torch").read_state_dict(Path(path))
+def read_state_dict(session: Session, arrays: Arrays, *, backend: str, path: str) -> Answer:
+    """{name: array} of a checkpoint in the backend's own format."""
+    return None, optional(load_backend(backend), "read_state_dict")(Path(path))
 
 
 def set_weights(session: Session, arrays: Arrays) -> Answer:
@@ -107,7 +117,7 @@ def set_weights(session: Session, arrays: Arrays) -> Answer:
     return None, None
 
 
-def measure(session: Session, arrays: Arrays, *, repeats: int, budget: float) -> Answer:
+def time_predictions(session: Session, arrays: Arrays, *, repeats: int, budget: float) -> Answer:
     """Seconds of the first `predict` and the median of up to `repeats` more within `budget` seconds; peak memory.
 
     The peak is the process' resident memory, frameworks included, or the device's on a GPU.

@@ -1,0 +1,134 @@
+"""What a comparison finds, as types; `Comparison.to_json` is the JSON of `resnet compare` (README lists its keys)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from resnet_core.comparison import wording
+from resnet_core.numerics import finite
+from resnet_core.specification import ResNetSpec, to_fields
+from resnet_core.workers.backend_process import Seconds
+
+_NO_TIME = Seconds(0.0, 0.0, 0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class BackendResult:
+    """How one backend did. Where `error` is set, nothing but `missing`, `bad_input` and what it ran on is known.
+
+    - `device`, `dtype`, `versions`: what it ran on and in.
+    - `max_error`: {tap or quantity: max|a - b| / max|b| against the reference}.
+    - `tolerances`: {key of `max_error`: largest error that counts as equal}, for the keys that decide. What only
+      informs (`gradients` at the asked width in float32) has none.
+    - `shape_errors`: lines about names, shapes and values that cannot be compared.
+    - `accuracy`: share of the labeled pictures that it classifies right, where they have labels.
+    - `error`: one line; `missing` where the backend is not installed, `bad_input` where the input was refused.
+    """
+
+    device: str | None = None
+    dtype: str | None = None
+    versions: Mapping[str, str] = field(default_factory=dict)
+    tolerance: float = 0.0
+    parameters: int = 0
+    state: int = 0
+    seconds: Seconds = _NO_TIME
+    peak_memory_bytes: int = 0
+    output_shape: tuple[int, ...] = ()
+    accuracy: float | None = None
+    max_error: Mapping[str, float] = field(default_factory=dict)
+    tolerances: Mapping[str, float] = field(default_factory=dict)
+    shape_errors: tuple[str, ...] = ()
+    error: str | None = None
+    missing: bool = False
+    bad_input: bool = False
+
+    @property
+    def equal(self) -> bool:
+        """Whether everything that decides is within its tolerance."""
+        within = all(self.max_error[key] <= limit for key, limit in self.tolerances.items())
+        return self.error is None and not self.shape_errors and within
+
+    def to_json(self) -> dict[str, Any]:
+        """One entry of `backends`."""
+        ran_on = {"device": self.device, "versions": dict(self.versions), "dtype": self.dtype} if self.device else {}
+        if self.missing:
+            return {**ran_on, "error": self.error, "missing": True}
+        if self.error is not None:
+            return {**ran_on, "error": self.error, "bad_input": self.bad_input}
+        entry = {
+            **ran_on,
+            "tolerance": self.tolerance,
+            "parameters": self.parameters,
+            "state": self.state,
+            "seconds": asdict(self.seconds),
+            "peak_memory_bytes": self.peak_memory_bytes,
+            "output_shape": list(self.output_shape),
+            **({} if self.accuracy is None else {"accuracy": self.accuracy}),
+            "max_error": dict(self.max_error),
+            "tolerances": dict(self.tolerances),
+            "shape_errors": list(self.shape_errors),
+            "equal": self.equal,
+        }
+        return finite(entry)
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Comparison:
+    """One network in several backends, each held against the reference.
+
+    `backends` is {name: result}, the reference not among them; `dtype` is the one asked for, and a backend without
+    exact float64 may have another. `batch` is the number of images.
+    """
+
+    spec: ResNetSpec
+    level: str
+    dtype: str
+    asked_device: str
+    reference: str
+    batch: int
+    backends: Mapping[str, BackendResult]
+    named: bool = False
+    """Whether the backends were asked for by name: else one that is not installed does not count."""
+
+    @property
+    def compared(self) -> dict[str, BackendResult]:
+        """The results that count."""
+        return {name: result for name, result in self.backends.items() if self.named or not result.missing}
+
+    @property
+    def equal(self) -> bool:
+        """Whether every backend that counts is equal to the reference."""
+        return all(result.equal for result in self.compared.values())
+
+    @property
+    def refused(self) -> bool:
+        """Whether a backend that counts is missing or was given something that it refuses."""
+        return any(result.missing or result.bad_input for result in self.compared.values())
+
+    @property
+    def device(self) -> str:
+        """Where all of them ran, "mixed", or what was asked for where none ran."""
+        devices = {result.device for result in self.compared.values() if result.device}
+        return devices.pop() if len(devices) == 1 else "mixed" if devices else self.asked_device
+
+    def to_json(self) -> dict[str, Any]:
+        """The JSON of `resnet compare`. An error that is not finite is null there."""
+        return {
+            "spec": to_fields(self.spec),
+            "equal": self.equal,
+            "level": self.level,
+            "dtype": self.dtype,
+            "device": self.device,
+            "reference": self.reference,
+            "batch": self.batch,
+            "backends": {name: result.to_json() for name, result in self.backends.items()},
+        }
+
+    def summary(self) -> str:
+        """The outcome in a sentence, and a line for each thing to know or to mend."""
+        return "\n".join((wording.sentence(self), *wording.notes(self), *wording.problems(self)))
+
+    def __repr__(self) -> str:
+        return f"<Comparison: {wording.sentence(self)}>"

@@ -1,0 +1,130 @@
+"""One backend in a process of its own: its verbs as methods, with arrays in and out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+
+from resnet_core.backend import environment
+from resnet_core.errors import BackendError, MissingBackendError, ResNetError
+from resnet_core.spec_files import to_json
+from resnet_core.specification import ResNetSpec
+from resnet_core.training.recipe import Recipe
+from resnet_core.training.recipe_files import recipe_to_json
+from resnet_core.weights import Weights, cast
+from resnet_core.workers.child import Arrays
+from resnet_core.workers.parent import TIME_LIMIT, Worker
+
+
+@dataclass(frozen=True)
+class Description:
+    """What a native model holds: {tensor: shape}, trained values, and all values."""
+
+    shapes: Mapping[str, tuple[int, ...]]
+    parameters: int
+    state: int
+
+
+@dataclass(frozen=True)
+class Seconds:
+    """Duration of the first prediction, and the median of `repeats` later ones."""
+
+    first: float
+    steady: float
+    repeats: int
+
+
+class BackendProcess:
+    """A backend's own process, and the model that it holds. Use as a context manager.
+
+    `dtype` and `device` are what was asked for until `open` has run, and from then on what the backend uses. One
+    request may take `time_limit` seconds. Every method raises WorkerError where the process crashes, is killed or
+    hangs, and whatever ResNetError the backend raises; each message starts with the backend's name.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        python: str | None = None,
+        *,
+        device: str = "cpu",
+        dtype: str = "float32",
+        time_limit: float = TIME_LIMIT,
+    ) -> None:
+        self.name, self.device, self.dtype, self.time_limit = name, device, dtype, time_limit
+        self.versions: dict[str, str] = {}
+        with _named(name):
+            self._worker = Worker(python, defaults=environment(name))
+
+    def __enter__(self) -> BackendProcess:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._worker.close()
+
+    def open(self, *, only_exact: bool = False) -> None:
+        """Import the backend and set its process up.
+
+        With `only_exact`, a backend without exact float64 is never asked for it: `dtype` is then "float32".
+        """
+        opened, _ = self._call(
+            "open_backend", backend=self.name, device=self.device, dtype=self.dtype, only_exact=only_exact
+        )
+        self.device, self.dtype, self.versions = opened["device"], opened["dtype"], opened["versions"]
+
+    def build(self, spec: ResNetSpec, weights: Weights, taps: Sequence[str] = ()) -> None:
+        """Build the model that the other methods use, in this process' dtype."""
+        self._call("build", cast(weights, self.dtype), spec=to_json(spec), taps=list(taps))
+
+    def describe(self) -> Description:
+        """What the native model really holds."""
+        found, _ = self._call("describe")
+        shapes = {name: tuple(shape) for name, shape in found["shapes"].items()}
+        return Description(shapes, found["parameters"], found["state"])
+
+    def time_predictions(self, images: np.ndarray, *, repeats: int, budget: float) -> tuple[Seconds, int]:
+        """Durations of `predict`, and the peak memory in bytes. `budget` limits the seconds of the repeats."""
+        found, _ = self._call("time_predictions", {"images": images}, repeats=repeats, budget=budget)
+        return Seconds(**found["seconds"]), found["peak_memory_bytes"]
+
+    def predict(self, images: np.ndarray) -> Arrays:
+        """{tap: array} in evaluation mode, or {"output": array} of a model that was built without taps."""
+        return self._call("predict", {"images": images})[1]
+
+    def gradients(self, images: np.ndarray, cotangent: np.ndarray) -> Weights:
+        """{parameter: gradient} of sum(output * cotangent) in training mode."""
+        return self._call("gradients", {"images": images, "cotangent": cotangent})[1]
+
+    def train_steps(
+        self, spec: ResNetSpec, weights: Weights, recipe: Recipe, images: np.ndarray, labels: np.ndarray
+    ) -> tuple[np.ndarray, Weights]:
+        """(loss of every step, weights afterwards) of training on images (steps, batch, …), labels (steps, batch)."""
+        arrays = {f"weight.{name}": array for name, array in cast(weights, self.dtype).items()}
+        arrays |= {"images": images, "labels": labels}
+        _, found = self._call(
+            "train_steps", arrays, spec=to_json(spec), recipe=recipe_to_json(recipe), dtype=self.dtype
+        )
+        after = {name[len("weight.") :]: array for name, array in found.items() if name.startswith("weight.")}
+        return found["loss"], after
+
+    def _call(self, task: str, arrays: Arrays | None = None, **arguments: Any) -> tuple[Any, Arrays]:
+        with _named(self.name):
+            return self._worker.call(task, arrays, time_limit=self.time_limit, **arguments)
+
+
+@contextmanager
+def _named(name: str) -> Iterator[None]:
+    """Put the backend's name before a message, but for the two kinds of error that are about a backend as such."""
+    try:
+        yield
+    except (BackendError, MissingBackendError):
+        raise
+    except ResNetError as error:
+        raise type(error)(f"{name}: {error}") from error
