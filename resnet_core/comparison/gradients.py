@@ -174,7 +174,7 @@ def gradient_errors(found: Mapping[str, np.ndarray], reference: Mapping[str, np.
             continue
         scale = zero_scale if name in zeros else max(float(np.abs(true).max()), FLOOR * largest)
         difference = float(np.abs(np.asarray(value, np.float64) - true).max())
-        result[name] = difference / scale if difference else 0.0
+        result[name] = difference / scale if scale else 0.0 if difference == 0 else float("inf")
     return result
 
 
