@@ -6,7 +6,7 @@ from functools import lru_cache
 
 from resnet_core.errors import InputError
 from resnet_core.padding import symmetric
-from resnet_core.specification import ResNetSpec
+from resnet_core.specification import BlockStride, ResNetSpec
 from resnet_core.tree import (
     BatchNorm,
     Chain,
@@ -33,10 +33,10 @@ def layer_tree(spec: ResNetSpec) -> Chain:
     if spec.stem:
         children.append(("stem", _stem(spec)))
     width = spec.stem_width
-    for stage, (channels, units) in enumerate(zip(spec.channels, spec.units(), strict=True), start=1):
+    for stage, (channels, strides) in enumerate(zip(spec.channels, spec.block_strides(), strict=True), start=1):
         blocks: list[Named] = []
-        for block, (stride, dilation, nominal_stride) in enumerate(units, start=1):
-            blocks.append((f"block{block}", _block(spec, width, channels, stride, dilation, nominal_stride)))
+        for block, block_stride in enumerate(strides, start=1):
+            blocks.append((f"block{block}", _block(spec, width, channels, block_stride)))
             width = spec.output_width(channels)
         children.append((f"stage{stage}", Chain(tuple(blocks))))
     head = _head(spec, width)
@@ -85,7 +85,7 @@ def _stem(spec: ResNetSpec) -> Chain:
     return Chain(tuple(children))
 
 
-def _block(spec: ResNetSpec, width: int, channels: int, stride: int, dilation: int, nominal_stride: int) -> Residual:
+def _block(spec: ResNetSpec, width: int, channels: int, block_stride: BlockStride) -> Residual:
     """One residual block, of any kind: `width` channels in, `spec.output_width(channels)` out."""
     inner, out = spec.inner_width(channels), spec.output_width(channels)
     kernels = (3, 3) if spec.block == "basic" else (1, 3, 1)
@@ -100,8 +100,8 @@ def _block(spec: ResNetSpec, width: int, channels: int, stride: int, dilation: i
             widths[index],
             widths[index + 1],
             kernel,
-            stride if index == strided else 1,
-            dilation,
+            block_stride.stride if index == strided else 1,
+            block_stride.dilation if index <= strided else block_stride.dilation_after,
             spec.groups if kernel == 3 else 1,
         )
         norm = _norm(spec, widths[index] if spec.preactivation else widths[index + 1])
@@ -110,7 +110,7 @@ def _block(spec: ResNetSpec, width: int, channels: int, stride: int, dilation: i
         body += [*activation, step] if spec.preactivation else [step, *activation]
     # Post-activation: the last ReLU follows the addition. Pre-activation: a projection reads the activated
     # input, an identity or subsampling the raw one (He et al. 2016, figure 4e; slim's bottleneck).
-    shortcut, projects = _shortcut(spec, width, out, stride, nominal_stride)
+    shortcut, projects = _shortcut(spec, width, out, block_stride.stride, block_stride.nominal_stride)
     before = 2 if spec.preactivation and projects else 0
     after = 0 if spec.preactivation else 1
     return Residual(
