@@ -21,6 +21,7 @@ from resnet_core.tree import (
     ReLU,
     Residual,
     Subsample,
+    leaves,
 )
 
 Named = tuple[str, Node]
@@ -45,6 +46,11 @@ def layer_tree(spec: ResNetSpec) -> Chain:
     return Chain(tuple(children))
 
 
+def as_tree(network: ResNetSpec | Chain) -> Chain:
+    """The layer tree of a spec; a tree is returned as it is."""
+    return layer_tree(network) if isinstance(network, ResNetSpec) else network
+
+
 def taps(spec: ResNetSpec) -> tuple[str, ...]:
     """Names of the intermediate outputs: stem (after its pool), every stage, and the network's output.
 
@@ -60,16 +66,22 @@ def output_name(spec: ResNetSpec) -> str:
     return "features" if spec.classes is None else "logits"
 
 
-def tap_nodes(spec: ResNetSpec, wanted: tuple[str, ...]) -> dict[str, str]:
-    """Tap to the name of the tree's child whose output it is. Raises InputError for an unknown tap."""
-    known = taps(spec)
-    last = layer_tree(spec).children[-1][0]
+def tap_nodes(tree: Chain, wanted: tuple[str, ...]) -> dict[str, str]:
+    """Tap to the name of the tree's child whose output it is. Raises InputError for an unknown tap.
+
+    The taps of a tree are its children but the head, and its output: `logits` where a linear layer comes last, else
+    `features`.
+    """
+    children = [name for name, _ in tree.children]
+    *_, (_, leaf) = leaves(tree)
+    output = "logits" if isinstance(leaf, Linear) else "features"
+    known = (*(name for name in children if name != "head"), output)
     if isinstance(wanted, str):
         raise InputError(f"taps: received the text {wanted!r}; expected a tuple of names out of {', '.join(known)}")
     for tap in wanted:
         if tap not in known:
             raise InputError(f"taps: received {tap!r}; this network has {', '.join(known)}")
-    return {tap: last if tap == known[-1] else tap for tap in wanted}
+    return {tap: children[-1] if tap == output else tap for tap in wanted}
 
 
 def _stem(spec: ResNetSpec) -> Chain:

@@ -52,6 +52,13 @@ def check_weights(
     return checked
 
 
+def require_dtype(dtype: str) -> str:
+    """The dtype; InputError for another than float32 and float64."""
+    if dtype not in DTYPES:
+        raise InputError(f"dtype: received {dtype!r}; expected one of {', '.join(DTYPES)}")
+    return dtype
+
+
 def cast(weights: Mapping[str, np.ndarray], dtype: str) -> Weights:
     """The weights in another dtype ("float32" or "float64")."""
     if dtype not in DTYPES:

@@ -12,9 +12,9 @@ from resnet_core.specification import ResNetSpec
 from resnet_core.training.contract import StepResult, TrainingState
 from resnet_core.training.recipe import Recipe
 from resnet_core.training.schedule import StepNumbers
+from resnet_keras.inference import predict, to_native
 from resnet_keras.model import build
 from resnet_keras.optimizer import Optimizer
-from resnet_keras.predict import predict, to_native
 from resnet_keras.weights import get_weights
 
 
