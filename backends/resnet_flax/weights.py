@@ -9,12 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
+from resnet_core.layouts import oihw_shape, to_hwio, to_oihw
 from resnet_core.weights import Weights, check_weights
 from resnet_flax.runtime import precision
-
-# Kernels by rank: (height, width, in, out) to (out, in, height, width), and (in, out) to (out, in).
-TO_NEUTRAL = {4: (3, 2, 0, 1), 2: (1, 0), 1: (0,)}
-TO_NATIVE = {4: (2, 3, 1, 0), 2: (1, 0), 1: (0,)}
 
 # Flax' name of a module's variable to the neutral one's last segment.
 SUFFIXES = {
@@ -34,13 +31,13 @@ def get_weights(model: nnx.Module) -> Weights:
 def set_weights(model: nnx.Module, weights: Mapping[str, np.ndarray]) -> None:
     """Copy neutral weights into the model. Raises WeightsError, and changes nothing, where they do not fit."""
     found = dict(variables(model))
-    shapes = {name: _neutral_shape(variable.shape) for name, variable in found.items()}
+    shapes = {name: oihw_shape(variable.shape) for name, variable in found.items()}
     dtype = model_dtype(model)
     checked = check_weights(weights, shapes, dtype)
     with precision(dtype):
         for name, variable in found.items():
             # The whole value, so that BatchNorm's float32 statistics take the model's dtype.
-            variable.set_value(jnp.asarray(checked[name].transpose(TO_NATIVE[checked[name].ndim])))
+            variable.set_value(jnp.asarray(to_hwio(checked[name])))
 
 
 def model_dtype(model: nnx.Module) -> str:
@@ -64,9 +61,4 @@ def neutral_name(path: tuple[Any, ...]) -> str:
 
 def to_neutral(value: Any) -> np.ndarray:
     """A variable's value or a gradient of its shape as a neutral array."""
-    array = np.asarray(value)
-    return np.array(array.transpose(TO_NEUTRAL[array.ndim]), order="C")
-
-
-def _neutral_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
-    return tuple(shape[axis] for axis in TO_NEUTRAL[len(shape)])
+    return to_oihw(np.asarray(value))

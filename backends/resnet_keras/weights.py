@@ -8,11 +8,8 @@ from typing import Any
 import keras
 import numpy as np
 
+from resnet_core.layouts import oihw_shape, to_hwio, to_oihw
 from resnet_core.weights import Weights, check_weights
-
-# Kernels by rank: (height, width, in, out) to (out, in, height, width), and (in, out) to (out, in).
-TO_NEUTRAL = {4: (3, 2, 0, 1), 2: (1, 0), 1: (0,)}
-TO_NATIVE = {4: (2, 3, 1, 0), 2: (1, 0), 1: (0,)}
 
 # Keras' name of a layer's variable to the neutral one's last segment.
 SUFFIXES = {
@@ -33,10 +30,10 @@ def get_weights(model: keras.Model) -> Weights:
 def set_weights(model: keras.Model, weights: Mapping[str, np.ndarray]) -> None:
     """Copy neutral weights into the model. Raises WeightsError, and changes nothing, where they do not fit."""
     found = dict(variables(model))
-    shapes = {name: _neutral_shape(variable.shape) for name, variable in found.items()}
+    shapes = {name: oihw_shape(variable.shape) for name, variable in found.items()}
     checked = check_weights(weights, shapes, next(iter(found.values())).dtype)
     for name, variable in found.items():
-        variable.assign(np.ascontiguousarray(checked[name].transpose(TO_NATIVE[checked[name].ndim])))
+        variable.assign(np.ascontiguousarray(to_hwio(checked[name])))
 
 
 def variables(model: keras.Model, prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -52,9 +49,4 @@ def variables(model: keras.Model, prefix: str = "") -> Iterator[tuple[str, Any]]
 
 def to_neutral(value: Any) -> np.ndarray:
     """A variable or a gradient of its shape as a neutral array."""
-    array = np.asarray(keras.ops.convert_to_numpy(value))
-    return np.array(array.transpose(TO_NEUTRAL[array.ndim]), order="C")
-
-
-def _neutral_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
-    return tuple(shape[axis] for axis in TO_NEUTRAL[len(shape)])
+    return to_oihw(np.asarray(keras.ops.convert_to_numpy(value)))

@@ -28,6 +28,7 @@ from resnet_core.tree import (
     Residual,
     Subsample,
     leaves,
+    walk,
 )
 
 TINY: dict[str, Any] = {"depths": (1, 2), "channels": (4, 8), "classes": 3}
@@ -39,13 +40,7 @@ def tree_leaves(spec: ResNetSpec) -> dict[str, Leaf]:
 
 def blocks(spec: ResNetSpec) -> dict[str, Residual]:
     """Every residual block by its path."""
-    return {
-        f"{stage}.{name}": block
-        for stage, chain in layer_tree(spec).children
-        if isinstance(chain, Chain)
-        for name, block in chain.children
-        if isinstance(block, Residual)
-    }
+    return {path: node for path, node in walk(layer_tree(spec)) if isinstance(node, Residual)}
 
 
 def names(chain: Chain) -> list[str]:
