@@ -19,8 +19,8 @@ from resnet_core.weights import Weights
 def variance_corrections(network: Network, shape: tuple[int, ...]) -> dict[str, tuple[float, float]]:
     """{name of a running variance: (decay, n / (n - 1))} for a batch of `shape` (batch, height, width, …).
 
-    n is how many values of a channel the norm sees. Raises InputError where it sees a single one, whose
-    variance has no unbiased estimate.
+    The network is a spec, or a tree, for which `shape` has the channels too. n is how many values of a channel the
+    norm sees. Raises InputError where it sees a single one, whose variance has no unbiased estimate.
     """
     if isinstance(network, ResNetSpec):
         found = layers(network, (shape[1], shape[2]))

@@ -33,8 +33,8 @@ def plant_biased_variance(session: Any, arrays: Any, *, planted: bool) -> tuple[
     """Leave the running variance as the framework updates it."""
     from resnet_core.training.running_variance import unbiased_variances
 
-    training = importlib.import_module(f"{session.backend.__name__}.training")
-    training.unbiased_variances = (lambda *arguments: {}) if planted else unbiased_variances
+    differentiation = importlib.import_module(f"{session.backend.__name__}.differentiation")
+    differentiation.unbiased_variances = (lambda *arguments: {}) if planted else unbiased_variances
     return None, None
 
 

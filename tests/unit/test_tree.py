@@ -39,6 +39,7 @@ from resnet_core.tree import (
     leaves,
     walk,
 )
+from resnet_core.training.running_variance import variance_corrections
 
 ROLES_OF_NAMES = {
     Conv: {"weight": "kernel", "bias": "bias"},
@@ -95,6 +96,14 @@ def test_the_tensors_of_a_spec_are_those_of_its_tree(spec: ResNetSpec) -> None:
     assert (rn.layers(spec), rn.totals(spec).output_shape) == trace(tree, (*spec.input_size, spec.in_channels))
     assert rn.totals(spec).parameters == sum(map(prod, rn.parameters(spec).values()))
     assert rn.totals(spec).state == sum(map(prod, rn.state(spec).values()))
+
+
+@pytest.mark.parametrize("name", ["resnet20", "resnet_v2_50"])
+def test_the_running_variance_is_corrected_by_a_spec_and_by_its_tree_alike(name: str) -> None:
+    spec = rn.spec(name)
+    corrections = variance_corrections(layer_tree(spec), (2, 40, 33, 3))
+    assert corrections == variance_corrections(spec, (2, 40, 33, 3))
+    assert list(corrections) == [tensor for tensor in rn.state(spec) if tensor.endswith("running_var")]
 
 
 def test_the_fans_of_a_kernel() -> None:
