@@ -92,11 +92,14 @@ def trace(tree: Node, shape: Shape, path: str = "") -> tuple[list[Layer], Shape]
     Raises InputError, with the node's path, where the input does not fit.
     """
     found: list[Layer] = []
-    return found, _walk(tree, path, found, shape)
+    try:
+        return found, _walk(tree, path, found, shape)
+    except _PlacedError as error:
+        raise InputError(str(error)) from None  # by its public name, which workers pass on
 
 
-class _PlacedError(InputError):
-    """Has the path of the node that it comes from."""
+class _PlacedError(Exception):
+    """An InputError that has the path of its node, on its way through the combinators above."""
 
 
 def _walk(node: Node, path: str, found: list[Layer], shape: Shape) -> Shape:
@@ -106,8 +109,6 @@ def _walk(node: Node, path: str, found: list[Layer], shape: Shape) -> Shape:
             return found[-1].output_shape
         parts = [partial(_walk, part, join(path, segment), found) for segment, part in node.parts()]
         return node.output_shape(shape, parts)
-    except _PlacedError:
-        raise
     except InputError as error:
         raise _PlacedError(f"{path}: {error}" if path else str(error)) from None
 

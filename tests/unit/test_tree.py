@@ -23,6 +23,7 @@ from resnet_core.analysis import parameters, state, tensors, trace
 from resnet_core.architecture import layer_tree
 from resnet_core.initialization import fans, residual_ends
 from resnet_core.rewrite import rewrite
+from resnet_core.training.running_variance import variance_corrections
 from resnet_core.tree import (
     BatchNorm,
     Chain,
@@ -39,7 +40,6 @@ from resnet_core.tree import (
     leaves,
     walk,
 )
-from resnet_core.training.running_variance import variance_corrections
 
 ROLES_OF_NAMES = {
     Conv: {"weight": "kernel", "bias": "bias"},
@@ -138,8 +138,11 @@ def test_a_new_combinator_is_counted_without_an_edit() -> None:
 
 def test_an_error_of_a_combinator_has_its_path_once() -> None:
     wrong = rewrite(TREE, Linear, lambda linear: replace(linear, out_features=3))
-    with pytest.raises(InputError, match=rf"^{INSIDE}\.se: the gate gives \(3,\) for \(6, 5, 4\); expected a value"):
+    with pytest.raises(
+        InputError, match=rf"^{INSIDE}\.se: the gate gives \(3,\) for \(6, 5, 4\); expected a value"
+    ) as error:
         trace(wrong, (6, 5, 4))
+    assert error.type is InputError
     with pytest.raises(InputError, match=r"^the gate gives"):
         trace(Gate(Chain((("pool", GlobalAveragePool()), ("squeeze", Linear(4, 3))))), (6, 5, 4))
     wider = Residual(Chain(), Chain((("conv1", Conv(4, 5, (1, 1))),)), Chain(), Chain())
