@@ -8,7 +8,7 @@ from resnet_core.analysis import parameters
 from resnet_core.numerics import log_softmax
 from resnet_core.specification import ResNetSpec
 from resnet_core.training.contract import StepResult, TrainingState
-from resnet_core.training.recipe import Recipe
+from resnet_core.training.recipe import Recipe, decayed_parameters
 from resnet_core.training.schedule import StepNumbers
 from resnet_numpy.inference import predict
 from resnet_numpy.model import build
@@ -23,7 +23,7 @@ class Trainer:
         self.recipe = recipe
         self.model = build(spec, weights=state.weights, dtype=dtype)
         self.parameters = list(parameters(spec))
-        self.optimizer = Optimizer(recipe, self.parameters, state)
+        self.optimizer = Optimizer(recipe, self.parameters, state, decayed_parameters(spec, recipe))
         self.steps = state.step
 
     def step(self, images: np.ndarray, labels: np.ndarray, numbers: StepNumbers) -> StepResult:

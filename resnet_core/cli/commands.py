@@ -239,7 +239,7 @@ def _layer(layer: Layer) -> dict[str, Any]:
         "parameters": layer.parameters,
         "state": layer.state,
         "macs": layer.macs,
-        "tensors": {name: list(shape) for name, shape in layer.leaf.tensors().items()},
+        "tensors": {name: list(tensor.shape) for name, tensor in layer.leaf.tensors().items()},
     }
 
 
