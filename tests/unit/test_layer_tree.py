@@ -261,7 +261,12 @@ def test_taps(fields: dict[str, Any], names: list[str]) -> None:
 
 def test_the_tap_of_a_preactivation_stage_is_raw_and_the_post_norm_is_the_heads() -> None:
     spec = ResNetSpec(**TINY, block="basic", preactivation=True)
-    assert tap_nodes(layer_tree(spec), rn.taps(spec)) == {"stem": "stem", "stage1": "stage1", "stage2": "stage2", "logits": "head"}
+    assert tap_nodes(layer_tree(spec), rn.taps(spec)) == {
+        "stem": "stem",
+        "stage1": "stage1",
+        "stage2": "stage2",
+        "logits": "head",
+    }
     head = dict(layer_tree(spec).children)["head"]
     assert isinstance(head, Chain)
     assert names(head) == ["norm", "relu", "pool", "linear"]
