@@ -52,9 +52,10 @@ class Backend(Protocol):
     as they were, and so does the mode (training or evaluation) of every module of a model.
 
     Errors: InputError, one line, for images of another rank, kind or number of channels, or too small for the
-    network; for an unknown tap; for a dtype other than "float32" and "float64". WeightsError for weights that are
-    not exactly the tree's tensors (names, shapes, dtype, finite, no variance below 0); nothing is changed then.
-    `resnet_core.inputs` and `resnet_core.weights.check_weights` raise them.
+    network; for an unknown tap; for a node of the tree that has no lowering here; for a dtype other than "float32"
+    and "float64". WeightsError for weights that are not exactly the tree's tensors (names, shapes, dtype, finite, no
+    variance below 0); nothing is changed then. `resnet_core.inputs` and `resnet_core.weights.check_weights` raise
+    them.
     """
 
     __name__: str
