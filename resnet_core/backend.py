@@ -19,7 +19,7 @@ from resnet_core.analysis import state
 from resnet_core.errors import InputError, MissingBackendError
 from resnet_core.initialization import initialize
 from resnet_core.specification import ResNetSpec
-from resnet_core.weights import DTYPES, Weights, check_weights
+from resnet_core.weights import Weights, check_weights, require_dtype
 
 GROUP = "resnet_core.backends"
 
@@ -101,8 +101,7 @@ def build(
 
 def starting_weights(spec: ResNetSpec, weights: Mapping[str, np.ndarray] | None, seed: int, dtype: str) -> Weights:
     """What a model is built with: the given weights, checked, or the initial ones. Used by every backend."""
-    if dtype not in DTYPES:
-        raise InputError(f"dtype: received {dtype!r}; expected one of {', '.join(DTYPES)}")
+    require_dtype(dtype)
     return initialize(spec, seed, dtype) if weights is None else check_weights(weights, state(spec), dtype)
 
 

@@ -9,9 +9,8 @@ import jax.numpy as jnp
 import optax
 from jax import Array
 
-from resnet_core.training.contract import TrainingState
+from resnet_core.training.contract import StepNumbers, TrainingState
 from resnet_core.training.recipe import Recipe, decayed
-from resnet_core.training.schedule import StepNumbers
 from resnet_core.weights import Weights
 from resnet_flax.weights import TO_NATIVE, to_neutral
 

@@ -11,9 +11,8 @@ from typing import Any
 import keras
 import numpy as np
 
-from resnet_core.training.contract import TrainingState
+from resnet_core.training.contract import StepNumbers, TrainingState
 from resnet_core.training.recipe import Recipe, decayed
-from resnet_core.training.schedule import StepNumbers
 from resnet_core.weights import Weights
 from resnet_keras.weights import TO_NATIVE, to_neutral, variables
 
