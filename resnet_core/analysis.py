@@ -40,6 +40,11 @@ def state(spec: ResNetSpec) -> dict[str, Shape]:
     return dict(_tensors(spec))
 
 
+def tensor_shapes(tree: Chain) -> dict[str, Shape]:
+    """{name: shape} of every tensor of a layer tree, in file order."""
+    return {f"{path}.{suffix}": shape for path, leaf in leaves(tree) for suffix, shape in leaf.tensors().items()}
+
+
 def parameters(spec: ResNetSpec) -> dict[str, Shape]:
     """The trained ones of `state`."""
     return {name: shape for name, shape in _tensors(spec) if not is_statistic(name)}
@@ -90,7 +95,7 @@ def tap_shapes(spec: ResNetSpec, size: tuple[int, int] | None = None) -> dict[st
     after: dict[str, Shape] = {}
     for name, node in layer_tree(spec).children:
         after[name] = shape = _walk(node, name, shape, [])
-    return {tap: after[name] for tap, name in tap_nodes(spec, taps(spec)).items()}
+    return {tap: after[name] for tap, name in tap_nodes(layer_tree(spec), taps(spec)).items()}
 
 
 def _walk(node: Node, path: str, shape: Shape, found: list[Layer]) -> Shape:

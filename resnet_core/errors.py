@@ -36,6 +36,10 @@ class MissingBackendError(InputError, ImportError):
     """A backend that is not installed. The message holds the pip line that installs it."""
 
 
+class BackendError(ResNetError):
+    """A backend that is there and does not work: its import fails, or it does not keep the contract."""
+
+
 class TrainingError(ResNetError):
     """A run that cannot continue: its loss is NaN or infinite."""
 

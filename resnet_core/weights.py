@@ -13,11 +13,6 @@ Weights = dict[str, np.ndarray]
 DTYPES = ("float32", "float64")
 
 
-def require_dtype(dtype: str) -> None:
-    """Raise InputError unless networks are computed in this dtype."""
-    require_choice("dtype", dtype, DTYPES)
-
-
 def check_weights(
     weights: Mapping[str, np.ndarray], expected: Mapping[str, Shape], dtype: str | None = None
 ) -> Weights:
@@ -55,6 +50,12 @@ def check_weights(
             )
         checked[name] = np.ascontiguousarray(array)  # safetensors writes other layouts wrongly (its issue 825)
     return checked
+
+
+def require_dtype(dtype: str) -> str:
+    """The dtype; InputError for another than float32 and float64."""
+    require_choice("dtype", dtype, DTYPES)
+    return dtype
 
 
 def cast(weights: Mapping[str, np.ndarray], dtype: str) -> Weights:

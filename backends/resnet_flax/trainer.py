@@ -16,9 +16,9 @@ from resnet_core.specification import ResNetSpec
 from resnet_core.training.contract import StepInputs, StepNumbers, StepResult, TrainingState
 from resnet_core.training.recipe import Recipe
 from resnet_core.training.running_variance import variance_corrections
+from resnet_flax.inference import predict, to_native
 from resnet_flax.model import build
 from resnet_flax.optimizer import Arrays, Optimizer
-from resnet_flax.predict import predict, to_native
 from resnet_flax.runtime import precision
 from resnet_flax.weights import neutral_name, to_neutral, variables
 

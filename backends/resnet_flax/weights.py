@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
+from resnet_core.analysis import tensor_shapes
 from resnet_core.weights import Weights, check_weights
 from resnet_flax.runtime import precision
 
@@ -27,16 +28,15 @@ SUFFIXES = {
 
 
 def get_weights(model: nnx.Module) -> Weights:
-    """{neutral name: array} of parameters and running statistics, as copies, in the model's dtype."""
-    return {name: to_neutral(variable.get_value()) for name, variable in variables(model)}
+    """Every variable's value, transposed. NNX walks a model by the alphabet: the order is the tree's."""
+    found = dict(variables(model))
+    return {name: to_neutral(found[name].get_value()) for name in tensor_shapes(model.tree)}
 
 
 def set_weights(model: nnx.Module, weights: Mapping[str, np.ndarray]) -> None:
-    """Copy neutral weights into the model. Raises WeightsError, and changes nothing, where they do not fit."""
-    found = dict(variables(model))
-    shapes = {name: _neutral_shape(variable.shape) for name, variable in found.items()}
-    dtype = model_dtype(model)
-    checked = check_weights(weights, shapes, dtype)
+    """Each variable gets a new value."""
+    found, dtype = dict(variables(model)), model_dtype(model)
+    checked = check_weights(weights, tensor_shapes(model.tree), dtype)
     with precision(dtype):
         for name, variable in found.items():
             # The whole value, so that BatchNorm's float32 statistics take the model's dtype.
@@ -66,7 +66,3 @@ def to_neutral(value: Any) -> np.ndarray:
     """A variable's value or a gradient of its shape as a neutral array."""
     array = np.asarray(value)
     return np.array(array.transpose(TO_NEUTRAL[array.ndim]), order="C")
-
-
-def _neutral_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
-    return tuple(shape[axis] for axis in TO_NEUTRAL[len(shape)])

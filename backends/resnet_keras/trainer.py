@@ -11,9 +11,9 @@ import numpy as np
 from resnet_core.specification import ResNetSpec
 from resnet_core.training.contract import StepInputs, StepResult, TrainingState
 from resnet_core.training.recipe import Recipe
+from resnet_keras.inference import predict, to_native
 from resnet_keras.model import build
 from resnet_keras.optimizer import Optimizer
-from resnet_keras.predict import predict, to_native
 from resnet_keras.weights import get_weights
 
 

@@ -11,9 +11,9 @@ from resnet_core.numerics import log_softmax
 from resnet_core.specification import ResNetSpec
 from resnet_core.training.contract import StepInputs, StepResult, TrainingState
 from resnet_core.training.recipe import Recipe
+from resnet_numpy.inference import predict
 from resnet_numpy.model import build
 from resnet_numpy.optimizer import Optimizer
-from resnet_numpy.predict import predict
 from resnet_numpy.weights import get_weights
 
 

@@ -11,9 +11,9 @@ from torch.nn.functional import cross_entropy
 from resnet_core.specification import ResNetSpec
 from resnet_core.training.contract import StepInputs, StepResult, TrainingState
 from resnet_core.training.recipe import Recipe
+from resnet_torch.inference import predict, to_native
 from resnet_torch.model import build
 from resnet_torch.optimizer import Optimizer
-from resnet_torch.predict import predict, to_native
 from resnet_torch.weights import get_weights
 
 

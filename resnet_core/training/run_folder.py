@@ -67,7 +67,7 @@ class RunFolder:
         """(spec, recipe, what run.json says) of the run that is here."""
         if not (self.path / "run.json").exists():
             if (self.path / _STARTING).exists():
-                raise InputError(f"{self.path}: its run was stopped while it began; start it anew, without resuming")
+                raise InputError(f"{self.path}: its run was stopped while it began; start it again without resuming")
             raise InputError(
                 f"{self.path}: holds no run (run.json is missing); expected a folder that a training run wrote"
             )

@@ -25,7 +25,7 @@ Answer = tuple[Any, Arrays | None]
 
 def open_backend(session: Session, arrays: Arrays, *, backend: str, device: str, dtype: str) -> Answer:
     """Import the backend and set its process up. Answers device, versions and whether float64 is exact."""
-    session.backend = load_backend(backend)
+    session.backend = load_backend(backend)  # type: ignore[assignment]
     device = session.backend.configure(device, dtype)
     exact = session.backend.exact_float64()
     return {"device": device, "versions": session.backend.versions(), "exact_float64": exact}, None
@@ -87,7 +87,7 @@ def get_weights(session: Session, arrays: Arrays) -> Answer:
 
 def read_state_dict(session: Session, arrays: Arrays, *, path: str) -> Answer:
     """{name: array} of a PyTorch checkpoint."""
-    return None, load_backend("torch").read_state_dict(Path(path))
+    return None, optional(load_backend("torch"), "read_state_dict")(Path(path))
 
 
 def set_weights(session: Session, arrays: Arrays) -> Answer:

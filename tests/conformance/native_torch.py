@@ -14,7 +14,7 @@ from torch import nn
 
 import resnet_core as rn
 import resnet_torch
-from resnet_torch.predict import to_native
+from resnet_torch.inference import to_native
 
 Answer = tuple[Any, dict[str, np.ndarray] | None]
 

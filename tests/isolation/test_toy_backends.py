@@ -81,7 +81,7 @@ def test_a_toy_that_prints_does_not_disturb_the_exchange(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("toy", "message"),
     [
-        ("crash", "crash: RuntimeError: this toy crashes\nat import"),
+        ("crash", "backend crash: package toy_crash cannot be imported: RuntimeError: this toy crashes at import"),
         ("raise", "raise: ValueError: this toy cannot build"),
         ("exit", "exit: its process ended with exit code 3; last words: this toy leaves"),
         ("killed", "killed: its process was killed by SIGKILL (out of memory?); last words: it said nothing"),
@@ -173,9 +173,24 @@ def test_a_toy_with_a_wrong_name_is_unequal_at_every_level(level: str, tmp_path:
     assert any("head.fc.weight" in line for line in result["backends"]["misnamed"]["shape_errors"])
 
 
-def test_a_toy_that_lacks_a_verb_is_bad_input(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("toy", "message"),
+    [
+        ("reordered", "backend reordered: received predict(images, model); expected predict(model, images)"),
+        ("outdated", "backend outdated: package toy_outdated keeps version 0 of the interface; this is 1"),
+    ],
+)
+def test_a_toy_that_does_not_keep_the_contract_is_that_backends_failure(toy: str, message: str, tmp_path: Path) -> None:
+    code, result, errors = compare(register(tmp_path, toy, "equal"), "--backends", f"{toy},equal")
+    assert code == 1
+    assert result["backends"][toy]["error"] == message
+    assert errors == [f"resnet: {message}"]
+    assert_has_numbers(result["backends"]["equal"])
+
+
+def test_a_toy_that_lacks_a_verb_is_a_failure(tmp_path: Path) -> None:
     code, result, errors = compare(register(tmp_path, "lacking", "equal"), "--backends", "lacking,equal")
-    assert code == 2
+    assert code == 1
     assert result["backends"]["lacking"]["error"].endswith("package toy_lacking lacks set_weights")
     assert len(errors) == 1
     assert_has_numbers(result["backends"]["equal"])
@@ -184,8 +199,7 @@ def test_a_toy_that_lacks_a_verb_is_bad_input(tmp_path: Path) -> None:
 def test_a_toy_without_its_framework_is_missing_with_its_own_pip_line(tmp_path: Path) -> None:
     code, result, errors = compare(register(tmp_path, "missing", "equal"), "--backends", "missing,equal")
     line = (
-        "backend missing needs a_framework_that_nobody_has, which is not installed: "
-        'pip install "a-framework-that-nobody-has>=1.5"'
+        'backend missing needs a-framework-that-nobody-has, which is not installed: pip install "toy-missing[missing]"'
     )
     assert code == 2
     assert result["backends"]["missing"] == {"error": line, "missing": True}
@@ -226,5 +240,6 @@ def test_several_misbehaving_toys_are_each_reported(tmp_path: Path) -> None:
     assert code == 1
     assert list(result["backends"]) == list(toys)
     assert {name for name, entry in result["backends"].items() if "error" in entry} == {"crash", "exit", "killed"}
-    assert {line.split(":")[1].strip() for line in errors} == {"crash", "exit", "killed", "wrong"}
+    named = {line.split(":")[1].strip().removeprefix("backend ") for line in errors}
+    assert named == {"crash", "exit", "killed", "wrong"}
     assert_has_numbers(result["backends"]["equal"])

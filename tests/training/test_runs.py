@@ -174,7 +174,7 @@ def test_a_run_that_was_killed_while_it_began_begins_again(work: Work) -> None:
     (run / "checkpoints").mkdir(parents=True)
     for name in (".starting", "spec.toml", "checkpoints/step-000000000.safetensors"):
         (run / name).touch()
-    refused(work.train("numpy", "run", "--resume"), "start it anew, without resuming")
+    refused(work.train("numpy", "run", "--resume"), "start it again without resuming")
     done(work.train("numpy", "run", "--until", "1"))
     assert same(run, work.folder / "whole")
     assert not (run / ".starting").exists()

@@ -14,6 +14,7 @@ from random_specs import sizes, specs
 from resnet_core import InputError, ResNetSpec
 from resnet_core.analysis import tap_shapes
 from resnet_core.architecture import layer_tree, output_name, tap_nodes
+from resnet_core.specification import BlockStride
 from resnet_core.tree import (
     BatchNorm,
     Chain,
@@ -149,7 +150,7 @@ def test_taps_are_the_outputs_of_the_trees_children(spec: ResNetSpec, data: st.D
         (4, [1, 1, 1, 1, 1, 1, 1], [1, 1, 2, 2, 4, 4, 8]),
     ],
 )
-def test_the_unit_that_loses_its_stride_keeps_the_old_rate(
+def test_the_convolution_that_loses_its_stride_keeps_the_old_rate(
     output_stride: int | None, strides: list[int], dilations: list[int]
 ) -> None:
     """torchvision: replace_stride_with_dilation, by hand, for depths 1, 2, 2, 2."""
@@ -170,6 +171,32 @@ def test_slims_rule_puts_the_stride_into_the_last_unit() -> None:
     convs = [leaf for path, leaf in tree_leaves(spec).items() if path.endswith("conv2")]
     assert [leaf.stride[0] for leaf in convs] == [1, 2, 1, 2, 1, 1, 1, 1]  # type: ignore[attr-defined]
     assert [leaf.dilation[0] for leaf in convs] == [1, 1, 1, 1, 1, 1, 2, 2]  # type: ignore[attr-defined]
+
+
+def test_basic_blocks_take_the_new_rate_behind_the_lost_stride() -> None:
+    """timm's first_dilation and dilation, by hand, for depths 1, 2, 2, 1 at output stride 8."""
+    spec = ResNetSpec(depths=(1, 2, 2, 1), channels=(4, 4, 8, 8), block="basic", output_stride=8)
+    convs = [leaf for path, leaf in tree_leaves(spec).items() if re.fullmatch(r"stage\d\.block\d\.conv\d", path)]
+    assert [leaf.stride[0] for leaf in convs] == [1, 1, 2, 1, 1, 1, 1, 1, 1, 1, 1, 1]  # type: ignore[attr-defined]
+    assert [leaf.dilation[0] for leaf in convs] == [1, 1, 1, 1, 1, 1, 1, 2, 2, 2, 2, 4]  # type: ignore[attr-defined]
+
+
+def test_a_stride_lost_on_the_first_one_by_one_dilates_the_three_by_three_of_its_block() -> None:
+    spec = rn.spec("resnet50_v1", depths=(1, 2, 2, 1), channels=(4, 4, 8, 8), output_stride=8)
+    convs = [leaf for path, leaf in tree_leaves(spec).items() if re.fullmatch(r"stage\d\.block\d\.conv2", path)]
+    assert [leaf.dilation[0] for leaf in convs] == [1, 1, 1, 2, 2, 4]  # type: ignore[attr-defined]
+
+
+def test_strides_other_than_two_multiply_the_rate() -> None:
+    spec = ResNetSpec(depths=(1, 1, 2), channels=(4, 4, 4), block="basic", strides=(2, 3, 2), output_stride=8)
+    assert spec.block_strides() == [
+        [BlockStride(stride=2, nominal_stride=2, dilation=1, dilation_after=1)],
+        [BlockStride(stride=1, nominal_stride=3, dilation=1, dilation_after=3)],
+        [
+            BlockStride(stride=1, nominal_stride=2, dilation=3, dilation_after=6),
+            BlockStride(stride=1, nominal_stride=1, dilation=6, dilation_after=6),
+        ],
+    ]
 
 
 def test_a_one_by_one_convolution_is_never_dilated() -> None:

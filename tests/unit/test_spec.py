@@ -206,7 +206,7 @@ def test_random_specs_are_what_their_fields_say(spec: ResNetSpec) -> None:
     """The strategy draws legal specs only, and a spec that was read once reads the same again."""
     assert rn.spec(spec) == spec
     assert spec.stem_width >= 1
-    assert len(spec.units()) == len(spec.depths) == len(spec.stage_strides)
+    assert len(spec.block_strides()) == len(spec.depths) == len(spec.stage_strides)
 
 
 @given(spec=specs(), data=st.data())
