@@ -38,8 +38,7 @@ DEVICES = ("auto", "cpu", "gpu")
 #: What a backend may import of the core, as `resnet_core.NAME`.
 OPEN_TO_BACKENDS = (
     "analysis", "architecture", "backend", "errors", "inputs", "layouts", "numerics", "padding", "rewrite",
-    "specification", "training.contract", "training.recipe", "training.running_variance", "training.schedule", "tree",
-    "weights",
+    "specification", "training.contract", "training.recipe", "training.running_variance", "tree", "weights",
 )  # fmt: skip
 
 

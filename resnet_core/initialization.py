@@ -17,7 +17,7 @@ from resnet_core.architecture import layer_tree
 from resnet_core.errors import InputError
 from resnet_core.specification import ResNetSpec
 from resnet_core.tree import Leaf, Node, Residual, Shape, Tensor, leaves, walk
-from resnet_core.weights import DTYPES, Weights
+from resnet_core.weights import Weights, require_dtype
 
 
 def initialize(spec: ResNetSpec, seed: int = 0, dtype: str = "float32") -> Weights:
@@ -91,8 +91,7 @@ def _stream(seed: int, name: str) -> np.random.Generator:
 
 
 def _representable(value: np.ndarray, dtype: str) -> np.ndarray:
-    if dtype not in DTYPES:
-        raise InputError(f"dtype: received {dtype!r}; expected one of {', '.join(DTYPES)}")
+    require_dtype(dtype)
     return value.astype(np.float32).astype(dtype)
 
 

@@ -10,9 +10,8 @@ import optax
 from jax import Array
 
 from resnet_core.layouts import to_hwio
-from resnet_core.training.contract import TrainingState
+from resnet_core.training.contract import StepNumbers, TrainingState
 from resnet_core.training.recipe import Recipe
-from resnet_core.training.schedule import StepNumbers
 from resnet_core.weights import Weights
 from resnet_flax.weights import to_neutral
 

@@ -12,9 +12,8 @@ import keras
 import numpy as np
 
 from resnet_core.layouts import to_hwio
-from resnet_core.training.contract import TrainingState
+from resnet_core.training.contract import StepNumbers, TrainingState
 from resnet_core.training.recipe import Recipe
-from resnet_core.training.schedule import StepNumbers
 from resnet_core.weights import Weights
 from resnet_keras.weights import to_neutral, variables
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from resnet_core.training.contract import TrainingState
+from resnet_core.training.contract import StepNumbers, TrainingState
 from resnet_core.training.recipe import Recipe
-from resnet_core.training.schedule import StepNumbers
 from resnet_core.weights import Weights
 
 Array = np.ndarray

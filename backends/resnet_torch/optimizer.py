@@ -8,9 +8,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from resnet_core.training.contract import TrainingState
+from resnet_core.training.contract import StepNumbers, TrainingState
 from resnet_core.training.recipe import Recipe
-from resnet_core.training.schedule import StepNumbers
 from resnet_core.weights import Weights
 
 # The neutral slots in PyTorch's words.

@@ -185,9 +185,11 @@ def predict_images(
     as_json: JsonFlag = False,
 ) -> None:
     """Classify pictures (prepared as torchvision does it)."""
-    from resnet_core.prediction.classify import classify
+    from resnet_core.prediction.predict import predict
 
-    predictions = classify(resolve_spec(spec, overrides), images, weights, backend, top, labels, device)
+    network = resolve_spec(spec, overrides)
+    found = predict(network, images, weights=weights, backend=backend, top=top, labels=labels, device=device)
+    predictions = [prediction.to_json() for prediction in found]
     if as_json:
         print_json(predictions)
     else:

@@ -125,5 +125,5 @@ def check_trainable(spec: ResNetSpec) -> None:
     if spec.classes is None or not spec.global_pool:
         raise RecipeError(
             f"{spec.name or 'the spec'}: received classes = {spec.classes}, global_pool = {spec.global_pool}; "
-            "training needs one answer per picture: give classes and set global_pool=true"
+            "training needs one answer per picture: set classes, and global_pool = true"
         )
