@@ -25,20 +25,30 @@ from resnet_core.weights import cast
 if TYPE_CHECKING:
     from resnet_core.comparison.compare import compare
     from resnet_core.comparison.result import BackendResult, Comparison
+    from resnet_core.data.named import dataset
+    from resnet_core.prediction.predict import Prediction, predict
+    from resnet_core.training.evaluation import Evaluation, evaluate
+    from resnet_core.training.recipe_files import recipe
+    from resnet_core.training.start import TrainingResult, train
 
 __all__ = [
     "BackendResult",
     "Comparison",
+    "Evaluation",
     "InputError",
     "MissingBackendError",
+    "Prediction",
     "ResNetError",
     "ResNetSpec",
     "SpecError",
+    "TrainingResult",
     "WeightsError",
     "backends",
     "build",
     "cast",
     "compare",
+    "dataset",
+    "evaluate",
     "from_json",
     "from_toml",
     "from_torchvision",
@@ -49,7 +59,9 @@ __all__ = [
     "load_weights",
     "names",
     "parameters",
+    "predict",
     "probe_weights",
+    "recipe",
     "save_spec",
     "save_weights",
     "spec",
@@ -58,13 +70,22 @@ __all__ = [
     "to_json",
     "to_toml",
     "totals",
+    "train",
 ]
 
-#: Imported when first asked for: worker processes and all that they need would take longer to import than the rest.
+#: Imported when first asked for: with data, training and worker processes the import would take half as long again.
 _LAZY = {
     "BackendResult": "comparison.result",
     "Comparison": "comparison.result",
+    "Evaluation": "training.evaluation",
+    "Prediction": "prediction.predict",
+    "TrainingResult": "training.start",
     "compare": "comparison.compare",
+    "dataset": "data.named",
+    "evaluate": "training.evaluation",
+    "predict": "prediction.predict",
+    "recipe": "training.recipe_files",
+    "train": "training.start",
 }
 
 

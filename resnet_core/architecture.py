@@ -6,7 +6,7 @@ from functools import lru_cache
 
 from resnet_core.errors import InputError
 from resnet_core.padding import symmetric
-from resnet_core.specification import ResNetSpec
+from resnet_core.specification import BlockStride, ResNetSpec
 from resnet_core.tree import (
     BatchNorm,
     Chain,
@@ -21,6 +21,7 @@ from resnet_core.tree import (
     ReLU,
     Residual,
     Subsample,
+    leaves,
 )
 
 Named = tuple[str, Node]
@@ -33,16 +34,21 @@ def layer_tree(spec: ResNetSpec) -> Chain:
     if spec.stem:
         children.append(("stem", _stem(spec)))
     width = spec.stem_width
-    for stage, (channels, units) in enumerate(zip(spec.channels, spec.units(), strict=True), start=1):
+    for stage, (channels, strides) in enumerate(zip(spec.channels, spec.block_strides(), strict=True), start=1):
         blocks: list[Named] = []
-        for block, (stride, dilation, nominal_stride) in enumerate(units, start=1):
-            blocks.append((f"block{block}", _block(spec, width, channels, stride, dilation, nominal_stride)))
+        for block, block_stride in enumerate(strides, start=1):
+            blocks.append((f"block{block}", _block(spec, width, channels, block_stride)))
             width = spec.output_width(channels)
         children.append((f"stage{stage}", Chain(tuple(blocks))))
     head = _head(spec, width)
     if head.children:
         children.append(("head", head))
     return Chain(tuple(children))
+
+
+def as_tree(network: ResNetSpec | Chain) -> Chain:
+    """The layer tree of a spec; a tree is returned as it is."""
+    return layer_tree(network) if isinstance(network, ResNetSpec) else network
 
 
 def taps(spec: ResNetSpec) -> tuple[str, ...]:
@@ -60,16 +66,22 @@ def output_name(spec: ResNetSpec) -> str:
     return "features" if spec.classes is None else "logits"
 
 
-def tap_nodes(spec: ResNetSpec, wanted: tuple[str, ...]) -> dict[str, str]:
-    """Tap to the name of the tree's child whose output it is. Raises InputError for an unknown tap."""
-    known = taps(spec)
-    last = layer_tree(spec).children[-1][0]
+def tap_nodes(tree: Chain, wanted: tuple[str, ...]) -> dict[str, str]:
+    """Tap to the name of the tree's child whose output it is. Raises InputError for an unknown tap.
+
+    The taps of a tree are its children but the head, and its output: `logits` where a linear layer comes last, else
+    `features`.
+    """
+    children = [name for name, _ in tree.children]
+    *_, (_, leaf) = leaves(tree)
+    output = "logits" if isinstance(leaf, Linear) else "features"
+    known = (*(name for name in children if name != "head"), output)
     if isinstance(wanted, str):
         raise InputError(f"taps: received the text {wanted!r}; expected a tuple of names out of {', '.join(known)}")
     for tap in wanted:
         if tap not in known:
             raise InputError(f"taps: received {tap!r}; this network has {', '.join(known)}")
-    return {tap: last if tap == known[-1] else tap for tap in wanted}
+    return {tap: children[-1] if tap == output else tap for tap in wanted}
 
 
 def _stem(spec: ResNetSpec) -> Chain:
@@ -85,7 +97,7 @@ def _stem(spec: ResNetSpec) -> Chain:
     return Chain(tuple(children))
 
 
-def _block(spec: ResNetSpec, width: int, channels: int, stride: int, dilation: int, nominal_stride: int) -> Residual:
+def _block(spec: ResNetSpec, width: int, channels: int, block_stride: BlockStride) -> Residual:
     """One residual block, of any kind: `width` channels in, `spec.output_width(channels)` out."""
     inner, out = spec.inner_width(channels), spec.output_width(channels)
     kernels = (3, 3) if spec.block == "basic" else (1, 3, 1)
@@ -100,8 +112,8 @@ def _block(spec: ResNetSpec, width: int, channels: int, stride: int, dilation: i
             widths[index],
             widths[index + 1],
             kernel,
-            stride if index == strided else 1,
-            dilation,
+            block_stride.stride if index == strided else 1,
+            block_stride.dilation if index <= strided else block_stride.dilation_after,
             spec.groups if kernel == 3 else 1,
         )
         norm = _norm(spec, widths[index] if spec.preactivation else widths[index + 1])
@@ -110,7 +122,7 @@ def _block(spec: ResNetSpec, width: int, channels: int, stride: int, dilation: i
         body += [*activation, step] if spec.preactivation else [step, *activation]
     # Post-activation: the last ReLU follows the addition. Pre-activation: a projection reads the activated
     # input, an identity or subsampling the raw one (He et al. 2016, figure 4e; slim's bottleneck).
-    shortcut, projects = _shortcut(spec, width, out, stride, nominal_stride)
+    shortcut, projects = _shortcut(spec, width, out, block_stride.stride, block_stride.nominal_stride)
     before = 2 if spec.preactivation and projects else 0
     after = 0 if spec.preactivation else 1
     return Residual(

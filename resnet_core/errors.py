@@ -41,7 +41,7 @@ class BackendError(ResNetError):
 
 
 class TrainingError(ResNetError):
-    """A run that cannot go on: its loss is no number any more."""
+    """A run that cannot continue: its loss is NaN or infinite."""
 
 
 class WorkerError(ResNetError):

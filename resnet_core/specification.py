@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from itertools import accumulate, pairwise
 from operator import mul
-from typing import Annotated, Any, Literal, NoReturn
+from typing import Annotated, Any, Literal, NamedTuple, NoReturn
 
 from msgspec import Meta, Struct
 from msgspec.structs import force_setattr
@@ -61,6 +61,15 @@ FIELDS: dict[str, str] = {
 
 #: Fields that may be None, which is written "none" where there is no null. (`stem_pool = "none"` is no None.)
 OPTIONAL = ("classes", "stem_channels", "strides", "output_stride", "shortcut_norm")
+
+
+class BlockStride(NamedTuple):
+    """How one block moves over its map, once `output_stride` has had its say."""
+
+    stride: int  #: what its strided convolution and its shortcut do: the nominal stride, or 1 where that is lost
+    nominal_stride: int  #: what they would do without an output stride, which decides the block's tensors
+    dilation: int  #: rate of its convolutions up to the strided one, which is included
+    dilation_after: int  #: rate of its convolutions behind the strided one, and of the next block
 
 
 class ResNetSpec(Struct, frozen=True, kw_only=True, omit_defaults=False):
@@ -148,25 +157,26 @@ class ResNetSpec(Struct, frozen=True, kw_only=True, omit_defaults=False):
         """Channels that a stage hands on."""
         return channels * EXPANSION[self.block]
 
-    def units(self) -> list[list[tuple[int, int, int]]]:
-        """(stride, dilation, nominal stride) of every block of every stage.
+    def block_strides(self) -> list[list[BlockStride]]:
+        """Stride and dilation of every block of every stage.
 
-        Strides become dilation from `output_stride` on: a unit that loses its stride keeps the rate of
-        the one before it, and the rate grows after it (TF-slim's `stack_blocks_dense`, torchvision's
-        `replace_stride_with_dilation`).
+        From `output_stride` on, strides become dilation, so that every k-th pixel of the dense network, from
+        the first, is the network without an output stride. The convolution that loses its stride reads the map
+        that it read before, at the old rate; everything behind it reads a denser one and takes the new rate at
+        once, within the block too (timm's `first_dilation` and `dilation`). TF-slim's `stack_blocks_dense` and
+        torchvision's `replace_stride_with_dilation` give a block one rate, the old one. That agrees, because
+        they dilate only bottlenecks with the stride on the 3x3, behind which stands nothing but a 1x1.
         """
         current, rate, stages = self.stem_total_stride, 1, []
         for depth, stage_stride in zip(self.depths, self.stage_strides, strict=True):
             strided = 0 if self.stride_unit == "first" else depth - 1
             stage = []
-            for unit in range(depth):
-                nominal = stage_stride if unit == strided else 1
-                if self.output_stride is not None and current == self.output_stride:
-                    stage.append((1, rate, nominal))
-                    rate *= nominal
-                else:
-                    stage.append((nominal, 1, nominal))
-                    current *= nominal
+            for block in range(depth):
+                nominal = stage_stride if block == strided else 1
+                stride = 1 if current == self.output_stride else nominal
+                stage.append(BlockStride(stride, nominal, rate, rate * nominal // stride))
+                current *= stride
+                rate = stage[-1].dilation_after
             stages.append(stage)
         if self.output_stride is not None and current != self.output_stride:
             reached = sorted(set(accumulate((self.stem_total_stride, *self.stage_strides), mul)))
@@ -201,7 +211,7 @@ def _check_stages(spec: ResNetSpec) -> None:
         )
     if spec.strides is not None and len(spec.strides) != len(spec.depths):
         fail("strides", spec.strides, f"one stride per stage, and depths has {len(spec.depths)} stages")
-    spec.units()
+    spec.block_strides()  # refuses an output stride out of reach
 
 
 def _check_widths(spec: ResNetSpec) -> None:

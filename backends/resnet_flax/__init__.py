@@ -7,27 +7,46 @@ What is particular here:
 - Flax updates the running variance with the biased batch variance; `differentiation.py` corrects it.
 """
 
-from resnet_flax.differentiation import gradients, train_forward
-from resnet_flax.model import build
-from resnet_flax.predict import predict
-from resnet_flax.runtime import configure, exact_float64, peak_device_memory, synchronize, versions
-from resnet_flax.trainer import Trainer
-from resnet_flax.weights import get_weights, set_weights
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from resnet_core.backend import lazy_exports
+
+if TYPE_CHECKING:
+    from resnet_flax.differentiation import gradients, train_forward
+    from resnet_flax.inference import modes, predict
+    from resnet_flax.model import build, build_tree
+    from resnet_flax.runtime import configure, exact_float64, peak_device_memory, random_state, versions
+    from resnet_flax.trainer import Trainer
+    from resnet_flax.weights import get_weights, set_weights
+
+INTERFACE = 1
+FRAMEWORK: Mapping[str, str] = {"flax": "flax", "jax": "jax", "optax": "optax"}
+ENVIRONMENT: Mapping[str, str] = {
+    "XLA_PYTHON_CLIENT_PREALLOCATE": "false",  # processes share a GPU: none takes all of its memory in advance
+}
 
 #: Variables that a process of it wants: several share a GPU, so that none takes all of its memory in advance.
 ENVIRONMENT = {"XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
 
 __all__ = [
+    "ENVIRONMENT",
+    "FRAMEWORK",
+    "INTERFACE",
     "Trainer",
     "build",
+    "build_tree",
     "configure",
     "exact_float64",
     "get_weights",
     "gradients",
+    "modes",
     "peak_device_memory",
     "predict",
+    "random_state",
     "set_weights",
-    "synchronize",
     "train_forward",
     "versions",
 ]
+
+__getattr__ = lazy_exports(__name__)

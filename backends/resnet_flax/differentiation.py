@@ -6,32 +6,31 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
+from resnet_core.inputs import check_images
 from resnet_core.specification import ResNetSpec
 from resnet_core.training.running_variance import unbiased_variances
 from resnet_core.weights import Weights
-from resnet_flax.predict import forward, to_arrays, to_native
+from resnet_flax.inference import forward, to_arrays, to_native
 from resnet_flax.runtime import precision
 from resnet_flax.weights import get_weights, model_dtype, neutral_name, set_weights, to_neutral
 
 
-def train_forward(model: nnx.Module, images: np.ndarray, spec: ResNetSpec) -> np.ndarray | dict[str, np.ndarray]:
-    """What `predict` returns, but normalized by the batch; the model's running statistics are updated.
-
-    Flax updates with the biased variance; the neutral, unbiased rule is applied afterwards.
-    """
+def train_forward(
+    model: nnx.Module, images: np.ndarray, spec: ResNetSpec | None = None
+) -> np.ndarray | dict[str, np.ndarray]:
+    """Flax updates with the biased variance; the neutral, unbiased rule is applied afterwards."""
+    images = check_images(images, model.channels, model.tree, training=True)
     before = get_weights(model)
     with precision(model_dtype(model)):
         output = to_arrays(forward(nnx.view(model, use_running_average=False), to_native(model, images)))
     after = get_weights(model)
-    set_weights(model, {**after, **unbiased_variances(spec, images.shape, before, after)})
+    set_weights(model, {**after, **unbiased_variances(model.tree, images.shape, before, after)})
     return output
 
 
 def gradients(model: nnx.Module, images: np.ndarray, cotangent: np.ndarray) -> Weights:
-    """{neutral name: gradient} of sum(logits * cotangent) in training mode; no state is changed.
-
-    `cotangent` has the shape of the logits.
-    """
+    """By `nnx.grad` of a view, compiled; the statistics are put back."""
+    images = check_images(images, model.channels, model.tree, training=True)
     before = get_weights(model)
     dtype = model_dtype(model)
     try:

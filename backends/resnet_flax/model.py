@@ -9,8 +9,10 @@ from flax import nnx
 from jax import Array
 
 from resnet_core.architecture import layer_tree, tap_nodes
-from resnet_core.backend import starting_weights
+from resnet_core.inputs import starting_weights
 from resnet_core.specification import ResNetSpec
+from resnet_core.tree import Chain
+from resnet_core.weights import require_dtype
 from resnet_flax.lowering import lower
 from resnet_flax.weights import set_weights
 
@@ -22,10 +24,11 @@ class ResNet(nnx.Module):
     taps.
     """
 
-    def __init__(self, spec: ResNetSpec, taps: tuple[str, ...], dtype: str) -> None:
-        self.taps = tuple(tap_nodes(spec, taps).items())
-        self.names = tuple(name for name, _ in layer_tree(spec).children)
-        for name, child in layer_tree(spec).children:
+    def __init__(self, tree: Chain, channels: int, taps: tuple[str, ...], dtype: str) -> None:
+        self.tree, self.channels = tree, channels
+        self.taps = tuple(tap_nodes(tree, taps).items())
+        self.names = tuple(name for name, _ in tree.children)
+        for name, child in tree.children:
             setattr(self, name, lower(child, dtype))
 
     def __call__(self, x: Array) -> Array | dict[str, Array]:
@@ -43,13 +46,22 @@ def build(
     weights: Mapping[str, np.ndarray] | None = None,
     seed: int = 0,
     taps: tuple[str, ...] = (),
-    dtype: str = "float32",
-) -> nnx.Module:
-    """A native model with the given neutral weights, or the spec's initial weights for `seed`.
-
-    Raises InputError for an unknown tap or dtype, WeightsError for weights of another spec or dtype.
-    """
+    dtype: str | None = None,
+) -> ResNet:
+    """A model of the spec, as `build_tree` makes it."""
     weights = starting_weights(spec, weights, seed, dtype)
-    model = ResNet(spec, taps, dtype)
+    return build_tree(layer_tree(spec), channels=spec.in_channels, weights=weights, taps=taps, dtype=dtype)
+
+
+def build_tree(
+    tree: Chain,
+    *,
+    channels: int,
+    weights: Mapping[str, np.ndarray],
+    taps: tuple[str, ...] = (),
+    dtype: str | None = None,
+) -> ResNet:
+    """A model whose variables hold the weights."""
+    model = ResNet(tree, channels, taps, require_dtype(dtype or "float32"))
     set_weights(model, weights)
     return model

@@ -26,7 +26,7 @@ def configure(device: str = "cpu", dtype: str = "float32") -> str:
 
 
 def exact_float64() -> bool:
-    """Whether float64 models compute in float64 throughout."""
+    """Everything here is exact in float64."""
     return True
 
 
@@ -41,11 +41,10 @@ def peak_device_memory() -> int:
     return int((statistics or {}).get("peak_bytes_in_use", 0))
 
 
-def synchronize(output: object) -> None:
-    """Wait until a native model's output has been computed."""
-    jax.block_until_ready(output)
+def random_state() -> None:
+    """JAX has no global random state."""
 
 
 def versions() -> dict[str, str]:
-    """{package: version} of what computes here."""
+    """The framework, and what computes for it."""
     return {"flax": flax.__version__, "jax": jax.__version__}

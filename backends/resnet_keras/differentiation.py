@@ -7,30 +7,30 @@ from typing import Any
 import keras
 import numpy as np
 
+from resnet_core.inputs import check_images, remembered_tree
 from resnet_core.specification import ResNetSpec
 from resnet_core.training.running_variance import unbiased_variances
 from resnet_core.weights import Weights
-from resnet_keras.predict import to_arrays, to_native
+from resnet_keras.inference import to_arrays, to_native
 from resnet_keras.weights import get_weights, set_weights, to_neutral, variables
 
 
-def train_forward(model: keras.Model, images: np.ndarray, spec: ResNetSpec) -> np.ndarray | dict[str, np.ndarray]:
-    """What `predict` returns, but normalized by the batch; the model's running statistics are updated.
-
-    Keras updates with the biased variance; the neutral, unbiased rule is applied afterwards.
-    """
+def train_forward(
+    model: keras.Model, images: np.ndarray, spec: ResNetSpec | None = None
+) -> np.ndarray | dict[str, np.ndarray]:
+    """Keras updates with the biased variance; the neutral, unbiased rule is applied afterwards."""
+    tree = remembered_tree(model, spec)
+    images = check_images(images, model.inputs[0].shape[-1], tree, training=True)
     before = get_weights(model)
     output = to_arrays(model(to_native(model, images), training=True))
     after = get_weights(model)
-    set_weights(model, {**after, **unbiased_variances(spec, images.shape, before, after)})
+    set_weights(model, {**after, **unbiased_variances(tree, images.shape, before, after)})
     return output
 
 
 def gradients(model: keras.Model, images: np.ndarray, cotangent: np.ndarray) -> Weights:
-    """{neutral name: gradient} of sum(logits * cotangent) in training mode; no state is changed.
-
-    `cotangent` has the shape of the logits.
-    """
+    """By the engine that Keras computes with; the statistics are put back."""
+    images = check_images(images, model.inputs[0].shape[-1], getattr(model, "tree", None), training=True)
     before = get_weights(model)
     names = {id(variable): name for name, variable in variables(model)}
     native = to_native(model, images)

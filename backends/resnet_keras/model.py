@@ -9,11 +9,12 @@ import keras
 import numpy as np
 
 from resnet_core.architecture import layer_tree, tap_nodes
-from resnet_core.backend import starting_weights
+from resnet_core.inputs import starting_weights
 from resnet_core.specification import ResNetSpec
+from resnet_core.tree import Chain
 from resnet_keras.lowering import lower
 from resnet_keras.runtime import require_dtype
-from resnet_keras.weights import set_weights, variables
+from resnet_keras.weights import remember, set_weights
 
 
 def build(
@@ -22,26 +23,40 @@ def build(
     weights: Mapping[str, np.ndarray] | None = None,
     seed: int = 0,
     taps: tuple[str, ...] = (),
-    dtype: str = "float32",
+    dtype: str | None = None,
 ) -> keras.Model:
-    """A native model with the given neutral weights, or the spec's initial weights for `seed`.
-
-    Takes (batch, height, width, channels) of any size; returns the logits, or {tap: tensor} when built
-    with taps. Raises InputError for an unknown tap or dtype, WeightsError for weights of another spec or
-    dtype.
-    """
+    """A model of the spec, as `build_tree` makes it."""
+    dtype = dtype or keras.config.floatx()
     weights = starting_weights(spec, weights, seed, dtype)
+    return _assembled(layer_tree(spec), spec.in_channels, weights, taps, dtype, _model_name(spec))
+
+
+def build_tree(
+    tree: Chain,
+    *,
+    channels: int,
+    weights: Mapping[str, np.ndarray],
+    taps: tuple[str, ...] = (),
+    dtype: str | None = None,
+) -> keras.Model:
+    """A functional model whose variables hold the weights."""
+    return _assembled(tree, channels, weights, taps, dtype or keras.config.floatx(), "resnet")
+
+
+def _assembled(
+    tree: Chain, channels: int, weights: Mapping[str, np.ndarray], taps: tuple[str, ...], dtype: str, name: str
+) -> keras.Model:
+    """Takes (batch, height, width, channels) of any size; returns the last child's output, or {tap: tensor}."""
     require_dtype(dtype)
-    nodes = tap_nodes(spec, taps)
-    inputs = x = keras.Input((None, None, spec.in_channels), dtype=dtype, name="images")
+    nodes = tap_nodes(tree, taps)
+    inputs = x = keras.Input((None, None, channels), dtype=dtype, name="images")
     outputs = {}
-    for name, child in layer_tree(spec).children:
-        x = lower(child, x, name)
-        outputs[name] = x
-    output = {tap: outputs[node] for tap, node in nodes.items()} if taps else x
-    model = keras.Model(inputs, output, name=_model_name(spec))
-    # Keras keeps what the outputs need: with taps that come before the head, the model has no head.
-    set_weights(model, {name: weights[name] for name, _ in variables(model)} if taps else weights)
+    for child, node in tree.children:
+        x = lower(node, x, child)
+        outputs[child] = x
+    model = keras.Model(inputs, {tap: outputs[node] for tap, node in nodes.items()} if taps else x, name=name)
+    remember(model, tree, nodes)
+    set_weights(model, weights)
     return model
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.metadata
-from typing import Any
 
 import keras
 
@@ -46,14 +45,12 @@ def peak_device_memory() -> int:
     return _PEAK_MEMORY[keras.backend.backend()]()
 
 
-def synchronize(output: Any) -> None:
-    """Wait until a native model's output has been computed."""
-    for tensor in output.values() if isinstance(output, dict) else [output]:
-        keras.ops.convert_to_numpy(tensor[:1])
+def random_state() -> None:
+    """Keras keeps no global state that can be read: its layers have seeds of their own, and none here draws."""
 
 
 def versions() -> dict[str, str]:
-    """{package: version} of what computes here."""
+    """The framework, and what computes for it."""
     engine = keras.backend.backend()
     module = __import__(engine)
     version = module.__version__ if hasattr(module, "__version__") else importlib.metadata.version(engine)

@@ -8,11 +8,10 @@ from typing import Any
 import keras
 import numpy as np
 
+from resnet_core.analysis import state
+from resnet_core.layouts import oihw_shape, to_hwio, to_oihw
+from resnet_core.tree import Chain
 from resnet_core.weights import Weights, check_weights
-
-# Kernels by rank: (height, width, in, out) to (out, in, height, width), and (in, out) to (out, in).
-TO_NEUTRAL = {4: (3, 2, 0, 1), 2: (1, 0), 1: (0,)}
-TO_NATIVE = {4: (2, 3, 1, 0), 2: (1, 0), 1: (0,)}
 
 # Keras' name of a layer's variable to the neutral one's last segment.
 SUFFIXES = {
@@ -26,17 +25,33 @@ SUFFIXES = {
 
 
 def get_weights(model: keras.Model) -> Weights:
-    """{neutral name: array} of parameters and running statistics, as copies, in the model's dtype."""
-    return {name: to_neutral(variable) for name, variable in variables(model)}
+    """Every variable's value, transposed, and what was kept aside."""
+    found = {name: to_neutral(variable) for name, variable in variables(model)}
+    if (tree := getattr(model, "tree", None)) is None:
+        return found
+    aside = model.aside
+    return {name: found[name] if name in found else aside[name].copy() for name in state(tree)}
 
 
 def set_weights(model: keras.Model, weights: Mapping[str, np.ndarray]) -> None:
-    """Copy neutral weights into the model. Raises WeightsError, and changes nothing, where they do not fit."""
-    found = dict(variables(model))
-    shapes = {name: _neutral_shape(variable.shape) for name, variable in found.items()}
-    checked = check_weights(weights, shapes, next(iter(found.values())).dtype)
+    """Assigned to the variables; what the model does not hold is kept aside."""
+    found, tree = dict(variables(model)), getattr(model, "tree", None)
+    own = {name: oihw_shape(variable.shape) for name, variable in found.items()}
+    checked = check_weights(weights, own if tree is None else state(tree), model.inputs[0].dtype)
+    if tree is not None:
+        object.__setattr__(model, "aside", {name: array.copy() for name, array in checked.items() if name not in own})
     for name, variable in found.items():
-        variable.assign(np.ascontiguousarray(checked[name].transpose(TO_NATIVE[checked[name].ndim])))
+        variable.assign(np.ascontiguousarray(to_hwio(checked[name])))
+
+
+def remember(model: keras.Model, tree: Chain, nodes: Mapping[str, str]) -> None:
+    """Let the model know its tree and taps.
+
+    Keras keeps what the outputs need: with taps that come before the head, the model has no head, whose weights are
+    kept `aside`. Past Keras' own __setattr__, which would take all of this for state of its own and save it.
+    """
+    for attribute, value in (("tree", tree), ("taps", dict(nodes)), ("aside", {})):
+        object.__setattr__(model, attribute, value)
 
 
 def variables(model: keras.Model, prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -52,9 +67,4 @@ def variables(model: keras.Model, prefix: str = "") -> Iterator[tuple[str, Any]]
 
 def to_neutral(value: Any) -> np.ndarray:
     """A variable or a gradient of its shape as a neutral array."""
-    array = np.asarray(keras.ops.convert_to_numpy(value))
-    return np.array(array.transpose(TO_NEUTRAL[array.ndim]), order="C")
-
-
-def _neutral_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
-    return tuple(shape[axis] for axis in TO_NEUTRAL[len(shape)])
+    return to_oihw(np.asarray(keras.ops.convert_to_numpy(value)))

@@ -6,24 +6,41 @@ What is particular here:
 - every layer is written out, forward and backward, in `lowering.py`: read it to learn backpropagation.
 """
 
-from resnet_numpy.differentiation import gradients, train_forward
-from resnet_numpy.model import build
-from resnet_numpy.predict import predict
-from resnet_numpy.runtime import configure, exact_float64, peak_device_memory, synchronize, versions
-from resnet_numpy.trainer import Trainer
-from resnet_numpy.weights import get_weights, set_weights
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from resnet_core.backend import lazy_exports
+
+if TYPE_CHECKING:
+    from resnet_numpy.differentiation import gradients, train_forward
+    from resnet_numpy.inference import modes, predict
+    from resnet_numpy.model import build, build_tree
+    from resnet_numpy.runtime import configure, exact_float64, peak_device_memory, random_state, versions
+    from resnet_numpy.trainer import Trainer
+    from resnet_numpy.weights import get_weights, set_weights
+
+INTERFACE = 1
+FRAMEWORK: Mapping[str, str] = {}  # the core has it
+ENVIRONMENT: Mapping[str, str] = {}
 
 __all__ = [
+    "ENVIRONMENT",
+    "FRAMEWORK",
+    "INTERFACE",
     "Trainer",
     "build",
+    "build_tree",
     "configure",
     "exact_float64",
     "get_weights",
     "gradients",
+    "modes",
     "peak_device_memory",
     "predict",
+    "random_state",
     "set_weights",
-    "synchronize",
     "train_forward",
     "versions",
 ]
+
+__getattr__ = lazy_exports(__name__)

@@ -6,10 +6,12 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from resnet_core.analysis import state
 from resnet_core.architecture import layer_tree, tap_nodes
-from resnet_core.backend import starting_weights
+from resnet_core.inputs import starting_weights
 from resnet_core.specification import ResNetSpec
-from resnet_core.weights import Weights
+from resnet_core.tree import Chain
+from resnet_core.weights import Weights, check_weights, require_dtype
 from resnet_numpy.lowering import Array, Pass, Pullback, run
 
 
@@ -20,9 +22,9 @@ class ResNet:
     taps, in float64.
     """
 
-    def __init__(self, spec: ResNetSpec, taps: tuple[str, ...], weights: Weights) -> None:
-        self.tree = layer_tree(spec)
-        self.taps = tap_nodes(spec, taps)
+    def __init__(self, tree: Chain, channels: int, taps: tuple[str, ...], weights: Weights) -> None:
+        self.tree, self.channels = tree, channels
+        self.taps = tap_nodes(tree, taps)
         self.weights = weights
 
     def __call__(self, x: Array, training: bool = False) -> Array | dict[str, Array]:
@@ -72,11 +74,21 @@ def build(
     weights: Mapping[str, np.ndarray] | None = None,
     seed: int = 0,
     taps: tuple[str, ...] = (),
-    dtype: str = "float32",
+    dtype: str | None = None,
 ) -> ResNet:
-    """A model with the given neutral weights, or the spec's initial weights for `seed`.
-
-    Raises InputError for an unknown tap or dtype, WeightsError for weights of another spec or dtype.
-    """
+    """A model of the spec, as `build_tree` makes it."""
     weights = starting_weights(spec, weights, seed, dtype)
-    return ResNet(spec, taps, {name: array.copy() for name, array in weights.items()})
+    return build_tree(layer_tree(spec), channels=spec.in_channels, weights=weights, taps=taps, dtype=dtype)
+
+
+def build_tree(
+    tree: Chain,
+    *,
+    channels: int,
+    weights: Mapping[str, np.ndarray],
+    taps: tuple[str, ...] = (),
+    dtype: str | None = None,
+) -> ResNet:
+    """A model that holds copies of the weights."""
+    checked = check_weights(weights, state(tree), require_dtype(dtype or "float32"))
+    return ResNet(tree, channels, taps, {name: array.copy() for name, array in checked.items()})

@@ -14,12 +14,12 @@ if TYPE_CHECKING:
 
 
 def get_weights(model: ResNet) -> Weights:
-    """{neutral name: array} of parameters and running statistics, as copies, in the model's dtype."""
+    """Copies of what the model holds."""
     return {name: array.copy() for name, array in model.weights.items()}
 
 
 def set_weights(model: ResNet, weights: Mapping[str, np.ndarray]) -> None:
-    """Copy neutral weights into the model. Raises WeightsError, and changes nothing, where they do not fit."""
+    """Replaced by copies."""
     shapes = {name: array.shape for name, array in model.weights.items()}
     checked = check_weights(weights, shapes, next(iter(model.weights.values())).dtype.name)
     model.weights = {name: array.copy() for name, array in checked.items()}

@@ -6,29 +6,46 @@ What is particular here:
 - padding that is not symmetric is done by two small subclasses, in `lowering.py`.
 """
 
-from resnet_torch.differentiation import gradients, train_forward
-from resnet_torch.model import build
-from resnet_torch.predict import predict
-from resnet_torch.runtime import configure, exact_float64, peak_device_memory, synchronize, versions
-from resnet_torch.state_dict import read_state_dict
-from resnet_torch.trainer import Trainer
-from resnet_torch.weights import get_weights, set_weights
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from resnet_core.backend import HOMES, lazy_exports
+
+if TYPE_CHECKING:
+    from resnet_torch.differentiation import gradients, train_forward
+    from resnet_torch.inference import modes, predict
+    from resnet_torch.model import build, build_tree
+    from resnet_torch.runtime import configure, exact_float64, peak_device_memory, random_state, versions
+    from resnet_torch.state_dict import read_state_dict
+    from resnet_torch.trainer import Trainer
+    from resnet_torch.weights import get_weights, set_weights
+
+INTERFACE = 1
+FRAMEWORK: Mapping[str, str] = {"torch": "torch"}
+ENVIRONMENT: Mapping[str, str] = {}
 
 #: Endings of the files that `read_state_dict` reads.
 READS = (".pth", ".pt", ".bin", ".ckpt", ".tar")
 
 __all__ = [
+    "ENVIRONMENT",
+    "FRAMEWORK",
+    "INTERFACE",
     "Trainer",
     "build",
+    "build_tree",
     "configure",
     "exact_float64",
     "get_weights",
     "gradients",
+    "modes",
     "peak_device_memory",
     "predict",
+    "random_state",
     "read_state_dict",
     "set_weights",
-    "synchronize",
     "train_forward",
     "versions",
 ]
+
+__getattr__ = lazy_exports(__name__, {**HOMES, "read_state_dict": "state_dict"})

@@ -2,29 +2,32 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import torch
-from torch import nn
 
+from resnet_core.inputs import check_images
 from resnet_core.specification import ResNetSpec
 from resnet_core.weights import Weights
-from resnet_torch.predict import mode, to_arrays, to_native
+from resnet_torch.inference import mode, to_arrays, to_native
+
+if TYPE_CHECKING:
+    from resnet_torch.model import ResNet
 
 
-def train_forward(model: nn.Module, images: np.ndarray, spec: ResNetSpec) -> np.ndarray | dict[str, np.ndarray]:
-    """What `predict` returns, but normalized by the batch; the model's running statistics are updated.
-
-    PyTorch's own rule, an unbiased running variance, is the neutral one.
-    """
+def train_forward(
+    model: ResNet, images: np.ndarray, spec: ResNetSpec | None = None
+) -> np.ndarray | dict[str, np.ndarray]:
+    """PyTorch's own rule, an unbiased running variance, is the neutral one."""
+    images = check_images(images, model.channels, model.tree, training=True)
     with mode(model, training=True), torch.no_grad():
         return to_arrays(model(to_native(model, images)))
 
 
-def gradients(model: nn.Module, images: np.ndarray, cotangent: np.ndarray) -> Weights:
-    """{neutral name: gradient} of sum(logits * cotangent) in training mode; no state is changed.
-
-    `cotangent` has the shape of the logits, channels last.
-    """
+def gradients(model: ResNet, images: np.ndarray, cotangent: np.ndarray) -> Weights:
+    """By `backward`; statistics, counters and the user's own gradients are put back."""
+    images = check_images(images, model.channels, model.tree, training=True)
     state = {name: value.clone() for name, value in model.state_dict().items()}
     try:
         with mode(model, training=True):

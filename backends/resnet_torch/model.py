@@ -9,8 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from resnet_core.architecture import layer_tree, tap_nodes
-from resnet_core.backend import starting_weights
+from resnet_core.inputs import starting_weights
 from resnet_core.specification import ResNetSpec
+from resnet_core.tree import Chain
+from resnet_core.weights import require_dtype
 from resnet_torch.lowering import lower
 from resnet_torch.weights import set_weights
 
@@ -22,10 +24,11 @@ class ResNet(nn.Module):
     with taps.
     """
 
-    def __init__(self, spec: ResNetSpec, taps: tuple[str, ...]) -> None:
+    def __init__(self, tree: Chain, channels: int, taps: tuple[str, ...]) -> None:
         super().__init__()
-        self.taps = tap_nodes(spec, taps)
-        for name, child in layer_tree(spec).children:
+        self.tree, self.channels = tree, channels
+        self.taps = tap_nodes(tree, taps)
+        for name, child in tree.children:
             self.add_module(name, lower(child))
 
     def forward(self, x: Tensor) -> Tensor | dict[str, Tensor]:
@@ -43,15 +46,24 @@ def build(
     weights: Mapping[str, np.ndarray] | None = None,
     seed: int = 0,
     taps: tuple[str, ...] = (),
-    dtype: str = "float32",
-) -> nn.Module:
-    """A native model with the given neutral weights, or the spec's initial weights for `seed`.
-
-    Raises InputError for an unknown tap or dtype, WeightsError for weights of another spec or dtype.
-    """
+    dtype: str | None = None,
+) -> ResNet:
+    """A model of the spec, as `build_tree` makes it."""
     weights = starting_weights(spec, weights, seed, dtype)
+    return build_tree(layer_tree(spec), channels=spec.in_channels, weights=weights, taps=taps, dtype=dtype)
+
+
+def build_tree(
+    tree: Chain,
+    *,
+    channels: int,
+    weights: Mapping[str, np.ndarray],
+    taps: tuple[str, ...] = (),
+    dtype: str | None = None,
+) -> ResNet:
+    """A model whose parameters and buffers hold the weights, on PyTorch's default device."""
     with torch.device("meta"):  # no values are drawn only to be overwritten
-        model = ResNet(spec, taps).to(getattr(torch, dtype))
+        model = ResNet(tree, channels, taps).to(getattr(torch, require_dtype(dtype or "float32")))
     model.to_empty(device=torch.get_default_device())
     for name, buffer in model.named_buffers():
         if name.endswith("num_batches_tracked"):

@@ -21,7 +21,7 @@ def configure(device: str = "cpu", dtype: str = "float32") -> str:
 
 
 def exact_float64() -> bool:
-    """Whether float64 models compute in float64 throughout."""
+    """Everything here is exact in float64."""
     return True
 
 
@@ -30,12 +30,12 @@ def peak_device_memory() -> int:
     return torch.cuda.max_memory_allocated() if torch.cuda.is_available() else 0
 
 
-def synchronize(output: object) -> None:
-    """Wait until a native model's output has been computed."""
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
+def random_state() -> tuple[bytes, ...]:
+    """PyTorch's generators, the CPU's and each GPU's."""
+    states = [torch.get_rng_state(), *(torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [])]
+    return tuple(state.numpy().tobytes() for state in states)
 
 
 def versions() -> dict[str, str]:
-    """{package: version} of what computes here."""
+    """The framework, and what computes for it."""
     return {"torch": torch.__version__}

@@ -12,12 +12,12 @@ from resnet_core.weights import Weights, check_weights
 
 
 def get_weights(model: nn.Module) -> Weights:
-    """{neutral name: array} of parameters and running statistics, as copies, in the model's dtype."""
+    """The state_dict as NumPy arrays, without PyTorch's counters."""
     return {name: tensor.detach().cpu().numpy().copy() for name, tensor in _tensors(model).items()}
 
 
 def set_weights(model: nn.Module, weights: Mapping[str, np.ndarray]) -> None:
-    """Copy neutral weights into the model. Raises WeightsError, and changes nothing, where they do not fit."""
+    """Copied in place: optimizers and other views of the parameters stay valid."""
     tensors = _tensors(model)
     dtype = str(next(model.parameters()).dtype).removeprefix("torch.")
     checked = check_weights(weights, {name: tuple(tensor.shape) for name, tensor in tensors.items()}, dtype)

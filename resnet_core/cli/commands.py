@@ -173,9 +173,11 @@ def predict_images(
     as_json: JsonFlag = False,
 ) -> None:
     """Classify pictures (prepared as torchvision does it)."""
-    from resnet_core.prediction.classify import classify
+    from resnet_core.prediction.predict import predict
 
-    predictions = classify(resolve_spec(spec, overrides), images, weights, backend, top, labels, device)
+    network = resolve_spec(spec, overrides)
+    found = predict(network, images, weights=weights, backend=backend, top=top, labels=labels, device=device)
+    predictions = [prediction.to_json() for prediction in found]
     if as_json:
         print_json(predictions)
     else:
@@ -191,16 +193,15 @@ app.command("evaluate")(evaluate_run)
 def _report(comparison: Comparison, json_file: str | None) -> None:
     """A table and a sentence, or JSON, on standard output; what went wrong on standard error."""
     from resnet_core.cli import tables
-    from resnet_core.comparison import wording
 
     if json_file == "-":
         print_json(comparison.to_json())
     elif not all(result.bad_input or result.missing for result in comparison.backends.values()):
         tables.show(tables.comparison_table(comparison))
-        print("", wording.sentence(comparison), *wording.notes(comparison), sep="\n")
+        print("", comparison.sentence(), *comparison.notes(), sep="\n")
     if json_file not in (None, "-"):
         write_atomically(Path(str(json_file)), (json.dumps(comparison.to_json(), indent=1) + "\n").encode())
-    for line in wording.problems(comparison):
+    for line in comparison.problems():
         print(f"resnet: {' '.join(line.split())}", file=sys.stderr)
 
 
@@ -243,7 +244,7 @@ def _layer(layer: Layer) -> dict[str, Any]:
         "parameters": layer.parameters,
         "state": layer.state,
         "macs": layer.macs,
-        "tensors": {name: list(shape) for name, shape in layer.leaf.tensors().items()},
+        "tensors": {name: list(tensor.shape) for name, tensor in layer.leaf.tensors().items()},
     }
 
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-import os
 from typing import Annotated, Any
 
 import typer
 
 from resnet_core import spec_files
+from resnet_core.backend import apply_environment, backends
+from resnet_core.errors import ResNetError
 from resnet_core.numerics import finite
 from resnet_core.specification import ResNetSpec
 
@@ -34,5 +36,7 @@ def print_json(value: Any) -> None:
 
 
 def quiet_frameworks() -> None:
-    """For commands that load a framework into their own process: its remarks about its build are no result."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    """For commands that load a framework into their own process: it gets the environment that its backend wants."""
+    for name in backends():
+        with contextlib.suppress(ResNetError):  # one that does not work is not always the one that is used
+            apply_environment(name)

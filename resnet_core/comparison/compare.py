@@ -19,10 +19,10 @@ from resnet_core.backend import backends as registered
 from resnet_core.comparison import gradients
 from resnet_core.comparison.result import BackendResult, Comparison
 from resnet_core.data.images import sample_batch
+from resnet_core.data.shipped import shipped_model, shipped_pictures
 from resnet_core.errors import InputError, MissingBackendError, ResNetError, require_choice
 from resnet_core.initialization import probe_weights
 from resnet_core.numerics import relative_error
-from resnet_core.shipped import shipped_model, shipped_pictures
 from resnet_core.spec_files import spec as read_spec
 from resnet_core.specification import ResNetSpec
 from resnet_core.training.recipe import check_trainable

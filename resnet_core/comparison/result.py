@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from resnet_core.comparison import wording
+from resnet_core.comparison.wording import join, scientific
 from resnet_core.numerics import finite
 from resnet_core.specification import ResNetSpec, to_fields
 from resnet_core.workers.backend_process import Seconds
+
+#: What is compared at each level, and what of it a narrow network decides in float32.
+_WORDS = {
+    "shapes": ("names, shapes and counts", ""),
+    "logits": ("logits and every tap", ""),
+    "gradients": ("logits, every tap and every gradient", "the gradients"),
+    "training": ("logits, taps, gradients and two training steps", "gradients and training steps"),
+}
 
 _NO_TIME = Seconds(0.0, 0.0, 0)
 
@@ -126,9 +134,67 @@ class Comparison:
             "backends": {name: result.to_json() for name, result in self.backends.items()},
         }
 
+    def sentence(self) -> str:
+        """The outcome in one plain sentence."""
+        name = self.spec.name or "the network"
+        results = self.backends
+        present = {backend: result for backend, result in results.items() if not result.missing}
+        if not self.equal:
+            unequal = [backend for backend, result in present.items() if result.error is None and not result.equal]
+            failed = [backend for backend, result in present.items() if result.error is not None]
+            missing = [backend for backend, result in results.items() if result.missing]
+            parts = [f"{join(unequal)} differ{'s' if len(unequal) == 1 else ''} from the reference"] if unequal else []
+            parts += [f"{join(failed)} gave no result"] if failed else []
+            parts += [f"{join(missing)} {'is' if len(missing) == 1 else 'are'} not installed"] if missing else []
+            return f"NOT equal: {name}: {'; '.join(parts)}."
+        what, narrow = _WORDS[self.level]
+        if self.level == "shapes":
+            return f"Equal: {name} in {join(list(present))} has {what} equal to what the spec says."
+        exact = {backend: result for backend, result in present.items() if result.dtype == self.dtype}
+        inexact = {backend: result for backend, result in present.items() if backend not in exact}
+        parts = [f" within {_limit(exact)} in {self.dtype}"] if exact else []
+        parts += [
+            f" {backend if exact else ''} within {_limit({backend: result})} in {result.dtype}, "
+            "since it has no exact float64".replace("  ", " ")
+            for backend, result in inexact.items()
+        ]
+        narrowed = [backend for backend, result in present.items() if narrow and result.dtype == "float32"]
+        if narrowed:
+            whose = "" if len(narrowed) == len(present) else f" of {join(narrowed)}"
+            parts.append(f" {narrow}{whose} in a narrow network of the same kind")
+        ending = ";".join(parts)
+        return f"Equal: {name} in {join(list(present))} has {what} equal to the {self.reference} reference{ending}."
+
+    def notes(self) -> Iterator[str]:
+        """One line for each thing that decides nothing and should be known."""
+        for name, result in self.backends.items():
+            error = result.max_error.get("gradients", 0.0)
+            limit = result.tolerances.get("gradients_narrow")
+            if limit is not None and "gradients" not in result.tolerances and not error <= limit:
+                yield (
+                    f"{name}: gradients in float32 are too noisy to judge at this width (error {scientific(error)}); "
+                    f"in the narrow network the error is {scientific(result.max_error['gradients_narrow'])}"
+                )
+
+    def problems(self) -> Iterator[str]:
+        """One line for each thing that went wrong."""
+        for name, result in self.backends.items():
+            if result.error is not None:
+                yield result.error
+                continue
+            yield from (f"{name}: {line}" for line in result.shape_errors)
+            for key, limit in result.tolerances.items():
+                if not (error := result.max_error[key]) <= limit:
+                    what = key.replace("_narrow", " of the narrow network")
+                    yield f"{name}: {what} differs by {scientific(error)}; allowed is {scientific(limit)}"
+
     def summary(self) -> str:
-        """The outcome in a sentence, and a line for each thing to know or to mend."""
-        return "\n".join((wording.sentence(self), *wording.notes(self), *wording.problems(self)))
+        """The sentence, the notes and the problems, line by line."""
+        return "\n".join((self.sentence(), *self.notes(), *self.problems()))
 
     def __repr__(self) -> str:
-        return f"<Comparison: {wording.sentence(self)}>"
+        return f"<Comparison: {self.sentence()}>"
+
+
+def _limit(results: dict[str, BackendResult]) -> str:
+    return scientific(max(bound for result in results.values() for bound in result.tolerances.values()))

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 from resnet_core.analysis import state
 from resnet_core.backend import backends, declared, environment
 from resnet_core.conversion.torchvision_names import from_torchvision, is_torchvision
-from resnet_core.errors import InputError, WeightsError
+from resnet_core.errors import BackendError, InputError, WeightsError
 from resnet_core.files import read_bytes
 from resnet_core.specification import ResNetSpec
 from resnet_core.weight_file import load_weights, read_safetensors
@@ -40,7 +41,10 @@ def read_weights(path: Path, spec: ResNetSpec) -> Weights:
 
 def backend_that_reads(path: Path) -> str:
     """The registered backend that reads files of this ending. Raises InputError where there is none."""
-    endings = {ending: name for name in reversed(backends()) for ending in declared(name, "READS", ())}
+    endings: dict[str, str] = {}
+    for name in reversed(backends()):
+        with contextlib.suppress(InputError, BackendError):  # one that does not work reads nothing
+            endings |= dict.fromkeys(declared(name, "READS", ()), name)
     if path.suffix not in endings:
         raise InputError(
             f"{path}: received the ending {path.suffix!r}; expected .safetensors"

@@ -9,21 +9,25 @@ from __future__ import annotations
 
 from math import prod
 
-from resnet_core.analysis import layers
+from resnet_core.analysis import Network, layers, trace
 from resnet_core.errors import InputError
 from resnet_core.specification import ResNetSpec
 from resnet_core.tree import BatchNorm
 from resnet_core.weights import Weights
 
 
-def variance_corrections(spec: ResNetSpec, shape: tuple[int, ...]) -> dict[str, tuple[float, float]]:
+def variance_corrections(network: Network, shape: tuple[int, ...]) -> dict[str, tuple[float, float]]:
     """{name of a running variance: (decay, n / (n - 1))} for a batch of `shape` (batch, height, width, …).
 
-    n is how many values of a channel the norm sees. Raises InputError where it sees a single one, whose
-    variance has no unbiased estimate.
+    The network is a spec, or a tree, for which `shape` has the channels too. n is how many values of a channel the
+    norm sees. Raises InputError where it sees a single one, whose variance has no unbiased estimate.
     """
+    if isinstance(network, ResNetSpec):
+        found = layers(network, (shape[1], shape[2]))
+    else:
+        found, _ = trace(network, shape[1:])
     factors = {}
-    for layer in layers(spec, (shape[1], shape[2])):
+    for layer in found:
         if isinstance(layer.leaf, BatchNorm):
             count = shape[0] * prod(layer.input_shape[:-1])
             if count < 2:
@@ -32,13 +36,13 @@ def variance_corrections(spec: ResNetSpec, shape: tuple[int, ...]) -> dict[str, 
     return factors
 
 
-def unbiased_variances(spec: ResNetSpec, shape: tuple[int, ...], before: Weights, after: Weights) -> Weights:
+def unbiased_variances(network: Network, shape: tuple[int, ...], before: Weights, after: Weights) -> Weights:
     """{name: running variance} as the unbiased rule gives it, from a biased update from `before` to `after`.
 
-    `shape` (batch, height, width, …) is that of the images of the update. Errors as `variance_corrections`.
+    `shape` (batch, height, width, channels) is that of the images of the update. Errors as `variance_corrections`.
     """
     corrected: Weights = {}
-    for name, (decay, factor) in variance_corrections(spec, shape).items():
+    for name, (decay, factor) in variance_corrections(network, shape).items():
         kept = decay * before[name]
         corrected[name] = (kept + (after[name] - kept) * factor).astype(after[name].dtype)
     return corrected

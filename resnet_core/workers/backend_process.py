@@ -14,6 +14,7 @@ from resnet_core.backend import environment
 from resnet_core.errors import BackendError, MissingBackendError, ResNetError
 from resnet_core.spec_files import to_json
 from resnet_core.specification import ResNetSpec
+from resnet_core.training.contract import TrainingState
 from resnet_core.training.recipe import Recipe
 from resnet_core.training.recipe_files import recipe_to_json
 from resnet_core.weights import Weights, cast
@@ -58,8 +59,9 @@ class BackendProcess:
     ) -> None:
         self.name, self.device, self.dtype, self.time_limit = name, device, dtype, time_limit
         self.versions: dict[str, str] = {}
+        defaults = environment(name)
         with _named(name):
-            self._worker = Worker(python, defaults=environment(name))
+            self._worker = Worker(python, defaults=defaults)
 
     def __enter__(self) -> BackendProcess:
         return self
@@ -106,13 +108,11 @@ class BackendProcess:
         self, spec: ResNetSpec, weights: Weights, recipe: Recipe, images: np.ndarray, labels: np.ndarray
     ) -> tuple[np.ndarray, Weights]:
         """(loss of every step, weights afterwards) of training on images (steps, batch, …), labels (steps, batch)."""
-        arrays = {f"weight.{name}": array for name, array in cast(weights, self.dtype).items()}
-        arrays |= {"images": images, "labels": labels}
+        arrays = TrainingState(cast(weights, self.dtype)).to_arrays() | {"images": images, "labels": labels}
         _, found = self._call(
             "train_steps", arrays, spec=to_json(spec), recipe=recipe_to_json(recipe), dtype=self.dtype
         )
-        after = {name[len("weight.") :]: array for name, array in found.items() if name.startswith("weight.")}
-        return found["loss"], after
+        return found["loss"], TrainingState.from_arrays(found).weights
 
     def _call(self, task: str, arrays: Arrays | None = None, **arguments: Any) -> tuple[Any, Arrays]:
         with _named(self.name):

@@ -11,6 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from hidden import hide
+from resnet_core.backend import OPEN_TO_BACKENDS
+
 ROOT = Path(__file__).parents[2]
 FRAMEWORKS = ("torch", "tensorflow", "keras", "jax", "flax", "optax", "tf_keras", "torchvision")
 BUILT_IN = ("torch", "keras", "flax", "numpy")
@@ -88,13 +91,15 @@ def test_the_guard_would_notice(tmp_path: Path) -> None:
 
 
 def test_predicting_with_numpy_needs_no_framework_anywhere(tmp_path: Path) -> None:
-    """Neither here nor in the worker: all of them are hidden by modules that cannot be imported."""
-    for framework in FRAMEWORKS:
-        (tmp_path / f"{framework}.py").write_text("raise ModuleNotFoundError(name=__name__)\n")
+    """Neither here nor in the worker: none can be found."""
+    path = hide(tmp_path, *FRAMEWORKS)
     program = """
 import sys, resnet_core as rn
 from PIL import Image
 from resnet_core.cli.commands import main
+try: import torch
+except ModuleNotFoundError: pass
+else: raise AssertionError("torch is still found")
 spec = rn.spec("resnet20", depths=[1], channels=[2])
 rn.save_weights("w.safetensors", rn.initialize(spec), spec)
 Image.new("RGB", (9, 9)).save("a.png")
@@ -102,7 +107,34 @@ rn.save_spec("narrow.toml", spec)
 sys.argv = "resnet predict narrow.toml a.png --backend numpy --weights w.safetensors".split()
 main()
 """
-    assert "a.png" in run(program, tmp_path, PYTHONPATH=str(tmp_path))
+    assert "a.png" in run(program, tmp_path, PYTHONPATH=path)
+
+
+@pytest.mark.parametrize("backend", BUILT_IN)
+def test_importing_a_package_imports_no_framework(backend: str, tmp_path: Path) -> None:
+    program = f"import resnet_{backend}, resnet_core.backend as b; assert b.environment({backend!r}) is not None\n"
+    run(GUARD + program + CHECK, tmp_path)
+
+
+def test_a_framework_that_is_not_installed_is_said_with_a_line_for_pip(tmp_path: Path) -> None:
+    path = hide(tmp_path, *FRAMEWORKS)
+    program = """
+import resnet_core as rn
+for name in ("torch", "keras", "flax"):
+    try: rn.load_backend(name)
+    except rn.MissingBackendError as error: print(error)
+"""
+    lines = run(program, tmp_path, PYTHONPATH=path, KERAS_BACKEND="").splitlines()
+    assert lines == [
+        f'backend {name} needs {name}, which is not installed: pip install "resnet-core[{name}]"'
+        for name in ("torch", "keras", "flax")
+    ]
+
+
+def test_keras_without_its_engine_is_not_installed(tmp_path: Path) -> None:
+    program = "import resnet_core as rn\ntry: rn.load_backend('keras')\nexcept rn.MissingBackendError as e: print(e)"
+    environment = {"PYTHONPATH": hide(tmp_path, "tensorflow"), "KERAS_BACKEND": "", "KERAS_HOME": str(tmp_path)}
+    assert "backend keras needs tensorflow, which is not" in run(program, tmp_path, **environment)
 
 
 def imports(path: Path) -> Iterator[tuple[str, bool]]:
@@ -135,6 +167,23 @@ def test_a_package_imports_only_what_it_may(package: str) -> None:
                 assert name in allowed, f"{path.name} imports {name}"
 
 
+@pytest.mark.parametrize("package", [package for package in ALLOWED if package.startswith("backends")])
+def test_a_backend_imports_of_the_core_only_what_is_open_to_backends(package: str) -> None:
+    """A third party may rely on the same modules, and on no others."""
+    opened = {f"resnet_core.{name}" for name in OPEN_TO_BACKENDS}
+    for path in sorted((ROOT / package).glob("**/*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom) and str(node.module).partition(".")[0] == "resnet_core":
+                found = {f"resnet_core.{a.name}" for a in node.names} if node.module == "resnet_core" else {node.module}
+                assert found <= opened, f"{path.name} imports {found - opened}"
+                assert not [a.name for a in node.names if a.name.startswith("_")], path.name
+
+
+def test_everything_open_to_backends_exists() -> None:
+    for name in OPEN_TO_BACKENDS:
+        assert (ROOT / "resnet_core" / f"{name.replace('.', '/')}.py").exists(), name
+
+
 def test_the_list_of_packages_is_complete() -> None:
     found = {str(path.parent.relative_to(ROOT)) for path in ROOT.glob("backends/*/__init__.py")}
     assert found | {"resnet_core"} == set(ALLOWED)
@@ -142,13 +191,17 @@ def test_the_list_of_packages_is_complete() -> None:
 
 @pytest.mark.parametrize("backend", BUILT_IN)
 def test_a_backend_leaves_the_other_frameworks_alone(backend: str, tmp_path: Path) -> None:
-    """What is in the process after importing it."""
+    """What is in the process after loading it."""
     packages = (*FRAMEWORKS, *(f"resnet_{other}" for other in BUILT_IN))
-    program = f"import sys, resnet_{backend}; print(*set({packages}) & sys.modules.keys())"
+    program = (
+        f"import sys, resnet_core as rn; rn.load_backend({backend!r}); print(*set({packages}) & sys.modules.keys())"
+    )
     brings = {  # TensorFlow looks for JAX by itself
         "torch": {"torch"},
         "keras": {"keras", "tensorflow", "jax"},
         "flax": {"flax", "jax", "optax"},
         "numpy": set(),
     }
-    assert set(run(program, tmp_path, KERAS_BACKEND="tensorflow").split()) <= brings[backend] | {f"resnet_{backend}"}
+    found = set(run(program, tmp_path, KERAS_BACKEND="tensorflow").split())
+    assert found <= brings[backend] | {f"resnet_{backend}"}
+    assert found >= {f"resnet_{backend}"}

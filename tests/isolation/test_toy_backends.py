@@ -99,7 +99,7 @@ def test_a_toy_that_prints_does_not_disturb_the_exchange(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("toy", "message"),
     [
-        ("crash", "crash: RuntimeError: this toy crashes\nat import"),
+        ("crash", "backend crash: package toy_crash cannot be imported: RuntimeError: this toy crashes at import"),
         ("raise", "raise: ValueError: this toy cannot build"),
         ("exit", "exit: its process ended with exit code 3; last words: this toy leaves"),
         ("killed", "killed: its process was killed by SIGKILL (out of memory?); last words: it said nothing"),
@@ -128,10 +128,10 @@ def test_a_toy_that_hangs_is_stopped_at_the_time_limit_with_all_it_started(tmp_p
 
 
 def test_an_interpreter_that_cannot_be_started_is_that_backends_failure(tmp_path: Path) -> None:
-    environment = register(tmp_path, "crash", "equal")
-    code, result, errors = compare(environment, "--backends", "crash,equal", "--python", "crash=/nowhere/python")
+    environment = register(tmp_path, "noisy", "equal")
+    code, result, errors = compare(environment, "--backends", "noisy,equal", "--python", "noisy=/nowhere/python")
     assert code == 2
-    assert result["backends"]["crash"]["bad_input"]
+    assert result["backends"]["noisy"]["bad_input"]
     assert len(errors) == 1
     assert "/nowhere/python cannot be started" in errors[0]
     assert_has_numbers(result["backends"]["equal"])
@@ -242,11 +242,11 @@ def test_a_toy_without_float64_is_asked_in_float32_and_the_sentence_says_so(leve
 
 
 def test_an_interpreter_that_is_another_program_is_that_backends_failure(tmp_path: Path) -> None:
-    environment = register(tmp_path, "crash", "equal")
-    code, result, errors = compare(environment, "--backends", "crash,equal", "--python", "crash=/bin/echo")
+    environment = register(tmp_path, "noisy", "equal")
+    code, result, errors = compare(environment, "--backends", "noisy,equal", "--python", "noisy=/bin/echo")
     assert code == 1
     assert len(errors) == 1
-    assert "crash: its process gave no answer of a worker but '-P -m resnet_core.workers.child'" in errors[0]
+    assert "noisy: its process gave no answer of a worker but '-P -m resnet_core.workers.child'" in errors[0]
     assert_has_numbers(result["backends"]["equal"])
 
 
@@ -258,9 +258,24 @@ def test_a_toy_with_a_wrong_name_is_unequal_at_every_level(level: str, tmp_path:
     assert any("head.fc.weight" in line for line in result["backends"]["misnamed"]["shape_errors"])
 
 
-def test_a_toy_that_lacks_a_verb_is_bad_input(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("toy", "message"),
+    [
+        ("reordered", "backend reordered: received predict(images, model); expected predict(model, images)"),
+        ("outdated", "backend outdated: package toy_outdated keeps version 0 of the interface; this is 1"),
+    ],
+)
+def test_a_toy_that_does_not_keep_the_contract_is_that_backends_failure(toy: str, message: str, tmp_path: Path) -> None:
+    code, result, errors = compare(register(tmp_path, toy, "equal"), "--backends", f"{toy},equal")
+    assert code == 1
+    assert result["backends"][toy]["error"] == message
+    assert errors == [f"resnet: {message}"]
+    assert_has_numbers(result["backends"]["equal"])
+
+
+def test_a_toy_that_lacks_a_verb_is_a_failure(tmp_path: Path) -> None:
     code, result, errors = compare(register(tmp_path, "lacking", "equal"), "--backends", "lacking,equal")
-    assert code == 2
+    assert code == 1
     assert result["backends"]["lacking"]["error"].endswith("package toy_lacking lacks set_weights")
     assert len(errors) == 1
     assert_has_numbers(result["backends"]["equal"])
@@ -269,8 +284,7 @@ def test_a_toy_that_lacks_a_verb_is_bad_input(tmp_path: Path) -> None:
 def test_a_toy_without_its_framework_is_missing_with_its_own_pip_line(tmp_path: Path) -> None:
     code, result, errors = compare(register(tmp_path, "missing", "equal"), "--backends", "missing,equal")
     line = (
-        "backend missing needs a_framework_that_nobody_has, which is not installed: "
-        'pip install "a-framework-that-nobody-has>=1.5"'
+        'backend missing needs a-framework-that-nobody-has, which is not installed: pip install "toy-missing[missing]"'
     )
     assert code == 2
     assert result["backends"]["missing"] == {"error": line, "missing": True}
@@ -311,5 +325,6 @@ def test_several_misbehaving_toys_are_each_reported(tmp_path: Path) -> None:
     assert code == 1
     assert list(result["backends"]) == list(toys)
     assert {name for name, entry in result["backends"].items() if "error" in entry} == {"crash", "exit", "killed"}
-    assert {line.split(":")[1].strip() for line in errors} == {"crash", "exit", "killed", "wrong"}
+    named = {line.split(":")[1].strip().removeprefix("backend ") for line in errors}
+    assert named == {"crash", "exit", "killed", "wrong"}
     assert_has_numbers(result["backends"]["equal"])

@@ -15,6 +15,7 @@ import pytest
 from PIL import Image
 
 import resnet_core as rn
+from hidden import hide
 from resnet_core.data.images import load_image
 
 NARROW = ["resnet20", "--set", "depths=[1]", "--set", "channels=[2]", "--set", "input_size=[9, 11]"]
@@ -193,7 +194,7 @@ def test_help_names_every_command() -> None:
     ("arguments", "words"),
     [
         (["show", "resnet5"], "resnet5: no spec of this name; did you mean resnet"),
-        (["show", "resnet20", "--set", "classes"], "--set: received 'classes'; expected key=value"),
+        (["show", "resnet20", "--set", "classes"], "override: received 'classes'; expected key=value"),
         (["show", "resnet20", "--set", "classes=0"], "classes: received 0; allowed is an integer from 1"),
         (["show", "resnet20", "--set", "clases=3"], "clases: unknown field; did you mean classes?"),
         (["show", "resnet20", "--set", "depths=[1,0,1]"], "depths[1]: received 0; allowed is"),
@@ -280,21 +281,13 @@ def test_an_interpreter_that_does_not_exist_is_one_clear_line() -> None:
     assert line == "resnet: torch: /no/such/python cannot be started (No such file or directory)"
 
 
-def hide(folder: Path, framework: str) -> str:
-    """A folder to put on PYTHONPATH, in which the framework is not installed."""
-    (folder / f"{framework}.py").write_text(
-        f"raise ModuleNotFoundError(\"No module named '{framework}'\", name='{framework}')\n"
-    )
-    return str(folder)
-
-
 @pytest.mark.parametrize(
     ("backend", "framework", "pip"),
     [
-        ("torch", "torch", 'pip install "torch>='),
-        ("keras", "keras", 'pip install "keras>='),
-        ("flax", "flax", 'pip install "flax>='),
-        ("flax", "jax", 'pip install "flax>='),
+        ("torch", "torch", 'pip install "resnet-core[torch]"'),
+        ("keras", "keras", 'pip install "resnet-core[keras]"'),
+        ("flax", "flax", 'pip install "resnet-core[flax]"'),
+        ("flax", "jax", 'pip install "resnet-core[flax]"'),
     ],
 )
 def test_a_missing_framework_is_one_line_with_the_exact_pip_line(
@@ -308,9 +301,8 @@ def test_a_missing_framework_is_one_line_with_the_exact_pip_line(
 
 
 def test_a_backend_that_nobody_asked_for_may_be_missing(tmp_path: Path) -> None:
-    for framework in ("keras", "flax"):
-        hide(tmp_path, framework)
-    process = resnet("compare", *NARROW, "--device", "cpu", "--json", "-", PYTHONPATH=str(tmp_path))
+    hidden = hide(tmp_path, "keras", "flax")
+    process = resnet("compare", *NARROW, "--device", "cpu", "--json", "-", PYTHONPATH=hidden)
     result = json.loads(process.stdout)
     assert process.returncode == 0
     assert result["equal"] is True
@@ -318,8 +310,7 @@ def test_a_backend_that_nobody_asked_for_may_be_missing(tmp_path: Path) -> None:
 
 
 def test_comparing_without_any_framework_is_one_line_with_every_pip_line(tmp_path: Path) -> None:
-    for framework in ("keras", "flax", "torch"):
-        hide(tmp_path, framework)
+    hidden = hide(tmp_path, "keras", "flax", "torch")
     program = f"""
 import sys
 from resnet_core.cli.commands import main
@@ -328,7 +319,7 @@ compare.registered = lambda: ["flax", "keras", "numpy", "torch"]  # whatever els
 sys.argv = {["resnet", "compare", *NARROW]}
 main()
 """
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])}
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([hidden, os.environ.get("PYTHONPATH", "")])}
     process = subprocess.run(
         [sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=False
     )
@@ -411,7 +402,9 @@ def test_bad_input_of_predict_is_one_clear_line(
 
 def test_predict_with_a_missing_framework_is_one_line_with_the_pip_line(folder: Path, tmp_path: Path) -> None:
     line = refused(*predict(folder, backend="torch"), PYTHONPATH=hide(tmp_path, "torch"))
-    assert line.startswith('resnet: backend torch needs torch, which is not installed: pip install "torch>=')
+    assert line.startswith(
+        'resnet: backend torch needs torch, which is not installed: pip install "resnet-core[torch]"'
+    )
 
 
 def test_a_demanded_gpu_that_is_not_there_is_one_clear_line(folder: Path) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import resnet_core as rn
-from resnet_core.comparison import gradients, wording
+from resnet_core.comparison import gradients
 from resnet_core.comparison.result import BackendResult, Comparison
 from resnet_core.conversion.read import backend_that_reads
 from resnet_core.errors import InputError
@@ -126,28 +126,26 @@ def test_a_backend_that_nobody_named_may_be_missing() -> None:
     asked = comparison(a=result(), b=missing)
     assert not asked.equal
     assert asked.refused
-    assert wording.sentence(asked) == "NOT equal: resnet20: b is not installed."
+    assert asked.sentence() == "NOT equal: resnet20: b is not installed."
 
 
 def test_gradients_that_are_too_noisy_are_said_to_be() -> None:
     noisy = result(max_error={"gradients": 0.21, "gradients_narrow": 1e-6}, tolerances={"gradients_narrow": 5e-5})
     found = comparison("gradients", a=noisy)
     assert found.equal
-    assert wording.sentence(found).endswith(
-        "within 5e-5 in float32; the gradients in a narrow network of the same kind."
-    )
-    (line,) = wording.notes(found)
+    assert found.sentence().endswith("within 5e-5 in float32; the gradients in a narrow network of the same kind.")
+    (line,) = found.notes()
     assert line.startswith("a: gradients in float32 are too noisy to judge at this width (error 2.1e-1)")
     assert line in found.summary()
     quiet = replace(noisy, max_error={"gradients": 1e-6, "gradients_narrow": 1e-6})
-    assert list(wording.notes(comparison("gradients", a=quiet))) == []
+    assert list(comparison("gradients", a=quiet).notes()) == []
 
 
 def test_a_backend_without_exact_float64_is_named() -> None:
     exact = result(dtype="float64", tolerances={"logits": 1e-12}, max_error={"logits": 1e-15})
-    sentence = wording.sentence(comparison(dtype="float64", a=exact, mine=result()))
+    sentence = comparison(dtype="float64", a=exact, mine=result()).sentence()
     assert "within 1e-12 in float64; mine within 1e-5 in float32, since it has no exact float64." in sentence
-    alone = wording.sentence(comparison(dtype="float64", mine=result()))
+    alone = comparison(dtype="float64", mine=result()).sentence()
     assert alone.endswith("reference within 1e-5 in float32, since it has no exact float64.")
 
 

@@ -14,6 +14,7 @@ from random_specs import sizes, specs
 from resnet_core import InputError, ResNetSpec
 from resnet_core.analysis import tap_shapes
 from resnet_core.architecture import layer_tree, output_name, tap_nodes
+from resnet_core.specification import BlockStride
 from resnet_core.tree import (
     BatchNorm,
     Chain,
@@ -28,6 +29,7 @@ from resnet_core.tree import (
     Residual,
     Subsample,
     leaves,
+    walk,
 )
 
 TINY: dict[str, Any] = {"depths": (1, 2), "channels": (4, 8), "classes": 3}
@@ -39,13 +41,7 @@ def tree_leaves(spec: ResNetSpec) -> dict[str, Leaf]:
 
 def blocks(spec: ResNetSpec) -> dict[str, Residual]:
     """Every residual block by its path."""
-    return {
-        f"{stage}.{name}": block
-        for stage, chain in layer_tree(spec).children
-        if isinstance(chain, Chain)
-        for name, block in chain.children
-        if isinstance(block, Residual)
-    }
+    return {path: node for path, node in walk(layer_tree(spec)) if isinstance(node, Residual)}
 
 
 def names(chain: Chain) -> list[str]:
@@ -134,7 +130,7 @@ def test_taps_are_the_outputs_of_the_trees_children(spec: ResNetSpec, data: st.D
     last = {layer.path.split(".")[0]: layer.output_shape for layer in rn.layers(spec, size)}
     shapes = tap_shapes(spec, size)
     assert tuple(shapes) == rn.taps(spec)
-    for tap, node in tap_nodes(spec, rn.taps(spec)).items():
+    for tap, node in tap_nodes(layer_tree(spec), rn.taps(spec)).items():
         assert shapes[tap][-1] == last[node][-1]
     assert shapes[output_name(spec)] == rn.totals(spec, size).output_shape
 
@@ -149,7 +145,7 @@ def test_taps_are_the_outputs_of_the_trees_children(spec: ResNetSpec, data: st.D
         (4, [1, 1, 1, 1, 1, 1, 1], [1, 1, 2, 2, 4, 4, 8]),
     ],
 )
-def test_the_unit_that_loses_its_stride_keeps_the_old_rate(
+def test_the_convolution_that_loses_its_stride_keeps_the_old_rate(
     output_stride: int | None, strides: list[int], dilations: list[int]
 ) -> None:
     """torchvision: replace_stride_with_dilation, by hand, for depths 1, 2, 2, 2."""
@@ -170,6 +166,32 @@ def test_slims_rule_puts_the_stride_into_the_last_unit() -> None:
     convs = [leaf for path, leaf in tree_leaves(spec).items() if path.endswith("conv2")]
     assert [leaf.stride[0] for leaf in convs] == [1, 2, 1, 2, 1, 1, 1, 1]  # type: ignore[attr-defined]
     assert [leaf.dilation[0] for leaf in convs] == [1, 1, 1, 1, 1, 1, 2, 2]  # type: ignore[attr-defined]
+
+
+def test_basic_blocks_take_the_new_rate_behind_the_lost_stride() -> None:
+    """timm's first_dilation and dilation, by hand, for depths 1, 2, 2, 1 at output stride 8."""
+    spec = ResNetSpec(depths=(1, 2, 2, 1), channels=(4, 4, 8, 8), block="basic", output_stride=8)
+    convs = [leaf for path, leaf in tree_leaves(spec).items() if re.fullmatch(r"stage\d\.block\d\.conv\d", path)]
+    assert [leaf.stride[0] for leaf in convs] == [1, 1, 2, 1, 1, 1, 1, 1, 1, 1, 1, 1]  # type: ignore[attr-defined]
+    assert [leaf.dilation[0] for leaf in convs] == [1, 1, 1, 1, 1, 1, 1, 2, 2, 2, 2, 4]  # type: ignore[attr-defined]
+
+
+def test_a_stride_lost_on_the_first_one_by_one_dilates_the_three_by_three_of_its_block() -> None:
+    spec = rn.spec("resnet50_v1", depths=(1, 2, 2, 1), channels=(4, 4, 8, 8), output_stride=8)
+    convs = [leaf for path, leaf in tree_leaves(spec).items() if re.fullmatch(r"stage\d\.block\d\.conv2", path)]
+    assert [leaf.dilation[0] for leaf in convs] == [1, 1, 1, 2, 2, 4]  # type: ignore[attr-defined]
+
+
+def test_strides_other_than_two_multiply_the_rate() -> None:
+    spec = ResNetSpec(depths=(1, 1, 2), channels=(4, 4, 4), block="basic", strides=(2, 3, 2), output_stride=8)
+    assert spec.block_strides() == [
+        [BlockStride(stride=2, nominal_stride=2, dilation=1, dilation_after=1)],
+        [BlockStride(stride=1, nominal_stride=3, dilation=1, dilation_after=3)],
+        [
+            BlockStride(stride=1, nominal_stride=2, dilation=3, dilation_after=6),
+            BlockStride(stride=1, nominal_stride=1, dilation=6, dilation_after=6),
+        ],
+    ]
 
 
 def test_a_one_by_one_convolution_is_never_dilated() -> None:
@@ -239,7 +261,12 @@ def test_taps(fields: dict[str, Any], names: list[str]) -> None:
 
 def test_the_tap_of_a_preactivation_stage_is_raw_and_the_post_norm_is_the_heads() -> None:
     spec = ResNetSpec(**TINY, block="basic", preactivation=True)
-    assert tap_nodes(spec, rn.taps(spec)) == {"stem": "stem", "stage1": "stage1", "stage2": "stage2", "logits": "head"}
+    assert tap_nodes(layer_tree(spec), rn.taps(spec)) == {
+        "stem": "stem",
+        "stage1": "stage1",
+        "stage2": "stage2",
+        "logits": "head",
+    }
     head = dict(layer_tree(spec).children)["head"]
     assert isinstance(head, Chain)
     assert names(head) == ["norm", "relu", "pool", "linear"]
@@ -248,9 +275,9 @@ def test_the_tap_of_a_preactivation_stage_is_raw_and_the_post_norm_is_the_heads(
 def test_an_unknown_tap_is_one_clear_line() -> None:
     spec = ResNetSpec(**TINY, block="basic")
     with pytest.raises(InputError, match=r"^taps: received 'stage3'; this network has stem, stage1, stage2, logits$"):
-        tap_nodes(spec, ("stage3",))
+        tap_nodes(layer_tree(spec), ("stage3",))
     with pytest.raises(InputError, match=r"^taps: received the text 'stem'; expected a tuple of names"):
-        tap_nodes(spec, "stem")  # type: ignore[arg-type]
+        tap_nodes(layer_tree(spec), "stem")  # type: ignore[arg-type]
 
 
 def test_one_linear_weight_serves_the_classifier_and_dense_prediction() -> None:

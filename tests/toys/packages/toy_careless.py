@@ -11,5 +11,5 @@ def gradients(model, images, cotangent):
     return {name: (1 + 1e-9) * array for name, array in found.items()}
 
 
-def Trainer(spec, recipe, state, *, dtype="float32"):
+def Trainer(spec, recipe, state, *, dtype=None):
     return resnet_numpy.Trainer(spec, msgspec.structs.replace(recipe, weight_decay=0.0), state, dtype=dtype)

@@ -5,6 +5,6 @@ import os
 from resnet_numpy import *  # noqa: F403
 
 
-def build(spec, *, weights=None, seed=0, taps=(), dtype="float32"):
+def build(spec, *, weights=None, seed=0, taps=(), dtype=None):
     print("this toy leaves", flush=True)
     os._exit(3)

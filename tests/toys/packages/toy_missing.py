@@ -1,3 +1,11 @@
-"""A backend whose framework is not installed."""
+"""A backend whose framework is not installed. It says which one that is, and imports it in its verbs only."""
 
-import a_framework_that_nobody_has  # noqa: F401
+INTERFACE = 1
+FRAMEWORK = {"a_framework_that_nobody_has": "a-framework-that-nobody-has"}
+ENVIRONMENT: dict[str, str] = {}
+
+
+def __getattr__(name):
+    import a_framework_that_nobody_has
+
+    return getattr(a_framework_that_nobody_has, name)

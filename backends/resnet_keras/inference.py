@@ -7,17 +7,26 @@ from typing import Any
 import keras
 import numpy as np
 
-from resnet_core.backend import check_images
+from resnet_core.inputs import check_images, empty_output
 
 
 def predict(model: keras.Model, images: np.ndarray) -> np.ndarray | dict[str, np.ndarray]:
-    """Logits of images (batch, height, width, channels), or {tap: array} when built with taps."""
-    return to_arrays(model.predict_on_batch(to_native(model, images)))
+    """By Keras' own `predict_on_batch`, compiled once for each image size."""
+    tree = getattr(model, "tree", None)  # a model that was loaded from a file has lost it
+    checked = check_images(images, model.inputs[0].shape[-1], tree)
+    if not len(checked) and tree is not None:
+        return empty_output(tree, model.taps, checked, model.inputs[0].dtype)
+    return to_arrays(model.predict_on_batch(to_native(model, checked)))
+
+
+def modes(model: keras.Model) -> dict[str, bool]:
+    """Keras' models have no mode: each call says what it is."""
+    return {}
 
 
 def to_native(model: keras.Model, images: np.ndarray) -> np.ndarray:
     """The images in the model's dtype; Keras takes them as they are."""
-    return np.asarray(check_images(images), model.inputs[0].dtype)
+    return np.asarray(images, model.inputs[0].dtype)
 
 
 def to_arrays(output: Any) -> np.ndarray | dict[str, np.ndarray]:

@@ -4,21 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from resnet_core.backend import check_images
+from resnet_core.inputs import check_images, empty_output
+
+if TYPE_CHECKING:
+    from resnet_torch.model import ResNet
 
 
-def predict(model: nn.Module, images: np.ndarray) -> np.ndarray | dict[str, np.ndarray]:
-    """Logits of images (batch, height, width, channels), or {tap: array} when built with taps.
-
-    Feature maps come out channels last. The model's mode is as before afterwards.
-    """
+def predict(model: ResNet, images: np.ndarray) -> np.ndarray | dict[str, np.ndarray]:
+    """PyTorch computes channels first; in and out they come last."""
+    checked = check_images(images, model.channels, model.tree)
+    if not len(checked):
+        return empty_output(model.tree, model.taps, checked, str(next(model.parameters()).dtype).removeprefix("torch."))
     with mode(model, training=False), torch.inference_mode():
-        return to_arrays(model(to_native(model, images)))
+        return to_arrays(model(to_native(model, checked)))
+
+
+def modes(model: nn.Module) -> dict[str, bool]:
+    """{module: whether it is in training mode}."""
+    return {name: module.training for name, module in model.named_modules()}
 
 
 @contextmanager
@@ -38,7 +47,7 @@ def to_native(model: nn.Module, images: np.ndarray) -> Tensor:
     parameter = next(model.parameters())
     # A copy, for its strides: a view of one channel is contiguous too, but PyTorch takes it for channels_last, and its
     # norms sum channels_last in plain float32 (error 1e-3 where a channel's mean is 8 deviations; else 1e-7).
-    channels_first = np.array(check_images(images).transpose(0, 3, 1, 2), order="C")
+    channels_first = np.array(images.transpose(0, 3, 1, 2), order="C")
     return torch.from_numpy(channels_first).to(parameter.device, parameter.dtype)
 
 

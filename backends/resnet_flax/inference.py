@@ -7,18 +7,27 @@ import numpy as np
 from flax import nnx
 from jax import Array
 
-from resnet_core.backend import check_images
+from resnet_core.inputs import check_images, empty_output
 from resnet_flax.runtime import precision
 from resnet_flax.weights import model_dtype
 
 
 def predict(model: nnx.Module, images: np.ndarray) -> np.ndarray | dict[str, np.ndarray]:
-    """Logits of images (batch, height, width, channels), or {tap: array} when built with taps.
-
-    The model's mode is untouched: a view of it is evaluated.
-    """
+    """The model's mode is untouched: a view of it is evaluated."""
+    checked = check_images(images, model.channels, model.tree)
+    if not len(checked):
+        return empty_output(model.tree, dict(model.taps), checked, model_dtype(model))
     with precision(model_dtype(model)):
-        return to_arrays(forward(nnx.view(model, use_running_average=True), to_native(model, images)))
+        return to_arrays(forward(nnx.view(model, use_running_average=True), to_native(model, checked)))
+
+
+def modes(model: nnx.Module) -> dict[str, bool]:
+    """{norm: whether it normalizes by the batch}; nothing else here has a mode."""
+    return {
+        ".".join(map(str, path)): not node.use_running_average
+        for path, node in nnx.iter_graph(model)
+        if isinstance(node, nnx.BatchNorm)
+    }
 
 
 @nnx.jit
@@ -29,7 +38,7 @@ def forward(model: nnx.Module, images: Array) -> Array | dict[str, Array]:
 
 def to_native(model: nnx.Module, images: np.ndarray) -> Array:
     """The images in the model's dtype; Flax takes them as they are."""
-    return jnp.asarray(np.asarray(check_images(images), model_dtype(model)))
+    return jnp.asarray(np.asarray(images, model_dtype(model)))
 
 
 def to_arrays(output: Array | dict[str, Array]) -> np.ndarray | dict[str, np.ndarray]:

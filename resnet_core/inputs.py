@@ -1,0 +1,84 @@
+"""What every backend is given, checked in one place: the weights that a model starts from, and images.
+
+The errors of the contract (`resnet_core.backend.Backend`) are raised here, so that no framework's own words are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import lru_cache
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from resnet_core.analysis import state, trace
+from resnet_core.architecture import as_tree
+from resnet_core.errors import InputError
+from resnet_core.initialization import initialize
+from resnet_core.specification import ResNetSpec
+from resnet_core.tree import Chain, Shape
+from resnet_core.weights import Weights, check_weights, require_dtype
+
+
+def starting_weights(
+    spec: ResNetSpec, weights: Mapping[str, np.ndarray] | None, seed: int, dtype: str | None
+) -> Weights:
+    """What `build` builds with: the given weights, checked, or the spec's initial ones. None is float32."""
+    dtype = require_dtype(dtype or "float32")
+    return initialize(spec, seed, dtype) if weights is None else check_weights(weights, state(spec), dtype)
+
+
+def check_images(images: np.ndarray, channels: int, tree: Chain | None, *, training: bool = False) -> np.ndarray:
+    """The images as an array (batch, height, width, channels), any batch, an empty one included.
+
+    For `training`, at least one image, and at least two values per channel in every norm. Raises InputError. What
+    needs the tree is not checked without one.
+    """
+    array = np.asarray(images)
+    if array.ndim != 4 or array.dtype.kind not in "fiu" or array.shape[3] != channels:
+        raise InputError(
+            f"images: received {array.dtype} of shape {array.shape}; expected numbers of shape "
+            f"(batch, height, width, {channels}), channels last"
+        )
+    if training and not len(array):
+        raise InputError("images: received an empty batch; training needs at least one image")
+    if tree is not None:
+        for path, positions in _norm_positions(tree, array.shape[1:]):
+            if training and len(array) * positions < 2:
+                raise InputError(
+                    f"{path}: sees one value per channel, which has no variance; use a larger batch or larger images"
+                )
+    return array
+
+
+def empty_output(tree: Chain, nodes: Mapping[str, str], images: np.ndarray, dtype: Any) -> Any:
+    """What `predict` returns for no images: (0, …), or {tap: (0, …)} for `nodes` = {tap: child of the tree}."""
+    shapes = _child_shapes(tree, images.shape[1:])
+    if not nodes:
+        return np.zeros((0, *list(shapes.values())[-1]), dtype)
+    return {tap: np.zeros((0, *shapes[node]), dtype) for tap, node in nodes.items()}
+
+
+def remembered_tree(model: Any, spec: ResNetSpec | None) -> Chain:
+    """The model's tree, or the spec's. Raises InputError for a model that has lost its own, where no spec is given."""
+    tree: Chain | None = getattr(model, "tree", None)
+    if spec is None and tree is None:
+        raise InputError("model: has lost its layer tree, as one loaded from a file has; give the spec")
+    return as_tree(spec) if tree is None and spec is not None else tree  # type: ignore[return-value]
+
+
+@lru_cache(maxsize=64)
+def _norm_positions(tree: Chain, shape: Shape) -> tuple[tuple[str, int], ...]:
+    """(path, height x width) of everything that keeps statistics, for images of `shape`; raises for small ones."""
+    found, _ = trace(tree, shape)
+    return tuple((layer.path, prod(layer.input_shape[:-1])) for layer in found if layer.state > layer.parameters)
+
+
+@lru_cache(maxsize=64)
+def _child_shapes(tree: Chain, shape: Shape) -> dict[str, Shape]:
+    """{child of the tree: shape of its output for one image}."""
+    found = {}
+    for name, node in tree.children:
+        found[name] = shape = trace(node, shape, name)[1]
+    return found
