@@ -11,7 +11,7 @@ from resnet_core.numerics import log_softmax
 from resnet_core.specification import ResNetSpec
 from resnet_core.training.contract import StepInputs, StepResult, TrainingState
 from resnet_core.training.recipe import Recipe, decayed_parameters
-from resnet_numpy.inference import predict
+from resnet_numpy.inference import predict, to_native
 from resnet_numpy.model import build
 from resnet_numpy.optimizer import Optimizer
 from resnet_numpy.weights import get_weights
@@ -30,7 +30,7 @@ class Trainer:
         self.steps = state.step
 
     def step(self, inputs: StepInputs) -> StepResult:
-        logits, pullback, state = self.model.differentiate(inputs.images)
+        logits, pullback, state = self.model.differentiate(to_native(self.model, inputs.images, training=True))
         loss, gradient = cross_entropy(logits, inputs.targets)
         pullback(gradient)
         updated = {

@@ -29,7 +29,7 @@ class Trainer:
         self.steps = state.step
 
     def step(self, inputs: StepInputs) -> StepResult:
-        logits = self.model(to_native(self.model, inputs.images))
+        logits = self.model(to_native(self.model, inputs.images, training=True))
         targets = torch.tensor(inputs.targets, dtype=logits.dtype, device=logits.device)
         loss = cross_entropy(logits, targets)
         self.model.zero_grad(set_to_none=True)
