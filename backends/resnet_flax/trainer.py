@@ -14,7 +14,7 @@ from jax import Array
 
 from resnet_core.specification import ResNetSpec
 from resnet_core.training.contract import StepInputs, StepNumbers, StepResult, TrainingState
-from resnet_core.training.recipe import Recipe
+from resnet_core.training.recipe import Recipe, decayed_parameters
 from resnet_core.training.running_variance import variance_corrections
 from resnet_flax.inference import predict, to_native
 from resnet_flax.model import build
@@ -40,7 +40,7 @@ class Trainer:
             # Plain dictionaries of arrays, which JAX passes to a compiled step faster than NNX' states.
             self.graph, parameters, statistics = nnx.split(self.model, nnx.Param, nnx.BatchStat)
             self.parameters, self.statistics = _arrays(parameters), _arrays(statistics)
-            self.optimizer = Optimizer(recipe, self.parameters, state)
+            self.optimizer = Optimizer(recipe, self.parameters, state, decayed_parameters(spec, recipe))
         self.templates = {"parameters": parameters, "statistics": statistics}
         self.steps = state.step
 

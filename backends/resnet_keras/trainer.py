@@ -10,7 +10,7 @@ import numpy as np
 
 from resnet_core.specification import ResNetSpec
 from resnet_core.training.contract import StepInputs, StepResult, TrainingState
-from resnet_core.training.recipe import Recipe
+from resnet_core.training.recipe import Recipe, decayed_parameters
 from resnet_keras.inference import predict, to_native
 from resnet_keras.model import build
 from resnet_keras.optimizer import Optimizer
@@ -27,7 +27,7 @@ class Trainer:
         self.model = build(spec, weights=state.weights, dtype=dtype)
         for layer in norms(self.model):  # from here on they learn the unbiased variance
             layer.__class__ = UnbiasedBatchNormalization
-        self.optimizer = Optimizer(recipe, self.model, state)
+        self.optimizer = Optimizer(recipe, self.model, state, decayed_parameters(spec, recipe))
         self.dtype = dtype
         self.model.compile(
             optimizer=self.optimizer,

@@ -10,7 +10,7 @@ from resnet_core.analysis import parameters
 from resnet_core.numerics import log_softmax
 from resnet_core.specification import ResNetSpec
 from resnet_core.training.contract import StepInputs, StepResult, TrainingState
-from resnet_core.training.recipe import Recipe
+from resnet_core.training.recipe import Recipe, decayed_parameters
 from resnet_numpy.inference import predict
 from resnet_numpy.model import build
 from resnet_numpy.optimizer import Optimizer
@@ -25,7 +25,7 @@ class Trainer:
     def __init__(self, spec: ResNetSpec, recipe: Recipe, state: TrainingState, *, dtype: str | None = None) -> None:
         self.model = build(spec, weights=state.weights, dtype=dtype)
         self.parameters = list(parameters(spec))
-        self.optimizer = Optimizer(recipe, self.parameters, state)
+        self.optimizer = Optimizer(recipe, self.parameters, state, decayed_parameters(spec, recipe))
         self.steps = state.step
 
     def step(self, inputs: StepInputs) -> StepResult:

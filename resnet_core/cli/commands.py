@@ -133,7 +133,7 @@ def compare_backends(
     from resnet_core.cli import tables
     from resnet_core.comparison.compare import compare
     from resnet_core.conversion import read as checkpoints
-    from resnet_core.shipped import shipped_model, shipped_pictures
+    from resnet_core.data.shipped import shipped_model, shipped_pictures
 
     pictures, loaded = None, None
     if spec is None:
@@ -241,7 +241,7 @@ def _layer(layer: Layer) -> dict[str, Any]:
         "parameters": layer.parameters,
         "state": layer.state,
         "macs": layer.macs,
-        "tensors": {name: list(shape) for name, shape in layer.leaf.tensors().items()},
+        "tensors": {name: list(tensor.shape) for name, tensor in layer.leaf.tensors().items()},
     }
 
 

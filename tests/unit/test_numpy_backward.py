@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 import pytest
 
+from node_kinds import COMBINATORS, LEAVES
 from resnet_core import tree
 from resnet_core.padding import symmetric
 from resnet_core.training.contract import TrainingState
@@ -68,9 +69,9 @@ def close(found: np.ndarray, truth: np.ndarray) -> bool:
 def example(node: tree.Node) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     rng = np.random.default_rng(5)
     weights = {
-        f"{path}.{name}": rng.uniform(0.5, 1.5, shape) if "running" in name else rng.standard_normal(shape)
+        f"{path}.{name}": rng.uniform(0.5, 1.5, shape) if role == "statistic" else rng.standard_normal(shape)
         for path, leaf in tree.leaves(node, "node")
-        for name, shape in leaf.tensors().items()
+        for name, (shape, role) in leaf.tensors().items()
     }
     return rng.standard_normal((2, 7, 6, 4)), weights
 
@@ -93,6 +94,16 @@ def test_every_pullback_is_the_derivative(name: str, training: bool) -> None:
     assert state.gradients.keys() == set(trained)
     for tensor in trained:
         assert close(state.gradients[tensor], derivative(value, weights[tensor])), tensor
+
+
+def without_a_case(nodes: Iterable[tree.Node]) -> set[type]:
+    """The leaves and combinators of the tree that none of the nodes is."""
+    return {*LEAVES, *COMBINATORS} - {type(node) for node in nodes}
+
+
+def test_every_leaf_and_combinator_has_a_case() -> None:
+    assert without_a_case(NODES.values()) == set()
+    assert without_a_case(node for name, node in NODES.items() if name != "subsample") == {tree.Subsample}
 
 
 def test_a_wrong_pullback_is_caught() -> None:
@@ -132,7 +143,7 @@ def optimized(gradients: list[float], **fields: object) -> list[float]:
     """A single weight that starts at 1, step by step."""
     recipe = Recipe(**{"learning_rate": 0.1, "steps": 9, "batch_size": 1, **fields})  # type: ignore[arg-type]
     state = TrainingState({"conv.weight": np.ones(1)})
-    optimizer, weight, course = Optimizer(recipe, ["conv.weight"], state), np.ones(1), []
+    optimizer, weight, course = Optimizer(recipe, ["conv.weight"], state, {"conv.weight"}), np.ones(1), []
     for step, gradient in enumerate(gradients):
         weight = optimizer.update("conv.weight", weight, np.array([gradient]), step_numbers(recipe, 1, step))
         course.append(float(weight[0]))
