@@ -23,7 +23,6 @@ class Trainer:
     inputs: ClassVar[frozenset[str]] = frozenset({"images", "targets", "numbers"})
 
     def __init__(self, spec: ResNetSpec, recipe: Recipe, state: TrainingState, *, dtype: str | None = None) -> None:
-        dtype = dtype or "float32"
         self.model = build(spec, weights=state.weights, dtype=dtype)
         self.parameters = list(parameters(spec))
         self.optimizer = Optimizer(recipe, self.parameters, state, decayed_parameters(spec, recipe))
