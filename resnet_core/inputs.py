@@ -52,7 +52,7 @@ def check_images(images: np.ndarray, channels: int, tree: Chain | None, *, train
     return array
 
 
-def empty_output(tree: Chain, nodes: Mapping[str, str], images: np.ndarray, dtype: Any) -> Any:
+def empty_output(tree: Chain, nodes: Mapping[str, str], images: Any, dtype: Any) -> Any:
     """What `predict` returns for no images: (0, …), or {tap: (0, …)} for `nodes` = {tap: child of the tree}."""
     shapes = _child_shapes(tree, images.shape[1:])
     if not nodes:

@@ -50,7 +50,7 @@ class Trainer:
                 self.parameters,
                 self.statistics,
                 self.optimizer.memory,
-                to_native(self.model, inputs.images),
+                to_native(self.model, inputs.images, training=True),
                 jnp.asarray(inputs.targets, self.dtype),
                 inputs.numbers,
             )

@@ -45,7 +45,7 @@ class Trainer:
         # One compiled function for each batch size. TensorFlow would compile the first size by itself and the second
         # for any size, which rounds otherwise: the bits would depend on which came first, as after a resume.
         self.model.train_function = self.functions.get(len(targets))
-        loss, accuracy = self.model.train_on_batch(to_native(self.model, inputs.images), targets)
+        loss, accuracy = self.model.train_on_batch(to_native(self.model, inputs.images, training=True), targets)
         self.functions[len(targets)] = self.model.train_function
         self.steps += 1
         return StepResult(float(loss), round(float(accuracy) * len(targets)))

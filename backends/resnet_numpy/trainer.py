@@ -11,7 +11,7 @@ from resnet_core.numerics import log_softmax
 from resnet_core.specification import ResNetSpec
 from resnet_core.training.contract import StepInputs, StepResult, TrainingState
 from resnet_core.training.recipe import Recipe, decayed_parameters
-from resnet_numpy.inference import predict
+from resnet_numpy.inference import predict, to_native
 from resnet_numpy.model import build
 from resnet_numpy.optimizer import Optimizer
 from resnet_numpy.weights import get_weights
@@ -23,14 +23,13 @@ class Trainer:
     inputs: ClassVar[frozenset[str]] = frozenset({"images", "targets", "numbers"})
 
     def __init__(self, spec: ResNetSpec, recipe: Recipe, state: TrainingState, *, dtype: str | None = None) -> None:
-        dtype = dtype or "float32"
         self.model = build(spec, weights=state.weights, dtype=dtype)
         self.parameters = list(parameters(spec))
         self.optimizer = Optimizer(recipe, self.parameters, state, decayed_parameters(spec, recipe))
         self.steps = state.step
 
     def step(self, inputs: StepInputs) -> StepResult:
-        logits, pullback, state = self.model.differentiate(inputs.images)
+        logits, pullback, state = self.model.differentiate(to_native(self.model, inputs.images, training=True))
         loss, gradient = cross_entropy(logits, inputs.targets)
         pullback(gradient)
         updated = {

@@ -23,13 +23,12 @@ class Trainer:
     inputs: ClassVar[frozenset[str]] = frozenset({"images", "targets", "numbers"})
 
     def __init__(self, spec: ResNetSpec, recipe: Recipe, state: TrainingState, *, dtype: str | None = None) -> None:
-        dtype = dtype or "float32"
         self.model = build(spec, weights=state.weights, dtype=dtype).train()
         self.optimizer = Optimizer(recipe, self.model, state, decayed_parameters(spec, recipe))
         self.steps = state.step
 
     def step(self, inputs: StepInputs) -> StepResult:
-        logits = self.model(to_native(self.model, inputs.images))
+        logits = self.model(to_native(self.model, inputs.images, training=True))
         targets = torch.tensor(inputs.targets, dtype=logits.dtype, device=logits.device)
         loss = cross_entropy(logits, targets)
         self.model.zero_grad(set_to_none=True)

@@ -118,7 +118,7 @@ class Trainer(Protocol):
         learns the unbiased variance of the batch. Nothing is restored, also where the loss is NaN or infinite: the
         caller decides, and has the state from before. The arrays of `inputs` are left as they are.
 
-        Raises InputError for images of another rank or kind.
+        The core makes the inputs, and has refused batches that no norm can learn from: they are not checked again.
         """
         ...
 
@@ -126,7 +126,7 @@ class Trainer(Protocol):
         """Logits (batch, classes) of images (batch, height, width, channels), in evaluation mode.
 
         In the trainer's dtype (NumPy's always in float64), a copy. Changes nothing: the next step is the same with
-        and without it. Raises InputError for images of another rank or kind.
+        and without it. Raises InputError as the backend's verb `predict` does.
         """
         ...
 
