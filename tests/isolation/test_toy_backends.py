@@ -137,6 +137,22 @@ def test_an_interpreter_that_cannot_be_started_is_that_backends_failure(tmp_path
     assert_has_numbers(result["backends"]["equal"])
 
 
+def test_peak_memory_is_the_workers_own_and_not_what_its_parent_once_took(tmp_path: Path) -> None:
+    program = """
+import numpy as np, resnet_core as rn
+from resnet_core.workers.backend_process import BackendProcess
+taken = np.ones(2**27)  # a gibibyte
+spec = rn.spec("resnet20", depths=[1], channels=[2])
+with BackendProcess("equal") as process:
+    process.open()
+    process.build(spec, rn.initialize(spec))
+    print(process.time_predictions(np.ones((1, 9, 8, 3)), repeats=1, budget=1.0)[1])
+"""
+    command, environment = [sys.executable, "-c", program], register(tmp_path, "equal")
+    process = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert 2**24 < int(process.stdout) < 2**29
+
+
 def has_ended(process: int) -> bool:
     """Whether a process has ended (one that has, and that nobody has asked for its code yet, counts)."""
     for _ in range(50):

@@ -139,6 +139,8 @@ def test_gradients_that_are_too_noisy_are_said_to_be() -> None:
     assert line in found.summary()
     quiet = replace(noisy, max_error={"gradients": 1e-6, "gradients_narrow": 1e-6})
     assert list(comparison("gradients", a=quiet).notes()) == []
+    wrong = replace(noisy, max_error={"gradients": 2.0, "gradients_narrow": 2.0})
+    assert list(comparison("gradients", a=wrong).notes()) == []
 
 
 def test_a_backend_without_exact_float64_is_named() -> None:
