@@ -11,7 +11,7 @@ mistake. So in float32
 - `gradients`, those of the network that was asked for, are shown and decide nothing.
 
 Right code reaches 2e-5 in narrow networks. Now and then a sign flips there too (of 42 draws, in one for the gradients
-and in two for the weights), hence several draws: a flip in one is none in the next, a mistake is in all of them.
+and in three for the weights), hence several draws: a flip in one is none in the next, a mistake is in all of them.
 """
 
 from __future__ import annotations
