@@ -22,7 +22,7 @@ def train_forward(
     images = check_images(images, model.channels, model.tree, training=True)
     before = get_weights(model)
     with precision(model_dtype(model)):
-        output = to_arrays(forward(nnx.view(model, use_running_average=False), to_native(model, images)))
+        output = to_arrays(forward(nnx.view(model, use_running_average=False, raise_if_not_found=False), to_native(model, images)))
     after = get_weights(model)
     set_weights(model, {**after, **unbiased_variances(model.tree, images.shape, before, after)})
     return output
@@ -36,7 +36,7 @@ def gradients(model: nnx.Module, images: np.ndarray, cotangent: np.ndarray) -> W
     try:
         with precision(dtype):
             weights = jnp.asarray(np.asarray(cotangent, dtype))
-            view = nnx.view(model, use_running_average=False)
+            view = nnx.view(model, use_running_average=False, raise_if_not_found=False)
             state = _gradients(view, to_native(model, images), weights)
             return {neutral_name(path): to_neutral(value.get_value()) for path, value in nnx.to_flat_state(state)}
     finally:

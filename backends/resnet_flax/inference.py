@@ -18,7 +18,7 @@ def predict(model: nnx.Module, images: np.ndarray) -> np.ndarray | dict[str, np.
     if not len(checked):
         return empty_output(model.tree, dict(model.taps), checked, model_dtype(model))
     with precision(model_dtype(model)):
-        return to_arrays(forward(nnx.view(model, use_running_average=True), to_native(model, checked)))
+        return to_arrays(forward(nnx.view(model, use_running_average=True, raise_if_not_found=False), to_native(model, checked)))
 
 
 def modes(model: nnx.Module) -> dict[str, bool]:

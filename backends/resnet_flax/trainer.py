@@ -77,7 +77,7 @@ class Trainer:
         def loss_of(parameters: Arrays) -> tuple[Array, tuple[Array, Arrays]]:
             states = _state(self.templates["parameters"], parameters), _state(self.templates["statistics"], statistics)
             model = nnx.merge(self.graph, *states, copy=True)
-            logits = nnx.view(model, use_running_average=False)(images)
+            logits = nnx.view(model, use_running_average=False, raise_if_not_found=False)(images)
             targets = optax.smooth_labels(
                 jax.nn.one_hot(labels, logits.shape[-1], dtype=logits.dtype), self.recipe.label_smoothing
             )
