@@ -21,6 +21,7 @@ import resnet_core as rn
 from resnet_core.data.named import dataset
 from resnet_core.initialization import initialize
 from resnet_core.spec_files import to_json
+from resnet_core.training.contract import TrainingState
 from resnet_core.training.pipeline import Pipeline
 from resnet_core.training.recipe import Recipe
 from resnet_core.training.recipe_files import recipe, recipe_to_json
@@ -101,7 +102,7 @@ def _compare(report: Report, options: Namespace, dtype: str, seed: int) -> bool:
 
 def _losses(report: Report, framework: str, run: Run, plan: Recipe, orders: int) -> list[np.ndarray]:
     """The losses of the run, then those with the rows in other orders."""
-    weights = {f"weight.{name}": array for name, array in run.weights.items()}
+    start = TrainingState(run.weights).to_arrays()
     found = []
     with Worker() as engine:
         facts, _ = engine.call("open_backend", backend=framework, device="cpu", dtype=run.dtype)
@@ -113,7 +114,7 @@ def _losses(report: Report, framework: str, run: Run, plan: Recipe, orders: int)
             batches = {"images": run.images[:, rows], "labels": run.labels[:, rows]}
             _, answer = engine.call(
                 "train_steps",
-                {**batches, **weights},
+                {**batches, **start},
                 spec=to_json(run.network),
                 recipe=recipe_to_json(plan),
                 dtype=run.dtype,

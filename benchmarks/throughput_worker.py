@@ -17,17 +17,10 @@ from resnet_core.training.checkpoint import Checkpoint
 from resnet_core.training.contract import TrainingState
 from resnet_core.training.pipeline import Pipeline
 from resnet_core.training.recipe_files import recipe
+from resnet_core.training.recorder import RunRecorder
+from resnet_core.training.reporting import as_reporter
 from resnet_core.training.run_folder import RunFolder
-from resnet_core.training.run_loop import Books, Options, RunLoop
-
-
-class Silent:
-    """A reporter that says nothing."""
-
-    def start(self, done: int, total: int, per_epoch: int) -> None: ...
-    def step(self, record: dict[str, Any], images: int) -> None: ...
-    def epoch(self, record: dict[str, Any]) -> None: ...
-    def warn(self, message: str) -> None: ...
+from resnet_core.training.run_loop import RunLoop, RunProgress
 
 
 class TimedFolder(RunFolder):
@@ -54,12 +47,12 @@ def measure(
     plan = recipe("fashion-resnet20", steps=10**6, warmup=0, batch_size=batch)
     with tempfile.TemporaryDirectory() as place:
         pipeline = Pipeline(_pictures(Path(place), batch * steps * (pairs + 2)), plan, network)
-        state = TrainingState(rn.initialize(network, 0))
+        state, progress = TrainingState(rn.initialize(network, 0)), RunProgress()
         folder = TimedFolder(Path(place) / "run")
-        folder.create(Checkpoint(network, plan, state, Books().progress()), {})
+        folder.create(Checkpoint(network, plan, state, progress.to_json()), {})
         trainer = backend.Trainer(network, plan, state)
-        options = Options(backend=framework, out=folder.path, checkpoint_every=10**9)
-        loop = RunLoop(network, plan, pipeline, folder, trainer, Books(), options, Silent())
+        recorder = RunRecorder(folder, network, plan, as_reporter(None))
+        loop = RunLoop(pipeline, trainer, progress, recorder, framework, checkpoint_every=10**9)
 
         images, labels = pipeline.batch(0)
         bare = usage.load(framework).train_step(rn.build(network, backend=framework, seed=0), images, labels)

@@ -8,6 +8,9 @@
 Importing this package imports no framework.
 """
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from resnet_core.analysis import layers, parameters, state, totals
 from resnet_core.architecture import layer_tree, taps
 from resnet_core.backend import backends, build, load_backend
@@ -19,16 +22,28 @@ from resnet_core.specification import ResNetSpec
 from resnet_core.weight_file import load_weights, save_weights
 from resnet_core.weights import cast
 
+if TYPE_CHECKING:
+    from resnet_core.data.named import dataset
+    from resnet_core.prediction.predict import Prediction, predict
+    from resnet_core.training.evaluation import Evaluation, evaluate
+    from resnet_core.training.recipe_files import recipe
+    from resnet_core.training.start import TrainingResult, train
+
 __all__ = [
+    "Evaluation",
     "InputError",
     "MissingBackendError",
+    "Prediction",
     "ResNetError",
     "ResNetSpec",
     "SpecError",
+    "TrainingResult",
     "WeightsError",
     "backends",
     "build",
     "cast",
+    "dataset",
+    "evaluate",
     "from_json",
     "from_toml",
     "from_torchvision",
@@ -39,7 +54,9 @@ __all__ = [
     "load_weights",
     "names",
     "parameters",
+    "predict",
     "probe_weights",
+    "recipe",
     "save_spec",
     "save_weights",
     "spec",
@@ -48,4 +65,29 @@ __all__ = [
     "to_json",
     "to_toml",
     "totals",
+    "train",
 ]
+
+#: Imported when first asked for: with data, training and worker processes the import would take half as long again.
+_LAZY = {
+    "Evaluation": "training.evaluation",
+    "Prediction": "prediction.predict",
+    "TrainingResult": "training.start",
+    "dataset": "data.named",
+    "evaluate": "training.evaluation",
+    "predict": "prediction.predict",
+    "recipe": "training.recipe_files",
+    "train": "training.start",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{_LAZY[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LAZY})

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from math import prod
 
-from resnet_core.architecture import layer_tree, output_name, tap_nodes, taps
+from resnet_core.architecture import layer_tree, tap_nodes, taps
 from resnet_core.errors import InputError
 from resnet_core.specification import ResNetSpec
-from resnet_core.tree import STATISTICS, Chain, Leaf, Node, Residual, Shape, leaves
+from resnet_core.tree import Leaf, Node, Shape, Tensor, join, leaves
+
+#: A network is said by its spec or by its tree.
+Network = ResNetSpec | Node
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,33 +38,24 @@ class Totals:
     output_shape: Shape
 
 
-def state(spec: ResNetSpec) -> dict[str, Shape]:
+def tensors(network: Network) -> dict[str, Tensor]:
+    """{"stem.conv.weight": Tensor((64, 3, 7, 7), "kernel"), …}: every neutral tensor, in file order."""
+    return dict(_tensors(layer_tree(network) if isinstance(network, ResNetSpec) else network))
+
+
+def state(network: Network) -> dict[str, Shape]:
     """{"stem.conv.weight": (64, 3, 7, 7), …}: every neutral tensor, running statistics included, in file order."""
-    return dict(_tensors(spec))
+    return {name: tensor.shape for name, tensor in tensors(network).items()}
 
 
-def tensor_shapes(tree: Chain) -> dict[str, Shape]:
-    """{name: shape} of every tensor of a layer tree, in file order."""
-    return {f"{path}.{suffix}": shape for path, leaf in leaves(tree) for suffix, shape in leaf.tensors().items()}
-
-
-def parameters(spec: ResNetSpec) -> dict[str, Shape]:
+def parameters(network: Network) -> dict[str, Shape]:
     """The trained ones of `state`."""
-    return {name: shape for name, shape in _tensors(spec) if not is_statistic(name)}
-
-
-def is_statistic(name: str) -> bool:
-    """Whether a neutral name is a running statistic (state that is not trained)."""
-    return name.endswith(STATISTICS)
+    return {name: tensor.shape for name, tensor in tensors(network).items() if tensor.role != "statistic"}
 
 
 @lru_cache(maxsize=256)
-def _tensors(spec: ResNetSpec) -> tuple[tuple[str, Shape], ...]:
-    return tuple(
-        (f"{path}.{suffix}", shape)
-        for path, leaf in leaves(layer_tree(spec))
-        for suffix, shape in leaf.tensors().items()
-    )
+def _tensors(tree: Node) -> tuple[tuple[str, Tensor], ...]:
+    return tuple((join(path, name), tensor) for path, leaf in leaves(tree) for name, tensor in leaf.tensors().items())
 
 
 def layers(spec: ResNetSpec, size: tuple[int, int] | None = None) -> list[Layer]:
@@ -69,62 +63,65 @@ def layers(spec: ResNetSpec, size: tuple[int, int] | None = None) -> list[Layer]
 
     Raises InputError, with the layer's path, where the image is too small.
     """
-    height, width = spec.input_size if size is None else size
-    if min(height, width) < 1:
-        raise InputError(f"input: received {height}x{width}; expected at least 1x1")
-    found: list[Layer] = []
-    _walk(layer_tree(spec), "", (height, width, spec.in_channels), found)
-    return found
+    return trace(layer_tree(spec), _image(spec, size))[0]
 
 
 def totals(spec: ResNetSpec, size: tuple[int, int] | None = None) -> Totals:
-    """Counts over the whole network."""
-    found = layers(spec, size)
+    """Counts over the whole network. Errors as `layers`."""
+    found, output_shape = trace(layer_tree(spec), _image(spec, size))
     return Totals(
         parameters=sum(layer.parameters for layer in found),
         state=sum(layer.state for layer in found),
         macs=sum(layer.macs for layer in found),
-        output_shape=tap_shapes(spec, size)[output_name(spec)],
+        output_shape=output_shape,
     )
 
 
 def tap_shapes(spec: ResNetSpec, size: tuple[int, int] | None = None) -> dict[str, Shape]:
-    """Tap to the shape of one image's value there."""
-    height, width = spec.input_size if size is None else size
-    shape: Shape = (height, width, spec.in_channels)
+    """Tap to the shape of one image's value there. Errors as `layers`."""
+    shape = _image(spec, size)
     after: dict[str, Shape] = {}
     for name, node in layer_tree(spec).children:
-        after[name] = shape = _walk(node, name, shape, [])
+        after[name] = shape = trace(node, shape, name)[1]
     return {tap: after[name] for tap, name in tap_nodes(layer_tree(spec), taps(spec)).items()}
 
 
-def _walk(node: Node, path: str, shape: Shape, found: list[Layer]) -> Shape:
-    if isinstance(node, Leaf):
-        return _leaf(node, path, shape, found)
-    prefix = f"{path}." if path else ""
-    if isinstance(node, Residual):
-        activated = _chain(node.pre, prefix, shape, found)
-        main = _chain(node.body, prefix, activated, found)
-        short = _chain(node.shortcut, f"{prefix}shortcut.", activated, found)
-        if main != short:  # a tree that was built by hand; architecture.py makes none
-            raise InputError(f"{path}: the body gives {main} and the shortcut {short}; they cannot be added")
-        return _chain(node.post, prefix, main, found)
-    return _chain(node, prefix, shape, found)
+def trace(tree: Node, shape: Shape, path: str = "") -> tuple[list[Layer], Shape]:
+    """(every leaf with its shapes, shape of the output) of a tree at `path` for one input of `shape`.
 
-
-def _chain(chain: Chain, prefix: str, shape: Shape, found: list[Layer]) -> Shape:
-    for name, child in chain.children:
-        shape = _walk(child, prefix + name, shape, found)
-    return shape
-
-
-def _leaf(leaf: Leaf, path: str, shape: Shape, found: list[Layer]) -> Shape:
+    Raises InputError, with the node's path, where the input does not fit.
+    """
+    found: list[Layer] = []
     try:
-        output = leaf.output_shape(shape)
+        return found, _walk(tree, path, found, shape)
+    except _PlacedError as error:
+        raise InputError(str(error)) from None  # by its public name, which workers pass on
+
+
+class _PlacedError(Exception):
+    """An InputError that has the path of its node, on its way through the combinators above."""
+
+
+def _walk(node: Node, path: str, found: list[Layer], shape: Shape) -> Shape:
+    try:
+        if isinstance(node, Leaf):
+            found.append(_layer(node, path, shape))
+            return found[-1].output_shape
+        parts = [partial(_walk, part, join(path, segment), found) for segment, part in node.parts()]
+        return node.output_shape(shape, parts)
     except InputError as error:
-        raise InputError(f"{path}: {error}") from None
-    sizes = {name: prod(tensor) for name, tensor in leaf.tensors().items()}
-    total = sum(sizes.values())
-    trained = total - sum(sizes.get(name, 0) for name in STATISTICS)
-    found.append(Layer(path, leaf, shape, output, trained, total, leaf.macs(shape)))
-    return output
+        raise _PlacedError(f"{path}: {error}" if path else str(error)) from None
+
+
+def _layer(leaf: Leaf, path: str, shape: Shape) -> Layer:
+    output = leaf.output_shape(shape)
+    sizes = [(prod(tensor.shape), tensor.role) for tensor in leaf.tensors().values()]
+    trained = sum(size for size, role in sizes if role != "statistic")
+    return Layer(path, leaf, shape, output, trained, sum(size for size, _ in sizes), leaf.macs(shape))
+
+
+def _image(spec: ResNetSpec, size: tuple[int, int] | None) -> Shape:
+    height, width = spec.input_size if size is None else size
+    if min(height, width) < 1:
+        raise InputError(f"input: received {height}x{width}; expected at least 1x1")
+    return (height, width, spec.in_channels)

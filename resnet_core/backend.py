@@ -38,8 +38,7 @@ DEVICES = ("auto", "cpu", "gpu")
 #: What a backend may import of the core, as `resnet_core.NAME`.
 OPEN_TO_BACKENDS = (
     "analysis", "architecture", "backend", "errors", "inputs", "layouts", "numerics", "padding", "rewrite",
-    "specification", "training.contract", "training.recipe", "training.running_variance", "training.schedule", "tree",
-    "weights",
+    "specification", "training.contract", "training.recipe", "training.running_variance", "tree", "weights",
 )  # fmt: skip
 
 
@@ -52,9 +51,10 @@ class Backend(Protocol):
     as they were, and so does the mode (training or evaluation) of every module of a model.
 
     Errors: InputError, one line, for images of another rank, kind or number of channels, or too small for the
-    network; for an unknown tap; for a dtype other than "float32" and "float64". WeightsError for weights that are
-    not exactly the tree's tensors (names, shapes, dtype, finite, no variance below 0); nothing is changed then.
-    `resnet_core.inputs` and `resnet_core.weights.check_weights` raise them.
+    network; for an unknown tap; for a node of the tree that has no lowering here; for a dtype other than "float32"
+    and "float64". WeightsError for weights that are not exactly the tree's tensors (names, shapes, dtype, finite, no
+    variance below 0); nothing is changed then. `resnet_core.inputs` and `resnet_core.weights.check_weights` raise
+    them.
     """
 
     __name__: str

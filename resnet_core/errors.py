@@ -41,14 +41,14 @@ class BackendError(ResNetError):
 
 
 class TrainingError(ResNetError):
-    """A run that cannot go on: its loss is no number any more."""
+    """A run that cannot continue: its loss is NaN or infinite."""
 
 
 class WorkerError(ResNetError):
     """A backend's process that crashed, was killed, hung, or answered with an error."""
 
 
-def require_choice(option: str, value: str, allowed: Sequence[str]) -> None:
-    """Raise InputError unless the option's value is one of those allowed."""
+def require_choice(name: str, value: str, allowed: Sequence[str]) -> None:
+    """Raise InputError unless the value of the argument `name` is one of those allowed."""
     if value not in allowed:
-        raise InputError(f"--{option}: received {value!r}; expected one of {', '.join(allowed)}")
+        raise InputError(f"{name}: received {value!r}; expected one of {', '.join(allowed)}")

@@ -112,13 +112,13 @@ def parse_json(text: str, where: str, what: str, error: type[InputError]) -> dic
     return fields
 
 
-def parse_assignments(assignments: Iterable[str], option: str, example: str, optional: Sequence[str]) -> dict[str, Any]:
-    """The fields of `key=value …`: a value is a TOML value, none, or plain text. `option` and `example` are quoted."""
+def parse_assignments(assignments: Iterable[str], example: str, optional: Sequence[str]) -> dict[str, Any]:
+    """The fields of `key=value …`: a value is a TOML value, none, or plain text. Errors quote the `example`."""
     fields: dict[str, Any] = {}
     for assignment in assignments:
         key, equals, value = assignment.partition("=")
         if not equals or not key.strip():
-            raise InputError(f"{option}: received {assignment!r}; expected key=value, such as {example}")
+            raise InputError(f"override: received {assignment!r}; expected key=value, such as {example}")
         fields[key.strip()] = _value(value.strip())
     return with_none(fields, optional)
 

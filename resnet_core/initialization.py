@@ -9,15 +9,15 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterator
-from math import sqrt
+from math import prod, sqrt
 
 import numpy as np
 
 from resnet_core.architecture import layer_tree
 from resnet_core.errors import InputError
 from resnet_core.specification import ResNetSpec
-from resnet_core.tree import BatchNorm, Conv, Leaf, Linear, Node, Residual, leaves
-from resnet_core.weights import DTYPES, Weights
+from resnet_core.tree import Leaf, Node, Residual, Shape, Tensor, leaves, walk
+from resnet_core.weights import Weights, require_dtype
 
 
 def initialize(spec: ResNetSpec, seed: int = 0, dtype: str = "float32") -> Weights:
@@ -33,14 +33,14 @@ def initialize(spec: ResNetSpec, seed: int = 0, dtype: str = "float32") -> Weigh
     weights: Weights = {}
     zeroed = set(residual_ends(layer_tree(spec))) if spec.zero_init_residual else set()
     for path, leaf in leaves(layer_tree(spec)):
-        for suffix, shape in leaf.tensors().items():
+        for suffix, tensor in leaf.tensors().items():
             name = f"{path}.{suffix}"
-            if isinstance(leaf, BatchNorm):
-                value = np.full(shape, float(suffix in ("weight", "running_var")))
+            if tensor.role in ("kernel", "bias"):
+                value = _draw(spec.initializer, tensor, _kernel(leaf), _stream(seed, name))
             else:
-                value = _draw(spec.initializer, leaf, suffix, shape, _stream(seed, name))
-            if path in zeroed and suffix == "weight":
-                value = np.zeros(shape)
+                value = np.full(tensor.shape, float(tensor.role == "scale" or suffix == "running_var"))
+            if path in zeroed and tensor.role in ("kernel", "scale"):
+                value = np.zeros(tensor.shape)
             weights[name] = _representable(value, dtype)
     return weights
 
@@ -61,28 +61,32 @@ def probe_tensors(tree: Node, seed: int = 0, dtype: str = "float32") -> Weights:
     scale = 1 / sqrt(max(1, len(scaled)))
     weights: Weights = {}
     for path, leaf in leaves(tree):
-        for suffix, shape in leaf.tensors().items():
+        for suffix, (shape, role) in leaf.tensors().items():
             name = f"{path}.{suffix}"
             rng = _stream(seed, f"probe.{name}")
-            if len(shape) > 1:
-                value = rng.standard_normal(shape) * sqrt(2 / _fans(leaf)[0])
-            elif isinstance(leaf, BatchNorm) and suffix in ("weight", "running_var"):
+            if role == "kernel":
+                value = rng.standard_normal(shape) * sqrt(2 / fans(shape)[0])
+            elif role == "scale" or suffix == "running_var":
                 value = rng.uniform(0.5, 1.5, shape)
             else:
                 value = rng.standard_normal(shape) * 0.2
-            if path in scaled and suffix in ("weight", "bias"):
+            if path in scaled and role != "statistic":
                 value *= scale
             weights[name] = _representable(value, dtype)
     return weights
 
 
-def residual_ends(node: Node, path: str = "") -> Iterator[str]:
+def residual_ends(tree: Node) -> Iterator[str]:
     """Path of the last leaf with tensors in every residual body: its norm, or pre-activation its convolution."""
-    if isinstance(node, Residual):
-        yield from [f"{path}.{name}" for name, leaf in leaves(node.body) if leaf.tensors()][-1:]
-    elif not isinstance(node, Leaf):
-        for name, child in node.children:
-            yield from residual_ends(child, f"{path}.{name}" if path else name)
+    for path, node in walk(tree):
+        if isinstance(node, Residual):
+            yield from [place for place, leaf in leaves(node.body, path) if leaf.tensors()][-1:]
+
+
+def fans(kernel: Shape) -> tuple[int, int]:
+    """(fan_in, fan_out) of a kernel (out, in / groups, …): a group's inputs, all outputs, as PyTorch counts them."""
+    outputs, inputs, *window = kernel
+    return inputs * prod(window), outputs * prod(window)
 
 
 def _stream(seed: int, name: str) -> np.random.Generator:
@@ -92,24 +96,20 @@ def _stream(seed: int, name: str) -> np.random.Generator:
 
 
 def _representable(value: np.ndarray, dtype: str) -> np.ndarray:
-    if dtype not in DTYPES:
-        raise InputError(f"dtype: received {dtype!r}; expected one of {', '.join(DTYPES)}")
+    require_dtype(dtype)
     return value.astype(np.float32).astype(dtype)
 
 
-def _fans(leaf: Leaf) -> tuple[int, int]:
-    """(fan_in, fan_out); a group's inputs, all outputs, as PyTorch counts them."""
-    if isinstance(leaf, Conv):
-        window = leaf.kernel[0] * leaf.kernel[1]
-        return leaf.in_channels // leaf.groups * window, leaf.out_channels * window
-    assert isinstance(leaf, Linear)
-    return leaf.in_features, leaf.out_features
+def _kernel(leaf: Leaf) -> Shape:
+    (shape,) = [tensor.shape for tensor in leaf.tensors().values() if tensor.role == "kernel"]
+    return shape
 
 
-def _draw(initializer: str, leaf: Leaf, suffix: str, shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
-    fan_in, fan_out = _fans(leaf)
+def _draw(initializer: str, tensor: Tensor, kernel: Shape, rng: np.random.Generator) -> np.ndarray:
+    shape = tensor.shape
+    fan_in, fan_out = fans(kernel)
     bound = 1 / sqrt(fan_in)
-    if suffix == "bias":
+    if tensor.role == "bias":
         return np.zeros(shape) if initializer in ("he", "slim") else rng.uniform(-bound, bound, shape)
     if initializer == "he":
         return rng.standard_normal(shape) * sqrt(2 / fan_in)
@@ -118,7 +118,7 @@ def _draw(initializer: str, leaf: Leaf, suffix: str, shape: tuple[int, ...], rng
     if initializer == "xavier":
         limit = sqrt(6 / (fan_in + fan_out))
         return rng.uniform(-limit, limit, shape)
-    if isinstance(leaf, Conv):
+    if len(kernel) > 2:  # torchvision's own rule is for convolutions; a linear layer keeps PyTorch's default
         return rng.standard_normal(shape) * sqrt(2 / fan_out)
     return rng.uniform(-bound, bound, shape)
 

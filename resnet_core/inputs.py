@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from resnet_core.analysis import Layer, _walk, state
+from resnet_core.analysis import state, trace
 from resnet_core.architecture import as_tree
 from resnet_core.errors import InputError
 from resnet_core.initialization import initialize
@@ -52,7 +52,7 @@ def check_images(images: np.ndarray, channels: int, tree: Chain | None, *, train
     return array
 
 
-def empty_output(tree: Chain, nodes: Mapping[str, str], images: np.ndarray, dtype: Any) -> Any:
+def empty_output(tree: Chain, nodes: Mapping[str, str], images: Any, dtype: Any) -> Any:
     """What `predict` returns for no images: (0, …), or {tap: (0, …)} for `nodes` = {tap: child of the tree}."""
     shapes = _child_shapes(tree, images.shape[1:])
     if not nodes:
@@ -71,8 +71,7 @@ def remembered_tree(model: Any, spec: ResNetSpec | None) -> Chain:
 @lru_cache(maxsize=64)
 def _norm_positions(tree: Chain, shape: Shape) -> tuple[tuple[str, int], ...]:
     """(path, height x width) of everything that keeps statistics, for images of `shape`; raises for small ones."""
-    found: list[Layer] = []
-    _walk(tree, "", shape, found)
+    found, _ = trace(tree, shape)
     return tuple((layer.path, prod(layer.input_shape[:-1])) for layer in found if layer.state > layer.parameters)
 
 
@@ -81,5 +80,5 @@ def _child_shapes(tree: Chain, shape: Shape) -> dict[str, Shape]:
     """{child of the tree: shape of its output for one image}."""
     found = {}
     for name, node in tree.children:
-        found[name] = shape = _walk(node, name, shape, [])
+        found[name] = shape = trace(node, shape, name)[1]
     return found

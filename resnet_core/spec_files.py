@@ -1,4 +1,4 @@
-"""Specs in and out: TOML, JSON, and the overrides of a command line.
+"""Specs in and out: TOML, JSON, and overrides as text.
 
 TOML has no null, so a field that may be None is written as "none" then, and read back from it.
 """
@@ -66,9 +66,9 @@ def save_spec(path: str | Path, spec: ResNetSpec) -> None:
 
 
 def parse_overrides(assignments: Iterable[str]) -> dict[str, Any]:
-    """The fields of `--set key=value …`: a value is a TOML value, none, or plain text.
+    """The fields of `key=value …`: a value is a TOML value, none, or plain text.
 
     >>> parse_overrides(["classes=10", "depths=[2, 2]", "block=basic", "output_stride=none"])
     {'classes': 10, 'depths': [2, 2], 'block': 'basic', 'output_stride': None}
     """
-    return parse_assignments(assignments, "--set", "classes=10", OPTIONAL)
+    return parse_assignments(assignments, "classes=10", OPTIONAL)

@@ -1,6 +1,6 @@
 """The layer tree: what a network IS, with every number decided, before any framework sees it.
 
-Twelve leaves and two combinators say every ResNet. A variant is a way of building the tree
+Ten leaves and two combinators say every ResNet. A variant is a way of building the tree
 (`architecture.py`); a backend is a way of lowering it (`backends/resnet_*/lowering.py`).
 
 Shapes are (height, width, channels) of one image, or (channels,) after global pooling. Tensors are in
@@ -9,17 +9,26 @@ PyTorch's layout: convolutions (out, in / groups, height, width), linear (out, i
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from math import prod
+from typing import Literal, NamedTuple, Self
 
 from resnet_core.errors import InputError
 from resnet_core.padding import Padding, Pair, output_size
 
 Shape = tuple[int, ...]
 
-#: Tensors that are state but not trained: BatchNorm's running statistics.
-STATISTICS = ("running_mean", "running_var")
+#: What a tensor is for: a `kernel` weighs inputs and a `bias` is added to their sum, a norm's `scale` and `shift`
+#: act on each channel, and a `statistic` is state that is not trained.
+Role = Literal["kernel", "bias", "scale", "shift", "statistic"]
+
+
+class Tensor(NamedTuple):
+    """What a leaf declares of one of its tensors. Who needs to know more than its name reads the role."""
+
+    shape: Shape
+    role: Role
 
 
 class Leaf:
@@ -27,8 +36,8 @@ class Leaf:
 
     __slots__ = ()
 
-    def tensors(self) -> dict[str, Shape]:
-        """Names (last segment only) and shapes of the leaf's tensors, in file order."""
+    def tensors(self) -> dict[str, Tensor]:
+        """The leaf's tensors by name (last segment only), in file order. A bias is that of the leaf's one kernel."""
         return {}
 
     def output_shape(self, shape: Shape) -> Shape:
@@ -50,6 +59,11 @@ def _window(leaf: Conv | MaxPool | AveragePool, dilation: Pair, shape: Shape) ->
     return size
 
 
+def _kernel(shape: Shape, bias: bool) -> dict[str, Tensor]:
+    weight = {"weight": Tensor(shape, "kernel")}
+    return {**weight, "bias": Tensor(shape[:1], "bias")} if bias else weight
+
+
 @dataclass(frozen=True, slots=True)
 class Conv(Leaf):
     """Two-dimensional convolution (cross-correlation, as in every framework)."""
@@ -63,9 +77,8 @@ class Conv(Leaf):
     groups: int = 1
     bias: bool = False
 
-    def tensors(self) -> dict[str, Shape]:
-        weight = (self.out_channels, self.in_channels // self.groups, *self.kernel)
-        return {"weight": weight, "bias": (self.out_channels,)} if self.bias else {"weight": weight}
+    def tensors(self) -> dict[str, Tensor]:
+        return _kernel((self.out_channels, self.in_channels // self.groups, *self.kernel), self.bias)
 
     def output_shape(self, shape: Shape) -> Shape:
         return (*_window(self, self.dilation, shape), self.out_channels)
@@ -82,8 +95,14 @@ class BatchNorm(Leaf):
     epsilon: float
     decay: float
 
-    def tensors(self) -> dict[str, Shape]:
-        return dict.fromkeys(("weight", "bias", *STATISTICS), (self.channels,))
+    def tensors(self) -> dict[str, Tensor]:
+        shape = (self.channels,)
+        return {
+            "weight": Tensor(shape, "scale"),
+            "bias": Tensor(shape, "shift"),
+            "running_mean": Tensor(shape, "statistic"),
+            "running_var": Tensor(shape, "statistic"),
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +112,10 @@ class ReLU(Leaf):
 
 @dataclass(frozen=True, slots=True)
 class MaxPool(Leaf):
-    """Largest value of each window; the padding never wins (minus infinity)."""
+    """Largest value of each window; the padding never wins (minus infinity).
+
+    Of equal values in a window the first, in row-major order, takes the whole gradient.
+    """
 
     kernel: Pair
     stride: Pair
@@ -167,9 +189,8 @@ class Linear(Leaf):
     bias: bool = True
     dense: bool = False
 
-    def tensors(self) -> dict[str, Shape]:
-        weight = (self.out_features, self.in_features)
-        return {"weight": weight, "bias": (self.out_features,)} if self.bias else {"weight": weight}
+    def tensors(self) -> dict[str, Tensor]:
+        return _kernel((self.out_features, self.in_features), self.bias)
 
     def output_shape(self, shape: Shape) -> Shape:
         return (*shape[:-1], self.out_features)
@@ -178,15 +199,64 @@ class Linear(Leaf):
         return prod(shape[:-1]) * self.in_features * self.out_features
 
 
+class Combinator:
+    """A node that is made of other nodes. Frozen, as leaves are.
+
+    Who walks, counts or rewrites a tree uses these three methods, so that a new combinator needs no new walker.
+    """
+
+    __slots__ = ("_hash",)
+    _hash: int
+
+    def parts(self) -> tuple[tuple[str, Node], ...]:
+        """(segment, node) in the order of computation and of names.
+
+        A part's tensors are named `<path of this node>.<segment>.…`; an empty segment adds nothing.
+        """
+        raise NotImplementedError
+
+    def with_parts(self, parts: Sequence[Node]) -> Self:
+        """The same combinator of other parts, given in the order of `parts`."""
+        raise NotImplementedError
+
+    def output_shape(self, shape: Shape, parts: Sequence[Callable[[Shape], Shape]]) -> Shape:
+        """Shape of the output for an input of `shape`, from functions that say the same of each part, in order.
+
+        Calls each of them once, in order. Raises InputError where the parts' outputs do not fit together.
+        """
+        raise NotImplementedError
+
+
 @dataclass(frozen=True, slots=True)
-class Chain:
+class Chain(Combinator):
     """Named nodes, one after the other; empty, it is the identity."""
 
     children: tuple[tuple[str, Node], ...] = ()
 
+    def parts(self) -> tuple[tuple[str, Node], ...]:
+        return self.children
+
+    def with_parts(self, parts: Sequence[Node]) -> Self:
+        names = (name for name, _ in self.children)
+        return replace(self, children=tuple(zip(names, parts, strict=True)))
+
+    def output_shape(self, shape: Shape, parts: Sequence[Callable[[Shape], Shape]]) -> Shape:
+        for part in parts:
+            shape = part(shape)
+        return shape
+
+    def __hash__(self) -> int:
+        # Kept, since caches and NNX look whole trees up. Not at construction: hashes of text differ from process to
+        # process, and what is no field is neither pickled nor copied.
+        try:
+            return self._hash
+        except AttributeError:
+            object.__setattr__(self, "_hash", hash(self.children))
+            return self._hash
+
 
 @dataclass(frozen=True, slots=True)
-class Residual:
+class Residual(Combinator):
     """p = pre(x); y = post(body(p) + shortcut(p)).
 
     Where the shortcut must read the raw input (an identity or a subsampling ahead of a pre-activation),
@@ -199,21 +269,44 @@ class Residual:
     shortcut: Chain
     post: Chain
 
-    def parts(self) -> tuple[tuple[str, Chain], ...]:
-        """(name prefix, chain) in the order of computation and of names."""
-        return (("", self.pre), ("", self.body), ("shortcut.", self.shortcut), ("", self.post))
+    def parts(self) -> tuple[tuple[str, Node], ...]:
+        return (("", self.pre), ("", self.body), ("shortcut", self.shortcut), ("", self.post))
+
+    def with_parts(self, parts: Sequence[Node]) -> Self:
+        chains = [part for part in parts if isinstance(part, Chain)]
+        if len(chains) != len(parts):
+            raise TypeError(f"Residual: received {', '.join(type(part).__name__ for part in parts)}; expected chains")
+        pre, body, shortcut, post = chains
+        return replace(self, pre=pre, body=body, shortcut=shortcut, post=post)
+
+    def output_shape(self, shape: Shape, parts: Sequence[Callable[[Shape], Shape]]) -> Shape:
+        pre, body, shortcut, post = parts
+        activated = pre(shape)
+        main, short = body(activated), shortcut(activated)
+        if main != short:  # architecture.py makes no such tree, but for an image that does not fit
+            raise InputError(f"the body gives {main} and the shortcut {short}; they cannot be added")
+        return post(main)
 
 
-Node = Leaf | Chain | Residual
+Node = Leaf | Combinator
+
+
+def walk(node: Node, path: str = "") -> Iterator[tuple[str, Node]]:
+    """(dotted path, node) of `node` and every node below it, in the order of computation.
+
+    A part without a segment of its own has the path of its combinator.
+    """
+    yield path, node
+    if isinstance(node, Combinator):
+        for segment, part in node.parts():
+            yield from walk(part, join(path, segment))
 
 
 def leaves(node: Node, path: str = "") -> Iterator[tuple[str, Leaf]]:
     """(dotted path, leaf) of every leaf below `node`, in the order of computation."""
-    if isinstance(node, Leaf):
-        yield path, node
-        return
-    prefix = f"{path}." if path else ""
-    parts = node.parts() if isinstance(node, Residual) else (("", node),)
-    for segment, chain in parts:
-        for name, child in chain.children:
-            yield from leaves(child, f"{prefix}{segment}{name}")
+    return ((place, found) for place, found in walk(node, path) if isinstance(found, Leaf))
+
+
+def join(path: str, segment: str) -> str:
+    """The dotted path of a part."""
+    return f"{path}.{segment}" if path and segment else path or segment

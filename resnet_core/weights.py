@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from resnet_core.errors import InputError, WeightsError
+from resnet_core.errors import WeightsError, require_choice
 from resnet_core.tree import Shape
 
 Weights = dict[str, np.ndarray]
@@ -54,21 +54,19 @@ def check_weights(
 
 def require_dtype(dtype: str) -> str:
     """The dtype; InputError for another than float32 and float64."""
-    if dtype not in DTYPES:
-        raise InputError(f"dtype: received {dtype!r}; expected one of {', '.join(DTYPES)}")
+    require_choice("dtype", dtype, DTYPES)
     return dtype
 
 
 def cast(weights: Mapping[str, np.ndarray], dtype: str) -> Weights:
     """The weights in another dtype ("float32" or "float64")."""
-    if dtype not in DTYPES:
-        raise InputError(f"dtype: received {dtype!r}; expected one of {', '.join(DTYPES)}")
+    require_dtype(dtype)
     return {name: np.asarray(array).astype(dtype) for name, array in weights.items()}
 
 
 def _classes_hint(name: str, received: Shape, expected: Shape) -> str:
     if name.startswith("head.linear.") and len(received) == len(expected) and received[1:] == expected[1:]:
-        return f"; these weights are for {received[0]} classes (--set classes={received[0]})"
+        return f"; these weights are for {received[0]} classes (set classes = {received[0]})"
     return ""
 
 

@@ -6,7 +6,6 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from resnet_core.inputs import check_images
 from resnet_core.specification import ResNetSpec
 from resnet_core.training.running_variance import unbiased_variances
 from resnet_core.weights import Weights
@@ -19,10 +18,14 @@ def train_forward(
     model: nnx.Module, images: np.ndarray, spec: ResNetSpec | None = None
 ) -> np.ndarray | dict[str, np.ndarray]:
     """Flax updates with the biased variance; the neutral, unbiased rule is applied afterwards."""
-    images = check_images(images, model.channels, model.tree, training=True)
     before = get_weights(model)
     with precision(model_dtype(model)):
-        output = to_arrays(forward(nnx.view(model, use_running_average=False, raise_if_not_found=False), to_native(model, images)))
+        output = to_arrays(
+            forward(
+                nnx.view(model, use_running_average=False, raise_if_not_found=False),
+                to_native(model, images, training=True),
+            )
+        )
     after = get_weights(model)
     set_weights(model, {**after, **unbiased_variances(model.tree, images.shape, before, after)})
     return output
@@ -30,14 +33,13 @@ def train_forward(
 
 def gradients(model: nnx.Module, images: np.ndarray, cotangent: np.ndarray) -> Weights:
     """By `nnx.grad` of a view, compiled; the statistics are put back."""
-    images = check_images(images, model.channels, model.tree, training=True)
     before = get_weights(model)
     dtype = model_dtype(model)
     try:
         with precision(dtype):
             weights = jnp.asarray(np.asarray(cotangent, dtype))
             view = nnx.view(model, use_running_average=False, raise_if_not_found=False)
-            state = _gradients(view, to_native(model, images), weights)
+            state = _gradients(view, to_native(model, images, training=True), weights)
             return {neutral_name(path): to_neutral(value.get_value()) for path, value in nnx.to_flat_state(state)}
     finally:
         set_weights(model, before)

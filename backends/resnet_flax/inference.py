@@ -14,11 +14,11 @@ from resnet_flax.weights import model_dtype
 
 def predict(model: nnx.Module, images: np.ndarray) -> np.ndarray | dict[str, np.ndarray]:
     """The model's mode is untouched: a view of it is evaluated."""
-    checked = check_images(images, model.channels, model.tree)
-    if not len(checked):
-        return empty_output(model.tree, dict(model.taps), checked, model_dtype(model))
     with precision(model_dtype(model)):
-        return to_arrays(forward(nnx.view(model, use_running_average=True, raise_if_not_found=False), to_native(model, checked)))
+        native = to_native(model, images)
+        if not len(native):
+            return empty_output(model.tree, dict(model.taps), native, model_dtype(model))
+        return to_arrays(forward(nnx.view(model, use_running_average=True, raise_if_not_found=False), native))
 
 
 def modes(model: nnx.Module) -> dict[str, bool]:
@@ -36,9 +36,10 @@ def forward(model: nnx.Module, images: Array) -> Array | dict[str, Array]:
     return model(images)  # type: ignore[operator]
 
 
-def to_native(model: nnx.Module, images: np.ndarray) -> Array:
-    """The images in the model's dtype; Flax takes them as they are."""
-    return jnp.asarray(np.asarray(images, model_dtype(model)))
+def to_native(model: nnx.Module, images: np.ndarray, *, training: bool = False) -> Array:
+    """The images, checked, in the model's dtype; Flax takes them as they are."""
+    checked = check_images(images, model.channels, model.tree, training=training)
+    return jnp.asarray(np.asarray(checked, model_dtype(model)))
 
 
 def to_arrays(output: Array | dict[str, Array]) -> np.ndarray | dict[str, np.ndarray]:

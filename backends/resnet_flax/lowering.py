@@ -10,6 +10,7 @@ from flax import nnx
 from jax import Array
 
 from resnet_core import tree
+from resnet_core.errors import InputError
 from resnet_core.padding import Padding, Pair
 from resnet_flax.convolution import conv_general_dilated
 
@@ -75,7 +76,7 @@ def lower(node: tree.Node, dtype: str) -> nnx.Module:
                 param_dtype=dtype,
                 rngs=_NO_RANDOMNESS,
             )
-    raise NotImplementedError(f"resnet_flax has no lowering for {type(node).__name__}")
+    raise InputError(f"backend flax has no lowering for {type(node).__name__}; use another backend")
 
 
 class Chain(nnx.Module):

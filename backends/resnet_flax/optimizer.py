@@ -9,11 +9,11 @@ import jax.numpy as jnp
 import optax
 from jax import Array
 
-from resnet_core.training.contract import TrainingState
-from resnet_core.training.recipe import Recipe, decayed
-from resnet_core.training.schedule import StepNumbers
+from resnet_core.layouts import to_hwio
+from resnet_core.training.contract import StepNumbers, TrainingState
+from resnet_core.training.recipe import Recipe
 from resnet_core.weights import Weights
-from resnet_flax.weights import TO_NATIVE, to_neutral
+from resnet_flax.weights import to_neutral
 
 Arrays = dict[str, Array]  # by neutral name, in Flax' layout
 
@@ -21,17 +21,12 @@ Arrays = dict[str, Array]  # by neutral name, in Flax' layout
 class Optimizer:
     """SGD with momentum, Adam or AdamW, as the recipe says, over parameters by neutral name."""
 
-    def __init__(self, recipe: Recipe, parameters: Arrays, state: TrainingState) -> None:
+    def __init__(self, recipe: Recipe, parameters: Arrays, state: TrainingState, decayed: set[str]) -> None:
         self.recipe = recipe
-        decay = decayed(state.weights, recipe)
-        mask = {name: name in decay for name in parameters}
+        mask = {name: name in decayed for name in parameters}
         self.native = optax.chain(*_transformations(recipe, mask))
         restored = {
-            slot: {
-                name: jnp.asarray(state.slot(slot, name).transpose(TO_NATIVE[value.ndim]))
-                for name, value in parameters.items()
-            }
-            for slot in recipe.slots
+            slot: {name: jnp.asarray(to_hwio(state.slot(slot, name))) for name in parameters} for slot in recipe.slots
         }
         self.memory = jax.tree.map(
             lambda part: _filled(part, restored), self.native.init(parameters), is_leaf=_remembers

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -13,10 +13,9 @@ from flax import nnx
 from jax import Array
 
 from resnet_core.specification import ResNetSpec
-from resnet_core.training.contract import StepResult, TrainingState
-from resnet_core.training.recipe import Recipe
+from resnet_core.training.contract import StepInputs, StepNumbers, StepResult, TrainingState
+from resnet_core.training.recipe import Recipe, decayed_parameters
 from resnet_core.training.running_variance import variance_corrections
-from resnet_core.training.schedule import StepNumbers
 from resnet_flax.inference import predict, to_native
 from resnet_flax.model import build
 from resnet_flax.optimizer import Arrays, Optimizer
@@ -29,35 +28,36 @@ jax.tree_util.register_dataclass(
 
 
 class Trainer:
-    """A network and its optimizer, ready for the step after `state.step`."""
+    """The contract's trainer on one compiled function; its arrays are kept flat, by neutral name."""
 
-    def __init__(self, spec: ResNetSpec, recipe: Recipe, state: TrainingState, *, dtype: str = "float32") -> None:
-        self.spec, self.recipe, self.dtype = spec, recipe, dtype
+    inputs: ClassVar[frozenset[str]] = frozenset({"images", "targets", "numbers"})
+
+    def __init__(self, spec: ResNetSpec, recipe: Recipe, state: TrainingState, *, dtype: str | None = None) -> None:
+        dtype = dtype or "float32"
+        self.spec, self.dtype = spec, dtype
         with precision(dtype):
             self.model = build(spec, weights=state.weights, dtype=dtype)
             # Plain dictionaries of arrays, which JAX passes to a compiled step faster than NNX' states.
             self.graph, parameters, statistics = nnx.split(self.model, nnx.Param, nnx.BatchStat)
             self.parameters, self.statistics = _arrays(parameters), _arrays(statistics)
-            self.optimizer = Optimizer(recipe, self.parameters, state)
+            self.optimizer = Optimizer(recipe, self.parameters, state, decayed_parameters(spec, recipe))
         self.templates = {"parameters": parameters, "statistics": statistics}
         self.steps = state.step
 
-    def step(self, images: np.ndarray, labels: np.ndarray, numbers: StepNumbers) -> StepResult:
-        """One update from images (batch, height, width, channels) and their classes (batch,)."""
+    def step(self, inputs: StepInputs) -> StepResult:
         with precision(self.dtype):
             self.parameters, self.statistics, self.optimizer.memory, loss, correct = self._step(
                 self.parameters,
                 self.statistics,
                 self.optimizer.memory,
-                to_native(self.model, images),
-                jnp.asarray(labels),
-                numbers,
+                to_native(self.model, inputs.images, training=True),
+                jnp.asarray(inputs.targets, self.dtype),
+                inputs.numbers,
             )
             self.steps += 1
             return StepResult(float(loss), int(correct))
 
     def predict(self, images: np.ndarray) -> np.ndarray:
-        """Logits in evaluation mode."""
         values = {**self.parameters, **self.statistics}
         for name, variable in variables(self.model):
             if variable.get_value() is not values[name]:
@@ -65,22 +65,18 @@ class Trainer:
         return np.asarray(predict(self.model, images))
 
     def state(self) -> TrainingState:
-        """Weights, optimizer slots and step count, as copies, in neutral layout."""
         values = {**self.parameters, **self.statistics}
         weights = {name: to_neutral(values[name]) for name, _ in variables(self.model)}
         return TrainingState(weights, self.optimizer.get_slots(), self.steps)
 
     @partial(jax.jit, static_argnums=0, donate_argnums=(1, 2, 3))
     def _step(
-        self, parameters: Arrays, statistics: Arrays, memory: Any, images: Array, labels: Array, numbers: StepNumbers
+        self, parameters: Arrays, statistics: Arrays, memory: Any, images: Array, targets: Array, numbers: StepNumbers
     ) -> tuple[Arrays, Arrays, Any, Array, Array]:
         def loss_of(parameters: Arrays) -> tuple[Array, tuple[Array, Arrays]]:
             states = _state(self.templates["parameters"], parameters), _state(self.templates["statistics"], statistics)
             model = nnx.merge(self.graph, *states, copy=True)
             logits = nnx.view(model, use_running_average=False, raise_if_not_found=False)(images)
-            targets = optax.smooth_labels(
-                jax.nn.one_hot(labels, logits.shape[-1], dtype=logits.dtype), self.recipe.label_smoothing
-            )
             loss = optax.softmax_cross_entropy(logits, targets).mean()
             return loss, (logits, _arrays(nnx.state(model, nnx.BatchStat)))
 
@@ -89,7 +85,7 @@ class Trainer:
             kept = decay * statistics[name]
             after[name] = kept + (after[name] - kept) * factor
         parameters, memory = self.optimizer.update(gradients, memory, parameters, numbers)
-        return parameters, after, memory, loss, (logits.argmax(-1) == labels).sum()
+        return parameters, after, memory, loss, (logits.argmax(-1) == targets.argmax(-1)).sum()
 
 
 def _arrays(state: nnx.State) -> Arrays:

@@ -9,13 +9,10 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from resnet_core.analysis import tensor_shapes
+from resnet_core.analysis import state
+from resnet_core.layouts import to_hwio, to_oihw
 from resnet_core.weights import Weights, check_weights
 from resnet_flax.runtime import precision
-
-# Kernels by rank: (height, width, in, out) to (out, in, height, width), and (in, out) to (out, in).
-TO_NEUTRAL = {4: (3, 2, 0, 1), 2: (1, 0), 1: (0,)}
-TO_NATIVE = {4: (2, 3, 1, 0), 2: (1, 0), 1: (0,)}
 
 # Flax' name of a module's variable to the neutral one's last segment.
 SUFFIXES = {
@@ -30,17 +27,17 @@ SUFFIXES = {
 def get_weights(model: nnx.Module) -> Weights:
     """Every variable's value, transposed. NNX walks a model by the alphabet: the order is the tree's."""
     found = dict(variables(model))
-    return {name: to_neutral(found[name].get_value()) for name in tensor_shapes(model.tree)}
+    return {name: to_neutral(found[name].get_value()) for name in state(model.tree)}
 
 
 def set_weights(model: nnx.Module, weights: Mapping[str, np.ndarray]) -> None:
     """Each variable gets a new value."""
     found, dtype = dict(variables(model)), model_dtype(model)
-    checked = check_weights(weights, tensor_shapes(model.tree), dtype)
+    checked = check_weights(weights, state(model.tree), dtype)
     with precision(dtype):
         for name, variable in found.items():
             # The whole value, so that BatchNorm's float32 statistics take the model's dtype.
-            variable.set_value(jnp.asarray(checked[name].transpose(TO_NATIVE[checked[name].ndim])))
+            variable.set_value(jnp.asarray(to_hwio(checked[name])))
 
 
 def model_dtype(model: nnx.Module) -> str:
@@ -64,5 +61,4 @@ def neutral_name(path: tuple[Any, ...]) -> str:
 
 def to_neutral(value: Any) -> np.ndarray:
     """A variable's value or a gradient of its shape as a neutral array."""
-    array = np.asarray(value)
-    return np.array(array.transpose(TO_NEUTRAL[array.ndim]), order="C")
+    return to_oihw(np.asarray(value))

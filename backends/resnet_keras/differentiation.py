@@ -7,7 +7,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from resnet_core.inputs import check_images, remembered_tree
+from resnet_core.inputs import remembered_tree
 from resnet_core.specification import ResNetSpec
 from resnet_core.training.running_variance import unbiased_variances
 from resnet_core.weights import Weights
@@ -20,9 +20,8 @@ def train_forward(
 ) -> np.ndarray | dict[str, np.ndarray]:
     """Keras updates with the biased variance; the neutral, unbiased rule is applied afterwards."""
     tree = remembered_tree(model, spec)
-    images = check_images(images, model.inputs[0].shape[-1], tree, training=True)
     before = get_weights(model)
-    output = to_arrays(model(to_native(model, images), training=True))
+    output = to_arrays(model(to_native(model, images, training=True), training=True))
     after = get_weights(model)
     set_weights(model, {**after, **unbiased_variances(tree, images.shape, before, after)})
     return output
@@ -30,10 +29,9 @@ def train_forward(
 
 def gradients(model: keras.Model, images: np.ndarray, cotangent: np.ndarray) -> Weights:
     """By the engine that Keras computes with; the statistics are put back."""
-    images = check_images(images, model.inputs[0].shape[-1], getattr(model, "tree", None), training=True)
     before = get_weights(model)
     names = {id(variable): name for name, variable in variables(model)}
-    native = to_native(model, images)
+    native = to_native(model, images, training=True)
     try:
         values = _GRADIENTS[keras.backend.backend()](model, native, np.asarray(cotangent, native.dtype))
         return {

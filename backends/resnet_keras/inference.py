@@ -13,10 +13,10 @@ from resnet_core.inputs import check_images, empty_output
 def predict(model: keras.Model, images: np.ndarray) -> np.ndarray | dict[str, np.ndarray]:
     """By Keras' own `predict_on_batch`, compiled once for each image size."""
     tree = getattr(model, "tree", None)  # a model that was loaded from a file has lost it
-    checked = check_images(images, model.inputs[0].shape[-1], tree)
-    if not len(checked) and tree is not None:
-        return empty_output(tree, model.taps, checked, model.inputs[0].dtype)
-    return to_arrays(model.predict_on_batch(to_native(model, checked)))
+    native = to_native(model, images)
+    if not len(native) and tree is not None:
+        return empty_output(tree, model.taps, native, native.dtype)
+    return to_arrays(model.predict_on_batch(native))
 
 
 def modes(model: keras.Model) -> dict[str, bool]:
@@ -24,9 +24,11 @@ def modes(model: keras.Model) -> dict[str, bool]:
     return {}
 
 
-def to_native(model: keras.Model, images: np.ndarray) -> np.ndarray:
-    """The images in the model's dtype; Keras takes them as they are."""
-    return np.asarray(images, model.inputs[0].dtype)
+def to_native(model: keras.Model, images: np.ndarray, *, training: bool = False) -> np.ndarray:
+    """The images, checked, in the model's dtype; Keras takes them as they are."""
+    channels, tree = model.inputs[0].shape[-1], getattr(model, "tree", None)
+    checked = check_images(images, channels, tree, training=training)
+    return np.asarray(checked, model.inputs[0].dtype)
 
 
 def to_arrays(output: Any) -> np.ndarray | dict[str, np.ndarray]:

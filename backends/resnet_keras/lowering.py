@@ -8,6 +8,7 @@ import keras
 from keras import layers
 
 from resnet_core import tree
+from resnet_core.errors import InputError
 
 FORMAT = "channels_last"
 
@@ -61,7 +62,7 @@ def lower(node: tree.Node, x: Any, name: str) -> Any:
                 name=name,
                 dtype=dtype,
             )(x)
-    raise NotImplementedError(f"resnet_keras has no lowering for {type(node).__name__}")
+    raise InputError(f"backend keras has no lowering for {type(node).__name__}; use another backend")
 
 
 def nested(name: str, x: Any, function: Any) -> Any:

@@ -11,29 +11,28 @@ from typing import Any
 import keras
 import numpy as np
 
-from resnet_core.training.contract import TrainingState
-from resnet_core.training.recipe import Recipe, decayed
-from resnet_core.training.schedule import StepNumbers
+from resnet_core.layouts import to_hwio
+from resnet_core.training.contract import StepNumbers, TrainingState
+from resnet_core.training.recipe import Recipe
 from resnet_core.weights import Weights
-from resnet_keras.weights import TO_NATIVE, to_neutral, variables
+from resnet_keras.weights import to_neutral, variables
 
 
 class Optimizer(keras.optimizers.Optimizer):
     """SGD with momentum, Adam or AdamW, as the recipe says, over the model's trainable variables."""
 
-    def __init__(self, recipe: Recipe, model: keras.Model, state: TrainingState) -> None:
+    def __init__(self, recipe: Recipe, model: keras.Model, state: TrainingState, decayed: set[str]) -> None:
         super().__init__(learning_rate=recipe.learning_rate, name=recipe.optimizer)
         self.recipe = recipe
         names = {id(variable): name for name, variable in variables(model)}
         self.names = [names[id(variable)] for variable in model.trainable_variables]
-        self.decayed = decayed(state.weights, recipe)
+        self.decayed = decayed
         self.slots: dict[str, list[Any]] = {}
         self.build(model.trainable_variables)
         self.iterations.assign(state.step)
         for slot, own in self.slots.items():
             for name, value in zip(self.names, own, strict=True):
-                array = state.slot(slot, name)
-                value.assign(np.ascontiguousarray(array.transpose(TO_NATIVE[array.ndim])))
+                value.assign(np.ascontiguousarray(to_hwio(state.slot(slot, name))))
 
     def build(self, variables: Any) -> None:
         if self.built:

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, ClassVar
 
 import keras
 import numpy as np
 
 from resnet_core.specification import ResNetSpec
-from resnet_core.training.contract import StepResult, TrainingState
-from resnet_core.training.recipe import Recipe
-from resnet_core.training.schedule import StepNumbers
+from resnet_core.training.contract import StepInputs, StepResult, TrainingState
+from resnet_core.training.recipe import Recipe, decayed_parameters
 from resnet_keras.inference import predict, to_native
 from resnet_keras.model import build
 from resnet_keras.optimizer import Optimizer
@@ -19,19 +18,20 @@ from resnet_keras.weights import get_weights
 
 
 class Trainer:
-    """A network and its optimizer, ready for the step after `state.step`."""
+    """The contract's trainer on `train_on_batch`; what changes from step to step is in variables."""
 
-    def __init__(self, spec: ResNetSpec, recipe: Recipe, state: TrainingState, *, dtype: str = "float32") -> None:
+    inputs: ClassVar[frozenset[str]] = frozenset({"images", "targets", "numbers"})
+
+    def __init__(self, spec: ResNetSpec, recipe: Recipe, state: TrainingState, *, dtype: str | None = None) -> None:
+        dtype = dtype or "float32"
         self.model = build(spec, weights=state.weights, dtype=dtype)
         for layer in norms(self.model):  # from here on they learn the unbiased variance
             layer.__class__ = UnbiasedBatchNormalization
-        self.optimizer = Optimizer(recipe, self.model, state)
-        self.classes, self.dtype = spec.classes or 0, dtype
+        self.optimizer = Optimizer(recipe, self.model, state, decayed_parameters(spec, recipe))
+        self.dtype = dtype
         self.model.compile(
             optimizer=self.optimizer,
-            loss=keras.losses.CategoricalCrossentropy(
-                from_logits=True, label_smoothing=recipe.label_smoothing, dtype=dtype
-            ),
+            loss=keras.losses.CategoricalCrossentropy(from_logits=True, dtype=dtype),
             metrics=[keras.metrics.CategoricalAccuracy(dtype=dtype)],
             # XLA makes TensorFlow's step slower on a CPU (ResNet-20: 0.33 s against 0.26); JAX has nothing else.
             jit_compile=keras.backend.backend() == "jax",
@@ -39,24 +39,21 @@ class Trainer:
         self.functions: dict[int, Any] = {}  # of each batch size, see `step`
         self.steps = state.step
 
-    def step(self, images: np.ndarray, labels: np.ndarray, numbers: StepNumbers) -> StepResult:
-        """One update from images (batch, height, width, channels) and their classes (batch,)."""
-        self.optimizer.prepare(numbers)
-        targets = np.eye(self.classes, dtype=self.dtype)[labels]
+    def step(self, inputs: StepInputs) -> StepResult:
+        self.optimizer.prepare(inputs.numbers)
+        targets = inputs.targets.astype(self.dtype)
         # One compiled function for each batch size. TensorFlow would compile the first size by itself and the second
-        # for any size, which rounds otherwise: the bits would depend on which came first, as after a resumption.
-        self.model.train_function = self.functions.get(len(labels))
-        loss, accuracy = self.model.train_on_batch(to_native(self.model, images), targets)
-        self.functions[len(labels)] = self.model.train_function
+        # for any size, which rounds otherwise: the bits would depend on which came first, as after a resume.
+        self.model.train_function = self.functions.get(len(targets))
+        loss, accuracy = self.model.train_on_batch(to_native(self.model, inputs.images, training=True), targets)
+        self.functions[len(targets)] = self.model.train_function
         self.steps += 1
-        return StepResult(float(loss), round(float(accuracy) * len(labels)))
+        return StepResult(float(loss), round(float(accuracy) * len(targets)))
 
     def predict(self, images: np.ndarray) -> np.ndarray:
-        """Logits in evaluation mode."""
         return np.asarray(predict(self.model, images))
 
     def state(self) -> TrainingState:
-        """Weights, optimizer slots and step count, as copies, in neutral layout."""
         return TrainingState(get_weights(self.model), self.optimizer.get_slots(), self.steps)
 
 

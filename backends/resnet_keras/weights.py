@@ -8,13 +8,10 @@ from typing import Any
 import keras
 import numpy as np
 
-from resnet_core.analysis import tensor_shapes
+from resnet_core.analysis import state
+from resnet_core.layouts import oihw_shape, to_hwio, to_oihw
 from resnet_core.tree import Chain
 from resnet_core.weights import Weights, check_weights
-
-# Kernels by rank: (height, width, in, out) to (out, in, height, width), and (in, out) to (out, in).
-TO_NEUTRAL = {4: (3, 2, 0, 1), 2: (1, 0), 1: (0,)}
-TO_NATIVE = {4: (2, 3, 1, 0), 2: (1, 0), 1: (0,)}
 
 # Keras' name of a layer's variable to the neutral one's last segment.
 SUFFIXES = {
@@ -33,18 +30,18 @@ def get_weights(model: keras.Model) -> Weights:
     if (tree := getattr(model, "tree", None)) is None:
         return found
     aside = model.aside
-    return {name: found[name] if name in found else aside[name].copy() for name in tensor_shapes(tree)}
+    return {name: found[name] if name in found else aside[name].copy() for name in state(tree)}
 
 
 def set_weights(model: keras.Model, weights: Mapping[str, np.ndarray]) -> None:
     """Assigned to the variables; what the model does not hold is kept aside."""
     found, tree = dict(variables(model)), getattr(model, "tree", None)
-    own = {name: _neutral_shape(variable.shape) for name, variable in found.items()}
-    checked = check_weights(weights, own if tree is None else tensor_shapes(tree), model.inputs[0].dtype)
+    own = {name: oihw_shape(variable.shape) for name, variable in found.items()}
+    checked = check_weights(weights, own if tree is None else state(tree), model.inputs[0].dtype)
     if tree is not None:
         object.__setattr__(model, "aside", {name: array.copy() for name, array in checked.items() if name not in own})
     for name, variable in found.items():
-        variable.assign(np.ascontiguousarray(checked[name].transpose(TO_NATIVE[checked[name].ndim])))
+        variable.assign(np.ascontiguousarray(to_hwio(checked[name])))
 
 
 def remember(model: keras.Model, tree: Chain, nodes: Mapping[str, str]) -> None:
@@ -70,9 +67,4 @@ def variables(model: keras.Model, prefix: str = "") -> Iterator[tuple[str, Any]]
 
 def to_neutral(value: Any) -> np.ndarray:
     """A variable or a gradient of its shape as a neutral array."""
-    array = np.asarray(keras.ops.convert_to_numpy(value))
-    return np.array(array.transpose(TO_NEUTRAL[array.ndim]), order="C")
-
-
-def _neutral_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
-    return tuple(shape[axis] for axis in TO_NEUTRAL[len(shape)])
+    return to_oihw(np.asarray(keras.ops.convert_to_numpy(value)))

@@ -10,10 +10,15 @@ from resnet_numpy.model import ResNet
 
 def predict(model: ResNet, images: np.ndarray) -> np.ndarray | dict[str, np.ndarray]:
     """Always in float64."""
-    checked = check_images(images, model.channels, model.tree)
-    return model(checked) if len(checked) else empty_output(model.tree, model.taps, checked, np.float64)
+    native = to_native(model, images)
+    return model(native) if len(native) else empty_output(model.tree, model.taps, native, np.float64)
 
 
 def modes(model: ResNet) -> dict[str, bool]:
     """A NumPy model has no mode: each call says what it is."""
     return {}
+
+
+def to_native(model: ResNet, images: np.ndarray, *, training: bool = False) -> np.ndarray:
+    """The images, checked, in float64."""
+    return np.asarray(check_images(images, model.channels, model.tree, training=training), np.float64)

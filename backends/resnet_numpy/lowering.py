@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from resnet_core import tree
+from resnet_core.errors import InputError
 from resnet_core.padding import Pair, resolve
 from resnet_core.weights import Weights
 
@@ -67,7 +68,7 @@ def run(node: tree.Node, x: Array, path: str, state: Pass) -> tuple[Array, Pullb
             return x.mean((1, 2)), lambda dy: np.broadcast_to(dy[:, None, None] / (height * width), x.shape)
         case tree.Linear():
             return _linear(node, x, path, state)
-    raise NotImplementedError(f"resnet_numpy has no lowering for {type(node).__name__}")
+    raise InputError(f"backend numpy has no lowering for {type(node).__name__}; use another backend")
 
 
 def _chain(node: tree.Chain, x: Array, prefix: str, state: Pass) -> tuple[Array, Pullback]:

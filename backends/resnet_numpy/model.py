@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from resnet_core.analysis import tensor_shapes
+from resnet_core.analysis import state
 from resnet_core.architecture import layer_tree, tap_nodes
 from resnet_core.inputs import starting_weights
 from resnet_core.specification import ResNetSpec
@@ -90,5 +90,5 @@ def build_tree(
     dtype: str | None = None,
 ) -> ResNet:
     """A model that holds copies of the weights."""
-    checked = check_weights(weights, tensor_shapes(tree), require_dtype(dtype or "float32"))
+    checked = check_weights(weights, state(tree), require_dtype(dtype or "float32"))
     return ResNet(tree, channels, taps, {name: array.copy() for name, array in checked.items()})

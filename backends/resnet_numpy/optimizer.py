@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from resnet_core.training.contract import TrainingState
-from resnet_core.training.recipe import Recipe, decayed
-from resnet_core.training.schedule import StepNumbers
+from resnet_core.training.contract import StepNumbers, TrainingState
+from resnet_core.training.recipe import Recipe
 from resnet_core.weights import Weights
 
 Array = np.ndarray
@@ -18,9 +17,8 @@ class Optimizer:
     `slots` holds what it remembers of earlier steps, in the dtype that a checkpoint keeps.
     """
 
-    def __init__(self, recipe: Recipe, parameters: list[str], state: TrainingState) -> None:
-        self.recipe = recipe
-        self.decayed = decayed(state.weights, recipe)
+    def __init__(self, recipe: Recipe, parameters: list[str], state: TrainingState, decayed: set[str]) -> None:
+        self.recipe, self.decayed = recipe, decayed
         self.slots = {slot: {name: state.slot(slot, name).copy() for name in parameters} for slot in recipe.slots}
 
     def update(self, name: str, weight: Array, gradient: Array, numbers: StepNumbers) -> Array:

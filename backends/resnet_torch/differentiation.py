@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from resnet_core.inputs import check_images
 from resnet_core.specification import ResNetSpec
 from resnet_core.weights import Weights
 from resnet_torch.inference import mode, to_arrays, to_native
@@ -20,18 +19,16 @@ def train_forward(
     model: ResNet, images: np.ndarray, spec: ResNetSpec | None = None
 ) -> np.ndarray | dict[str, np.ndarray]:
     """PyTorch's own rule, an unbiased running variance, is the neutral one."""
-    images = check_images(images, model.channels, model.tree, training=True)
     with mode(model, training=True), torch.no_grad():
-        return to_arrays(model(to_native(model, images)))
+        return to_arrays(model(to_native(model, images, training=True)))
 
 
 def gradients(model: ResNet, images: np.ndarray, cotangent: np.ndarray) -> Weights:
     """By `backward`; statistics, counters and the user's own gradients are put back."""
-    images = check_images(images, model.channels, model.tree, training=True)
     state = {name: value.clone() for name, value in model.state_dict().items()}
     try:
         with mode(model, training=True):
-            output = model(to_native(model, images))
+            output = model(to_native(model, images, training=True))
         output.backward(torch.from_numpy(np.ascontiguousarray(np.moveaxis(cotangent, -1, 1))).to(output))
         return {name: p.grad.cpu().numpy() for name, p in model.named_parameters() if p.grad is not None}
     finally:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from resnet_core import tree
+from resnet_core.errors import InputError
 from resnet_core.padding import Padding, Pair, resolve
 
 
@@ -48,7 +49,7 @@ def lower(node: tree.Node) -> nn.Module:
         case tree.Linear():
             linear = DenseLinear if node.dense else nn.Linear
             return linear(node.in_features, node.out_features, bias=node.bias)
-    raise NotImplementedError(f"resnet_torch has no lowering for {type(node).__name__}")
+    raise InputError(f"backend torch has no lowering for {type(node).__name__}; use another backend")
 
 
 class Residual(nn.Module):

@@ -8,9 +8,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from resnet_core.training.contract import TrainingState
-from resnet_core.training.recipe import Recipe, decayed
-from resnet_core.training.schedule import StepNumbers
+from resnet_core.training.contract import StepNumbers, TrainingState
+from resnet_core.training.recipe import Recipe
 from resnet_core.weights import Weights
 
 # The neutral slots in PyTorch's words.
@@ -20,11 +19,10 @@ SLOTS = {"momentum": "momentum_buffer", "moment1": "exp_avg", "moment2": "exp_av
 class Optimizer:
     """SGD with momentum, Adam or AdamW, as the recipe says, over the model's parameters."""
 
-    def __init__(self, recipe: Recipe, model: nn.Module, state: TrainingState) -> None:
+    def __init__(self, recipe: Recipe, model: nn.Module, state: TrainingState, decayed: set[str]) -> None:
         self.recipe, self.parameters = recipe, dict(model.named_parameters())
-        decay = decayed(state.weights, recipe)
         groups = [
-            {"params": [p for name, p in self.parameters.items() if (name in decay) == wanted], "weight_decay": value}
+            {"params": [p for name, p in self.parameters.items() if (name in decayed) == wanted], "weight_decay": value}
             for wanted, value in ((True, recipe.weight_decay), (False, 0.0))
         ]
         self.native = _native(recipe, [group for group in groups if group["params"]])

@@ -134,7 +134,7 @@ def compare_backends(
     from resnet_core.cli import tables
     from resnet_core.comparison.compare import compare
     from resnet_core.conversion import read as checkpoints
-    from resnet_core.shipped import shipped_model, shipped_pictures
+    from resnet_core.data.shipped import shipped_model, shipped_pictures
 
     pictures, loaded = None, None
     if spec is None:
@@ -186,9 +186,11 @@ def predict_images(
     as_json: JsonFlag = False,
 ) -> None:
     """Classify pictures (prepared as torchvision does it)."""
-    from resnet_core.prediction.classify import classify
+    from resnet_core.prediction.predict import predict
 
-    predictions = classify(resolve_spec(spec, overrides), images, weights, backend, top, labels, device)
+    network = resolve_spec(spec, overrides)
+    found = predict(network, images, weights=weights, backend=backend, top=top, labels=labels, device=device)
+    predictions = [prediction.to_json() for prediction in found]
     if as_json:
         print_json(predictions)
     else:
@@ -241,7 +243,7 @@ def _layer(layer: Layer) -> dict[str, Any]:
         "parameters": layer.parameters,
         "state": layer.state,
         "macs": layer.macs,
-        "tensors": {name: list(shape) for name, shape in layer.leaf.tensors().items()},
+        "tensors": {name: list(tensor.shape) for name, tensor in layer.leaf.tensors().items()},
     }
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import sys
 import time
-from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+from resnet_core.training.reporting import EpochRecord, StepRecord
 
 
 class TerminalReporter:
@@ -38,27 +39,27 @@ class TerminalReporter:
         )
         self.progress.start()
 
-    def step(self, record: dict[str, Any], images: int) -> None:
+    def step(self, record: StepRecord, images: int) -> None:
         assert self.task is not None
         now = time.perf_counter()
         self.seen, self.last, seconds = self.seen + 1, now, now - self.last  # waiting for data included
         share = max(0.02, 1 / self.seen)
-        self.loss += share * (record["loss"] - self.loss)
-        self.accuracy += share * (record["accuracy"] - self.accuracy)
+        self.loss += share * (record.loss - self.loss)
+        self.accuracy += share * (record.accuracy - self.accuracy)
         self.rate += share * (images / max(seconds, 1e-9) - self.rate)
         self.progress.update(
             self.task,
-            completed=record["step"],
-            epoch=(record["step"] - 1) // self.per_epoch + 1,
+            completed=record.step,
+            epoch=(record.step - 1) // self.per_epoch + 1,
             loss=self.loss,
             accuracy=self.accuracy,
             rate=self.rate,
         )
 
-    def epoch(self, record: dict[str, Any]) -> None:
+    def epoch(self, record: EpochRecord) -> None:
         self.console.print(
-            f"epoch {record['epoch']}: training loss {record['loss']:.4f}, accuracy {record['accuracy']:.4f}; "
-            f"test loss {record['test_loss']:.4f}, accuracy {record['test_accuracy']:.4f}; {record['seconds']:.1f} s",
+            f"epoch {record.epoch}: training loss {record.loss:.4f}, accuracy {record.accuracy:.4f}; "
+            f"test loss {record.test_loss:.4f}, accuracy {record.test_accuracy:.4f}; {record.seconds:.1f} s",
             soft_wrap=True,
         )
 

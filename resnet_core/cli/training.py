@@ -7,7 +7,6 @@ from typing import Annotated, Any
 
 import typer
 
-from resnet_core.backend import DEVICES
 from resnet_core.cli.options import (
     BackendOption,
     DeviceOption,
@@ -18,8 +17,8 @@ from resnet_core.cli.options import (
     quiet_frameworks,
     resolve_spec,
 )
-from resnet_core.errors import InputError, TrainingError, require_choice
-from resnet_core.specification import ResNetSpec
+from resnet_core.errors import TrainingError
+from resnet_core.training.reporting import Reporter
 
 DataOption = Annotated[
     str, typer.Option("--data", metavar="D", help="fashion-mnist, mnist, cifar10, a folder, or an .npz file.")
@@ -33,13 +32,13 @@ def train_network(
     spec: SpecArgument,
     data: DataOption,
     backend: BackendOption,
-    out: Annotated[Path, typer.Option(metavar="DIR", help="The run's folder; new, or with --resume an old one.")],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="The run's folder; new, or with --resume the run's own.")],
     recipe: Annotated[
         str | None, typer.Option(metavar="F", help="A recipe's name or file; by default fashion-adam.")
     ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on from the run's last checkpoint.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue from the run's last checkpoint.")] = False,
     until: Annotated[
-        int | None, typer.Option(metavar="EPOCH", min=1, help="Stop after this epoch, to go on later.")
+        int | None, typer.Option(metavar="EPOCH", min=1, help="Stop after this epoch, to resume later.")
     ] = None,
     weights: Annotated[
         Path | None, typer.Option(metavar="F", help="Start from these; a head for other classes is replaced.")
@@ -56,51 +55,41 @@ def train_network(
         list[str] | None, typer.Option("--with", metavar="KEY=VALUE", help="Replace a field of the recipe.")
     ] = None,
 ) -> None:
-    """Train a network in one framework; the run can go on, and be evaluated, in any other."""
+    """Train a network in one framework; the run can be resumed, and evaluated, in any other."""
     from resnet_core.cli.progress import TerminalReporter
     from resnet_core.conversion.read import read_weights
-    from resnet_core.data.named import dataset
+    from resnet_core.training.recipe_files import DEFAULT, recipe_overrides
     from resnet_core.training.recipe_files import recipe as read_recipe
-    from resnet_core.training.recipe_files import recipe_overrides
-    from resnet_core.training.run_folder import RunFolder
-    from resnet_core.training.run_loop import Options, fine_tuned, train
-    from resnet_core.weight_file import load_weights
+    from resnet_core.training.start import train
 
     quiet_frameworks()
-    resolved = resolve_spec(spec, overrides)
-    if resume and recipe is None and not changes:
-        plan = RunFolder(out).open()[1]
-    else:
-        plan = read_recipe(recipe or "fashion-adam", **recipe_overrides(changes or []))
-    start = None
-    if weights is not None and resume:
-        raise InputError("--weights: starts a new run; leave it out with --resume, which goes on with the run's own")
-    if weights is not None:
-        own = load_weights(weights)[0] if weights.suffix == ".safetensors" else read_weights(weights, resolved)
-        start = fine_tuned(resolved, own, plan.seed)
-    loaded = dataset(data, data_dir)
-    options = Options(
-        backend=backend, out=out, resume=resume, until=until, device=device, dtype=dtype, weights=start,
-        checkpoint_every=checkpoint_every, keep=keep,
-    )  # fmt: skip
+    network = resolve_spec(spec, overrides)
+    given = recipe is not None or changes
+    plan = read_recipe(recipe or DEFAULT, **recipe_overrides(changes or [])) if given else None
+    start: Any = weights  # a neutral file may be of other classes; another's must be of this network
+    if weights is not None and weights.suffix != ".safetensors":
+        start = read_weights(weights, network)
     reporter = TerminalReporter()
     try:
-        result = train(resolved, plan, loaded, options, reporter)
+        result = train(
+            network, data, backend=backend, out=out, recipe=plan, resume=resume, until=until, weights=start,
+            device=device, dtype=dtype, data_dir=data_dir, checkpoint_every=checkpoint_every, keep=keep,
+            progress=reporter,
+        )  # fmt: skip
     except TrainingError as error:
         reporter.close()
         reporter.warn(str(error))
         raise typer.Exit(1) from error
     finally:
         reporter.close()
-    _draw(out, resolved, plan.name, reporter)
-    if result["ended"] == "interrupted":
-        reporter.warn(f"stopped after step {result['step']}, which is saved; --resume goes on from there")
+    _draw(out, reporter)
+    if result.ended == "interrupted":
+        reporter.warn(f"stopped after step {result.step}, which is saved; --resume continues from there")
         raise typer.Exit(130)
-    if "last" in result:
-        last = result["last"]
+    if result.last is not None:
         print(
-            f"{out}: {result['step']} steps, test accuracy {last['test_accuracy']:.4f}, "
-            f"test loss {last['test_loss']:.4f}"
+            f"{out}: {result.step} steps, test accuracy {result.last.test_accuracy:.4f}, "
+            f"test loss {result.last.test_loss:.4f}"
         )
 
 
@@ -114,43 +103,27 @@ def evaluate_run(
     as_json: JsonFlag = False,
 ) -> None:
     """Test accuracy and loss of a trained network, in any framework."""
-    from resnet_core.backend import load_backend
-    from resnet_core.data.named import dataset
-    from resnet_core.training.pipeline import Pipeline
-    from resnet_core.training.run_folder import RunFolder
-    from resnet_core.training.run_loop import evaluate
-    from resnet_core.weight_file import load_weights
+    from resnet_core.training.evaluation import evaluate
 
     quiet_frameworks()
-    require_choice("weights", which, ("best", "last"))
-    require_choice("device", device, DEVICES)
-    spec, plan, about = RunFolder(run).open()
-    name = backend or about["sessions"][-1]["backend"]
-    pipeline = Pipeline(dataset(data, data_dir), plan, spec)
-    weights, _ = load_weights(run / f"{which}.safetensors", spec=spec)
-    module = load_backend(name)
-    used = module.configure(device, about["dtype"])
-    model = module.build(spec, weights=weights, dtype=about["dtype"])
-    found = evaluate(lambda images: module.predict(model, images), pipeline)
-    result: dict[str, Any] = {
-        "run": str(run), "weights": which, "backend": name, "device": used, "data": pipeline.data.name,
-        "pictures": len(pipeline.data.test), "accuracy": found["accuracy"], "loss": found["loss"],
-    }  # fmt: skip
+    result = evaluate(run, data, backend=backend, weights=which, device=device, data_dir=data_dir)
     if as_json:
-        print_json(result)
+        print_json(result.to_json())
     else:
         print(
-            f"{run} ({which}) in {name}: accuracy {found['accuracy']:.4f}, loss {found['loss']:.4f} on "
-            f"{len(pipeline.data.test):,} test pictures of {pipeline.data.name}"
+            f"{run} ({which}) in {result.backend}: accuracy {result.accuracy:.4f}, loss {result.loss:.4f} on "
+            f"{result.pictures:,} test pictures of {result.data}"
         )
 
 
-def _draw(out: Path, spec: ResNetSpec, recipe: str, reporter: Any) -> None:
+def _draw(run: Path, reporter: Reporter) -> None:
     from resnet_core.training.run_folder import RunFolder
 
+    folder = RunFolder(run)
+    spec, recipe, _ = folder.open()
     try:
         from resnet_core.training.curves import draw_curves
 
-        draw_curves(list(RunFolder(out).records()), out, f"{spec.name}, {recipe}")
+        draw_curves(list(folder.records()), run, f"{spec.name}, {recipe.name}")
     except ImportError:
         reporter.warn('curves are not drawn: they need matplotlib (pip install "matplotlib>=3.9")')

@@ -17,6 +17,7 @@ from resnet_core.architecture import output_name
 from resnet_core.numerics import relative_error
 from resnet_core.spec_files import to_json
 from resnet_core.specification import ResNetSpec
+from resnet_core.training.contract import TrainingState
 from resnet_core.training.recipe import Recipe, check_trainable
 from resnet_core.training.recipe_files import recipe_to_json
 from resnet_core.weights import Weights
@@ -71,7 +72,7 @@ def question(level: str, spec: ResNetSpec, images: np.ndarray) -> Question:
 def measure(
     engine: Worker, level: str, spec: ResNetSpec, weights: Weights, asked: Question, *, dtype: str, time_limit: float
 ) -> Weights:
-    """What one backend finds: `gradients.NAME`, and at level "training" `loss`, `weight.NAME`, `slot.SLOT.NAME`.
+    """What one backend finds: `gradients.NAME`, and at level "training" what `train_steps` answers.
 
     The weights are in `dtype`.
     """
@@ -81,7 +82,7 @@ def measure(
     _, found = engine.call("gradients", given, time_limit=time_limit)
     result = {f"gradients.{name}": array for name, array in found.items()}
     if level == "training":
-        arrays = {f"weight.{name}": array for name, array in weights.items()}
+        arrays = TrainingState(weights).to_arrays()
         arrays |= {"images": np.stack([asked.images] * 2), "labels": np.stack([asked.labels] * 2)}
         recipe = recipe_to_json(RECIPE)
         _, found = engine.call("train_steps", arrays, spec=text, recipe=recipe, dtype=dtype, time_limit=time_limit)
@@ -120,10 +121,9 @@ def errors(found: Mapping[str, np.ndarray], reference: Mapping[str, np.ndarray],
     if "loss" in reference:
         result["loss"] = relative_error(found["loss"], reference["loss"])
         trained = true.keys() - structurally_zero(true)
+        after, wanted = (TrainingState.from_arrays(side).weights for side in (found, reference))
         for key, names in (("weights", trained), ("statistics", state(spec).keys() - true.keys())):
-            result[key] = max(
-                (relative_error(found[f"weight.{name}"], reference[f"weight.{name}"]) for name in names), default=0.0
-            )
+            result[key] = max((relative_error(after[name], wanted[name]) for name in names), default=0.0)
     return result
 
 

@@ -20,7 +20,8 @@ from resnet_core.conformance.checks.gradients import KINKS
 from resnet_core.errors import InputError
 from resnet_core.initialization import initialize
 from resnet_core.padding import symmetric
-from resnet_core.training.contract import TrainingState
+from resnet_core.rewrite import rewrite
+from resnet_core.training.contract import StepInputs, TrainingState
 from resnet_core.training.recipe import Recipe
 from resnet_core.training.schedule import step_numbers
 from resnet_core.weights import Weights
@@ -82,38 +83,18 @@ def _lowering(
     return plant
 
 
-def _every(change: Callable[[Any], Any], residual: Callable[[tree.Residual], Any] = lambda block: block) -> Plant:
-    """Every leaf, or every residual block, of the tree is changed."""
-
-    def rebuild(node: Any) -> Any:
-        if isinstance(node, tree.Residual):
-            return residual(tree.Residual(*(rebuild(chain) for _, chain in node.parts())))
-        if isinstance(node, tree.Chain):
-            return tree.Chain(tuple((name, rebuild(child)) for name, child in node.children))
-        return change(node)
-
-    return _lowering(rebuild)
+def _every(kind: type, change: Callable[[Any], Any]) -> Plant:
+    """Every node of the kind is changed."""
+    return _lowering(lambda root: rewrite(root, kind, change))
 
 
 def _leaf(kind: type, **changes: Any) -> Plant:
     """Every leaf of the kind has other numbers."""
-    return _every(lambda leaf: replace(leaf, **changes) if isinstance(leaf, kind) else leaf)
+    return _every(kind, lambda leaf: replace(leaf, **changes))
 
 
-def _of_strided(leaf: Any) -> Any:
-    return replace(leaf, padding="same") if isinstance(leaf, tree.Conv) and leaf.stride != (1, 1) else leaf
-
-
-def _undilated(leaf: Any) -> Any:
-    return replace(leaf, dilation=(1, 1), padding=symmetric(3)) if isinstance(leaf, tree.Conv) else leaf
-
-
-def _last_channels(leaf: Any) -> Any:
-    return tree.PadChannels(0, leaf.before + leaf.after) if isinstance(leaf, tree.PadChannels) else leaf
-
-
-def _averaging(leaf: Any) -> Any:
-    return tree.AveragePool(leaf.stride, leaf.stride) if isinstance(leaf, tree.Subsample) else leaf
+def _same_where_strided(leaf: tree.Conv) -> tree.Conv:
+    return leaf if leaf.stride == (1, 1) else replace(leaf, padding="same")
 
 
 def _raw_shortcut(block: tree.Residual) -> tree.Residual:
@@ -245,6 +226,7 @@ def _ramp(right: Any, model: Any, images: np.ndarray, cotangent: np.ndarray) -> 
 def _trainer(
     recipe: Callable[[Recipe, TrainingState], Recipe] = lambda recipe, state: recipe,
     start: Callable[[TrainingState], TrainingState] = lambda state: state,
+    given: Callable[[StepInputs], StepInputs] = lambda inputs: inputs,
     result: Callable[[Any], Any] = lambda result: result,
     output: Callable[[Any], Any] = lambda output: output,
     end: Callable[[TrainingState], TrainingState] = lambda state: state,
@@ -253,13 +235,13 @@ def _trainer(
 
     def plant(backend: Any) -> dict[str, Any]:
         class Trainer:
-            inputs = getattr(getattr(backend, "Trainer", None), "inputs", frozenset())
+            inputs = backend.Trainer.inputs
 
             def __init__(self, spec: Any, plan: Recipe, state: TrainingState, *, dtype: Any = None) -> None:
                 self._right = backend.Trainer(spec, recipe(plan, state), start(state), dtype=dtype)
 
-            def step(self, *given: Any) -> Any:
-                return result(self._right.step(*given))
+            def step(self, inputs: StepInputs) -> Any:
+                return result(self._right.step(given(inputs)))
 
             def predict(self, images: Any) -> Any:
                 return output(self._right.predict(images))
@@ -282,6 +264,15 @@ def _kingmas_epsilon(recipe: Recipe, state: TrainingState) -> Recipe:
     return msgspec.structs.replace(recipe, epsilon=recipe.epsilon / correction)
 
 
+def _hard_targets(inputs: StepInputs) -> StepInputs:
+    classes = inputs.targets.shape[1]
+    return replace(inputs, targets=np.eye(classes)[inputs.targets.argmax(1)])
+
+
+def _constant_rate(inputs: StepInputs) -> StepInputs:
+    return replace(inputs, numbers=replace(inputs.numbers, learning_rate=0.05))
+
+
 def _single_state(backend: Any) -> dict[str, Any]:
     """A Trainer whose states are all the same arrays."""
 
@@ -297,10 +288,6 @@ def _single_state(backend: Any) -> dict[str, Any]:
     return {"Trainer": Trainer}
 
 
-def _without(name: str) -> Plant:
-    return lambda backend: {name: None}
-
-
 PREDICT, TRAIN = "predict equals the reference", "train forward equals the reference"
 GRADIENTS, STEP = "gradients equal the reference", "a step from a shared state equals the reference"
 GLOBAL, REFUSED = "no verb touches what is global", "weights that do not fit are refused and change nothing"
@@ -314,7 +301,11 @@ DEFECTS: dict[str, Defect] = {
         "what the process says has its types", "", _result("versions", lambda found: dict.fromkeys(found, 1))
     ),
     "a device of another name": Defect("a gpu is found or refused", "", _result("configure", lambda found: "cuda")),
-    "gradients without a Trainer": Defect("training is offered as a whole or not at all", "", _without("Trainer")),
+    "gradients without a Trainer": Defect(
+        "training is offered as a whole or not at all",
+        "",
+        lambda backend: {"gradients": backend.predict, "train_forward": None, "Trainer": None},
+    ),
     "predict draws random numbers": Defect(GLOBAL, "", _drawing("predict")),
     "build draws random numbers": Defect(GLOBAL, "", _drawing("build")),
     "predict leaves another mode": Defect(GLOBAL, "", _other_mode),
@@ -353,19 +344,25 @@ DEFECTS: dict[str, Defect] = {
         PREDICT, "convolution", _result("predict", _each(lambda a: a.astype(np.float32).astype(a.dtype))), "float64"
     ),
     "channels first": Defect(PREDICT, "convolution", _result("predict", _each(lambda a: np.moveaxis(a, -1, 1)))),
-    "SAME padding at stride 2": Defect(PREDICT, "convolution, even padding at stride 2", _every(_of_strided)),
+    "SAME padding at stride 2": Defect(
+        PREDICT, "convolution, even padding at stride 2", _every(tree.Conv, _same_where_strided)
+    ),
     "symmetric instead of SAME max-pool": Defect(PREDICT, "max-pool, same", _leaf(tree.MaxPool, padding=symmetric(3))),
     "height and width swapped in the SAME rule": Defect(
         PREDICT, "max-pool, same", _leaf(tree.MaxPool, padding=((1, 1), (0, 1)))
     ),
-    "dilation lost": Defect(PREDICT, "convolution, dilated", _every(_undilated)),
+    "dilation lost": Defect(PREDICT, "convolution, dilated", _leaf(tree.Conv, dilation=(1, 1), padding=symmetric(3))),
     "wrong epsilon": Defect(PREDICT, "norm, first", _leaf(tree.BatchNorm, epsilon=1e-3)),
     "missing ReLU": Defect(
-        PREDICT, "residual, no shortcut", _every(lambda x: x, lambda b: replace(b, post=tree.Chain()))
+        PREDICT, "residual, no shortcut", _every(tree.Residual, lambda block: replace(block, post=tree.Chain()))
     ),
-    "channels padded at the end": Defect(PREDICT, "channel padding", _every(_last_channels)),
-    "averaging instead of subsampling": Defect(PREDICT, "subsample", _every(_averaging)),
-    "projection reads the raw input": Defect(PREDICT, "residual, all parts", _every(lambda x: x, _raw_shortcut)),
+    "channels padded at the end": Defect(
+        PREDICT, "channel padding", _every(tree.PadChannels, lambda leaf: tree.PadChannels(0, leaf.before + leaf.after))
+    ),
+    "averaging instead of subsampling": Defect(
+        PREDICT, "subsample", _every(tree.Subsample, lambda leaf: tree.AveragePool(leaf.stride, leaf.stride))
+    ),
+    "projection reads the raw input": Defect(PREDICT, "residual, all parts", _every(tree.Residual, _raw_shortcut)),
     "swapped gamma and variance": Defect(
         PREDICT, "norm, first", _lowering(lambda root: root, lambda w: _swapped(w, "weight", "running_var"))
     ),
@@ -428,6 +425,8 @@ DEFECTS: dict[str, Defect] = {
     "another momentum": Defect(STEP, "momentum", _trainer(_other(momentum=0.8))),
     "no weight decay": Defect(STEP, "momentum", _trainer(_other(weight_decay=0.0))),
     "weight decay of norms and biases": Defect(STEP, "plain", _trainer(_other(decay_all=True))),
+    "no label smoothing": Defect(STEP, "nesterov", _trainer(given=_hard_targets)),
+    "the learning rate of the recipe": Defect(STEP, "plain", _trainer(given=_constant_rate)),
     "AdamW for Adam": Defect(STEP, "adam", _trainer(_other(optimizer="adamw"))),
     "Adam for AdamW": Defect(STEP, "adamw", _trainer(_other(optimizer="adam"))),
     "Adam's epsilon beside the uncorrected root": Defect(STEP, "adam", _trainer(_kingmas_epsilon)),

@@ -35,7 +35,7 @@ class _Task:
     result: Result
     needs: tuple[str, ...]
     function: str
-    arguments: Mapping[str, str]
+    arguments: Mapping[str, Any]
 
 
 def conformance(
@@ -141,7 +141,7 @@ class _Run:
         if lacking := [name for name in task.needs if name not in said["offered"]]:
             return "not offered", f"the package has no {' and no '.join(lacking)}"
         function = f"resnet_core.conformance.worker:{task.function}"
-        message, _ = worker.call(function, time_limit=self.time_limit, **task.arguments)
+        message, _ = worker.call(function, time_limit=self.time_limit, **dict(task.arguments))
         return ("failed", str(message)) if message else ("passed", "")
 
     def tell(self, result: Result) -> None:

@@ -11,6 +11,7 @@ from resnet_core.tree import (
     AveragePool,
     BatchNorm,
     Chain,
+    Combinator,
     Conv,
     GlobalAveragePool,
     Leaf,
@@ -22,11 +23,13 @@ from resnet_core.tree import (
     ReLU,
     Residual,
     Subsample,
+    walk,
 )
 
 CHANNELS = 4
-#: Either side odd and even: where "same" padding is uneven depends on it.
-SIZES = ((9, 8), (8, 11))
+SIZE = (9, 8)
+#: Where "same" padding is uneven depends on the size: there either side is once odd and once even.
+OTHER = (8, 11)
 
 _BEFORE = Conv(CHANNELS, CHANNELS, (3, 3), padding=symmetric(3))
 _NORM = BatchNorm(CHANNELS, 1e-5, 0.9)
@@ -79,32 +82,21 @@ _NODES: dict[str, Node | tuple[tuple[str, Node], ...]] = {
 }
 
 
-def _subject(node: Node | tuple[tuple[str, Node], ...], *, first: bool) -> Subject:
+def _subject(name: str, *, first: bool = False) -> Subject:
+    node, sizes = _NODES[name], (SIZE, OTHER) if "same" in name else (SIZE,)
     named = node if isinstance(node, tuple) else (("node", node),)
-    return Subject(Chain(named if first else (("before", _BEFORE), *named)), CHANNELS, SIZES)
+    return Subject(Chain(named if first else (("before", _BEFORE), *named)), CHANNELS, sizes)
 
 
 #: {name: the leaf or combinator behind a convolution, or where it says so as the first of the tree}.
 LEAVES: dict[str, Subject] = {
-    **{name: _subject(node, first=False) for name, node in _NODES.items()},
-    **{f"{name}, first": _subject(_NODES[name], first=True) for name in ("convolution, same at stride 2", "norm")},
+    **{name: _subject(name) for name in _NODES},
+    **{f"{name}, first": _subject(name, first=True) for name in ("convolution, same at stride 2", "norm")},
 }
 
 
 def without_a_case() -> set[str]:
     """Names of the kinds of nodes that no subject has: a leaf that is added needs one."""
-    found: set[str] = set()
-
-    def visit(node: Node) -> None:
-        found.add(type(node).__qualname__)
-        if isinstance(node, Residual):
-            for _, chain in node.parts():
-                visit(chain)
-        elif isinstance(node, Chain):
-            for _, child in node.children:
-                visit(child)
-
-    for subject in LEAVES.values():
-        visit(subject.tree)
     # By name: a dataclass with slots is made twice, and Python remembers both classes.
-    return {kind.__qualname__ for kind in (*Leaf.__subclasses__(), Chain, Residual)} - found
+    found = {type(node).__qualname__ for subject in LEAVES.values() for _, node in walk(subject.tree)}
+    return {kind.__qualname__ for kind in (*Leaf.__subclasses__(), *Combinator.__subclasses__())} - found

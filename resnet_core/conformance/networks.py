@@ -34,8 +34,8 @@ NETWORKS: dict[str, Subject] = {
     for narrow in [spec(name, **fields)]
 }
 
-#: What is trained: every norm sees at least 200 values, and nothing in it has a gradient that is only rounding.
-_TRAINED = spec("resnet20", depths=(1, 1), channels=(4, 8), classes=5, shortcut="projection")
+#: What is trained: every norm sees hundreds of values, and nothing in it has a gradient that is only rounding.
+_TRAINED = spec("resnet20", depths=(1,), channels=(4,), classes=5)
 TRAINED = Subject(layer_tree(_TRAINED), 3, ((12, 11),), _TRAINED)
 
 #: The smallest, for what does not depend on the network.

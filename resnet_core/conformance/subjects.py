@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from resnet_core.analysis import tensor_shapes
+from resnet_core.analysis import parameters
 from resnet_core.backend import TrainableBackend, load_backend
 from resnet_core.initialization import probe_tensors
 from resnet_core.inputs import empty_output
 from resnet_core.padding import Pair
 from resnet_core.specification import ResNetSpec
-from resnet_core.tree import STATISTICS, Chain
+from resnet_core.tree import Chain
 from resnet_core.weights import Weights, cast
 
 #: Images in a batch.
@@ -43,7 +43,7 @@ class Subject:
 
     def parameters(self) -> list[str]:
         """The trained tensors, in order."""
-        return [name for name in tensor_shapes(self.tree) if not name.endswith(STATISTICS)]
+        return list(parameters(self.tree))
 
     def images(self, size: Pair | None = None, batch: int = BATCH) -> np.ndarray:
         """Standard normal float32 images (batch, height, width, channels)."""

@@ -1,7 +1,10 @@
 """Real pictures as network input: the shipped samples, and files preprocessed as torchvision does it.
 
-Every float image is channels-last float32 and normalized, (value / 255 - mean) / deviation: with ImageNet's
-constants, or with Fashion-MNIST's where there is one channel. Pillow is imported only when it is needed.
+Two words, one meaning each: a *picture* is as it is stored, a file or uint8 (height, width, channels); an *image* is
+what a network takes, float32 and channels last. `normalize` makes one of the other, (value / 255 - mean) / deviation:
+with ImageNet's constants, or with Fashion-MNIST's where there is one channel.
+
+Pillow is imported only when it is needed.
 """
 
 from __future__ import annotations
@@ -32,10 +35,10 @@ _SAMPLES = Path(__file__).with_name("sample")
 
 
 def sample_batch(size: tuple[int, int], channels: int, count: int = 4) -> np.ndarray:
-    """A batch of the shipped real pictures, (count, height, width, channels) float32, normalized.
+    """A batch of images made of the shipped pictures, (count, height, width, channels) float32, normalized.
 
     Every fourth picture, from the first on, is the photo as `load_image` gives it (mirrored every other
-    time); the rest are Fashion-MNIST test images in their order, resized (bilinear) to `size`, which is
+    time); the rest are Fashion-MNIST test pictures in their order, resized (bilinear) to `size`, which is
     (height, width). Raises InputError for a size, channels or count below 1.
     """
     from PIL import Image
@@ -55,21 +58,21 @@ def sample_batch(size: tuple[int, int], channels: int, count: int = 4) -> np.nda
 
 
 def sample_fashion(count: int = 100) -> tuple[np.ndarray, np.ndarray]:
-    """The first `count` (1 to 100) Fashion-MNIST test images, (count, 28, 28, 1) uint8, and int64 labels."""
+    """The first `count` (1 to 100) Fashion-MNIST test pictures, (count, 28, 28, 1) uint8, and int64 labels."""
     from PIL import Image
 
     if not 1 <= count <= 100:
-        raise InputError(f"count is {count}: expected 1 to 100, the number of Fashion-MNIST images shipped")
+        raise InputError(f"count is {count}: expected 1 to 100, the number of Fashion-MNIST pictures shipped")
     about = json.loads((_SAMPLES / "fashion_mnist.json").read_text(encoding="utf-8"))
     rows, columns, side = about["rows"], about["columns"], about["size"]
     with Image.open(_SAMPLES / "fashion_mnist.png") as sheet:
         grid = np.asarray(sheet).reshape(rows, side, columns, side)
-    images = grid.transpose(0, 2, 1, 3).reshape(rows * columns, side, side, 1)
-    return images[:count], np.array(about["labels"][:count], np.int64)
+    pictures = grid.transpose(0, 2, 1, 3).reshape(rows * columns, side, side, 1)
+    return pictures[:count], np.array(about["labels"][:count], np.int64)
 
 
 def load_image(path: str | os.PathLike[str], size: tuple[int, int], channels: int) -> np.ndarray:
-    """A picture from a file as (height, width, channels) float32, preprocessed as torchvision does it.
+    """The image of a picture file, (height, width, channels) float32, prepared as torchvision does it.
 
     `size` = (height, width). The picture is turned upright (EXIF), resized with antialiased bilinear
     filtering to the smallest size that covers (height, width) * 256 // 224 at its own aspect ratio, and

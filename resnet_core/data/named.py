@@ -80,7 +80,7 @@ def _download(name: str, folder: Path) -> None:
         import pooch  # type: ignore[import-untyped]
     except ImportError as error:
         raise DataError(
-            f"data: {name} is not in {folder.parent}; put its files there, name their folder with --data-dir, or "
+            f"data: {name} is not in {folder.parent}; put its files there, name their folder as data_dir, or "
             'download them (pip install "pooch>=1.8" "tqdm>=4.66")'
         ) from error
     pooch.get_logger().setLevel("WARNING")  # a progress bar or one line of error says all
@@ -93,5 +93,5 @@ def _download(name: str, folder: Path) -> None:
             reason = " ".join(str(error).split()) or type(error).__name__
             raise DataError(
                 f"data: {name} is not in {folder.parent}, and {source.url}{file} could not be downloaded ({reason}); "
-                "put its files there, or name their folder with --data-dir"
+                "put its files there, or name their folder as data_dir"
             ) from error

@@ -73,19 +73,19 @@ def _arrays(
     name: str, train: tuple[np.ndarray, np.ndarray], test: tuple[np.ndarray, np.ndarray], where: Path
 ) -> Dataset:
     splits = []
-    for part, images, labels in (("training", *train), ("test", *test)):
-        images = images[..., None] if images.ndim == 3 else images
-        if images.ndim != 4 or images.dtype != np.uint8 or not images.shape[0]:
+    for part, pictures, labels in (("training", *train), ("test", *test)):
+        pictures = pictures[..., None] if pictures.ndim == 3 else pictures
+        if pictures.ndim != 4 or pictures.dtype != np.uint8 or not pictures.shape[0]:
             raise DataError(
-                f"{where}: {part} pictures are {images.dtype} of shape {images.shape}; expected uint8 "
+                f"{where}: {part} pictures are {pictures.dtype} of shape {pictures.shape}; expected uint8 "
                 "(count, height, width) or (count, height, width, channels)"
             )
-        if labels.shape != images.shape[:1] or labels.dtype.kind not in "iu" or labels.min() < 0:
+        if labels.shape != pictures.shape[:1] or labels.dtype.kind not in "iu" or labels.min() < 0:
             raise DataError(
-                f"{where}: {part} labels are {labels.dtype} of shape {labels.shape}; expected {len(images)} classes "
+                f"{where}: {part} labels are {labels.dtype} of shape {labels.shape}; expected {len(pictures)} classes "
                 "counted from 0"
             )
-        splits.append(_array_split(images, labels.astype(np.int64)))
+        splits.append(_array_split(pictures, labels.astype(np.int64)))
     count = 1 + max(int(split.labels.max()) for split in splits)
     if splits[0].size != splits[1].size or splits[0].channels != splits[1].channels:
         raise DataError(f"{where}: training and test pictures differ in size or channels")
@@ -93,13 +93,13 @@ def _arrays(
     return Dataset(name, splits[0], splits[1], names if len(names) == count else tuple(map(str, range(count))))
 
 
-def _array_split(images: np.ndarray, labels: np.ndarray) -> Split:
-    own = (images.shape[1], images.shape[2])
+def _array_split(pictures: np.ndarray, labels: np.ndarray) -> Split:
+    own = (pictures.shape[1], pictures.shape[2])
 
     def read(indices: np.ndarray, size: Size, channels: int) -> np.ndarray:
-        return images[indices] if size == own else np.stack([_resized(images[index], size) for index in indices])
+        return pictures[indices] if size == own else np.stack([_resized(pictures[index], size) for index in indices])
 
-    return Split(labels, read, own, images.shape[3])
+    return Split(labels, read, own, pictures.shape[3])
 
 
 def _resized(picture: np.ndarray, size: Size) -> np.ndarray:
@@ -159,14 +159,14 @@ def _cifar(name: str, path: Path) -> Dataset:
                     if data.size == 0 or data.size % 3073:
                         raise DataError(f"{path}: {member.name} has {data.size} bytes; expected a multiple of 3073")
                     rows = data.reshape(-1, 3073)
-                    images = rows[:, 1:].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
-                    parts[Path(member.name).stem] = (np.ascontiguousarray(images), rows[:, 0])
+                    pictures = rows[:, 1:].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
+                    parts[Path(member.name).stem] = (np.ascontiguousarray(pictures), rows[:, 0])
     except (tarfile.TarError, EOFError, OSError) as error:
         raise DataError(f"{path}: not a whole tar file ({error}); get a fresh copy") from error
     training = [parts[key] for key in sorted(parts) if key.startswith("data_batch")]
     if not training or "test_batch" not in parts:
         raise DataError(f"{path}: holds {', '.join(sorted(parts)) or 'nothing'}; expected data_batch_* and test_batch")
-    train = (np.concatenate([images for images, _ in training]), np.concatenate([labels for _, labels in training]))
+    train = (np.concatenate([pictures for pictures, _ in training]), np.concatenate([labels for _, labels in training]))
     return _arrays(name, train, parts["test_batch"], path)
 
 
@@ -182,8 +182,8 @@ def _npz(name: str, path: Path) -> Dataset:
         if isinstance(error, InputError):
             raise
         raise DataError(f"{path}: not a readable .npz file ({error})") from error
-    images, labels, test_images, test_labels = arrays
-    return _arrays(path.stem, (images, labels.reshape(-1)), (test_images, test_labels.reshape(-1)), path)
+    pictures, labels, test_pictures, test_labels = arrays
+    return _arrays(path.stem, (pictures, labels.reshape(-1)), (test_pictures, test_labels.reshape(-1)), path)
 
 
 def _folder(name: str, folder: Path) -> Dataset:

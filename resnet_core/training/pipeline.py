@@ -40,7 +40,7 @@ class Pipeline:
         if not self.steps_per_epoch:
             raise DataError(
                 f"{data.name}: {len(data.train)} pictures fill no batch of {recipe.batch_size}; "
-                "use a smaller batch_size, or drop_last=false"
+                "use a smaller batch_size, or drop_last = false"
             )
         self.total_steps = total_steps(recipe, self.steps_per_epoch)
         self._order = lru_cache(maxsize=1)(self._draw_order)
@@ -54,13 +54,13 @@ class Pipeline:
         return self._normalized(pictures), self.data.train.labels[indices]
 
     def batches(self, start: int, stop: int) -> Iterator[tuple[int, Batch]]:
-        """(step, batch) from `start` to before `stop`, the next one being made while one is used."""
+        """(step, batch) from `start` to before `stop`; the next one is prepared while one is used."""
         with ThreadPoolExecutor(1) as pool:
-            coming = pool.submit(self.batch, start) if start < stop else None
+            following = pool.submit(self.batch, start) if start < stop else None
             for step in range(start, stop):
-                assert coming is not None
-                batch = coming.result()
-                coming = pool.submit(self.batch, step + 1) if step + 1 < stop else None
+                assert following is not None
+                batch = following.result()
+                following = pool.submit(self.batch, step + 1) if step + 1 < stop else None
                 yield step, batch
 
     def test_batches(self) -> Iterator[Batch]:
@@ -124,13 +124,13 @@ class Pipeline:
         if channels not in (None, spec.in_channels):
             raise DataError(
                 f"{self.data.name}: its pictures have channels = {channels}, and the network takes {spec.in_channels}; "
-                f"give --set in_channels={channels}"
+                f"set in_channels = {channels}"
             )
         if channels is None and spec.in_channels not in (1, 3):
             raise DataError(f"{self.data.name}: the network takes {spec.in_channels} channels; pictures give 1 or 3")
         if spec.classes != classes:
             raise DataError(
-                f"{self.data.name}: has {classes} classes, and the network {spec.classes}; give --set classes={classes}"
+                f"{self.data.name}: has {classes} classes, and the network {spec.classes}; set classes = {classes}"
             )
         for field in ("mean", "deviation"):
             values = getattr(self.recipe, field)

@@ -7,15 +7,14 @@ weight (decoupled), and Adam's epsilon is added after the bias correction. `docs
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
+from resnet_core.analysis import Network, tensors
 from resnet_core.errors import RecipeError
 from resnet_core.fields import convert_fields, refuse
 from resnet_core.specification import ResNetSpec
-from resnet_core.tree import STATISTICS
 
 Positive = Annotated[float, Meta(gt=0, le=1e9)]
 Fraction = Annotated[float, Meta(ge=0, lt=1)]
@@ -110,17 +109,14 @@ class Recipe(Struct, frozen=True, kw_only=True, omit_defaults=False):
         return SLOTS[self.optimizer] if self.optimizer != "sgd" or self.momentum else ()
 
 
-def decayed(names: Iterable[str], recipe: Recipe) -> set[str]:
-    """Which of a network's tensors weight decay acts on: its parameters, or all of them but norms and biases."""
+def decayed_parameters(network: Network, recipe: Recipe) -> set[str]:
+    """Names of the parameters that weight decay acts on: all of them, or the kernels alone."""
     if not recipe.weight_decay:
         return set()
-    names = list(names)
-    norms = {name.rpartition(".")[0] for name in names if name.endswith(STATISTICS)}
     return {
         name
-        for name in names
-        if not name.endswith(STATISTICS)
-        and (recipe.decay_all or not (name.endswith(".bias") or name.rpartition(".")[0] in norms))
+        for name, tensor in tensors(network).items()
+        if tensor.role == "kernel" or (recipe.decay_all and tensor.role != "statistic")
     }
 
 
@@ -129,5 +125,5 @@ def check_trainable(spec: ResNetSpec) -> None:
     if spec.classes is None or not spec.global_pool:
         raise RecipeError(
             f"{spec.name or 'the spec'}: received classes = {spec.classes}, global_pool = {spec.global_pool}; "
-            "training needs one answer per picture: give classes and set global_pool=true"
+            "training needs one answer per picture: set classes, and global_pool = true"
         )

@@ -1,4 +1,4 @@
-"""Recipes by name, in and out: TOML, JSON, and the overrides of a command line."""
+"""Recipes by name, in and out: TOML, JSON, and overrides as text."""
 
 from __future__ import annotations
 
@@ -56,6 +56,9 @@ RECIPES: dict[str, dict[str, Any]] = {
     },
 }
 
+#: What a run is trained with unless it is given another.
+DEFAULT = "fashion-adam"
+
 
 def recipe(source: str | Path | Recipe, /, **overrides: Any) -> Recipe:
     """A recipe by name, from a .toml or .json file, or from another recipe, with fields replaced.
@@ -75,13 +78,13 @@ def recipe(source: str | Path | Recipe, /, **overrides: Any) -> Recipe:
         )
     for one, other in (("epochs", "steps"), ("steps", "epochs")):
         if overrides.get(one) is not None and other not in overrides:
-            fields.pop(other, None)  # the length is said anew
+            fields.pop(other, None)  # one length replaces the other
     return _from_fields({**fields, **overrides})
 
 
 def recipe_overrides(assignments: list[str]) -> dict[str, Any]:
-    """The fields of `--with key=value …`."""
-    return parse_assignments(assignments, "--with", "epochs=1", OPTIONAL)
+    """The fields of `key=value …`: a value is a TOML value, none, or plain text."""
+    return parse_assignments(assignments, "epochs=1", OPTIONAL)
 
 
 def recipe_to_json(recipe: Recipe) -> str:

@@ -8,7 +8,7 @@
     best.safetensors         neutral weights of the epoch with the best test accuracy
     curves.png curves.svg    loss and accuracy
 
-Files are replaced whole. The log is appended to, and cut back to the checkpoint that a run goes on from.
+Files are replaced whole. The log is appended to, and cut back to the checkpoint that a run resumes from.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from resnet_core.training.checkpoint import Checkpoint, load_checkpoint, save_ch
 from resnet_core.training.recipe import Recipe
 from resnet_core.training.recipe_files import recipe, save_recipe
 from resnet_core.weight_file import save_weights
+from resnet_core.weights import Weights
 
 #: Stands in a folder from when it was empty to when it has everything.
 _STARTING = ".starting"
@@ -43,15 +44,13 @@ class RunFolder:
     def create(self, start: Checkpoint, about: dict[str, Any]) -> None:
         """Start a new run here, with its first checkpoint; the folder must be new or empty.
 
-        Or what was left by one that was killed while it did this: without run.json it has taken no step.
+        It may also hold what a run left that was killed in here: without run.json it has taken no step.
         """
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             begun = (self.path / _STARTING).exists() and not (self.path / "run.json").exists()
             if any(self.path.iterdir()) and not begun:
-                raise InputError(
-                    f"{self.path}: is not empty; expected a new folder for this run (--resume goes on with an old one)"
-                )
+                raise InputError(f"{self.path}: is not empty; expected a new folder, or to resume the run in this one")
             (self.path / _STARTING).touch()
             (self.path / "checkpoints").mkdir(exist_ok=True)
         except OSError as error:
@@ -68,9 +67,9 @@ class RunFolder:
         """(spec, recipe, what run.json says) of the run that is here."""
         if not (self.path / "run.json").exists():
             if (self.path / _STARTING).exists():
-                raise InputError(f"{self.path}: its run was stopped while it began; leave --resume out to begin again")
+                raise InputError(f"{self.path}: its run was stopped while it began; start it again without resuming")
             raise InputError(
-                f"{self.path}: holds no run (run.json is missing); expected a folder that `resnet train` made"
+                f"{self.path}: holds no run (run.json is missing); expected a folder that a training run wrote"
             )
         text = read_bytes(self.path / "run.json", "a run's description")
         try:
@@ -79,7 +78,7 @@ class RunFolder:
                 raise ValueError("empty fields")
         except (ValueError, LookupError, TypeError) as error:
             raise InputError(
-                f"{self.path}: run.json is damaged ({error}); expected what `resnet train` wrote there"
+                f"{self.path}: run.json is damaged ({error}); expected what the training run wrote there"
             ) from error
         return read_spec(self.path / "spec.toml"), recipe(self.path / "recipe.toml"), about
 
@@ -90,7 +89,7 @@ class RunFolder:
     def save(self, checkpoint: Checkpoint, keep: int) -> None:
         """Write the last weights and a checkpoint, then remove all but the newest `keep` checkpoints.
 
-        The checkpoint comes last: what stands before it is written again by a run that goes on from the one before.
+        The checkpoint comes last: what is written before it is written again by a run that resumes from the one before.
         """
         folder = self.path / "checkpoints"
         save_weights(self.path / "last.safetensors", checkpoint.state.weights, checkpoint.spec)
@@ -98,9 +97,9 @@ class RunFolder:
         for old in self.checkpoints()[keep:]:
             old.unlink(missing_ok=True)
 
-    def save_best(self, checkpoint: Checkpoint) -> None:
+    def save_best(self, weights: Weights, spec: ResNetSpec) -> None:
         """Replace the best weights."""
-        save_weights(self.path / "best.safetensors", checkpoint.state.weights, checkpoint.spec)
+        save_weights(self.path / "best.safetensors", weights, spec)
 
     def checkpoints(self) -> list[Path]:
         """The checkpoints' files, the newest first."""
@@ -108,13 +107,13 @@ class RunFolder:
 
     def load(self, warn: Callable[[str], None]) -> Checkpoint:
         """The newest checkpoint that can be read. Says which ones were damaged."""
-        found = self.checkpoints()
-        for path in found:
+        paths = self.checkpoints()
+        for path in paths:
             try:
                 return load_checkpoint(path)
             except InputError as error:
                 warn(f"{error}; going back to the one before")
-        raise InputError(f"{self.path}: none of its {len(found)} checkpoints can be read; start again in a new folder")
+        raise InputError(f"{self.path}: none of its {len(paths)} checkpoints can be read; train again in a new folder")
 
     def log(self, records: list[dict[str, Any]]) -> None:
         """Append records to the log, and wait until they are on disk."""
@@ -134,6 +133,6 @@ class RunFolder:
                     raise DataError(f"{path}: line {number} is damaged ({error})") from error
 
     def cut_log(self, step: int) -> None:
-        """Drop what was logged after `step` steps: it will be done again."""
+        """Drop what was logged after `step` steps: the run repeats it."""
         kept = [json.dumps(record) for record in self.records() if record["step"] <= step]
         write_atomically(self.path / "log.jsonl", "".join(f"{line}\n" for line in kept).encode())

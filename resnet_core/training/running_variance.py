@@ -9,23 +9,24 @@ from __future__ import annotations
 
 from math import prod
 
-from resnet_core.analysis import Layer, _walk
-from resnet_core.architecture import as_tree
+from resnet_core.analysis import Network, layers, trace
 from resnet_core.errors import InputError
 from resnet_core.specification import ResNetSpec
-from resnet_core.tree import BatchNorm, Chain
+from resnet_core.tree import BatchNorm
 from resnet_core.weights import Weights
 
 
-def variance_corrections(network: ResNetSpec | Chain, shape: tuple[int, ...]) -> dict[str, tuple[float, float]]:
-    """{name of a running variance: (decay, n / (n - 1))} for images of `shape` (batch, height, width, channels).
+def variance_corrections(network: Network, shape: tuple[int, ...]) -> dict[str, tuple[float, float]]:
+    """{name of a running variance: (decay, n / (n - 1))} for a batch of `shape` (batch, height, width, …).
 
-    n is how many values of a channel the norm sees. Raises InputError where it sees a single one, whose
-    variance has no unbiased estimate.
+    The network is a spec, or a tree, for which `shape` has the channels too. n is how many values of a channel the
+    norm sees. Raises InputError where it sees a single one, whose variance has no unbiased estimate.
     """
+    if isinstance(network, ResNetSpec):
+        found = layers(network, (shape[1], shape[2]))
+    else:
+        found, _ = trace(network, shape[1:])
     factors = {}
-    found: list[Layer] = []
-    _walk(as_tree(network), "", tuple(shape[1:]), found)
     for layer in found:
         if isinstance(layer.leaf, BatchNorm):
             count = shape[0] * prod(layer.input_shape[:-1])
@@ -35,7 +36,7 @@ def variance_corrections(network: ResNetSpec | Chain, shape: tuple[int, ...]) ->
     return factors
 
 
-def unbiased_variances(network: ResNetSpec | Chain, shape: tuple[int, ...], before: Weights, after: Weights) -> Weights:
+def unbiased_variances(network: Network, shape: tuple[int, ...], before: Weights, after: Weights) -> Weights:
     """{name: running variance} as the unbiased rule gives it, from a biased update from `before` to `after`.
 
     `shape` (batch, height, width, channels) is that of the images of the update. Errors as `variance_corrections`.

@@ -7,22 +7,9 @@ PiecewiseConstantDecay acts one step later).
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
+from resnet_core.training.contract import StepNumbers
 from resnet_core.training.recipe import Recipe
-
-
-@dataclass(frozen=True, slots=True)
-class StepNumbers:
-    """What an optimizer needs to know about one step, computed in double precision.
-
-    `correction1` is 1 - beta1 ** t and `correction2` is sqrt(1 - beta2 ** t) with t = step + 1: in float32
-    the subtraction would cancel.
-    """
-
-    learning_rate: float
-    correction1: float
-    correction2: float
 
 
 def steps_per_epoch(recipe: Recipe, pictures: int) -> int:

@@ -14,9 +14,10 @@ import numpy as np
 from resnet_core.analysis import parameters
 from resnet_core.backend import load_backend, optional
 from resnet_core.spec_files import from_json
-from resnet_core.training.contract import TrainingState
+from resnet_core.training.contract import StepInputs, TrainingState
 from resnet_core.training.recipe_files import recipe_from_json
 from resnet_core.training.schedule import step_numbers
+from resnet_core.training.targets import target_distribution
 from resnet_core.workers.child import Arrays, Session
 
 Answer = tuple[Any, Arrays | None]
@@ -68,27 +69,15 @@ def gradients(session: Session, arrays: Arrays) -> Answer:
 def train_steps(session: Session, arrays: Arrays, *, spec: str, recipe: str, dtype: str, done: int = 0) -> Answer:
     """Train on `images` (steps, batch, …) and `labels` (steps, batch) after `done` steps.
 
-    The state is in `weight.NAME` and, where steps are done, `slot.SLOT.NAME`. Answers `loss` (steps,) and the new
-    state by the same names.
+    The state is in `arrays` too, as `TrainingState.to_arrays` has it. Answers `loss` (steps,) and the new state.
     """
-    plan = recipe_from_json(recipe)
-    state = TrainingState({}, {}, done)
-    for name, array in arrays.items():
-        kind, _, rest = name.partition(".")
-        if kind == "weight":
-            state.weights[rest] = array
-        elif kind == "slot":
-            slot, _, parameter = rest.partition(".")
-            state.slots.setdefault(slot, {})[parameter] = array
-    trainer = optional(session.backend, "Trainer")(from_json(spec), plan, state, dtype=dtype)
-    batches = zip(arrays["images"], arrays["labels"], strict=True)
-    losses = [
-        trainer.step(images, labels, step_numbers(plan, 1, step)).loss
-        for step, (images, labels) in enumerate(batches, start=done)
-    ]
-    state = trainer.state()
-    slots = {f"slot.{slot}.{name}": value for slot, values in state.slots.items() for name, value in values.items()}
-    return None, {"loss": np.array(losses), **{f"weight.{k}": v for k, v in state.weights.items()}, **slots}
+    network, plan = from_json(spec), recipe_from_json(recipe)
+    trainer = optional(session.backend, "Trainer")(network, plan, TrainingState.from_arrays(arrays, done), dtype=dtype)
+    losses = []
+    for step, (images, labels) in enumerate(zip(arrays["images"], arrays["labels"], strict=True), start=done):
+        targets = target_distribution(labels, network.classes or 0, plan.label_smoothing)
+        losses.append(trainer.step(StepInputs(images, targets, step_numbers(plan, 1, step))).loss)
+    return None, {"loss": np.array(losses), **trainer.state().to_arrays()}
 
 
 def get_weights(session: Session, arrays: Arrays) -> Answer:

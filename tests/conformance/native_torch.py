@@ -11,10 +11,12 @@ import safetensors.torch
 import torch
 from narrow import SIZES, SPECS, TINY
 from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
 import resnet_core as rn
 import resnet_torch
 from resnet_torch.inference import to_native
+from resnet_torch.model import ResNet
 
 Answer = tuple[Any, dict[str, np.ndarray] | None]
 
@@ -191,3 +193,17 @@ def channels_last_and_half(session: Any, arrays: Any, *, name: str) -> Answer:
     with torch.autocast("cpu", torch.bfloat16):
         half = model(x)
     return [float((value.float() - expected).abs().max() / scale) for value in (last, half)], None
+
+
+def counted_macs(session: Any, arrays: Any, *, names: list[str]) -> Answer:
+    """{name: multiply-accumulates for one image} as PyTorch's own counter sees them, without computing anything."""
+    found = {}
+    for name in names:
+        spec = rn.spec(name)
+        with torch.device("meta"):
+            model = ResNet(rn.layer_tree(spec), spec.in_channels, ()).eval()
+            images = torch.empty(1, spec.in_channels, *spec.input_size)
+        with FlopCounterMode(display=False) as counter, torch.no_grad():
+            model(images)
+        found[name] = counter.get_total_flops() // 2
+    return found, None

@@ -112,3 +112,10 @@ def test_channels_last_and_autocast_work(name: str, workers: Workers) -> None:
     last, half = workers.call("torch", "native_torch:channels_last_and_half", name=name)[0]
     assert last < 1e-5
     assert half < 0.1
+
+
+def test_pytorch_counts_the_same_multiply_accumulates(workers: Workers) -> None:
+    """Of the zoo, at full size: a count that is not ours."""
+    names = [name for name in rn.names() if name != "resnet1202"]  # seconds, and the same blocks as resnet110
+    found, _ = workers.call("torch", "native_torch:counted_macs", names=names)
+    assert found == {name: rn.totals(rn.spec(name)).macs for name in names}

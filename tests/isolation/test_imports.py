@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from hidden import hide
 from resnet_core.backend import OPEN_TO_BACKENDS
 
 ROOT = Path(__file__).parents[2]
@@ -89,23 +90,9 @@ def test_the_guard_would_notice(tmp_path: Path) -> None:
         run(GUARD + "try: import keras\nexcept BaseException: pass", tmp_path)
 
 
-#: What Python runs at its start where it stands in PYTHONPATH: none of the frameworks is there to be found.
-HIDDEN = f"""
-import sys
-from importlib.machinery import PathFinder
-
-class Hiding(PathFinder):
-    @classmethod
-    def find_spec(cls, name, path=None, target=None):
-        return None if name.partition(".")[0] in {FRAMEWORKS} else PathFinder.find_spec(name, path, target)
-
-sys.meta_path[sys.meta_path.index(PathFinder)] = Hiding
-"""
-
-
 def test_predicting_with_numpy_needs_no_framework_anywhere(tmp_path: Path) -> None:
     """Neither here nor in the worker: none can be found."""
-    (tmp_path / "sitecustomize.py").write_text(HIDDEN)
+    path = hide(tmp_path, *FRAMEWORKS)
     program = """
 import sys, resnet_core as rn
 from PIL import Image
@@ -120,7 +107,7 @@ rn.save_spec("narrow.toml", spec)
 sys.argv = "resnet predict narrow.toml a.png --backend numpy --weights w.safetensors".split()
 main()
 """
-    assert "a.png" in run(program, tmp_path, PYTHONPATH=str(tmp_path))
+    assert "a.png" in run(program, tmp_path, PYTHONPATH=path)
 
 
 @pytest.mark.parametrize("backend", BUILT_IN)
@@ -130,14 +117,14 @@ def test_importing_a_package_imports_no_framework(backend: str, tmp_path: Path) 
 
 
 def test_a_framework_that_is_not_installed_is_said_with_a_line_for_pip(tmp_path: Path) -> None:
-    (tmp_path / "sitecustomize.py").write_text(HIDDEN)
+    path = hide(tmp_path, *FRAMEWORKS)
     program = """
 import resnet_core as rn
 for name in ("torch", "keras", "flax"):
     try: rn.load_backend(name)
     except rn.MissingBackendError as error: print(error)
 """
-    lines = run(program, tmp_path, PYTHONPATH=str(tmp_path), KERAS_BACKEND="").splitlines()
+    lines = run(program, tmp_path, PYTHONPATH=path, KERAS_BACKEND="").splitlines()
     assert lines == [
         f'backend {name} needs {name}, which is not installed: pip install "resnet-core[{name}]"'
         for name in ("torch", "keras", "flax")
@@ -145,9 +132,8 @@ for name in ("torch", "keras", "flax"):
 
 
 def test_keras_without_its_engine_is_not_installed(tmp_path: Path) -> None:
-    (tmp_path / "sitecustomize.py").write_text(HIDDEN.replace(repr(FRAMEWORKS), "('tensorflow',)"))
     program = "import resnet_core as rn\ntry: rn.load_backend('keras')\nexcept rn.MissingBackendError as e: print(e)"
-    environment = {"PYTHONPATH": str(tmp_path), "KERAS_BACKEND": "", "KERAS_HOME": str(tmp_path)}
+    environment = {"PYTHONPATH": hide(tmp_path, "tensorflow"), "KERAS_BACKEND": "", "KERAS_HOME": str(tmp_path)}
     assert "backend keras needs tensorflow, which is not" in run(program, tmp_path, **environment)
 
 

@@ -9,15 +9,16 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from resnet_core import architecture, tree
 from resnet_core.padding import symmetric
+from resnet_core.rewrite import rewrite
 from resnet_core.weights import Weights
 
-LeafChange = Callable[[tree.Leaf], tree.Leaf]
+N = TypeVar("N", bound=tree.Node)
 
 
 def plant(session: Any, arrays: Any, *, name: str | None) -> tuple[None, None]:
@@ -32,74 +33,29 @@ def plant_biased_variance(session: Any, arrays: Any, *, planted: bool) -> tuple[
     """Leave the running variance as the framework updates it."""
     from resnet_core.training.running_variance import unbiased_variances
 
-    training = importlib.import_module(f"{session.backend.__name__}.training")
-    training.unbiased_variances = (lambda *arguments: {}) if planted else unbiased_variances
+    differentiation = importlib.import_module(f"{session.backend.__name__}.differentiation")
+    differentiation.unbiased_variances = (lambda *arguments: {}) if planted else unbiased_variances
     return None, None
 
 
-def every(change: LeafChange) -> Callable[[tree.Node], Any]:
-    """A tree defect from a change of single leaves."""
-
-    def rebuild(node: tree.Node) -> Any:
-        if isinstance(node, tree.Leaf):
-            return change(node)
-        if isinstance(node, tree.Residual):
-            return tree.Residual(*(rebuild(chain) for chain in (node.pre, node.body, node.shortcut, node.post)))
-        return tree.Chain(tuple((name, rebuild(child)) for name, child in node.children))
-
-    return rebuild
+def every(kind: type[N], change: Callable[[N], tree.Node]) -> Callable[[tree.Chain], tree.Chain]:
+    """A tree defect from a change of every node of a kind."""
+    return lambda root: rewrite(root, kind, change)
 
 
-def residuals(change: Callable[[tree.Residual], tree.Node]) -> Callable[[tree.Node], Any]:
-    """A tree defect from a change of whole blocks."""
-
-    def rebuild(node: tree.Node) -> Any:
-        if isinstance(node, tree.Residual):
-            return change(node)
-        if isinstance(node, tree.Chain):
-            return tree.Chain(tuple((name, rebuild(child)) for name, child in node.children))
-        return node
-
-    return rebuild
+def _same_padding(conv: tree.Conv) -> tree.Conv:
+    return replace(conv, padding="same") if conv.stride != (1, 1) else conv
 
 
-def _same_padding(leaf: tree.Leaf) -> tree.Leaf:
-    if isinstance(leaf, tree.Conv) and leaf.stride != (1, 1):
-        return replace(leaf, padding="same")
-    return leaf
-
-
-def _epsilon(leaf: tree.Leaf) -> tree.Leaf:
-    return replace(leaf, epsilon=1e-3) if isinstance(leaf, tree.BatchNorm) else leaf
-
-
-def _decay(leaf: tree.Leaf) -> tree.Leaf:
-    return replace(leaf, decay=0.99) if isinstance(leaf, tree.BatchNorm) else leaf
-
-
-def _symmetric_pool(leaf: tree.Leaf) -> tree.Leaf:
-    return replace(leaf, padding=symmetric(3)) if isinstance(leaf, tree.MaxPool) else leaf
-
-
-def _swapped_pool_sides(leaf: tree.Leaf) -> tree.Leaf:
+def _swapped_pool_sides(pool: tree.MaxPool) -> tree.MaxPool:
     # "same" for 33 x 26 is ((1, 1), (0, 1)): height and width in each other's place keep the output's shape.
-    return replace(leaf, padding=((0, 1), (1, 1))) if isinstance(leaf, tree.MaxPool) else leaf
+    return replace(pool, padding=((0, 1), (1, 1)))
 
 
-def _no_dilation(leaf: tree.Leaf) -> tree.Leaf:
-    if isinstance(leaf, tree.Conv) and leaf.dilation != (1, 1):
-        return replace(leaf, dilation=(1, 1), padding=symmetric(leaf.kernel[0]))
-    return leaf
-
-
-def _channels_padded_at_the_end(leaf: tree.Leaf) -> tree.Leaf:
-    if isinstance(leaf, tree.PadChannels):
-        return tree.PadChannels(0, leaf.before + leaf.after)
-    return leaf
-
-
-def _averaging_subsample(leaf: tree.Leaf) -> tree.Leaf:
-    return tree.AveragePool(leaf.stride, leaf.stride) if isinstance(leaf, tree.Subsample) else leaf
+def _no_dilation(conv: tree.Conv) -> tree.Conv:
+    if conv.dilation != (1, 1):
+        return replace(conv, dilation=(1, 1), padding=symmetric(conv.kernel[0]))
+    return conv
 
 
 def _other_convolution(block: tree.Residual) -> tree.Node:
@@ -124,18 +80,22 @@ def _raw_shortcut(block: tree.Residual) -> tree.Node:
 
 
 #: Name to (what it does to the tree). Each is caught in `test_defects.py` on the spec given there.
-TREE_DEFECTS: dict[str, Callable[[tree.Node], Any]] = {
-    "SAME padding at stride 2": every(_same_padding),
-    "wrong epsilon": every(_epsilon),
-    "stride on the other convolution": residuals(_other_convolution),
-    "missing ReLU": residuals(_no_last_relu),
-    "symmetric instead of SAME max-pool": every(_symmetric_pool),
-    "height and width swapped in the SAME rule": every(_swapped_pool_sides),
-    "dilation lost": every(_no_dilation),
-    "option A pads channels at the end": every(_channels_padded_at_the_end),
-    "option A averages instead of subsampling": every(_averaging_subsample),
-    "projection reads the raw input": residuals(_raw_shortcut),
-    "wrong momentum": every(_decay),
+TREE_DEFECTS: dict[str, Callable[[tree.Chain], tree.Chain]] = {
+    "SAME padding at stride 2": every(tree.Conv, _same_padding),
+    "wrong epsilon": every(tree.BatchNorm, lambda norm: replace(norm, epsilon=1e-3)),
+    "stride on the other convolution": every(tree.Residual, _other_convolution),
+    "missing ReLU": every(tree.Residual, _no_last_relu),
+    "symmetric instead of SAME max-pool": every(tree.MaxPool, lambda pool: replace(pool, padding=symmetric(3))),
+    "height and width swapped in the SAME rule": every(tree.MaxPool, _swapped_pool_sides),
+    "dilation lost": every(tree.Conv, _no_dilation),
+    "option A pads channels at the end": every(
+        tree.PadChannels, lambda pad: tree.PadChannels(0, pad.before + pad.after)
+    ),
+    "option A averages instead of subsampling": every(
+        tree.Subsample, lambda leaf: tree.AveragePool(leaf.stride, leaf.stride)
+    ),
+    "projection reads the raw input": every(tree.Residual, _raw_shortcut),
+    "wrong momentum": every(tree.BatchNorm, lambda norm: replace(norm, decay=0.99)),
 }
 
 

@@ -12,7 +12,7 @@ import pytest
 import resnet_core as rn
 from laboratory import MAIN, TOLERANCE, Laboratory, problems
 from resnet_core.data.named import dataset
-from resnet_core.shipped import FOLDER, shipped_model, shipped_pictures
+from resnet_core.data.shipped import FOLDER, shipped_model, shipped_pictures
 from resnet_core.training.pipeline import Pipeline
 from resnet_core.training.recipe_files import recipe
 

@@ -10,6 +10,7 @@ import pytest
 
 import resnet_core as rn
 from laboratory import MAIN, Laboratory, problems
+from resnet_core.training.contract import TrainingState
 from resnet_core.training.recipe import Recipe
 from resnet_core.training.recipe_files import RECIPES as NAMED
 from resnet_core.training.recipe_files import recipe as named
@@ -67,15 +68,15 @@ def run(
     ties: bool = False,
     start: Arrays | None = None,
 ) -> Arrays:
-    """{loss, weight.NAME, slot.SLOT.NAME} after so many steps from the probe weights, or after WARM ones in `start`.
+    """The `loss` of so many steps from the probe weights, or after WARM ones in `start`, and the state then, flat.
 
     With `ties` the first filter of the stem is zero: a pool behind it sees equal values everywhere, and which of
     them it takes decides which pixels the filter learns from.
     """
-    weights = start or {f"weight.{name}": value for name, value in rn.probe_weights(spec, 2, dtype).items()}
+    state = TrainingState.from_arrays(start) if start else TrainingState(rn.probe_weights(spec, 2, dtype))
     if ties:
-        weights["weight.stem.conv.weight"][0] = 0
-    arrays = {**weights, **batches(spec, steps)}
+        state.weights["stem.conv.weight"][0] = 0
+    arrays = {**state.to_arrays(), **batches(spec, steps)}
     text = recipe_to_json(recipe)
     return laboratory.engine(engine, dtype).call(
         "train_steps", arrays, spec=rn.to_json(spec), recipe=text, dtype=dtype, done=WARM if start else 0
@@ -90,8 +91,9 @@ def truth(laboratory: Laboratory, spec: rn.ResNetSpec, recipe: Recipe, steps: in
 def structurally_zero(laboratory: Laboratory, spec: rn.ResNetSpec) -> set[str]:
     """Parameters with no gradient at all: biases that only a norm sees. What Adam makes of their noise is noise."""
     plain = Recipe(learning_rate=1.0, batch_size=6, steps=1)
-    before, after = rn.probe_weights(spec, 2, "float64"), truth(laboratory, spec, plain, 1)
-    moved = {name: float(np.abs(after[f"weight.{name}"] - before[name]).max()) for name in rn.parameters(spec)}
+    before = rn.probe_weights(spec, 2, "float64")
+    after = TrainingState.from_arrays(truth(laboratory, spec, plain, 1)).weights
+    moved = {name: float(np.abs(after[name] - before[name]).max()) for name in rn.parameters(spec)}
     return {name for name, distance in moved.items() if distance < 1e-12 * max(moved.values())}
 
 

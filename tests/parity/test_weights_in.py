@@ -106,7 +106,7 @@ BAD = {
     "text.pth": "cannot be read as a checkpoint",
     "empty.pth": "cannot be read as a checkpoint",
     "missing.pth": "no such file",
-    "ten.pth": "received shape (10, 512), expected (1000, 512); these weights are for 10 classes (--set classes=10)",
+    "ten.pth": "received shape (10, 512), expected (1000, 512); these weights are for 10 classes (set classes = 10)",
 }
 
 

@@ -19,12 +19,12 @@ import safetensors.numpy
 from run_work import ENVIRONMENT, Work, command, resnet
 
 import resnet_core as rn
-from resnet_core.data.named import dataset
 from resnet_core.errors import WeightsError
 from resnet_core.numerics import relative_error
-from resnet_core.training import run_loop as train
+from resnet_core.training import recorder
 from resnet_core.training.checkpoint import load_checkpoint
 from resnet_core.training.recipe_files import recipe
+from resnet_core.training.reporting import StepRecord
 
 BACKENDS = ("torch", "keras", "flax", "numpy")
 STEPS, PER_EPOCH = 60, 10
@@ -174,7 +174,7 @@ def test_a_run_that_was_killed_while_it_began_begins_again(work: Work) -> None:
     (run / "checkpoints").mkdir(parents=True)
     for name in (".starting", "spec.toml", "checkpoints/step-000000000.safetensors"):
         (run / name).touch()
-    refused(work.train("numpy", "run", "--resume"), "leave --resume out to begin again")
+    refused(work.train("numpy", "run", "--resume"), "start it again without resuming")
     done(work.train("numpy", "run", "--until", "1"))
     assert same(run, work.folder / "whole")
     assert not (run / ".starting").exists()
@@ -225,7 +225,7 @@ def test_ctrl_c_saves_and_the_run_goes_on_to_the_same_bits(work: Work, number: i
     process.send_signal(number)
     _, said = process.communicate(timeout=60)
     assert process.returncode == 130, said
-    assert "--resume goes on from there" in said
+    assert "--resume continues from there" in said
     assert "Traceback" not in said
     stopped = load_checkpoint(sorted((work.folder / "run" / "checkpoints").iterdir())[-1]).state.step
     assert PER_EPOCH <= stopped < STEPS
@@ -233,13 +233,13 @@ def test_ctrl_c_saves_and_the_run_goes_on_to_the_same_bits(work: Work, number: i
     assert same(work.folder / "run", work.folder / "whole")
 
 
-def test_a_loss_that_is_no_number_stops_the_run_and_keeps_the_last_checkpoint(work: Work) -> None:
+def test_a_loss_that_is_nan_stops_the_run_and_keeps_the_last_checkpoint(work: Work) -> None:
     done(work.train("torch", "run", "--until", "1"))
     before = weights(work.folder / "run")
     process = work.train("torch", "new", "--with", "learning_rate=1e8")
     refused(process, f"the loss is nan at step {len(log(work.folder / 'new')) + 1} ", code=1)
     process = resnet(*work.arguments("torch", "run")[:-2], "--resume", "--with", "learning_rate=1e8")
-    refused(process, "is a run with another recipe; leave --recipe and --with out")
+    refused(process, "is a run with another recipe; give no recipe to resume it with its own")
     assert all(np.array_equal(before[name], value) for name, value in weights(work.folder / "run").items())
 
 
@@ -248,18 +248,17 @@ def test_the_log_can_be_followed_while_an_epoch_runs(work: Work, monkeypatch: py
     seen = []
 
     class Follower:
-        def step(self, record: dict[str, Any], images: int) -> None:
+        def step(self, record: StepRecord, images: int) -> None:
             seen.append(len(log(folder)) if (folder / "log.jsonl").exists() else 0)
 
         def start(self, *_: object) -> None: ...
         def epoch(self, *_: object) -> None: ...
         def warn(self, *_: object) -> None: ...
 
-    monkeypatch.setattr(train, "LOG_EVERY", 0.0)
+    monkeypatch.setattr(recorder, "LOG_EVERY", 0.0)
     plan = recipe(work.folder / "recipe.toml", epochs=1)
     network = rn.spec("resnet20", depths=[1, 1], channels=[4, 8], in_channels=1)
-    data = dataset(str(work.folder / "data.npz"))
-    train.train(network, plan, data, train.Options("numpy", folder), Follower())
+    rn.train(network, work.folder / "data.npz", backend="numpy", out=folder, recipe=plan, progress=Follower())
     assert seen == list(range(PER_EPOCH))
 
 
@@ -346,14 +345,14 @@ def test_fine_tuning_starts_from_another_runs_weights_with_a_new_head(work: Work
     ("more", "words"),
     [
         (["--with", "learning_rate=0"], "learning_rate: received 0; allowed is a number above 0"),
-        (["--with", "nonsense"], "--with: received 'nonsense'; expected key=value"),
+        (["--with", "nonsense"], "override: received 'nonsense'; expected key=value"),
         (["--data", "imagenet"], "data: received 'imagenet'"),
         (["--recipe", "nobody"], "recipe: received 'nobody'"),
-        (["--set", "classes=7"], "has 10 classes, and the network 7; give --set classes=10"),
+        (["--set", "classes=7"], "has 10 classes, and the network 7; set classes = 10"),
         (["--set", "classes=none"], "training needs one answer per picture"),
-        (["--dtype", "float16"], "--dtype: received 'float16'"),
-        (["--device", "gpu"], "--device cpu"),
-        (["--device", "tpu"], "--device: received 'tpu'; expected one of auto, cpu, gpu"),
+        (["--dtype", "float16"], "dtype: received 'float16'"),
+        (["--device", "gpu"], "no GPU is visible to PyTorch"),
+        (["--device", "tpu"], "device: received 'tpu'; expected one of auto, cpu, gpu"),
         (["--backend", "caffe"], "backend: received 'caffe'"),
     ],
 )

@@ -193,7 +193,7 @@ def test_help_names_every_command() -> None:
     ("arguments", "words"),
     [
         (["show", "resnet5"], "resnet5: no spec of this name; did you mean resnet"),
-        (["show", "resnet20", "--set", "classes"], "--set: received 'classes'; expected key=value"),
+        (["show", "resnet20", "--set", "classes"], "override: received 'classes'; expected key=value"),
         (["show", "resnet20", "--set", "classes=0"], "classes: received 0; allowed is an integer from 1"),
         (["show", "resnet20", "--set", "clases=3"], "clases: unknown field; did you mean classes?"),
         (["show", "resnet20", "--set", "depths=[1,0,1]"], "depths[1]: received 0; allowed is"),
@@ -212,11 +212,11 @@ def test_help_names_every_command() -> None:
         ),
         (["compare", "resnet20", "--backends", "numpy"], "--backends: numpy is the reference and always runs"),
         (["compare", "resnet20", "--backends", ","], "--backends: received none; registered are"),
-        (["compare", "resnet20", "--device", "tpu"], "--device: received 'tpu'; expected one of auto, cpu, gpu"),
-        (["compare", "resnet20", "--level", "all"], "--level: received 'all'; expected one of shapes, logits"),
+        (["compare", "resnet20", "--device", "tpu"], "device: received 'tpu'; expected one of auto, cpu, gpu"),
+        (["compare", "resnet20", "--level", "all"], "level: received 'all'; expected one of shapes, logits"),
         (
             ["compare", "resnet20", "--dtype", "float16"],
-            "--dtype: received 'float16'; expected one of float32, float64",
+            "dtype: received 'float16'; expected one of float32, float64",
         ),
         (["compare", "resnet20", "--python", "torch"], "--python: received 'torch'; expected NAME=PATH"),
         (["compare", "resnet20", "--python", "mxnet=x"], "--python: received 'mxnet'; the compared backends are"),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import json
 import re
 from pathlib import Path
@@ -11,7 +10,7 @@ import msgspec
 import pytest
 
 import resnet_core as rn
-from resnet_core import tree
+from node_kinds import COMBINATORS, LEAVES
 from resnet_core.specification import FIELDS, ResNetSpec
 
 ROOT = Path(__file__).parents[2]
@@ -68,17 +67,36 @@ def test_the_stated_sizes_of_the_examples_are_right() -> None:
     assert rn.totals(rn.from_toml(EXAMPLES["segmentation"])).output_shape == (33, 33, 21)
 
 
-@pytest.mark.parametrize(
-    "kind",
-    [
-        name
-        for name, kind in inspect.getmembers(tree, inspect.isclass)
-        if issubclass(kind, tree.Leaf | tree.Chain | tree.Residual)
-    ],
-)
+@pytest.mark.parametrize("kind", [kind.__name__ for kind in (*LEAVES, *COMBINATORS)])
 def test_every_node_has_a_row_in_the_table_of_the_backends(kind: str) -> None:
-    if kind != "Leaf":
-        assert f"\n| `{kind}` |" in SIDE_BY_SIDE
+    assert f"\n| `{kind}` |" in SIDE_BY_SIDE
+
+
+NUMBERS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"]
+NUMBERS += ["eleven", "twelve", "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen"]
+COUNTS = {"leaves": len(LEAVES), "combinators": len(COMBINATORS)}
+
+
+def wrong_counts(text: str) -> list[str]:
+    """What a text says about how many leaves and combinators there are, where it is wrong or says nothing."""
+    stated = re.findall(rf"\b({'|'.join(NUMBERS)}|\d+)\s+(leaves|combinators)\b", text.lower())
+    silent = [f"no number of {kind}" for kind in COUNTS if kind not in {kind for _, kind in stated}]
+    return silent + [
+        f"{number} {kind}" for number, kind in stated if number not in (NUMBERS[COUNTS[kind]], str(COUNTS[kind]))
+    ]
+
+
+@pytest.mark.parametrize("page", ["README.md", "backends/README.md", "resnet_core/tree.py"])
+def test_the_stated_numbers_of_leaves_and_combinators_are_right(page: str) -> None:
+    assert wrong_counts((ROOT / page).read_text()) == []
+
+
+def test_a_wrong_number_of_leaves_is_caught() -> None:
+    leaves, combinators = (NUMBERS[number] for number in COUNTS.values())
+    assert wrong_counts(f"{leaves.title()} leaves and {combinators}\ncombinators") == []
+    assert wrong_counts(f"Zero leaves and {combinators} combinators") == ["zero leaves"]
+    assert wrong_counts(f"{leaves} leaves, and 99\ncombinators") == ["99 combinators"]
+    assert wrong_counts("the leaves and the combinators") == ["no number of leaves", "no number of combinators"]
 
 
 @pytest.mark.parametrize(

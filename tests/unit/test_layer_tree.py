@@ -29,6 +29,7 @@ from resnet_core.tree import (
     Residual,
     Subsample,
     leaves,
+    walk,
 )
 
 TINY: dict[str, Any] = {"depths": (1, 2), "channels": (4, 8), "classes": 3}
@@ -40,13 +41,7 @@ def tree_leaves(spec: ResNetSpec) -> dict[str, Leaf]:
 
 def blocks(spec: ResNetSpec) -> dict[str, Residual]:
     """Every residual block by its path."""
-    return {
-        f"{stage}.{name}": block
-        for stage, chain in layer_tree(spec).children
-        if isinstance(chain, Chain)
-        for name, block in chain.children
-        if isinstance(block, Residual)
-    }
+    return {path: node for path, node in walk(layer_tree(spec)) if isinstance(node, Residual)}
 
 
 def names(chain: Chain) -> list[str]:
@@ -135,7 +130,7 @@ def test_taps_are_the_outputs_of_the_trees_children(spec: ResNetSpec, data: st.D
     last = {layer.path.split(".")[0]: layer.output_shape for layer in rn.layers(spec, size)}
     shapes = tap_shapes(spec, size)
     assert tuple(shapes) == rn.taps(spec)
-    for tap, node in tap_nodes(spec, rn.taps(spec)).items():
+    for tap, node in tap_nodes(layer_tree(spec), rn.taps(spec)).items():
         assert shapes[tap][-1] == last[node][-1]
     assert shapes[output_name(spec)] == rn.totals(spec, size).output_shape
 
@@ -266,7 +261,12 @@ def test_taps(fields: dict[str, Any], names: list[str]) -> None:
 
 def test_the_tap_of_a_preactivation_stage_is_raw_and_the_post_norm_is_the_heads() -> None:
     spec = ResNetSpec(**TINY, block="basic", preactivation=True)
-    assert tap_nodes(spec, rn.taps(spec)) == {"stem": "stem", "stage1": "stage1", "stage2": "stage2", "logits": "head"}
+    assert tap_nodes(layer_tree(spec), rn.taps(spec)) == {
+        "stem": "stem",
+        "stage1": "stage1",
+        "stage2": "stage2",
+        "logits": "head",
+    }
     head = dict(layer_tree(spec).children)["head"]
     assert isinstance(head, Chain)
     assert names(head) == ["norm", "relu", "pool", "linear"]
@@ -275,9 +275,9 @@ def test_the_tap_of_a_preactivation_stage_is_raw_and_the_post_norm_is_the_heads(
 def test_an_unknown_tap_is_one_clear_line() -> None:
     spec = ResNetSpec(**TINY, block="basic")
     with pytest.raises(InputError, match=r"^taps: received 'stage3'; this network has stem, stage1, stage2, logits$"):
-        tap_nodes(spec, ("stage3",))
+        tap_nodes(layer_tree(spec), ("stage3",))
     with pytest.raises(InputError, match=r"^taps: received the text 'stem'; expected a tuple of names"):
-        tap_nodes(spec, "stem")  # type: ignore[arg-type]
+        tap_nodes(layer_tree(spec), "stem")  # type: ignore[arg-type]
 
 
 def test_one_linear_weight_serves_the_classifier_and_dense_prediction() -> None:

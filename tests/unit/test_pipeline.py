@@ -141,7 +141,7 @@ def test_a_named_data_set_is_found_here_or_downloaded_with_a_checksum(
         server.server_close()
     monkeypatch.setitem(datasets.NAMED, "mnist", datasets.Download(url, files))
     assert len(dataset("mnist", tmp_path / "home").train) == 11  # no second download: nobody serves any more
-    with pytest.raises(DataError, match="put its files there, or name their folder with --data-dir"):
+    with pytest.raises(DataError, match="put its files there, or name their folder as data_dir"):
         dataset("mnist", tmp_path / "nowhere")
 
 
@@ -273,9 +273,9 @@ def test_the_mean_picture_is_the_training_pictures_and_subtracted_before_the_cro
 def test_what_does_not_fit_the_network_says_what_to_do(tmp_path: Path) -> None:
     data = dataset(write_npz(tmp_path / "a.npz"))
     recipe = Recipe(learning_rate=0.1, epochs=1, batch_size=4)
-    with pytest.raises(DataError, match="give --set in_channels=1"):
+    with pytest.raises(DataError, match="set in_channels = 1"):
         Pipeline(data, recipe, rn.spec("resnet20", classes=3))
-    with pytest.raises(DataError, match="give --set classes=3"):
+    with pytest.raises(DataError, match="set classes = 3"):
         Pipeline(data, recipe, rn.spec("resnet20", in_channels=1))
     with pytest.raises(DataError, match="fill no batch of 99"):
         pipeline(data, batch_size=99, drop_last=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 
 import resnet_core as rn
 from resnet_core.errors import InputError, RecipeError
-from resnet_core.training.recipe import check_trainable, decayed
+from resnet_core.training.recipe import check_trainable, decayed_parameters
 from resnet_core.training.recipe_files import (
     RECIPES,
     recipe,
@@ -18,6 +19,7 @@ from resnet_core.training.recipe_files import (
     recipe_to_json,
     save_recipe,
 )
+from resnet_core.tree import Chain, Conv, Leaf, Tensor
 
 SMALL: dict[str, Any] = {"learning_rate": 0.1, "epochs": 1, "batch_size": 8}
 
@@ -89,13 +91,30 @@ def test_an_unknown_name_lists_the_known_ones() -> None:
 
 
 def test_weight_decay_spares_norms_and_biases_if_asked() -> None:
-    names = dict.fromkeys(rn.state(rn.spec("resnet18_d2l")))
-    everything = decayed(names, recipe("d2l", weight_decay=0.1))
-    assert everything == set(rn.parameters(rn.spec("resnet18_d2l")))
-    some = decayed(names, recipe("d2l", weight_decay=0.1, decay_all=False))
+    spec = rn.spec("resnet18_d2l")
+    everything = decayed_parameters(spec, recipe("d2l", weight_decay=0.1))
+    assert everything == set(rn.parameters(spec))
+    some = decayed_parameters(spec, recipe("d2l", weight_decay=0.1, decay_all=False))
     assert {"stem.conv.weight", "head.linear.weight"} <= some
     assert not any(name.endswith(".bias") or ".norm" in name for name in some)
-    assert decayed(names, recipe("d2l")) == set()
+    assert decayed_parameters(spec, recipe("d2l")) == set()
+
+
+@dataclass(frozen=True, slots=True)
+class GroupNorm(Leaf):
+    """A norm without running statistics."""
+
+    channels: int
+
+    def tensors(self) -> dict[str, Tensor]:
+        return {"weight": Tensor((self.channels,), "scale"), "bias": Tensor((self.channels,), "shift")}
+
+
+def test_weight_decay_spares_a_norm_that_has_no_statistics() -> None:
+    tree = Chain((("conv", Conv(3, 4, (1, 1), bias=True)), ("norm", GroupNorm(4))))
+    assert decayed_parameters(tree, recipe("d2l", weight_decay=0.1, decay_all=False)) == {"conv.weight"}
+    everything = {"conv.weight", "conv.bias", "norm.weight", "norm.bias"}
+    assert decayed_parameters(tree, recipe("d2l", weight_decay=0.1)) == everything
 
 
 def test_a_network_without_one_answer_per_picture_is_refused() -> None:

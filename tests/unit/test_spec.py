@@ -7,7 +7,7 @@ from typing import Any, get_args, get_type_hints
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import resnet_core as rn
@@ -213,3 +213,17 @@ def test_random_specs_are_what_their_fields_say(spec: ResNetSpec) -> None:
 def test_random_sizes_are_accepted_by_their_network(spec: ResNetSpec, data: Any) -> None:
     size = data.draw(sizes(spec))
     assert all(min(layer.output_shape) >= 1 for layer in rn.layers(spec, size))
+
+
+def test_random_specs_draw_every_field() -> None:
+    """A new field that `random_specs.specs` does not draw would be proven by no random network."""
+    values: dict[str, set[str]] = {field: set() for field in FIELDS if field != "name"}
+
+    @settings(max_examples=400, derandomize=True, database=None, deadline=None, suppress_health_check=list(HealthCheck))
+    @given(spec=specs())
+    def collect(spec: ResNetSpec) -> None:
+        for field, found in values.items():
+            found.add(repr(getattr(spec, field)))
+
+    collect()
+    assert {field: found for field, found in values.items() if len(found) < 2} == {}

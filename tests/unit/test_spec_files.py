@@ -95,7 +95,7 @@ def test_an_override_is_a_toml_value_none_or_plain_text(text: str, expected: Any
 def test_an_override_without_key_or_value_is_one_clear_line(text: str) -> None:
     with pytest.raises(InputError) as caught:
         parse_overrides([text])
-    assert str(caught.value) == f"--set: received {text!r}; expected key=value, such as classes=10"
+    assert str(caught.value) == f"override: received {text!r}; expected key=value, such as classes=10"
 
 
 def test_a_later_override_wins() -> None:

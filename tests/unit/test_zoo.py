@@ -13,7 +13,8 @@ import resnet_core as rn
 
 # (parameters, parameters and running statistics, multiply-accumulates at the spec's own input). The first two
 # are those of torchvision 0.28 (ten names), of TF-slim (resnet*_v1, resnet_v2_*) and of the 2015 paper's CIFAR
-# networks with option A, counted on instantiated models; D2L's is in the book. The MACs are recorded here.
+# networks with option A, counted on instantiated models; D2L's is in the book. The MACs are recorded here, and counted
+# by PyTorch in tests/conformance/test_native_torch.py.
 SIZES = {
     "resnet18": (11689512, 11699112, 1814073344),
     "resnet34": (21797672, 21814696, 3663761408),

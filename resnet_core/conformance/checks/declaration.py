@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
+
 from resnet_core.backend import OPTIONAL
 from resnet_core.conformance.check import TRAINING, Context, check, expect, expect_close, untouched
 from resnet_core.conformance.leaves import without_a_case
 from resnet_core.conformance.networks import NETWORKS, SIZES, SMALL
 from resnet_core.conformance.subjects import predicted
 from resnet_core.errors import InputError
+from resnet_core.training.contract import StepInputs
 
 GROUP = "declaration"
 
@@ -24,8 +27,14 @@ def training_is_offered_as_a_whole_or_not_at_all(context: Context) -> None:
     """`train_forward`, `gradients` and `Trainer` come together; the Trainer has the contract's methods."""
     found = [name for name in TRAINING if callable(getattr(context.backend, name, None))]
     expect(len(found) in (0, len(TRAINING)), f"received {', '.join(found)} alone; expected all of {TRAINING} or none")
-    for method in ("step", "predict", "state") if "Trainer" in found else ():
-        expect(callable(getattr(context.backend.Trainer, method, None)), f"Trainer lacks {method}")
+    if "Trainer" in found:
+        trainer = context.backend.Trainer
+        for method in ("step", "predict", "state"):
+            expect(callable(getattr(trainer, method, None)), f"Trainer lacks {method}")
+        known = {field.name for field in fields(StepInputs)}
+        used = getattr(trainer, "inputs", None)
+        names = isinstance(used, frozenset) and {"images", "targets", "numbers"} <= used <= known
+        expect(names, f"Trainer.inputs: received {used!r}; expected a frozenset of names out of {sorted(known)}")
 
 
 @check(GROUP, dtypes=("float32",))

@@ -17,7 +17,7 @@ SUBJECTS = {**LEAVES, **NETWORKS}
 #: Right code reaches 3e-14 in float64; in float32 narrow networks, in which no ReLU's sign flips, reach 5e-6.
 GATES = 1e-11, 5e-5
 #: A tensor's error is measured against its largest gradient, or the share FLOOR of the network's largest. A gradient
-#: below the share ZERO is structurally zero, as that of a bias that only a norm sees: mere rounding, and its floor higher.
+#: below the share ZERO is structurally zero, as that of a bias that only a norm sees: mere rounding, with ZERO_FLOOR.
 FLOOR, ZERO, ZERO_FLOOR = 1e-3, 1e-12, 0.1
 
 

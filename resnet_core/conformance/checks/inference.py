@@ -84,12 +84,13 @@ def images_of_any_kind_of_number_are_taken(context: Context) -> None:
     strided = np.repeat(subject.images(), 2, axis=2)[:, :, ::2]
     frozen = subject.images()
     frozen.flags.writeable = False
-    for kind, images in {
+    kinds: dict[str, np.ndarray] = {
         "float64": subject.images().astype(np.float64),
         "uint8": whole,
         "strided": strided,
         "read-only": frozen,
-    }.items():
+    }
+    for kind, images in kinds.items():
         before = images.copy()
         found = backend.predict(model, images)
         expect_close(f"output of {kind} images", found, reference().predict(twin, before), context.gate(*GATES))

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from resnet_core.analysis import tensor_shapes
+from resnet_core.analysis import state
 from resnet_core.conformance.check import (
     Context,
     check,
@@ -128,7 +128,7 @@ def a_model_with_early_taps_has_all_weights(context: Context) -> None:
     other = subject.weights(context.dtype, seed=1)
     backend.set_weights(model, other)
     expect_same("get_weights after set_weights", backend.get_weights(model), other)
-    expect_names("get_weights", backend.get_weights(model), tensor_shapes(subject.tree))
+    expect_names("get_weights", backend.get_weights(model), state(subject.tree))
 
 
 def _overwrite(weights: Weights) -> None:

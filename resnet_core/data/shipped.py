@@ -14,7 +14,7 @@ from resnet_core.specification import ResNetSpec
 from resnet_core.weight_file import load_weights
 from resnet_core.weights import Weights
 
-FOLDER = Path(__file__).with_name("trained")
+FOLDER = Path(__file__).parents[1] / "trained"
 
 
 def shipped_model() -> tuple[Weights, ResNetSpec]:

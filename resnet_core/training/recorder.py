@@ -1,0 +1,68 @@
+"""The one place from which a run writes and speaks: the loop computes, the recorder does the rest."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+from resnet_core.specification import ResNetSpec
+from resnet_core.training.checkpoint import Checkpoint
+from resnet_core.training.contract import TrainingState
+from resnet_core.training.recipe import Recipe
+from resnet_core.training.reporting import EpochRecord, Reporter, StepRecord
+from resnet_core.training.run_folder import RunFolder
+
+#: Seconds between two writes to the log: a reader can follow the run, and the run hardly waits for the disk.
+LOG_EVERY = 5.0
+
+
+@dataclass
+class RunRecorder:
+    """Log, checkpoints, best weights and reporter of one run.
+
+    `keep` is how many checkpoints stay. Raises InputError where the disk refuses; what was saved stays whole.
+    """
+
+    folder: RunFolder
+    spec: ResNetSpec
+    recipe: Recipe
+    reporter: Reporter
+    keep: int = 3
+    pending: list[StepRecord | EpochRecord] = field(default_factory=list)  # not in the log yet
+    logged: float = field(default_factory=time.perf_counter)  # when the log was last written
+
+    def start(self, done: int, total: int, per_epoch: int) -> None:
+        """Say that training begins."""
+        self.reporter.start(done, total, per_epoch)
+
+    def step(self, record: StepRecord, images: int) -> None:
+        """Note and report a step; write the log from time to time."""
+        self.pending.append(record)
+        self.reporter.step(record, images)
+        if time.perf_counter() - self.logged > LOG_EVERY:
+            self.flush()
+
+    def epoch(self, record: EpochRecord) -> None:
+        """Note and report an epoch."""
+        self.pending.append(record)
+        self.reporter.epoch(record)
+
+    def save(self, state: TrainingState, progress: dict[str, Any]) -> None:
+        """Write a checkpoint; the log first, so that a checkpoint is never ahead of it."""
+        self.flush()
+        self.folder.save(Checkpoint(self.spec, self.recipe, state, progress), self.keep)
+
+    def save_best(self, state: TrainingState) -> None:
+        """Replace the best weights."""
+        self.folder.save_best(state.weights, self.spec)
+
+    def last_checkpoint(self) -> str:
+        """The newest checkpoint's file name, or "none"."""
+        return next((path.name for path in self.folder.checkpoints()), "none")
+
+    def flush(self) -> None:
+        """Write what is pending to the log."""
+        self.folder.log([record.to_json() for record in self.pending])
+        self.pending.clear()
+        self.logged = time.perf_counter()

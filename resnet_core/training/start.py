@@ -1,0 +1,187 @@
+"""Training runs from their first line: what is checked, how a run begins or resumes, and what it ends with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from resnet_core.backend import DEVICES, load_backend, optional
+from resnet_core.data.named import dataset
+from resnet_core.data.readers import Dataset
+from resnet_core.errors import InputError, WeightsError, require_choice
+from resnet_core.initialization import initialize
+from resnet_core.spec_files import spec as read_spec
+from resnet_core.specification import ResNetSpec
+from resnet_core.training.checkpoint import Checkpoint
+from resnet_core.training.contract import TrainingState
+from resnet_core.training.pipeline import Pipeline
+from resnet_core.training.recipe import Recipe, check_trainable
+from resnet_core.training.recipe_files import DEFAULT
+from resnet_core.training.recipe_files import recipe as read_recipe
+from resnet_core.training.recorder import RunRecorder
+from resnet_core.training.reporting import EpochRecord, Progress, Reporter, as_reporter
+from resnet_core.training.run_folder import RunFolder
+from resnet_core.training.run_loop import RunLoop, RunProgress
+from resnet_core.training.running_variance import variance_corrections
+from resnet_core.weight_file import load_weights
+from resnet_core.weights import Weights, cast, require_dtype
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """How a run ended.
+
+    `ended` is "finished", "until" (the epoch asked for) or "interrupted" (Ctrl-C or SIGTERM; a checkpoint has been
+    written). `step` is how many steps the run has taken, `epochs` has every epoch that it has finished, also in
+    earlier sessions.
+    """
+
+    run: Path
+    ended: Literal["finished", "until", "interrupted"]
+    step: int
+    epochs: tuple[EpochRecord, ...]
+
+    @property
+    def last(self) -> EpochRecord | None:
+        """The last finished epoch, None where there is none yet."""
+        return self.epochs[-1] if self.epochs else None
+
+
+def train(
+    spec: str | Path | ResNetSpec,
+    data: str | Path | Dataset,
+    *,
+    backend: str,
+    out: str | Path,
+    recipe: str | Path | Recipe | None = None,
+    resume: bool = False,
+    until: int | None = None,
+    weights: str | Path | Mapping[str, np.ndarray] | None = None,
+    device: str = "auto",
+    dtype: str = "float32",
+    data_dir: str | Path | None = None,
+    checkpoint_every: int | None = None,
+    keep: int = 3,
+    progress: Progress = None,
+) -> TrainingResult:
+    """Train a network, or resume its training, in the folder `out`, in this process.
+
+    - `spec`, `recipe`: a name, a .toml or .json file, or the object. By default a new run has the recipe
+      "fashion-adam", and a resumed one its own.
+    - `data`: a Dataset, or what `dataset` takes with `data_dir`.
+    - `resume`: continue from the run's last checkpoint, in any backend.
+    - `until`: stop after this epoch of the recipe, to resume later.
+    - `weights`: start from these instead of the initial ones, {neutral name: array} or a neutral file; a head for
+      other classes is replaced by a new one.
+    - `checkpoint_every`: steps between checkpoints, by default an epoch; the newest `keep` are kept.
+    - `progress`: a Reporter, or a function that is called with every StepRecord and EpochRecord.
+
+    The backend is configured for the device and the dtype. In the main thread, Ctrl-C and SIGTERM end the run after
+    the current step, which is saved.
+
+    Raises InputError, one line, for anything that cannot be used, before a file is written; TrainingError where the
+    loss is NaN or infinite.
+    """
+    require_choice("device", device, DEVICES)
+    require_dtype(dtype)
+    for name, value in (("until", until), ("checkpoint_every", checkpoint_every), ("keep", keep)):
+        if value is not None and value < 1:
+            raise InputError(f"{name}: received {value}; expected an integer from 1")
+    if resume and weights is not None:
+        raise InputError("weights: received some to resume with; a run resumes with its own, others start a new run")
+    folder, network = RunFolder(Path(out)), read_spec(spec)
+    plan = folder.open()[1] if resume and recipe is None else read_recipe(recipe or DEFAULT)
+    start = None if weights is None else fine_tuned(network, _read(weights), plan.seed, dtype)
+    check_trainable(network)
+    pipeline = Pipeline(data if isinstance(data, Dataset) else dataset(data, data_dir), plan, network)
+    network = read_spec(network, input_size=list(pipeline.size))
+    for shape in pipeline.batch_shapes():
+        variance_corrections(network, shape)  # refuses a batch that no norm can learn from
+    module = load_backend(backend)
+    make_trainer = optional(module, "Trainer")
+    used = module.configure(device, dtype)
+
+    reporter = as_reporter(progress)
+    session = {"backend": backend, "device": used, "versions": module.versions()}
+    if resume:
+        state, sums = _resume(folder, network, pipeline, dtype, session, reporter)
+    else:
+        state, sums = _begin(folder, network, pipeline, dtype, session, start)
+    loop = RunLoop(
+        pipeline,
+        make_trainer(network, plan, state, dtype=dtype),
+        sums,
+        RunRecorder(folder, network, plan, reporter, keep),
+        backend,
+        checkpoint_every or pipeline.steps_per_epoch,
+    )
+    total = pipeline.total_steps
+    stop = total if until is None else min(total, until * pipeline.steps_per_epoch)
+    done = loop.run(state.step, stop)
+    return TrainingResult(
+        folder.path,
+        "finished" if done == total else "until" if done >= stop else "interrupted",
+        done,
+        tuple(EpochRecord.from_json(record) for record in folder.records() if record["kind"] == "epoch"),
+    )
+
+
+def fine_tuned(spec: ResNetSpec, weights: Mapping[str, np.ndarray], seed: int, dtype: str) -> Weights:
+    """Weights to start from: the given ones, with a new head where they are for other classes.
+
+    Raises WeightsError where they differ in more than the head.
+    """
+    fresh = initialize(spec, seed, dtype)
+    other = {name for name in fresh if name not in weights or weights[name].shape != fresh[name].shape}
+    for name in (*fresh, *weights):
+        if (name in other or name not in fresh) and not name.startswith("head.linear."):
+            raise WeightsError(f"weights: {name} does not fit the network; expected weights of the same network")
+    kept = cast({name: array for name, array in weights.items() if name in fresh and name not in other}, dtype)
+    return {name: kept.get(name, array) for name, array in fresh.items()}
+
+
+def _read(weights: str | Path | Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
+    return weights if isinstance(weights, Mapping) else load_weights(weights)[0]
+
+
+def _begin(
+    folder: RunFolder,
+    spec: ResNetSpec,
+    pipeline: Pipeline,
+    dtype: str,
+    session: dict[str, Any],
+    weights: Weights | None,
+) -> tuple[TrainingState, RunProgress]:
+    """The state that a new run starts from; its folder is created."""
+    recipe, progress = pipeline.recipe, RunProgress()
+    state = TrainingState(initialize(spec, recipe.seed, dtype) if weights is None else weights)
+    about = {"format": 1, "data": pipeline.data.name, "dtype": dtype, "sessions": [{**session, "step": 0}]}
+    folder.create(Checkpoint(spec, recipe, state, progress.to_json()), about)
+    return state, progress
+
+
+def _resume(
+    folder: RunFolder,
+    spec: ResNetSpec,
+    pipeline: Pipeline,
+    dtype: str,
+    session: dict[str, Any],
+    reporter: Reporter,
+) -> tuple[TrainingState, RunProgress]:
+    """The state that a run resumes from; its log is cut back to it. Raises InputError where the run is another."""
+    own_spec, own_recipe, about = folder.open()
+    data = pipeline.data.name
+    if own_spec != spec:
+        raise InputError(f"{folder.path}: is a run of another network ({own_spec.name}); give the run's own network")
+    if own_recipe != pipeline.recipe:
+        raise InputError(f"{folder.path}: is a run with another recipe; give no recipe to resume it with its own")
+    if (about["data"], about["dtype"]) != (data, dtype):
+        raise InputError(f"{folder.path}: was trained on {about['data']} in {about['dtype']}; received {data}, {dtype}")
+    checkpoint = folder.load(reporter.warn)
+    folder.cut_log(checkpoint.state.step)
+    folder.write_about({**about, "sessions": [*about["sessions"], {**session, "step": checkpoint.state.step}]})
+    return checkpoint.state, RunProgress(**checkpoint.progress)
