@@ -52,10 +52,15 @@ def probe_weights(spec: ResNetSpec, seed: int = 0, dtype: str = "float32") -> We
     residual body is scaled by 1 / sqrt(number of blocks), without which 100 blocks overflow. Plain initial
     weights would let a swapped gamma and variance or lost running statistics pass unseen.
     """
-    scaled = set(residual_ends(layer_tree(spec)))
-    scale = 1 / sqrt(sum(spec.depths))
+    return probe_tensors(layer_tree(spec), seed, dtype)
+
+
+def probe_tensors(tree: Node, seed: int = 0, dtype: str = "float32") -> Weights:
+    """The same for any layer tree."""
+    scaled = set(residual_ends(tree))
+    scale = 1 / sqrt(max(1, len(scaled)))
     weights: Weights = {}
-    for path, leaf in leaves(layer_tree(spec)):
+    for path, leaf in leaves(tree):
         for suffix, (shape, role) in leaf.tensors().items():
             name = f"{path}.{suffix}"
             rng = _stream(seed, f"probe.{name}")
@@ -75,7 +80,7 @@ def residual_ends(tree: Node) -> Iterator[str]:
     """Path of the last leaf with tensors in every residual body: its norm, or pre-activation its convolution."""
     for path, node in walk(tree):
         if isinstance(node, Residual):
-            yield [place for place, leaf in leaves(node.body, path) if leaf.tensors()][-1]
+            yield from [place for place, leaf in leaves(node.body, path) if leaf.tensors()][-1:]
 
 
 def fans(kernel: Shape) -> tuple[int, int]:

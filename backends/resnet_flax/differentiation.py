@@ -20,7 +20,12 @@ def train_forward(
     """Flax updates with the biased variance; the neutral, unbiased rule is applied afterwards."""
     before = get_weights(model)
     with precision(model_dtype(model)):
-        output = to_arrays(forward(nnx.view(model, use_running_average=False), to_native(model, images, training=True)))
+        output = to_arrays(
+            forward(
+                nnx.view(model, use_running_average=False, raise_if_not_found=False),
+                to_native(model, images, training=True),
+            )
+        )
     after = get_weights(model)
     set_weights(model, {**after, **unbiased_variances(model.tree, images.shape, before, after)})
     return output
@@ -33,7 +38,7 @@ def gradients(model: nnx.Module, images: np.ndarray, cotangent: np.ndarray) -> W
     try:
         with precision(dtype):
             weights = jnp.asarray(np.asarray(cotangent, dtype))
-            view = nnx.view(model, use_running_average=False)
+            view = nnx.view(model, use_running_average=False, raise_if_not_found=False)
             state = _gradients(view, to_native(model, images, training=True), weights)
             return {neutral_name(path): to_neutral(value.get_value()) for path, value in nnx.to_flat_state(state)}
     finally:

@@ -18,7 +18,7 @@ def predict(model: nnx.Module, images: np.ndarray) -> np.ndarray | dict[str, np.
         native = to_native(model, images)
         if not len(native):
             return empty_output(model.tree, dict(model.taps), native, model_dtype(model))
-        return to_arrays(forward(nnx.view(model, use_running_average=True), native))
+        return to_arrays(forward(nnx.view(model, use_running_average=True, raise_if_not_found=False), native))
 
 
 def modes(model: nnx.Module) -> dict[str, bool]:

@@ -76,7 +76,7 @@ class Trainer:
         def loss_of(parameters: Arrays) -> tuple[Array, tuple[Array, Arrays]]:
             states = _state(self.templates["parameters"], parameters), _state(self.templates["statistics"], statistics)
             model = nnx.merge(self.graph, *states, copy=True)
-            logits = nnx.view(model, use_running_average=False)(images)
+            logits = nnx.view(model, use_running_average=False, raise_if_not_found=False)(images)
             loss = optax.softmax_cross_entropy(logits, targets).mean()
             return loss, (logits, _arrays(nnx.state(model, nnx.BatchStat)))
 

@@ -63,6 +63,8 @@ class Residual(nn.Module):
         self.shortcut = lower(node.shortcut) if node.shortcut.children else nn.Identity()
         for name, child in node.post.children:
             self.add_module(name, lower(child))
+        # What a convolution or a norm returns is nobody else's, and its gradient does not need it.
+        self.own_output = bool(node.body.children) and isinstance(node.body.children[-1][1], tree.Conv | tree.BatchNorm)
         self.pre, self.body, self.post = (
             tuple(name for name, _ in chain.children) for chain in (node.pre, node.body, node.post)
         )
@@ -70,7 +72,10 @@ class Residual(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         x = self._run(self.pre, x)
         y = self._run(self.body, x)
-        y += self.shortcut(x)  # in place, as torchvision does: the body's output is this block's own
+        if self.own_output:
+            y += self.shortcut(x)  # in place, as torchvision does
+        else:
+            y = y + self.shortcut(x)
         return self._run(self.post, y)
 
     def _run(self, names: tuple[str, ...], x: Tensor) -> Tensor:

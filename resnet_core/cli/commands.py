@@ -11,6 +11,7 @@ import typer
 
 from resnet_core import spec_files
 from resnet_core.analysis import Layer, layers, tap_shapes, totals
+from resnet_core.cli.conformance import check_conformance
 from resnet_core.cli.options import (
     BackendOption,
     DeviceOption,
@@ -188,6 +189,7 @@ def predict_images(
 
 app.command("train")(train_network)
 app.command("evaluate")(evaluate_run)
+app.command("conformance")(check_conformance)
 
 
 def _report(comparison: Comparison, json_file: str | None) -> None:

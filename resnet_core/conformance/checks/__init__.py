@@ -1,0 +1,12 @@
+"""The checks, a subject a file; importing this package registers all of them, in the order of the report."""
+
+from resnet_core.conformance.checks import (  # noqa: I001  (the order is the report's)
+    declaration,
+    weights,
+    inference,
+    training_mode,
+    gradients,
+    trainer,
+)
+
+__all__ = ["declaration", "gradients", "inference", "trainer", "training_mode", "weights"]

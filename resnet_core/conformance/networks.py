@@ -1,0 +1,42 @@
+"""The networks of the kit: narrow, shallow, and between them every kind of layer and of block that a spec makes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from resnet_core.architecture import layer_tree
+from resnet_core.conformance.subjects import Subject
+from resnet_core.spec_files import spec
+
+#: Odd and even, mixed parity on either side, also where the strides and the pool sit.
+SIZES = ((21, 18), (24, 33), (26, 20))
+
+_NARROW: dict[str, dict[str, Any]] = {
+    # A basic block, biases everywhere, a bare projection, a max-pool padded with minus infinity, two channels.
+    "resnet18_d2l": {"depths": (1, 2), "channels": (4, 6), "classes": 3, "in_channels": 2},
+    # Pre-activation bottlenecks, a SAME max-pool, a subsampled shortcut, dilation.
+    "resnet_v2_50": {"depths": (2, 1), "channels": (4, 6), "classes": 3, "output_stride": 4, "strides": (1, 2)},
+    # Option A, no pool.
+    "resnet20": {"depths": (1, 2), "channels": (4, 7), "classes": 3},
+    # Groups, zeros around the pool, dense prediction.
+    "resnext50_32x4d": {
+        "depths": (1, 1), "channels": (4, 8), "classes": 3, "groups": 2, "width_per_group": 32,
+        "stem_pool_padding": "zeros", "global_pool": False,
+    },
+    # A basic block whose stride became a dilation, features without classes.
+    "resnet18": {"depths": (1, 1), "channels": (4, 6), "classes": None, "output_stride": 4},
+}  # fmt: skip
+
+#: Name in the zoo to a network of that kind.
+NETWORKS: dict[str, Subject] = {
+    name: Subject(layer_tree(narrow), narrow.in_channels, SIZES, narrow)
+    for name, fields in _NARROW.items()
+    for narrow in [spec(name, **fields)]
+}
+
+#: What is trained: every norm sees hundreds of values, and nothing in it has a gradient that is only rounding.
+_TRAINED = spec("resnet20", depths=(1,), channels=(4,), classes=5)
+TRAINED = Subject(layer_tree(_TRAINED), 3, ((12, 11),), _TRAINED)
+
+#: The smallest, for what does not depend on the network.
+SMALL = "resnet20"

@@ -1,0 +1,209 @@
+"""The kit is complete, and it can fail: every broken backend is found, in the check that should find it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from resnet_core import tree
+from resnet_core.conformance.check import CHECKS, Context, Violation
+from resnet_core.conformance.defects import DEFECTS, UNPLANTED
+from resnet_core.conformance.kit import GROUPS
+from resnet_core.conformance.leaves import LEAVES, without_a_case
+from toys.registry import register
+
+
+def conform(environment: dict[str, str], *arguments: str) -> tuple[int, dict[str, Any], list[str]]:
+    """(exit code, JSON, lines on stderr) of `resnet conformance`."""
+    command = [sys.executable, "-m", "resnet_core", "conformance", *arguments, "--json", "-"]
+    process = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
+    assert "Traceback" not in process.stderr
+    return process.returncode, json.loads(process.stdout or "{}"), process.stderr.splitlines()
+
+
+def only(*groups: str) -> list[str]:
+    return [argument for group in groups for argument in ("--group", group)]
+
+
+def failed(report: dict[str, Any]) -> set[str]:
+    return {result["name"] for result in report["results"] if result["status"] == "failed"}
+
+
+def test_every_leaf_and_combinator_has_a_case() -> None:
+    assert without_a_case() == set()
+
+
+def test_a_leaf_without_a_case_is_noticed() -> None:
+    class Squeeze(tree.Leaf):
+        pass
+
+    try:
+        assert without_a_case() == {Squeeze.__qualname__}
+        with pytest.raises(Violation, match="no case for"):
+            CHECKS["every kind of layer has a case"](Context(None, "float32"), "")
+    finally:
+        del Squeeze
+        import gc
+
+        gc.collect()
+    assert without_a_case() == set()
+
+
+def test_every_check_has_a_planted_defect_that_it_catches() -> None:
+    assert {defect.check for defect in DEFECTS.values()} == set(CHECKS) - UNPLANTED
+    for name, defect in DEFECTS.items():
+        check = CHECKS[defect.check]
+        assert defect.case in check.cases, name
+        assert defect.dtype in check.dtypes, name
+
+
+def test_every_check_says_what_the_contract_says() -> None:
+    assert [name for name, check in CHECKS.items() if not check.function.__doc__] == []
+    assert len(LEAVES) > 35
+
+
+def test_a_right_toy_conforms(tmp_path: Path) -> None:
+    code, report, lines = conform(register(tmp_path, "equal"), "equal")
+    assert (code, lines) == (0, [])
+    assert report["conforms"] is True
+    assert {result["status"] for result in report["results"]} == {"passed"}
+    assert {result["group"] for result in report["results"]} == set(GROUPS)
+
+
+def test_a_toy_that_only_predicts_conforms_and_training_is_not_offered(tmp_path: Path) -> None:
+    code, report, lines = conform(register(tmp_path, "inference"), "inference")
+    assert (code, lines) == (0, [])
+    statuses: dict[str, set[str]] = {}
+    for result in report["results"]:
+        statuses.setdefault(result["group"], set()).add(result["status"])
+    for group in ("training mode", "gradients", "trainer"):
+        assert statuses[group] == {"not offered"}
+    assert statuses["inference"] == {"passed"}
+    assert statuses["planted defects"] == {"passed", "not offered"}
+
+
+#: The broken backends of a third party that no comparison found: {defect: a check that finds it, of a group}.
+BROKEN = {
+    "zero_gradients": ("gradients equal the reference", "gradients"),
+    "negated_gradients": ("gradients equal the reference", "gradients"),
+    "shared_ties": ("a tie goes to the first and relu has no slope at zero", "gradients"),
+    "train_forward_none": ("train forward equals the reference", "training mode"),
+    "train_forward_variances": ("train forward equals the reference", "training mode"),
+    "get_weights_doubled": ("get weights returns what the model was built with", "weights"),
+    "set_weights_nothing": ("set weights replaces all weights", "weights"),
+    "seed_ignored": ("a seed is the specs initial weights", "weights"),
+    "incomplete_weights": ("weights that do not fit are refused and change nothing", "weights"),
+    "gradients_overwrite": ("gradients equal the reference", "gradients"),
+    "adam_epsilon": ("a step from a shared state equals the reference", "trainer"),
+    "state_without_slots": ("a step from a shared state equals the reference", "trainer"),
+    "slots_forgotten": ("a run that is resumed is the same run", "trainer"),
+    "correct_zero": ("a step from a shared state equals the reference", "trainer"),
+    "trainer_predicts_zeros": ("a trainer predicts with its weights in evaluation mode", "trainer"),
+    "predict_mode": ("no verb touches what is global", "declaration"),
+}
+
+
+@pytest.mark.parametrize("defect", BROKEN)
+def test_a_broken_backend_is_found(defect: str, tmp_path: Path) -> None:
+    name, group = BROKEN[defect]
+    environment = {**register(tmp_path, "broken"), "TOY_BROKEN": defect}
+    code, report, lines = conform(environment, "broken", *only(group))
+    assert code == 1
+    assert report["conforms"] is False
+    assert name in failed(report)
+    assert lines
+    assert all(line.startswith(f"resnet: {group}: ") for line in lines)
+
+
+@pytest.mark.parametrize("group", ["declaration", "weights", "training mode", "gradients", "trainer"])
+def test_without_its_defect_the_broken_backend_passes(group: str, tmp_path: Path) -> None:
+    environment = {**register(tmp_path, "broken"), "TOY_BROKEN": ""}
+    assert conform(environment, "broken", *only(group))[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("toy", "message"),
+    [
+        ("killed", "its process was killed by SIGKILL"),
+        ("exit", "its process ended with exit code 3"),
+        ("raise", "ValueError: this toy cannot build"),
+        ("renamed", "cannot import name 'resolve_padding'"),
+        ("reordered", "received predict(images, model); expected predict(model, images)"),
+    ],
+)
+def test_a_backend_that_crashes_does_not_conform(toy: str, message: str, tmp_path: Path) -> None:
+    code, report, lines = conform(register(tmp_path, toy), toy, *only("declaration"))
+    assert code == 1
+    assert report["conforms"] is False
+    assert any(message in line for line in lines)
+
+
+def test_a_check_that_hangs_fails_alone(tmp_path: Path) -> None:
+    environment = {**register(tmp_path, "broken"), "TOY_BROKEN": "hangs_once", "TOY_BROKEN_FILE": str(tmp_path / "f")}
+    code, report, _ = conform(environment, "broken", *only("gradients"), "--time-limit", "10")
+    assert code == 1
+    messages = [result["message"] for result in report["results"] if result["status"] == "failed"]
+    assert messages == ["no answer within 10 s; its process was stopped"]
+
+
+def test_an_unknown_backend_or_group_and_a_missing_framework_are_bad_input(tmp_path: Path) -> None:
+    environment = register(tmp_path, "missing")
+    for arguments, words in {
+        ("nobody",): "received 'nobody'; registered are",
+        ("numpy", "--group", "speed"): "group: received 'speed'; expected one of declaration, weights",
+        ("missing",): "which is not installed: pip install",
+        ("numpy", "--python", "/nowhere/python"): "/nowhere/python cannot be started",
+    }.items():
+        code, _, lines = conform(environment, *arguments)
+        assert code == 2
+        assert len(lines) == 1
+        assert words in lines[0]
+
+
+def test_the_command_prints_a_table_and_a_sentence() -> None:
+    command = [sys.executable, "-m", "resnet_core", "conformance", "numpy", *only("weights")]
+    process = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert process.returncode == 0
+    assert process.stderr == ""
+    assert "checks of" in process.stdout
+    assert "numpy keeps the contract: " in process.stdout
+
+
+def test_the_plug_in_adds_a_test_for_each_check_to_anyones_suite(tmp_path: Path) -> None:
+    environment = register(tmp_path, "inference")
+    suite = tmp_path / "suite"
+    suite.mkdir()
+    (suite / "test_own.py").write_text("def test_own(): pass\n")
+    (suite / "pytest.ini").write_text(
+        "[pytest]\naddopts = -p resnet_core.conformance.pytest_plugin\nresnet_backends = inference\n"
+    )
+    command = [sys.executable, "-m", "pytest", "-v", "-p", "no:cacheprovider", "-k", "own or weights"]
+    process = subprocess.run(
+        command, cwd=suite, env=environment, capture_output=True, text=True, timeout=300, check=False
+    )
+    assert process.returncode == 0, process.stdout
+    assert "test_own.py::test_own PASSED" in process.stdout
+    assert (
+        "inference: get weights returns what the model was built with" in process.stdout or "PASSED" in process.stdout
+    )
+
+
+def test_the_plug_in_fails_with_the_violations(tmp_path: Path) -> None:
+    environment = {**register(tmp_path, "broken"), "TOY_BROKEN": "get_weights_doubled"}
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-p", "resnet_core.conformance.pytest_plugin"]
+    process = subprocess.run(
+        [*command, "--resnet-backend", "broken", "-k", "get weights returns".replace(" ", " and ")],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert process.returncode == 1, process.stdout
+    assert "has other values; expected the same bits" in process.stdout
