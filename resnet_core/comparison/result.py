@@ -1,4 +1,4 @@
-"""What a comparison finds, as types; `Comparison.to_json` is the JSON of `resnet compare` (README lists its keys)."""
+"""The result of a comparison. `Comparison.to_json` is the JSON of `resnet compare` (keys: docs/compare.md)."""
 
 from __future__ import annotations
 

@@ -180,7 +180,7 @@ def test_a_toy_that_cannot_differentiate_is_one_line_at_the_levels_that_ask_for_
     code, result, errors = compare(register(tmp_path, "forward"), "--backends", "forward", "--level", level)
     assert code == 2
     assert result["equal"] is False
-    assert errors == ["resnet: forward: package toy_forward has no gradients, which is optional, and needed here"]
+    assert errors == ["resnet: forward: package toy_forward has no gradients, which is optional but needed here"]
 
 
 @pytest.mark.parametrize(

@@ -193,7 +193,7 @@ def test_help_names_every_command() -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["show", "resnet5"], "resnet5: no spec of this name; did you mean resnet"),
+        (["show", "resnet5"], "resnet5: no spec has this name; did you mean resnet"),
         (["show", "resnet20", "--set", "classes"], "override: received 'classes'; expected key=value"),
         (["show", "resnet20", "--set", "classes=0"], "classes: received 0; allowed is an integer from 1"),
         (["show", "resnet20", "--set", "clases=3"], "clases: unknown field; did you mean classes?"),
