@@ -1,4 +1,4 @@
-"""A ResNet written once: a neutral spec, compiled into native models and proven equal in all of them.
+"""Write a ResNet once, as a neutral spec; it is compiled into native models that are proven equal.
 
 >>> import resnet_core as rn
 >>> spec = rn.spec("resnet50", classes=10)
@@ -73,7 +73,7 @@ __all__ = [
     "train",
 ]
 
-#: Imported when first asked for: with data, training and worker processes the import would take half as long again.
+#: Imported on first use: loading data, training and worker processes as well would make the import 50% slower.
 _LAZY = {
     "BackendResult": "comparison.result",
     "Comparison": "comparison.result",

@@ -1,4 +1,4 @@
-"""Arithmetic that several rooms need: probabilities without an overflow, errors of arrays, numbers for JSON."""
+"""Shared arithmetic: log-probabilities without overflow, errors between arrays, numbers for JSON."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import numpy as np
 
 
 def log_softmax(logits: np.ndarray) -> np.ndarray:
-    """Logarithms of the probabilities along the last axis, in float64."""
+    """Log-probabilities along the last axis, in float64 and of the same shape."""
     shifted = logits.astype(np.float64) - logits.max(-1, keepdims=True)  # exp stays at or below 1
     return shifted - np.log(np.exp(shifted).sum(-1, keepdims=True))
 
 
 def relative_error(value: np.ndarray, reference: np.ndarray) -> float:
-    """max|value - reference| / max|reference|; infinite where shapes differ or a value is not finite."""
+    """max|value - reference| / max|reference|; infinite if shapes differ or a value is not finite."""
     if value.shape != reference.shape or not np.isfinite(value).all():
         return float("inf")
     scale = float(np.abs(reference).max(initial=0.0))
@@ -24,7 +24,7 @@ def relative_error(value: np.ndarray, reference: np.ndarray) -> float:
 
 
 def finite(value: Any) -> Any:
-    """The value for JSON, which has no infinity and no NaN: such a number, at any depth, is None."""
+    """The value with NaN and infinity, at any depth, replaced by None: JSON has neither."""
     if isinstance(value, dict):
         return {key: finite(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

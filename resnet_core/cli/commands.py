@@ -1,4 +1,4 @@
-"""`resnet`: the command line. Exit code 0 fine, 1 the check failed, 2 bad input (one clear line)."""
+"""The `resnet` command line. Exit code 0: success; 1: a check failed; 2: bad input (with a one-line message)."""
 
 from __future__ import annotations
 
@@ -39,13 +39,13 @@ app = typer.Typer(
 )
 
 
-#: A missing argument, an unknown option, … Of these Typer exports `BadParameter` alone; the class that they share is
-#: click's, or that of the copy of click inside newer Typers, so it cannot be imported by name.
+#: A missing argument, an unknown option, … Typer exports only `BadParameter`; the common base class is click's, or
+#: that of the copy of click inside newer versions of Typer, so it cannot be imported by name.
 USAGE_ERROR: Any = typer.BadParameter.__base__
 
 
 def main() -> NoReturn:
-    """Run the command line; every error a person can mend is one line on stderr."""
+    """Run the command line; every error that the user can fix is one line on stderr."""
     command = typer.main.get_command(app)
     try:
         code = command.main(standalone_mode=False)
@@ -55,7 +55,7 @@ def main() -> NoReturn:
         print("resnet: stopped", file=sys.stderr)
         sys.exit(130)
     except BrokenPipeError:
-        sys.stderr.close()  # whoever read the output has gone; nothing more to say
+        sys.stderr.close()  # the reader of the output has gone
         sys.exit(0)
     except typer.Abort:
         sys.exit(130)
@@ -66,7 +66,7 @@ def main() -> NoReturn:
 
 @app.command("list")
 def list_specs(as_json: JsonFlag = False) -> None:
-    """Every named spec with its size."""
+    """List every named spec with its size."""
     rows = [_summary(spec_files.spec(name)) for name in spec_files.names()]
     if as_json:
         print_json(rows)
@@ -85,7 +85,7 @@ def show_spec(
     overrides: SetOption = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """The layers of a network as a table."""
+    """Show the layers of a network as a table."""
     resolved = resolve_spec(spec, overrides)
     size = resolved.input_size if input_size is None else _size(input_size)
     found, summary, taps = layers(resolved, size), totals(resolved, size), tap_shapes(resolved, size)
@@ -118,32 +118,30 @@ def compare_backends(
             metavar="[SPEC]", help="A name from `resnet list`, or a file; by default the shipped trained network."
         ),
     ] = None,
-    backends: Annotated[str | None, typer.Option(metavar="A,B", help="By default all that are installed.")] = None,
+    backends: Annotated[str | None, typer.Option(metavar="A,B", help="By default all installed ones.")] = None,
     device: DeviceOption = "auto",
     level: Annotated[str, typer.Option(help="shapes, logits, gradients or training.")] = "logits",
     dtype: Annotated[
-        str | None, typer.Option(help="float32 or float64; by default float32, and float64 from gradients on.")
+        str | None, typer.Option(help="float32 or float64; by default float32, or float64 for gradients and training.")
     ] = None,
-    weights: Annotated[
-        Path | None, typer.Option(metavar="F", help="Weights to compare with; by default drawn.")
-    ] = None,
+    weights: Annotated[Path | None, typer.Option(metavar="F", help="Weights to use; by default random.")] = None,
     python: Annotated[
-        list[str] | None, typer.Option(metavar="NAME=PATH", help="A backend's own interpreter; may be repeated.")
+        list[str] | None, typer.Option(metavar="NAME=PATH", help="A backend's own Python interpreter; can be repeated.")
     ] = None,
     time_limit: Annotated[
-        float, typer.Option(metavar="SECONDS", help="For one step of one backend.", min=0.1)
+        float, typer.Option(metavar="SECONDS", help="Time limit for one step of one backend.", min=0.1)
     ] = TIME_LIMIT,
     overrides: SetOption = None,
     json_file: Annotated[
-        str | None, typer.Option("--json", metavar="F", help="Write JSON to F; - for stdout alone.")
+        str | None, typer.Option("--json", metavar="F", help="Write JSON to F; with -, print only JSON.")
     ] = None,
 ) -> None:
-    """Build the network in every backend, run it on real images, and prove that all compute the same."""
+    """Build the network in every backend, run it on real images, and check that all compute the same."""
     from resnet_core.comparison.compare import compare
     from resnet_core.conversion.read import read_weights
 
     if spec is None and (weights is not None or overrides):
-        raise InputError("compare: received --weights or --set without a SPEC; name the network that they are for")
+        raise InputError("compare: received --weights or --set without a SPEC; name the network they are for")
     network = None if spec is None else resolve_spec(spec, overrides)
     comparison = compare(
         network,
@@ -165,15 +163,15 @@ def compare_backends(
 def predict_images(
     spec: SpecArgument,
     images: Annotated[list[Path], typer.Argument(metavar="IMAGE…", help="Pictures to classify.")],
-    weights: Annotated[Path, typer.Option(metavar="F", help="A neutral file, or torchvision's checkpoint.")],
+    weights: Annotated[Path, typer.Option(metavar="F", help="A neutral file, or a torchvision checkpoint.")],
     backend: BackendOption,
     top: Annotated[int, typer.Option(min=1, help="How many classes to print.")] = 5,
-    labels: Annotated[Path | None, typer.Option(metavar="F", help="Class names, one a line.")] = None,
+    labels: Annotated[Path | None, typer.Option(metavar="F", help="Class names, one per line.")] = None,
     device: DeviceOption = "auto",
     overrides: SetOption = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Classify pictures (prepared as torchvision does it)."""
+    """Classify pictures, prepared as in torchvision."""
     from resnet_core.prediction.predict import predict
 
     network = resolve_spec(spec, overrides)
@@ -193,7 +191,7 @@ app.command("conformance")(check_conformance)
 
 
 def _report(comparison: Comparison, json_file: str | None) -> None:
-    """A table and a sentence, or JSON, on standard output; what went wrong on standard error."""
+    """Print a table and a sentence, or JSON, to standard output, and problems to standard error."""
     from resnet_core.cli import tables
 
     if json_file == "-":
@@ -251,7 +249,7 @@ def _layer(layer: Layer) -> dict[str, Any]:
 
 
 def _progress(message: str) -> None:
-    """One changing line on stderr, where that is a terminal; an empty message clears it."""
+    """Show one changing line on stderr, if that is a terminal; an empty message clears it."""
     if sys.stderr.isatty():
         print(f"\r\033[K{message}", end="", file=sys.stderr, flush=True)
 

@@ -1,4 +1,4 @@
-"""What a person reads: tables of specs, of layers, of a comparison, of predictions."""
+"""Tables for the terminal: specs, layers, comparisons, predictions."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from resnet_core.tree import AveragePool, BatchNorm, Conv, Leaf, Linear, MaxPool
 
 
 def show(renderable: RenderableType) -> None:
-    """Print to standard output; wide enough for every column where the output is no terminal."""
-    # Names of files and layers are plain text: brackets in them are no markup.
+    """Print to standard output, wide enough for every column if the output is not a terminal."""
+    # Names of files and layers are plain text: brackets in them are not markup.
     console = Console(markup=False, highlight=False, emoji=False)
     if not console.is_terminal:
         console.width = 160
@@ -45,7 +45,7 @@ def spec_table(rows: Sequence[Mapping[str, Any]]) -> Table:
 
 
 def layer_table(layers: Sequence[Layer], totals: Totals, taps: Mapping[str, Shape], input_shape: Shape) -> Group:
-    """`resnet show`: one row per layer; blocks that repeat the one before them are folded into it."""
+    """`resnet show`: one row per layer; a block that repeats the previous one is folded into it."""
     table = _table("layer", "kind", output="right", parameters="right", MACs="right")
     table.add_row("input", "", shape_text(input_shape), "", "")
     for _section, rows in groupby(_folded(layers), key=lambda row: row[0]):
@@ -86,7 +86,7 @@ def comparison_table(comparison: Comparison) -> Table:
             blanks = ["–"] * (len(table.columns) - 2)
             table.add_row(name, *blanks, "not installed" if result.missing else "failed", style="red")
             continue
-        # The one that is nearest to what is allowed, or furthest beyond it.
+        # The error that is closest to its tolerance, or furthest above it.
         shares = {key: result.max_error[key] / limit for key, limit in result.tolerances.items()}
         worst = max(shares, key=lambda key: shares[key], default=None)
         table.add_row(
@@ -128,7 +128,7 @@ def shape_text(shape: Sequence[int]) -> str:
 
 
 def kind_text(leaf: Leaf) -> str:
-    """What a layer is, with the numbers that are not the usual ones."""
+    """The kind of a layer, with the numbers that differ from the usual ones."""
     kind = type(leaf).__name__
     match leaf:
         case Conv():
@@ -156,7 +156,7 @@ def kind_text(leaf: Leaf) -> str:
 
 
 def _folded(layers: Sequence[Layer]) -> Iterator[tuple[str, str, Layer, int]]:
-    """(section, path, layer, times): consecutive blocks of a stage that differ in nothing become one."""
+    """(section, path, layer, times): consecutive identical blocks of a stage are merged into one."""
     blocks = [(name, list(rows)) for name, rows in groupby(layers, key=lambda layer: _section(layer.path))]
     index = 0
     while index < len(blocks):
@@ -207,7 +207,7 @@ def _seconds(seconds: float) -> str:
 
 
 def _gradients(result: BackendResult) -> str:
-    """The error at the asked width and, where that decides nothing, the one of the narrow network."""
+    """The error at full width and, if it does not decide, that of the narrow network."""
     shown = scientific(result.max_error["gradients"])
     narrow = result.max_error.get("gradients_narrow")
     return shown if narrow is None else f"{shown}, narrow {scientific(narrow)}"

@@ -1,7 +1,7 @@
-"""The main job: one network in every backend, on real images, held against the NumPy float64 truth.
+"""Comparing a network in every backend, on real images, with the NumPy float64 reference.
 
-Every backend runs in a process of its own, one after the other, so that times are honest and a backend
-that is missing, crashes, is killed or hangs is that backend's result and nobody else's.
+Each backend runs in its own process, one after another, so that timings are not disturbed and a backend that is
+missing, crashes, is killed or hangs affects only its own result.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ from resnet_core.workers.parent import TIME_LIMIT
 LEVELS = ("shapes", "logits", "gradients", "training")
 REFERENCE = "numpy"
 
-#: Largest error of a tap that still counts as equal, by dtype. Right code reaches 2e-15 and 1e-6.
+#: Largest error of a tap that still counts as equal, by dtype. Correct code reaches 2e-15 and 1e-6.
 TOLERANCE = {"float32": 1e-5, "float64": 1e-12}
 
-#: Images in the batch that is compared and timed.
+#: Number of images in the batch that is compared and timed.
 BATCH = 4
 
-#: A steady time is the median of this many calls, or of as many as fit into so many seconds.
+#: A steady time is the median of this many calls, or of as many as fit into this many seconds.
 REPEATS, BUDGET = 10, 8.0
 
 
@@ -56,21 +56,21 @@ def compare(
     time_limit: float = TIME_LIMIT,
     progress: Callable[[str], None] = lambda message: None,
 ) -> Comparison:
-    """Build a network in every backend, each in its own process, and hold each against the NumPy float64 reference.
+    """Build a network in every backend, each in its own process, and compare each with the NumPy float64 reference.
 
-    - `spec`: a ResNetSpec, a name or a file; without one, the trained network that ships, on 100 test pictures.
-    - `backends`: their names; without any, all that are registered, and one that is not installed does not count.
+    - `spec`: a ResNetSpec, a name or a file; by default the shipped trained network, on 100 test pictures.
+    - `backends`: their names; by default all that are registered, and those not installed do not count.
     - `device`: "auto", "cpu" or "gpu".
-    - `level`: "shapes", "logits" (with every tap), "gradients" or "training", each with all before it.
-    - `dtype`: "float32" or "float64"; by default float32, and float64 for gradients and training. A backend without
-      exact float64 is asked in float32.
-    - `weights`: neutral ones; by default such that no mistake in a mapping stays hidden (`probe_weights`).
-    - `pythons`: {backend: its own interpreter}.
-    - `time_limit`: seconds for one step of one backend.
-    - `progress`: called with a message before each of them.
+    - `level`: "shapes", "logits" (with every tap), "gradients" or "training"; each includes the ones before it.
+    - `dtype`: "float32" or "float64"; by default float32, or float64 for gradients and training. A backend without
+      exact float64 uses float32.
+    - `weights`: neutral weights; by default ones that expose every mapping error (`probe_weights`).
+    - `pythons`: {backend: path of its own Python interpreter}.
+    - `time_limit`: seconds for one request to one backend.
+    - `progress`: called with a message before each backend.
 
     A backend that is missing or fails is in the result, with its error. Raises InputError for bad arguments,
-    MissingBackendError where no backend is installed at all, WorkerError where the reference itself fails.
+    MissingBackendError if no backend is installed at all, WorkerError if the reference itself fails.
     """
     names = _chosen(backends)
     require_choice("level", level, LEVELS)
@@ -96,7 +96,7 @@ def compare(
     if backends is None and all(result.missing for result in results.values()):
         lines = "; ".join(str(result.error) for result in results.values())
         raise MissingBackendError(
-            f"no backend is installed, there is nothing to compare: {lines or 'none is registered'}"
+            f"no backend is installed, so there is nothing to compare: {lines or 'none is registered'}"
         )
     return Comparison(
         spec=case.spec,
@@ -152,7 +152,7 @@ def _case(
     labels = None
     if spec is None:
         if weights is not None:
-            raise InputError("weights: received some without a spec; name the network that they are for")
+            raise InputError("weights: received some without a spec; name the network they are for")
         checked, network = shipped_model()
         images, labels = shipped_pictures()
     else:
@@ -165,7 +165,7 @@ def _case(
 
 
 def _reference(case: _Case) -> Arrays:
-    """{tap: array} in NumPy."""
+    """{tap: array}, computed in NumPy."""
     with BackendProcess(REFERENCE, dtype="float64", time_limit=case.time_limit) as process:
         process.open()
         process.build(case.spec, case.weights, taps(case.spec))
@@ -175,7 +175,7 @@ def _reference(case: _Case) -> Arrays:
 def _run_backend(
     name: str, case: _Case, reference: Arrays, truth: gradients.Truth | None, python: str | None
 ) -> BackendResult:
-    """One backend's result. Whatever happens in its process, or in judging it, ends here."""
+    """The result of one backend. Any error in its process, or in judging it, becomes part of the result."""
     process = None
     try:
         with BackendProcess(name, python, device=case.device, dtype=case.dtype, time_limit=case.time_limit) as process:
@@ -196,7 +196,7 @@ def _run_backend(
 
 
 def _judge(process: BackendProcess, case: _Case, reference: Arrays, truth: gradients.Truth | None) -> BackendResult:
-    # Time first, on the plain model that a user would build, while nothing else is in the process.
+    # Measure time first, on the plain model that a user would build, while nothing else is in the process.
     process.build(case.spec, case.weights)
     described = process.describe()
     seconds, memory = process.time_predictions(case.images, repeats=REPEATS, budget=BUDGET)
@@ -238,7 +238,7 @@ def _error(found: np.ndarray | None, reference: np.ndarray) -> float:
 
 
 def _shape_errors(spec: ResNetSpec, described: Description, found: Arrays, batch: int) -> list[str]:
-    """What differs from the names, shapes and counts that the core gives, in words."""
+    """A line for each difference from the names, shapes and counts that the core computes."""
     expected = state(spec)
     lines = [
         f"{name}: {_listed(described.shapes.get(name))}, expected {_listed(expected.get(name))}"

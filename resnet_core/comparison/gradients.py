@@ -1,17 +1,17 @@
 """The deeper levels of a comparison: gradients of every tensor, and two steps of training.
 
-Both are exact in float64. In float32 a gradient through ReLU is not a continuous function of the rounding: one sign
-that flips, among millions, moves a tensor's gradient by percents, in one framework against itself. At 64 pixels,
-PyTorch on a CPU, right code is 1e-5 off in resnet18 and 0.4 off in resnet_v2_50, where two steps of training carry
-that on: the losses are 3e-3, the weights 2e-3 and the running statistics 2e-4 off. No bound separates that from a
-mistake. So in float32
+In float64 both are compared directly. In float32 a gradient through ReLU does not depend continuously on rounding: a
+single flipped sign among millions changes a tensor's gradient by several percent, even within one framework. At 64
+pixels, in PyTorch on a CPU, correct code has an error of 1e-5 in resnet18 and 0.4 in resnet_v2_50. There, two steps
+of training propagate it to errors of 3e-3 in the losses, 2e-3 in the weights and 2e-4 in the running statistics. No
+tolerance separates that from a mistake. So in float32
 
-- everything at these levels is decided in a narrow network of the same kind (`narrowed`), with the bounds below:
+- everything at these levels is decided in a narrow network of the same kind (`narrowed`), with the tolerances below:
   `gradients_narrow`, and `loss`, `weights` and `statistics`;
-- `gradients`, those of the network that was asked for, are shown and decide nothing.
+- `gradients`, those of the requested network, are shown but decide nothing.
 
-Right code reaches 2e-5 in narrow networks. Now and then a sign flips there too (of 42 draws, in one for the gradients
-and in three for the weights), hence several draws: a flip in one is none in the next, a mistake is in all of them.
+Correct code reaches 2e-5 in narrow networks. Occasionally a sign flips there too (of 42 draws, in one for the
+gradients and in three for the weights), hence several draws: a flip occurs in one and not in the next, a mistake in all.
 """
 
 from __future__ import annotations
@@ -31,24 +31,24 @@ from resnet_core.training.recipe import Recipe
 from resnet_core.weights import Weights
 from resnet_core.workers.backend_process import BackendProcess
 
-#: Largest error that still counts as equal. Right code reaches 4e-13 in float64 (resnet18 in full).
+#: Largest error that still counts as equal. Correct code reaches 4e-13 in float64 (resnet18 at full width).
 TOLERANCES = {
     "float64": {"gradients": 1e-11, "loss": 1e-11, "weights": 1e-10, "statistics": 1e-10},
     "float32": {"gradients": 5e-5, "loss": 1e-5, "weights": 1e-5, "statistics": 1e-5},
 }
 
-#: The narrow network is drawn at most so often, until one draw is within the tolerances.
+#: Maximum number of draws of the narrow network; the first within the tolerances decides.
 DRAWS = 5
 
-#: Images in a batch of the narrow network.
+#: Number of images in a batch of the narrow network.
 BATCH = 4
 
-#: A gradient below this share of the network's largest is structurally zero: a bias that only a norm sees.
+#: A gradient below this fraction of the network's largest is structurally zero: that of a bias followed by a norm.
 ZERO = 1e-12
-#: A tensor's error is measured against its largest gradient, or this share of the network's largest.
+#: A tensor's error is relative to its largest gradient, but at least to this fraction of the network's largest.
 FLOOR = 1e-3
 
-#: Two steps with everything in them: Nesterov's momentum, coupled weight decay, a learning rate that drops.
+#: Two steps that use everything: Nesterov momentum, coupled weight decay, a learning rate that drops.
 RECIPE = Recipe(
     name="compare", learning_rate=0.01, momentum=0.9, nesterov=True, weight_decay=1e-4, schedule="step",
     milestones=(1,), steps=2, batch_size=4, label_smoothing=0.1,
@@ -57,9 +57,9 @@ RECIPE = Recipe(
 
 @dataclass(frozen=True)
 class Problem:
-    """A network, its weights and one batch: images, a gradient of the network's output, and classes.
+    """A network, its weights and one batch: images, a gradient with respect to the network's output, and classes.
 
-    `trains` says whether steps of training belong to it.
+    `trains` says whether training steps are part of the problem.
     """
 
     spec: ResNetSpec
@@ -72,7 +72,7 @@ class Problem:
 
 @dataclass(frozen=True)
 class Solution:
-    """One backend's gradients and, where it trained, the loss of each step and the weights afterwards."""
+    """One backend's gradients and, if it trained, the loss of each step and the weights afterward."""
 
     gradients: Weights
     loss: np.ndarray | None = None
@@ -81,7 +81,7 @@ class Solution:
 
 @dataclass(frozen=True)
 class Verdict:
-    """Errors, the tolerances of those that decide, and lines about what cannot be compared."""
+    """Errors, the tolerances for those that decide, and lines about what cannot be compared."""
 
     max_error: dict[str, float]
     tolerances: dict[str, float]
@@ -94,7 +94,7 @@ class Verdict:
 
 
 class Truth:
-    """The problems of one comparison and their solutions by the reference, each found when it is first needed."""
+    """The problems of one comparison and the reference's solutions, each computed when first needed."""
 
     def __init__(self, spec: ResNetSpec, weights: Weights, images: np.ndarray, *, trains: bool, limit: float) -> None:
         self.asked = _problem(spec, weights, images, trains=trains)
@@ -102,11 +102,11 @@ class Truth:
         self._solutions: dict[int, tuple[Problem, Solution]] = {}
 
     def at_full_width(self) -> Solution:
-        """Of the network that was asked for."""
+        """The solution for the requested network."""
         return self._solved(-1)[1]
 
     def narrow(self, draw: int) -> tuple[Problem, Solution]:
-        """A narrow network's problem, drawn with the seed `draw`, and its solution."""
+        """(problem, solution) of a narrow network drawn with the seed `draw`."""
         return self._solved(draw)
 
     def _solved(self, draw: int) -> tuple[Problem, Solution]:
@@ -119,7 +119,7 @@ class Truth:
 
 
 def narrow_problem(spec: ResNetSpec, seed: int, *, trains: bool) -> Problem:
-    """The narrow network of the spec's kind, with weights and standard normal images that the seed decides."""
+    """The narrow network of the spec's kind, with weights and standard normal images drawn from the seed."""
     narrow = narrowed(spec)
     shape = (BATCH, *narrow.input_size, narrow.in_channels)
     images = np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
@@ -127,7 +127,7 @@ def narrow_problem(spec: ResNetSpec, seed: int, *, trains: bool) -> Problem:
 
 
 def solve(process: BackendProcess, problem: Problem, *, only_gradients: bool = False) -> Solution:
-    """What one backend computes."""
+    """One backend's solution of the problem."""
     process.build(problem.spec, problem.weights)
     gradients = process.gradients(problem.images, problem.cotangent)
     if only_gradients or not problem.trains:
@@ -137,7 +137,7 @@ def solve(process: BackendProcess, problem: Problem, *, only_gradients: bool = F
 
 
 def judge(process: BackendProcess, truth: Truth) -> Verdict:
-    """One backend against the reference, by the rule of the dtype that it computes in."""
+    """Compare one backend with the reference, by the rule for the dtype in which it computes."""
     limits = TOLERANCES[process.dtype]
     if process.dtype == "float64":
         return _verdict(solve(process, truth.asked), truth.at_full_width(), truth.asked.spec, limits)
@@ -148,7 +148,7 @@ def judge(process: BackendProcess, truth: Truth) -> Verdict:
         verdict = _verdict(solve(process, problem), reference, problem.spec, limits)
         if best is None or verdict.excess < best.excess:
             best = verdict
-        if best.excess <= 1 or shown.problems or verdict.problems:  # what has a wrong name has it in every draw
+        if best.excess <= 1 or shown.problems or verdict.problems:  # a wrong name is wrong in every draw
             break
     assert best is not None
     return Verdict(
@@ -159,10 +159,11 @@ def judge(process: BackendProcess, truth: Truth) -> Verdict:
 
 
 def gradient_errors(found: Mapping[str, np.ndarray], reference: Mapping[str, np.ndarray]) -> dict[str, float]:
-    """{parameter: error} against the reference's gradients; infinite for one that only one side has.
+    """{parameter: error} relative to the reference's gradients; infinite for one that only one side has.
 
-    Norm-wise, with a floor: a tensor whose gradients are small beside the network's carries its rounding. A
-    structurally zero one is measured so that in float64 it must be as small here.
+    The scale of an error is the tensor's largest gradient, with a floor: a tensor with small gradients has the
+    rounding errors of the whole network. For a structurally zero one, the scale is such that in float64 it must be as
+    small here.
     """
     largest = max(float(np.abs(array).max()) for array in reference.values())
     zeros, zero_scale = structurally_zero(reference), largest * ZERO / TOLERANCES["float64"]["gradients"]
@@ -179,13 +180,13 @@ def gradient_errors(found: Mapping[str, np.ndarray], reference: Mapping[str, np.
 
 
 def structurally_zero(gradients: Mapping[str, np.ndarray]) -> set[str]:
-    """Parameters whose gradient vanishes: biases that only a norm sees. Steps of Adam would be made of noise."""
+    """Parameters with a vanishing gradient: biases followed by a norm. With Adam, their steps would be pure noise."""
     size = {name: float(np.abs(array).max()) for name, array in gradients.items()}
     return {name for name, value in size.items() if value < ZERO * max(size.values())}
 
 
 def gradient_problems(gradients: Mapping[str, np.ndarray], spec: ResNetSpec) -> list[str]:
-    """What cannot be compared, in lines: names that are missing or unknown, wrong shapes, values not finite."""
+    """A line for each kind of thing that cannot be compared: missing or unknown names, wrong shapes, non-finite values."""
     expected = parameters(spec)
     shared = [name for name in expected if name in gradients]
     groups = {
@@ -227,7 +228,7 @@ def _largest_error(found: Weights, reference: Weights, names: Iterable[str]) -> 
 
 
 def _narrow_keys(values: Mapping[str, float]) -> dict[str, float]:
-    """At these keys the narrow network's values stand beside or in place of the asked one's."""
+    """Rename `gradients` to `gradients_narrow`, the key of the narrow network's gradients."""
     return {"gradients_narrow" if key == "gradients" else key: value for key, value in values.items()}
 
 

@@ -1,4 +1,4 @@
-"""What a comparison finds, as types; `Comparison.to_json` is the JSON of `resnet compare` (README lists its keys)."""
+"""The result of a comparison. `Comparison.to_json` is the JSON of `resnet compare` (keys: docs/compare.md)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from resnet_core.numerics import finite
 from resnet_core.specification import ResNetSpec, to_fields
 from resnet_core.workers.backend_process import Seconds
 
-#: What is compared at each level, and what of it a narrow network decides in float32.
+#: What is compared at each level, and which part of it a narrow network decides in float32.
 _WORDS = {
     "shapes": ("names, shapes and counts", ""),
     "logits": ("logits and every tap", ""),
@@ -24,15 +24,15 @@ _NO_TIME = Seconds(0.0, 0.0, 0)
 
 @dataclass(frozen=True, kw_only=True)
 class BackendResult:
-    """How one backend did. Where `error` is set, nothing but `missing`, `bad_input` and what it ran on is known.
+    """The result of one backend. If `error` is set, only `missing`, `bad_input`, device, dtype and versions are known.
 
     - `device`, `dtype`, `versions`: what it ran on and in.
-    - `max_error`: {tap or quantity: max|a - b| / max|b| against the reference}.
-    - `tolerances`: {key of `max_error`: largest error that counts as equal}, for the keys that decide. What only
-      informs (`gradients` at the asked width in float32) has none.
+    - `max_error`: {tap or quantity: max|a - b| / max|b|, where b is the reference}.
+    - `tolerances`: {key of `max_error`: largest error that counts as equal}, for the keys that decide. A key that is
+      only informative (`gradients` at full width in float32) has none.
     - `shape_errors`: lines about names, shapes and values that cannot be compared.
-    - `accuracy`: share of the labeled pictures that it classifies right, where they have labels.
-    - `error`: one line; `missing` where the backend is not installed, `bad_input` where the input was refused.
+    - `accuracy`: fraction of the pictures that it classifies correctly, if they have labels.
+    - `error`: one line; `missing` if the backend is not installed, `bad_input` if it rejected its input.
     """
 
     device: str | None = None
@@ -84,10 +84,10 @@ class BackendResult:
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class Comparison:
-    """One network in several backends, each held against the reference.
+    """One network in several backends, each compared with the reference.
 
-    `backends` is {name: result}, the reference not among them; `dtype` is the one asked for, and a backend without
-    exact float64 may have another. `batch` is the number of images.
+    `backends` is {name: result}, without the reference; `dtype` is the requested one, and a backend without exact
+    float64 may have used another. `batch` is the number of images.
     """
 
     spec: ResNetSpec
@@ -98,7 +98,7 @@ class Comparison:
     batch: int
     backends: Mapping[str, BackendResult]
     named: bool = False
-    """Whether the backends were asked for by name: else one that is not installed does not count."""
+    """Whether the backends were requested by name; if not, those that are not installed do not count."""
 
     @property
     def compared(self) -> dict[str, BackendResult]:
@@ -112,17 +112,17 @@ class Comparison:
 
     @property
     def refused(self) -> bool:
-        """Whether a backend that counts is missing or was given something that it refuses."""
+        """Whether a backend that counts is missing or rejected its input."""
         return any(result.missing or result.bad_input for result in self.compared.values())
 
     @property
     def device(self) -> str:
-        """Where all of them ran, "mixed", or what was asked for where none ran."""
+        """The device on which all of them ran, "mixed", or the requested one if none ran."""
         devices = {result.device for result in self.compared.values() if result.device}
         return devices.pop() if len(devices) == 1 else "mixed" if devices else self.asked_device
 
     def to_json(self) -> dict[str, Any]:
-        """The JSON of `resnet compare`. An error that is not finite is null there."""
+        """The JSON of `resnet compare`, as plain values. An error that is not finite is None."""
         return {
             "spec": to_fields(self.spec),
             "equal": self.equal,
@@ -135,7 +135,7 @@ class Comparison:
         }
 
     def sentence(self) -> str:
-        """The outcome in one plain sentence."""
+        """The outcome in one sentence."""
         name = self.spec.name or "the network"
         results = self.backends
         present = {backend: result for backend, result in results.items() if not result.missing}
@@ -166,7 +166,7 @@ class Comparison:
         return f"Equal: {name} in {join(list(present))} has {what} equal to the {self.reference} reference{ending}."
 
     def notes(self) -> Iterator[str]:
-        """One line for each thing that decides nothing and should be known."""
+        """One line for each thing worth knowing that does not decide the outcome."""
         for name, result in self.backends.items():
             error = result.max_error.get("gradients", 0.0)
             limit = result.tolerances.get("gradients_narrow")

@@ -12,5 +12,5 @@ def scientific(value: float) -> str:
 
 
 def join(names: Sequence[str]) -> str:
-    """A, b and c."""
+    """ "a, b and c"."""
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}" if names else "nothing"

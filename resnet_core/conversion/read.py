@@ -1,4 +1,4 @@
-"""Weights from wherever they come: a neutral file, or torchvision's checkpoint as .safetensors or .pth."""
+"""Reading weights from any supported file: a neutral file, or torchvision's state_dict as .safetensors or .pth."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from resnet_core.workers.parent import Worker
 
 
 def read_weights(path: Path, spec: ResNetSpec) -> Weights:
-    """Neutral weights for `spec`, checked. Another framework's file is read by a backend that knows its
-    ending (`READS`), in a process of its own.
+    """Neutral weights for `spec`, checked. A framework's own file is read by the backend that declares its
+    ending in `READS`, in a separate process.
 
     Raises WeightsError, one line, for a file that is damaged, of another kind or of another network.
     """
@@ -40,10 +40,10 @@ def read_weights(path: Path, spec: ResNetSpec) -> Weights:
 
 
 def backend_that_reads(path: Path) -> str:
-    """The registered backend that reads files of this ending. Raises InputError where there is none."""
+    """The registered backend that reads files with this ending. Raises InputError if there is none."""
     endings: dict[str, str] = {}
     for name in reversed(backends()):
-        with contextlib.suppress(InputError, BackendError):  # one that does not work reads nothing
+        with contextlib.suppress(InputError, BackendError):  # a broken backend reads nothing
             endings |= dict.fromkeys(declared(name, "READS", ()), name)
     if path.suffix not in endings:
         raise InputError(

@@ -1,4 +1,4 @@
-"""One backend in a process of its own: its verbs as methods, with arrays in and out."""
+"""A backend in a worker process: its verbs as methods, with arrays in and out."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from resnet_core.workers.parent import TIME_LIMIT, Worker
 
 @dataclass(frozen=True)
 class Description:
-    """What a native model holds: {tensor: shape}, trained values, and all values."""
+    """The contents of a native model: {tensor: shape}, the number of trained values, and of all values."""
 
     shapes: Mapping[str, tuple[int, ...]]
     parameters: int
@@ -41,11 +41,11 @@ class Seconds:
 
 
 class BackendProcess:
-    """A backend's own process, and the model that it holds. Use as a context manager.
+    """A backend's worker process and the model in it. Use as a context manager.
 
-    `dtype` and `device` are what was asked for until `open` has run, and from then on what the backend uses. One
-    request may take `time_limit` seconds. Every method raises WorkerError where the process crashes, is killed or
-    hangs, and whatever ResNetError the backend raises; each message starts with the backend's name.
+    `dtype` and `device` are the requested ones until `open` has run, and the ones in use from then on. A request may
+    take `time_limit` seconds. Every method raises WorkerError if the process crashes, is killed or hangs, and any
+    ResNetError that the backend raises; each message starts with the backend's name.
     """
 
     def __init__(
@@ -72,9 +72,9 @@ class BackendProcess:
         self._worker.close()
 
     def open(self, *, only_exact: bool = False) -> None:
-        """Import the backend and set its process up.
+        """Import the backend and set up its process.
 
-        With `only_exact`, a backend without exact float64 is never asked for it: `dtype` is then "float32".
+        With `only_exact`, a backend without exact float64 uses float32 instead, and `dtype` is then "float32".
         """
         opened, _ = self._call(
             "open_backend", backend=self.name, device=self.device, dtype=self.dtype, only_exact=only_exact
@@ -82,22 +82,22 @@ class BackendProcess:
         self.device, self.dtype, self.versions = opened["device"], opened["dtype"], opened["versions"]
 
     def build(self, spec: ResNetSpec, weights: Weights, taps: Sequence[str] = ()) -> None:
-        """Build the model that the other methods use, in this process' dtype."""
+        """Build the model that the other methods use, in the process's dtype."""
         self._call("build", cast(weights, self.dtype), spec=to_json(spec), taps=list(taps))
 
     def describe(self) -> Description:
-        """What the native model really holds."""
+        """What the native model actually contains."""
         found, _ = self._call("describe")
         shapes = {name: tuple(shape) for name, shape in found["shapes"].items()}
         return Description(shapes, found["parameters"], found["state"])
 
     def time_predictions(self, images: np.ndarray, *, repeats: int, budget: float) -> tuple[Seconds, int]:
-        """Durations of `predict`, and the peak memory in bytes. `budget` limits the seconds of the repeats."""
+        """(durations of `predict`, peak memory in bytes). The repeats end after about `budget` seconds in total."""
         found, _ = self._call("time_predictions", {"images": images}, repeats=repeats, budget=budget)
         return Seconds(**found["seconds"]), found["peak_memory_bytes"]
 
     def predict(self, images: np.ndarray) -> Arrays:
-        """{tap: array} in evaluation mode, or {"output": array} of a model that was built without taps."""
+        """{tap: array} in evaluation mode, or {"output": array} if the model was built without taps."""
         return self._call("predict", {"images": images})[1]
 
     def gradients(self, images: np.ndarray, cotangent: np.ndarray) -> Weights:
@@ -121,7 +121,7 @@ class BackendProcess:
 
 @contextmanager
 def _named(name: str) -> Iterator[None]:
-    """Put the backend's name before a message, but for the two kinds of error that are about a backend as such."""
+    """Put the backend's name before a message, except in the two kinds of error that already name it."""
     try:
         yield
     except (BackendError, MissingBackendError):

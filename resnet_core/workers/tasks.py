@@ -1,4 +1,4 @@
-"""What a worker process is asked to do. Every function is `function(session, arrays, **arguments)`."""
+"""The tasks of a worker process. Every task is called as `function(session, arrays, **arguments)`."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ Answer = tuple[Any, Arrays | None]
 def open_backend(
     session: Session, arrays: Arrays, *, backend: str, device: str, dtype: str, only_exact: bool = False
 ) -> Answer:
-    """Import the backend and set its process up. Answers device, dtype and versions.
+    """Import the backend and set up the process. Answers device, dtype and versions.
 
-    With `only_exact`, a backend that has no exact float64 is set up for float32 in its place.
+    With `only_exact`, a backend without exact float64 is set up for float32 instead.
     """
     session.backend = load_backend(backend)
     inexact = only_exact and dtype == "float64" and not session.backend.exact_float64()
@@ -40,16 +40,16 @@ def open_backend(
 def build(session: Session, arrays: Arrays, *, spec: str, taps: list[str], dtype: str | None = None) -> Answer:
     """Build the model that later requests use, from the spec as JSON and the neutral weights in `arrays`.
 
-    `dtype` is by default the one that the process is set up for.
+    `dtype` defaults to the one that the process is set up for.
     """
-    session.model = None  # the old one must not count towards the peak
+    session.model = None  # the old one must not count toward the peak memory
     session.spec = from_json(spec)
     session.model = session.backend.build(session.spec, weights=arrays, taps=tuple(taps), dtype=dtype or session.dtype)
     return None, None
 
 
 def describe(session: Session, arrays: Arrays) -> Answer:
-    """Names and shapes of what the native model really holds."""
+    """Names, shapes and counts of what the native model actually contains."""
     weights = session.backend.get_weights(session.model)
     trained = parameters(session.spec)
     return {
@@ -79,7 +79,7 @@ def gradients(session: Session, arrays: Arrays) -> Answer:
 def train_steps(session: Session, arrays: Arrays, *, spec: str, recipe: str, dtype: str, done: int = 0) -> Answer:
     """Train on `images` (steps, batch, …) and `labels` (steps, batch) after `done` steps.
 
-    The state is in `arrays` too, as `TrainingState.to_arrays` has it. Answers `loss` (steps,) and the new state.
+    `arrays` also holds the state, as from `TrainingState.to_arrays`. Answers `loss` (steps,) and the new state.
     """
     network, plan = from_json(spec), recipe_from_json(recipe)
     trainer = optional(session.backend, "Trainer")(network, plan, TrainingState.from_arrays(arrays, done), dtype=dtype)
@@ -101,15 +101,15 @@ def read_state_dict(session: Session, arrays: Arrays, *, backend: str, path: str
 
 
 def set_weights(session: Session, arrays: Arrays) -> Answer:
-    """Give the model other neutral weights."""
+    """Set the model's neutral weights."""
     session.backend.set_weights(session.model, arrays)
     return None, None
 
 
 def time_predictions(session: Session, arrays: Arrays, *, repeats: int, budget: float) -> Answer:
-    """Seconds of the first `predict` and the median of up to `repeats` more within `budget` seconds; peak memory.
+    """Seconds of the first `predict`, the median of up to `repeats` more within `budget` seconds, and peak memory.
 
-    The peak is the process' resident memory, frameworks included, or the device's on a GPU.
+    The peak is the resident memory of the process, frameworks included, or the device's memory on a GPU.
     """
     images = arrays["images"]
     first = _seconds(session, images)
@@ -133,7 +133,7 @@ def _peak_resident_memory() -> int:
 
 def _seconds(session: Session, images: np.ndarray) -> float:
     start = time.perf_counter()
-    session.backend.predict(session.model, images)  # ends with arrays on the host: nothing is left running
+    session.backend.predict(session.model, images)  # returns arrays on the host, so nothing is left running
     return time.perf_counter() - start
 
 

@@ -101,8 +101,8 @@ def test_a_toy_that_prints_does_not_disturb_the_exchange(tmp_path: Path) -> None
     [
         ("crash", "backend crash: package toy_crash cannot be imported: RuntimeError: this toy crashes at import"),
         ("raise", "raise: ValueError: this toy cannot build"),
-        ("exit", "exit: its process ended with exit code 3; last words: this toy leaves"),
-        ("killed", "killed: its process was killed by SIGKILL (out of memory?); last words: it said nothing"),
+        ("exit", "exit: its process ended with exit code 3; last output: this toy leaves"),
+        ("killed", "killed: its process was killed by SIGKILL (out of memory?); last output: no output"),
     ],
 )
 def test_a_toy_that_crashes_is_that_backends_failure_alone(toy: str, message: str, tmp_path: Path) -> None:
@@ -196,7 +196,7 @@ def test_a_toy_that_cannot_differentiate_is_one_line_at_the_levels_that_ask_for_
     code, result, errors = compare(register(tmp_path, "forward"), "--backends", "forward", "--level", level)
     assert code == 2
     assert result["equal"] is False
-    assert errors == ["resnet: forward: package toy_forward has no gradients, which is optional, and needed here"]
+    assert errors == ["resnet: forward: package toy_forward has no gradients, which is optional but needed here"]
 
 
 @pytest.mark.parametrize(
@@ -262,7 +262,7 @@ def test_an_interpreter_that_is_another_program_is_that_backends_failure(tmp_pat
     code, result, errors = compare(environment, "--backends", "noisy,equal", "--python", "noisy=/bin/echo")
     assert code == 1
     assert len(errors) == 1
-    assert "noisy: its process gave no answer of a worker but '-P -m resnet_core.workers.child'" in errors[0]
+    assert "noisy: its process answered '-P -m resnet_core.workers.child'" in errors[0]
     assert_has_numbers(result["backends"]["equal"])
 
 

@@ -193,7 +193,7 @@ def test_help_names_every_command() -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["show", "resnet5"], "resnet5: no spec of this name; did you mean resnet"),
+        (["show", "resnet5"], "resnet5: no spec has this name; did you mean resnet"),
         (["show", "resnet20", "--set", "classes"], "override: received 'classes'; expected key=value"),
         (["show", "resnet20", "--set", "classes=0"], "classes: received 0; allowed is an integer from 1"),
         (["show", "resnet20", "--set", "clases=3"], "clases: unknown field; did you mean classes?"),
@@ -325,7 +325,7 @@ main()
     )
     assert process.returncode == 2
     (line,) = process.stderr.splitlines()
-    assert line.startswith("resnet: no backend is installed, there is nothing to compare: ")
+    assert line.startswith("resnet: no backend is installed, so there is nothing to compare: ")
     assert line.count("pip install") == 3
 
 
@@ -383,8 +383,8 @@ def test_predict_prints_the_most_likely_classes_first(folder: Path) -> None:
         ({"weights": "bad.pth"}, [], "bad.pth: "),
         ({"weights": "."}, [], "is a directory; expected"),
         ({}, ["--device", "gpu"], "NumPy computes on the CPU only"),
-        ({}, ["--labels", "few.txt"], "few.txt: received 1 names; expected 10, one a line"),
-        ({}, ["--labels", "a.png"], "a.png: not UTF-8 text; expected class names, one a line"),
+        ({}, ["--labels", "few.txt"], "few.txt: received 1 names; expected 10, one per line"),
+        ({}, ["--labels", "a.png"], "a.png: not UTF-8 text; expected class names, one per line"),
         (
             {},
             ["--set", "classes=3"],
@@ -429,7 +429,7 @@ def test_compare_without_a_spec_takes_the_shipped_network_and_says_how_many_it_g
     result = json.loads(process.stdout)
     assert (result["spec"]["name"], result["batch"]) == ("resnet20", 100)
     assert result["backends"]["torch"]["accuracy"] >= 0.9
-    assert "name the network that they are for" in refused("compare", "--set", "classes=10")
+    assert "name the network they are for" in refused("compare", "--set", "classes=10")
 
 
 @pytest.mark.parametrize("level", ["gradients", "training"])

@@ -65,8 +65,8 @@ def test_compare_is_a_function_with_a_typed_result() -> None:
         ({"pythons": {"mxnet": "python"}}, "pythons: received one for 'mxnet'"),
         ({"spec": None, "weights": {}}, "weights: received some without a spec"),
         ({"weights": {}}, "expected tensors"),
-        ({"spec": "resnet5"}, "resnet5: no spec of this name"),
-        ({"spec": rn.spec(SPEC, classes=None), "level": "training"}, "training needs one answer per picture"),
+        ({"spec": "resnet5"}, "resnet5: no spec has this name"),
+        ({"spec": rn.spec(SPEC, classes=None), "level": "training"}, "training needs one prediction per picture"),
     ],
 )
 def test_bad_arguments_are_one_line_without_words_of_the_command_line(arguments: dict[str, object], words: str) -> None:
