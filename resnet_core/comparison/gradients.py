@@ -11,7 +11,8 @@ tolerance separates that from a mistake. So in float32
 - `gradients`, those of the requested network, are shown but decide nothing.
 
 Correct code reaches 2e-5 in narrow networks. Occasionally a sign flips there too (of 42 draws, in one for the
-gradients and in three for the weights), hence several draws: a flip occurs in one and not in the next, a mistake in all.
+gradients and in three for the weights), hence several draws: a flip occurs in one and not in the next, a mistake in
+all of them.
 """
 
 from __future__ import annotations
@@ -186,7 +187,7 @@ def structurally_zero(gradients: Mapping[str, np.ndarray]) -> set[str]:
 
 
 def gradient_problems(gradients: Mapping[str, np.ndarray], spec: ResNetSpec) -> list[str]:
-    """A line for each kind of thing that cannot be compared: missing or unknown names, wrong shapes, non-finite values."""
+    """A line for each kind of value that cannot be compared: missing or unknown, of a wrong shape, not finite."""
     expected = parameters(spec)
     shared = [name for name in expected if name in gradients]
     groups = {
