@@ -9,7 +9,7 @@ RUN := $(VENV)/bin
 .PHONY: compare test test-long lint types check environment clean
 
 compare: environment
-	$(RUN)/resnet compare $(SPEC)
+	$(RUN)/resnet compare $(SPEC) $(ARGS)
 
 test: environment
 	$(RUN)/pytest --numprocesses 2 $(ARGS)

@@ -1,4 +1,4 @@
-"""A ResNet written once: a neutral spec, compiled into native models and proven equal in all of them.
+"""Write a ResNet once, as a neutral spec; it is compiled into native models that are proven equal.
 
 >>> import resnet_core as rn
 >>> spec = rn.spec("resnet50", classes=10)
@@ -23,6 +23,8 @@ from resnet_core.weight_file import load_weights, save_weights
 from resnet_core.weights import cast
 
 if TYPE_CHECKING:
+    from resnet_core.comparison.compare import compare
+    from resnet_core.comparison.result import BackendResult, Comparison
     from resnet_core.data.named import dataset
     from resnet_core.prediction.predict import Prediction, predict
     from resnet_core.training.evaluation import Evaluation, evaluate
@@ -30,6 +32,8 @@ if TYPE_CHECKING:
     from resnet_core.training.start import TrainingResult, train
 
 __all__ = [
+    "BackendResult",
+    "Comparison",
     "Evaluation",
     "InputError",
     "MissingBackendError",
@@ -42,6 +46,7 @@ __all__ = [
     "backends",
     "build",
     "cast",
+    "compare",
     "dataset",
     "evaluate",
     "from_json",
@@ -68,11 +73,14 @@ __all__ = [
     "train",
 ]
 
-#: Imported when first asked for: with data, training and worker processes the import would take half as long again.
+#: Imported on first use: loading data, training and worker processes as well would make the import 50% slower.
 _LAZY = {
+    "BackendResult": "comparison.result",
+    "Comparison": "comparison.result",
     "Evaluation": "training.evaluation",
     "Prediction": "prediction.predict",
     "TrainingResult": "training.start",
+    "compare": "comparison.compare",
     "dataset": "data.named",
     "evaluate": "training.evaluation",
     "predict": "prediction.predict",

@@ -1,4 +1,4 @@
-"""What a network is, counted without any framework: names, shapes, parameters, state, MACs."""
+"""Names, shapes, parameters, state and MACs of a network, computed without any framework."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from resnet_core.errors import InputError
 from resnet_core.specification import ResNetSpec
 from resnet_core.tree import Leaf, Node, Shape, Tensor, join, leaves
 
-#: A network is said by its spec or by its tree.
+#: A network is given as a spec or as a tree.
 Network = ResNetSpec | Node
 
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """One leaf at one input size; shapes are (height, width, channels) or (channels,)."""
+    """One leaf at a given input size; shapes are (height, width, channels) or (channels,)."""
 
     path: str
     leaf: Leaf
@@ -30,7 +30,7 @@ class Layer:
 
 @dataclass(frozen=True, slots=True)
 class Totals:
-    """`parameters` are trained; `state` is parameters and running statistics; `macs` are per image."""
+    """`parameters` are trained; `state` is parameters plus running statistics; `macs` are per image."""
 
     parameters: int
     state: int
@@ -49,7 +49,7 @@ def state(network: Network) -> dict[str, Shape]:
 
 
 def parameters(network: Network) -> dict[str, Shape]:
-    """The trained ones of `state`."""
+    """The tensors of `state` that are trained, without running statistics."""
     return {name: tensor.shape for name, tensor in tensors(network).items() if tensor.role != "statistic"}
 
 
@@ -59,15 +59,15 @@ def _tensors(tree: Node) -> tuple[tuple[str, Tensor], ...]:
 
 
 def layers(spec: ResNetSpec, size: tuple[int, int] | None = None) -> list[Layer]:
-    """Every leaf with its shapes for images of `size` = (height, width), by default the spec's.
+    """Every leaf with its shapes for images of `size` = (height, width), by default the spec's `input_size`.
 
-    Raises InputError, with the layer's path, where the image is too small.
+    Raises InputError, with the layer's path, if the image is too small.
     """
     return trace(layer_tree(spec), _image(spec, size))[0]
 
 
 def totals(spec: ResNetSpec, size: tuple[int, int] | None = None) -> Totals:
-    """Counts over the whole network. Errors as `layers`."""
+    """Counts over the whole network. Raises as `layers` does."""
     found, output_shape = trace(layer_tree(spec), _image(spec, size))
     return Totals(
         parameters=sum(layer.parameters for layer in found),
@@ -78,7 +78,7 @@ def totals(spec: ResNetSpec, size: tuple[int, int] | None = None) -> Totals:
 
 
 def tap_shapes(spec: ResNetSpec, size: tuple[int, int] | None = None) -> dict[str, Shape]:
-    """Tap to the shape of one image's value there. Errors as `layers`."""
+    """{tap: shape of its output for one image}. Raises as `layers` does."""
     shape = _image(spec, size)
     after: dict[str, Shape] = {}
     for name, node in layer_tree(spec).children:
@@ -89,17 +89,17 @@ def tap_shapes(spec: ResNetSpec, size: tuple[int, int] | None = None) -> dict[st
 def trace(tree: Node, shape: Shape, path: str = "") -> tuple[list[Layer], Shape]:
     """(every leaf with its shapes, shape of the output) of a tree at `path` for one input of `shape`.
 
-    Raises InputError, with the node's path, where the input does not fit.
+    Raises InputError, with the node's path, if the input does not fit.
     """
     found: list[Layer] = []
     try:
         return found, _walk(tree, path, found, shape)
     except _PlacedError as error:
-        raise InputError(str(error)) from None  # by its public name, which workers pass on
+        raise InputError(str(error)) from None  # the public class, which workers pass on
 
 
 class _PlacedError(Exception):
-    """An InputError that has the path of its node, on its way through the combinators above."""
+    """An InputError that already has its node's path, on its way up through the combinators."""
 
 
 def _walk(node: Node, path: str, found: list[Layer], shape: Shape) -> Shape:

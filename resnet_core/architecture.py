@@ -1,4 +1,4 @@
-"""Spec to layer tree: the only place that knows how a ResNet is put together."""
+"""From spec to layer tree: the only place that knows how a ResNet is assembled."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ Named = tuple[str, Node]
 
 @lru_cache(maxsize=256)
 def layer_tree(spec: ResNetSpec) -> Chain:
-    """The network as `stem`, `stage1` … `stageN`, `head`; stem and head are left out where they are empty."""
+    """The network as `stem`, `stage1` … `stageN`, `head`; an empty stem or head is left out."""
     children: list[Named] = []
     if spec.stem:
         children.append(("stem", _stem(spec)))
@@ -47,14 +47,14 @@ def layer_tree(spec: ResNetSpec) -> Chain:
 
 
 def as_tree(network: ResNetSpec | Chain) -> Chain:
-    """The layer tree of a spec; a tree is returned as it is."""
+    """The layer tree of a spec; a tree is returned unchanged."""
     return layer_tree(network) if isinstance(network, ResNetSpec) else network
 
 
 def taps(spec: ResNetSpec) -> tuple[str, ...]:
-    """Names of the intermediate outputs: stem (after its pool), every stage, and the network's output.
+    """Names of the intermediate outputs: `stem` (after its pool), every stage, and the network's output.
 
-    The output is `logits`, or `features` where the spec has no classes.
+    The output is `logits`, or `features` if the spec has no classes.
     """
     stem = ("stem",) if spec.stem else ()
     stages = tuple(f"stage{stage + 1}" for stage in range(len(spec.depths)))
@@ -67,9 +67,9 @@ def output_name(spec: ResNetSpec) -> str:
 
 
 def tap_nodes(tree: Chain, wanted: tuple[str, ...]) -> dict[str, str]:
-    """Tap to the name of the tree's child whose output it is. Raises InputError for an unknown tap.
+    """{tap: name of the child of the tree whose output it is}. Raises InputError for an unknown tap.
 
-    The taps of a tree are its children but the head, and its output: `logits` where a linear layer comes last, else
+    A tree's taps are its children except the head, and its output: `logits` if the last layer is linear, else
     `features`.
     """
     children = [name for name, _ in tree.children]
@@ -77,7 +77,7 @@ def tap_nodes(tree: Chain, wanted: tuple[str, ...]) -> dict[str, str]:
     output = "logits" if isinstance(leaf, Linear) else "features"
     known = (*(name for name in children if name != "head"), output)
     if isinstance(wanted, str):
-        raise InputError(f"taps: received the text {wanted!r}; expected a tuple of names out of {', '.join(known)}")
+        raise InputError(f"taps: received the text {wanted!r}; expected a tuple of names from {', '.join(known)}")
     for tap in wanted:
         if tap not in known:
             raise InputError(f"taps: received {tap!r}; this network has {', '.join(known)}")
@@ -98,7 +98,7 @@ def _stem(spec: ResNetSpec) -> Chain:
 
 
 def _block(spec: ResNetSpec, width: int, channels: int, block_stride: BlockStride) -> Residual:
-    """One residual block, of any kind: `width` channels in, `spec.output_width(channels)` out."""
+    """One residual block of any kind: `width` channels in, `spec.output_width(channels)` out."""
     inner, out = spec.inner_width(channels), spec.output_width(channels)
     kernels = (3, 3) if spec.block == "basic" else (1, 3, 1)
     widths = (width, *(inner,) * (len(kernels) - 1), out)
@@ -134,7 +134,7 @@ def _block(spec: ResNetSpec, width: int, channels: int, block_stride: BlockStrid
 
 
 def _shortcut(spec: ResNetSpec, width: int, out: int, stride: int, nominal_stride: int) -> tuple[Chain, bool]:
-    """The shortcut, and whether it projects.
+    """The shortcut, and whether it is a projection.
 
     The nominal stride decides, so that an output stride never changes which tensors a network has.
     """
@@ -180,7 +180,7 @@ def _conv(
     dilation: int = 1,
     groups: int = 1,
 ) -> Leaf:
-    rate = dilation if kernel > 1 else 1  # a 1x1 window has nothing to spread
+    rate = dilation if kernel > 1 else 1  # dilation has no effect on a 1x1 kernel
     return Conv(
         in_channels=width,
         out_channels=out,

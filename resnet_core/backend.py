@@ -1,11 +1,11 @@
-"""What a backend is: the contract that every framework's package keeps, and how a package is found.
+"""The backend contract, which every framework's package keeps, and how packages are found.
 
 A backend is a package with the attributes and verbs of `Backend`, registered as an entry point of the group
-`resnet_core.backends`. The built-in ones follow the same rule as anyone else's. Importing such a package imports
-no framework; its verbs do. `resnet conformance NAME` holds a package to everything that is said here.
+`resnet_core.backends`. The built-in ones are found in the same way as anyone else's. Importing such a package
+imports no framework; calling its verbs does. `resnet conformance NAME` checks a package against this contract.
 
-A backend may import the modules of `OPEN_TO_BACKENDS` and nothing else of the core. They change in a way that a
-backend would notice only when `INTERFACE` does.
+A backend may import only the modules in `OPEN_TO_BACKENDS` from the core. Changes to them that would affect a
+backend always come with a new `INTERFACE` version.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ from resnet_core.weights import Weights
 
 GROUP = "resnet_core.backends"
 
-#: The version of this contract; a package says which one it keeps.
+#: The version of this contract; a package declares the one it keeps.
 INTERFACE = 1
 
-#: What `configure` takes for a device.
+#: The devices that `configure` accepts.
 DEVICES = ("auto", "cpu", "gpu")
 
-#: What a backend may import of the core, as `resnet_core.NAME`.
+#: What a backend may import from the core, as `resnet_core.NAME`.
 OPEN_TO_BACKENDS = (
     "analysis", "architecture", "backend", "errors", "inputs", "layouts", "numerics", "padding", "rewrite",
     "specification", "training.contract", "training.recipe", "training.running_variance", "tree", "weights",
@@ -43,18 +43,18 @@ OPEN_TO_BACKENDS = (
 
 
 class Backend(Protocol):
-    """A framework's package: what it declares, and its verbs.
+    """A framework's package: its declarations and its verbs.
 
-    Everywhere: images are (batch, height, width, channels) and feature maps come out so, whatever the native
-    layout; weights are {neutral name: array} in neutral layout (`resnet_core.tree`). Arrays that come out are
-    copies. No verb but `configure` changes anything global: the framework's random state, Python's and NumPy's stay
-    as they were, and so does the mode (training or evaluation) of every module of a model.
+    For every verb: images and returned feature maps are (batch, height, width, channels), whatever the native
+    layout; weights are {neutral name: array} in neutral layout (`resnet_core.tree`). Returned arrays are copies.
+    Only `configure` changes anything global: the other verbs preserve the random state of the framework, Python and
+    NumPy, and the mode (training or evaluation) of every module of a model.
 
-    Errors: InputError, one line, for images of another rank, kind or number of channels, or too small for the
-    network; for an unknown tap; for a node of the tree that has no lowering here; for a dtype other than "float32"
-    and "float64". WeightsError for weights that are not exactly the tree's tensors (names, shapes, dtype, finite, no
-    variance below 0); nothing is changed then. `resnet_core.inputs` and `resnet_core.weights.check_weights` raise
-    them.
+    Raises InputError, with a one-line message, for images of the wrong rank, kind or number of channels, or too small
+    for the network; for an unknown tap; for a node of the tree that the backend cannot lower; and for a dtype other
+    than "float32" and "float64". Raises WeightsError, and changes nothing, if weights are not exactly the tree's
+    tensors (names, shapes, dtype, finite, no variance below 0). `resnet_core.inputs` and
+    `resnet_core.weights.check_weights` raise these errors.
     """
 
     __name__: str
@@ -63,12 +63,12 @@ class Backend(Protocol):
     """The version of this contract that the package keeps: 1."""
 
     FRAMEWORK: Mapping[str, str]
-    """{import name: distribution} of what must be installed. Only its absence is "not installed": whatever else
-    fails, an ImportError of the package included, is the backend's failure. The hint for pip is the extra of the
-    package's own distribution that is named like the backend, or these distributions."""
+    """{import name: distribution} of what must be installed. Only if one of these is absent is a backend "not
+    installed"; any other failure, including an ImportError in the package, makes it a failed backend. The pip hint
+    names the extra of the package's distribution that has the backend's name, or else these distributions."""
 
     ENVIRONMENT: Mapping[str, str]
-    """Environment variables that a process of this framework wants before it starts. The user's own go first."""
+    """Environment variables to set before a process of this framework starts. The user's own take precedence."""
 
     def build(
         self,
@@ -81,7 +81,7 @@ class Backend(Protocol):
     ) -> Any:
         """A native model of the spec with these weights, or with the initial weights for `seed` (`initialize`).
 
-        What `build_tree` gives for the spec's layer tree.
+        The same as `build_tree` on the spec's layer tree.
         """
 
     def build_tree(
@@ -93,73 +93,75 @@ class Backend(Protocol):
         taps: tuple[str, ...] = (),
         dtype: str | None = None,
     ) -> Any:
-        """A native model of a layer tree for images of `channels`, with these weights; it takes any image size.
+        """A native model of a layer tree with these weights, for images of any size with `channels` channels.
 
         Called natively, it returns the output of the tree's last child, or {tap: output} when built with taps
-        (`architecture.tap_nodes`). `dtype` is that of parameters, statistics and arithmetic; None means float32. The
-        weights must have it. The model remembers its tree. Every number of the tree is given to the framework:
-        nothing is left to a default.
+        (`architecture.tap_nodes`). `dtype` applies to parameters, statistics and arithmetic; None means float32. The
+        weights must have this dtype. The model remembers its tree. Every number of the tree is passed to the
+        framework explicitly: nothing is left to a default.
         """
 
     def get_weights(self, model: Any) -> Weights:
-        """Parameters and running statistics, every tensor of the tree in its order, in the model's dtype.
+        """Parameters and running statistics: every tensor of the tree, in tree order and the model's dtype.
 
-        Also of a model that was built with early taps.
+        This includes the tensors that come after the last tap of a model built with taps.
         """
 
     def set_weights(self, model: Any, weights: Mapping[str, np.ndarray]) -> None:
-        """Copy weights into the model, of its dtype and complete; nothing is changed where they do not fit."""
+        """Copy a complete set of weights, in the model's dtype, into the model; if they do not fit, nothing changes."""
 
     def predict(self, model: Any, images: np.ndarray) -> Any:
         """The output in evaluation mode, or {tap: array} when built with taps, in the model's dtype.
 
-        (The NumPy reference always answers in float64.) An empty batch gives empty arrays of the right shape.
+        (The NumPy reference always returns float64.) An empty batch gives empty arrays of the right shape.
         """
 
     def modes(self, model: Any) -> Any:
-        """What is in training mode, module by module, in a form that can be compared; {} where models have no mode."""
+        """A comparable snapshot of which modules are in training mode; {} if models have no mode."""
 
     def configure(self, device: str = "cpu", dtype: str = "float32") -> str:
-        """Set the process up before its first model. `device` is "cpu", "gpu" or "auto"; returns "cpu" or "gpu".
+        """Set up the process before its first model. `device` is "cpu", "gpu" or "auto"; returns "cpu" or "gpu".
 
-        float32 then means float32: no TF32, no reduced products. Raises InputError for "gpu" where there is none.
+        float32 then means true float32: no TF32 or other reduced precision. Raises InputError for "gpu" if there is
+        none.
         """
 
     def exact_float64(self) -> bool:
-        """Whether float64 models compute in float64 throughout. One that answers False is never asked for float64.
+        """Whether float64 models compute in float64 throughout. If False, float64 is never requested.
 
-        It may be asked before `configure`.
+        May be called before `configure`.
         """
 
     def peak_device_memory(self) -> int:
-        """Bytes that tensors took at most on the GPU; 0 on a CPU."""
+        """Peak memory of tensors on the GPU in bytes; 0 on a CPU."""
 
     def random_state(self) -> Any:
-        """The framework's global random state in a form that can be compared; None where it has none."""
+        """A comparable snapshot of the framework's global random state; None if it has none."""
 
     def versions(self) -> dict[str, str]:
-        """{package: version} of what computes here."""
+        """{package: version} of the packages that do the computing."""
 
 
 class TrainableBackend(Backend, Protocol):
-    """A backend that can also train. One that only predicts leaves all of this out, and nothing else."""
+    """A backend that can also train. An inference-only backend leaves out all of these."""
 
     Trainer: Callable[..., Any]
-    """The class of `resnet_core.training.contract.Trainer`."""
+    """The class that implements `resnet_core.training.contract.Trainer`."""
 
     def train_forward(self, model: Any, images: np.ndarray, spec: ResNetSpec | None = None) -> Any:
-        """What `predict` returns, but normalized by the batch; the model's running statistics are updated.
+        """Like `predict`, but normalized with batch statistics; the model's running statistics are updated.
 
-        The running variance learns the unbiased batch variance, n / (n - 1) times the one that normalizes. `spec` is
-        needed only for a model that has lost its tree, as one loaded from a framework's own file has. Raises
-        InputError where a norm would see a single value per channel.
+        The running variance is updated with the unbiased batch variance, n / (n - 1) times the one that normalizes.
+        `spec` is needed only for a model that has lost its tree, such as one loaded from a framework's own file.
+        Raises InputError if a norm would see a single value per channel.
         """
 
     def gradients(self, model: Any, images: np.ndarray, cotangent: np.ndarray) -> Weights:
-        """{parameter: gradient} of sum(output * cotangent) in training mode, of every parameter; no state is changed.
+        """{parameter: gradient} of sum(output * cotangent) in training mode, for every parameter; changes no state.
 
         `cotangent` has the shape of the output, channels last. Frozen parameters are included. The derivative of
-        max(x, 0) at 0 is 0; a tie in a max-pool goes to the first. Errors as `train_forward`.
+        max(x, 0) at 0 is 0; in a max-pool, the first of equal values gets the gradient. Raises as `train_forward`
+        does.
         """
 
 
@@ -171,7 +173,7 @@ def _verbs(protocol: type) -> dict[str, inspect.Signature]:
     }
 
 
-#: {verb: its signature}, `self` included.
+#: {verb: its signature}, including `self`.
 REQUIRED, OPTIONAL = _verbs(Backend), _verbs(TrainableBackend)
 
 #: Where the built-in packages keep their verbs: {verb: file}.
@@ -186,15 +188,15 @@ HOMES = {
 
 
 def backends() -> list[str]:
-    """Names of all registered backends, installed frameworks or not."""
+    """Names of all registered backends, whether or not their frameworks are installed."""
     return sorted({entry.name for entry in entry_points(group=GROUP)})
 
 
 def load_backend(name: str) -> Backend:
-    """The backend's package, its names and signatures checked. Imports the framework.
+    """The backend's package, with its names and signatures checked. Imports the framework.
 
-    Raises InputError for an unknown name or two packages of one name, MissingBackendError (with the pip line) where
-    its framework is not installed, BackendError for a package that fails or does not keep the contract.
+    Raises InputError for an unknown name or two packages with the same name, MissingBackendError (with the pip
+    command) if its framework is not installed, BackendError if the package fails or does not keep the contract.
     """
     entry, module = _package(name)
     for framework, distribution in module.FRAMEWORK.items():
@@ -209,27 +211,32 @@ def load_backend(name: str) -> Backend:
 
 
 def environment(name: str) -> dict[str, str]:
-    """Environment variables that a process of this backend wants. No framework is imported."""
+    """Environment variables for a process of this backend. Imports no framework. Raises as `load_backend` does."""
     return dict(_package(name)[1].ENVIRONMENT)
 
 
+def declared(name: str, attribute: str, default: Any) -> Any:
+    """What this backend's package declares beyond the contract, such as `READS`. Imports no framework."""
+    return getattr(_package(name)[1], attribute, default)
+
+
 def apply_environment(name: str) -> None:
-    """For a command that loads a framework into its own process: set what the user has not set."""
+    """Set the backend's environment variables in this process, except those that the user has set."""
     for variable, value in environment(name).items():
         os.environ.setdefault(variable, value)
 
 
 def optional(backend: Backend, name: str) -> Any:
-    """What a backend need not have, such as `gradients` or `Trainer`. Raises InputError where this one lacks it."""
-    if not callable(found := getattr(backend, name, None)):
-        raise InputError(f"package {backend.__name__} has no {name}, which is optional, and needed here")
-    return found
+    """An optional verb, such as `gradients` or `Trainer`. Raises InputError if this backend lacks it."""
+    if not callable(verb := getattr(backend, name, None)):
+        raise InputError(f"package {backend.__name__} has no {name}, which is optional but needed here")
+    return verb
 
 
 def lazy_exports(package: str, homes: Mapping[str, str] = HOMES) -> Callable[[str], Any]:
-    """A package's `__getattr__` (PEP 562): a verb's file, and with it the framework, is imported when it is asked for.
+    """A package's `__getattr__` (PEP 562): a verb's file, and with it the framework, is imported on first use.
 
-    `homes` is {verb: file}. A file must not be called like a verb: once imported, it would take the verb's place.
+    `homes` is {verb: file}. A file must not have the name of a verb: once imported, it would shadow the verb.
     """
 
     def get(name: str) -> Any:
@@ -252,10 +259,11 @@ def build(
     taps: tuple[str, ...] = (),
     dtype: str | None = None,
 ) -> Any:
-    """A native model of the named backend: an nn.Module, a keras.Model, an nnx.Module …
+    """A native model in the named backend: an nn.Module, a keras.Model, an nnx.Module …
 
-    With `weights` (neutral) it holds those, else the spec's initial weights for `seed`; with `taps` it returns
-    {tap: value} instead of the logits. `dtype` is "float32" (as None) or "float64".
+    It holds the given neutral `weights`, or the spec's initial weights for `seed`; with `taps` it returns
+    {tap: output} instead of the logits. `dtype` is "float32" (also None) or "float64". Raises as `load_backend` and
+    `Backend` do.
     """
     return load_backend(backend).build(spec, weights=weights, seed=seed, taps=taps, dtype=dtype)
 
@@ -284,7 +292,7 @@ def _package(name: str) -> tuple[EntryPoint, ModuleType]:
 
 
 def _check_verb(name: str, module: ModuleType, verb: str, contract: inspect.Signature, *, required: bool) -> None:
-    """Raise BackendError for a verb that is not there, cannot be imported or takes other arguments."""
+    """Raise BackendError for a verb that is missing, cannot be imported or takes other arguments."""
     try:
         signature = inspect.signature(getattr(module, verb))
     except Exception as error:
@@ -311,7 +319,7 @@ def _line(error: Exception) -> str:
 
 
 def _pip_line(name: str, entry: EntryPoint, framework: Mapping[str, str]) -> str:
-    """`pip install "DISTRIBUTION[NAME]"`: pip itself decides what of the extra this platform needs."""
+    """`pip install "DISTRIBUTION[NAME]"`: pip decides which packages of the extra this platform needs."""
     extras = entry.dist.metadata.get_all("Provides-Extra") or [] if entry.dist else []
     if entry.dist and name in extras:
         return f'pip install "{entry.dist.name}[{name}]"'

@@ -1,4 +1,4 @@
-"""What can go wrong through no fault of the program: each is one clear line and exit code 2.
+"""The errors that this project raises on purpose. Each has a one-line message; bad input gives exit code 2.
 
 A message says what was received, what was expected and, where it helps, what to do.
 """
@@ -17,11 +17,11 @@ class InputError(ResNetError, ValueError):
 
 
 class SpecError(InputError):
-    """A specification that says something impossible. The message starts with the field's path."""
+    """An invalid specification. The message starts with the field's path."""
 
 
 class RecipeError(InputError):
-    """A training recipe that says something impossible. The message starts with the field's path."""
+    """An invalid training recipe. The message starts with the field's path."""
 
 
 class DataError(InputError):
@@ -29,15 +29,15 @@ class DataError(InputError):
 
 
 class WeightsError(InputError):
-    """Weights, or a file of weights, that do not belong to the specification."""
+    """Weights, or a weight file, that do not fit the specification."""
 
 
 class MissingBackendError(InputError, ImportError):
-    """A backend that is not installed. The message holds the pip line that installs it."""
+    """A backend that is not installed. The message contains the pip command that installs it."""
 
 
 class BackendError(ResNetError):
-    """A backend that is there and does not work: its import fails, or it does not keep the contract."""
+    """A backend that is installed but broken: its import fails, or it does not keep the contract."""
 
 
 class TrainingError(ResNetError):
@@ -45,7 +45,7 @@ class TrainingError(ResNetError):
 
 
 class WorkerError(ResNetError):
-    """A backend's process that crashed, was killed, hung, or answered with an error."""
+    """A backend's process crashed, was killed, hung, or answered with an error."""
 
 
 def require_choice(name: str, value: str, allowed: Sequence[str]) -> None:

@@ -1,6 +1,6 @@
-"""What a spec and a recipe share: fields that are checked, refused in one clear line, and read from files.
+"""What specs and recipes share: checking their fields, rejecting bad ones in one line, and reading them from files.
 
-TOML has no null, so a field that may be None is written as "none" there, and read back from it.
+TOML has no null, so None is written as "none" there and read back as None.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def convert_fields(
 ) -> None:
     """Convert and check every field of a struct under construction against its annotation.
 
-    In the fields of `sizes` one integer stands for a square.
+    In the fields named in `sizes`, a single integer means a square.
     """
     for field, kind in _field_types(type(struct)).items():
         value = getattr(struct, field)
@@ -55,7 +55,7 @@ def convert_fields(
 
 
 def plain_fields(struct: msgspec.Struct) -> dict[str, Any]:
-    """Every field, lists for tuples: what is written to a file."""
+    """Every field, with lists for tuples, as written to a file."""
     return {field: list(value) if isinstance(value, tuple) else value for field, value in asdict(struct).items()}
 
 
@@ -65,13 +65,13 @@ def refuse(field: str, received: object, allowed: str, error: type[InputError]) 
 
 
 def show(value: object) -> str:
-    """A received value, short enough for a line."""
+    """A received value as text, shortened to fit a one-line message."""
     text = repr(list(value)) if isinstance(value, tuple) else "none" if value is None else repr(value)
     return text if len(text) <= 80 else f"{text[:77]}..."
 
 
 def read_fields(path: Path, what: str, error: type[InputError]) -> dict[str, Any]:
-    """The fields in a .toml or .json file, `name` being the file's unless it has one. `what` is "a spec", …"""
+    """The fields in a .toml or .json file; `name` defaults to the file's name. `what` is "a spec", … for messages."""
     expected = f"{what} in TOML or JSON"
     try:
         text = read_bytes(path, expected).decode()
@@ -94,7 +94,7 @@ def dump_toml(fields: dict[str, Any]) -> str:
 
 
 def parse_toml(text: str, where: str, error: type[InputError]) -> dict[str, Any]:
-    """The fields of TOML text; `where` starts the message of `error`."""
+    """The fields in TOML text. Raises `error`, whose message starts with `where`."""
     try:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as trouble:
@@ -102,7 +102,7 @@ def parse_toml(text: str, where: str, error: type[InputError]) -> dict[str, Any]
 
 
 def parse_json(text: str, where: str, what: str, error: type[InputError]) -> dict[str, Any]:
-    """The fields of JSON text, which must hold an object of `what`."""
+    """The fields in JSON text, which must be an object of `what`. Raises `error`, whose message starts with `where`."""
     try:
         fields = json.loads(text)
     except (json.JSONDecodeError, RecursionError) as trouble:
@@ -113,7 +113,7 @@ def parse_json(text: str, where: str, what: str, error: type[InputError]) -> dic
 
 
 def parse_assignments(assignments: Iterable[str], example: str, optional: Sequence[str]) -> dict[str, Any]:
-    """The fields of `key=value …`: a value is a TOML value, none, or plain text. Errors quote the `example`."""
+    """The fields in `key=value …`, where a value is a TOML value, none, or plain text. Errors quote the `example`."""
     fields: dict[str, Any] = {}
     for assignment in assignments:
         key, equals, value = assignment.partition("=")
@@ -124,7 +124,7 @@ def parse_assignments(assignments: Iterable[str], example: str, optional: Sequen
 
 
 def with_none(fields: dict[str, Any], optional: Sequence[str]) -> dict[str, Any]:
-    """The fields with "none" as None where a field may be None."""
+    """The fields, with "none" replaced by None in the optional ones."""
     return {key: None if value == "none" and key in optional else value for key, value in fields.items()}
 
 

@@ -1,4 +1,4 @@
-"""Reading and writing files so that nothing is half read, half written or lost."""
+"""Reading and writing files whole: nothing is half read, half written or lost."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from resnet_core.errors import InputError
 
 
 def read_bytes(path: Path, expected: str) -> bytes:
-    """The file's bytes; InputError, one line, where there is no readable regular file."""
+    """The file's bytes. Raises InputError, one line, if it is not a readable regular file."""
     try:
         if path.is_dir():
             raise InputError(f"{path}: is a directory; expected {expected}")
@@ -24,7 +24,10 @@ def read_bytes(path: Path, expected: str) -> bytes:
 
 
 def write_atomically(path: Path, data: bytes) -> None:
-    """Write `data` beside `path`, sync it, and rename: whoever looks sees the old file or the new one, whole."""
+    """Write `data` next to `path`, sync, and rename: readers see either the old file or the new one, whole.
+
+    Raises InputError if it cannot be written.
+    """
     temporary = None
     try:
         handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
@@ -44,7 +47,7 @@ def write_atomically(path: Path, data: bytes) -> None:
 
 
 def append_lines(path: Path, lines: list[str]) -> None:
-    """Append lines to a text file, and wait until they are on disk."""
+    """Append lines to a text file, and wait until they are on disk. Raises InputError if they cannot be written."""
     try:
         with path.open("ab") as file:
             file.write("".join(f"{line}\n" for line in lines).encode())

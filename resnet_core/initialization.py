@@ -1,8 +1,8 @@
-"""Initial weights, drawn in NumPy: one seed is the same network in every framework, bit for bit.
+"""Initial weights, drawn in NumPy: a seed gives the same network in every framework, bit for bit.
 
-Every tensor has a random stream of its own, keyed by the seed and its name, so that the order in which
-tensors are drawn, or a new layer elsewhere, changes nothing. Values are float32 in any dtype, so that a
-float32 and a float64 network start at the same point.
+Every tensor has its own random stream, keyed by the seed and its name, so it depends neither on the order in which
+tensors are drawn nor on other layers. Values are rounded to float32 in either dtype, so that a float32 and a
+float64 network start at the same point.
 """
 
 from __future__ import annotations
@@ -21,14 +21,16 @@ from resnet_core.weights import Weights, require_dtype
 
 
 def initialize(spec: ResNetSpec, seed: int = 0, dtype: str = "float32") -> Weights:
-    """{name: array} in neutral layout by the spec's `initializer`; norms start as the identity.
+    """{name: array} in neutral layout, drawn by the spec's `initializer`; norms start as the identity.
 
     - `torchvision`: convolutions N(0, 2 / fan_out); biases and linear U(-1, 1) / sqrt(fan_in)
       (torchvision/models/resnet.py and PyTorch's defaults).
     - `he`: N(0, 2 / fan_in), biases 0 (He et al. 2015, arXiv:1502.01852).
-    - `slim`: normal cut at two standard deviations, variance 1.3 * 2 / fan_in, biases 0
+    - `slim`: truncated normal, cut at two standard deviations, variance 1.3 * 2 / fan_in, biases 0
       (tf_slim's variance_scaling_initializer).
     - `xavier`: U(-a, a) with a = sqrt(6 / (fan_in + fan_out)), biases U(-1, 1) / sqrt(fan_in) (D2L's init_cnn).
+
+    Raises InputError for a negative seed or an unknown dtype.
     """
     weights: Weights = {}
     zeroed = set(residual_ends(layer_tree(spec))) if spec.zero_init_residual else set()
@@ -46,11 +48,11 @@ def initialize(spec: ResNetSpec, seed: int = 0, dtype: str = "float32") -> Weigh
 
 
 def probe_weights(spec: ResNetSpec, seed: int = 0, dtype: str = "float32") -> Weights:
-    """Weights that show every mapping error: no tensor is 0 or 1, and the logits stay near 1 at any depth.
+    """Weights that expose every mapping error: no tensor is 0 or 1, and the logits stay near 1 at any depth.
 
-    gamma and variance in U(.5, 1.5), beta, mean and biases in N(0, .2), kernels He-normal; the end of each
-    residual body is scaled by 1 / sqrt(number of blocks), without which 100 blocks overflow. Plain initial
-    weights would let a swapped gamma and variance or lost running statistics pass unseen.
+    gamma and variance are drawn from U(.5, 1.5), beta, mean and biases from N(0, .2), kernels He-normal; the end of
+    each residual body is scaled by 1 / sqrt(number of blocks), without which 100 blocks overflow. With plain initial
+    weights, a swapped gamma and variance or lost running statistics would go unnoticed. Raises as `initialize` does.
     """
     return probe_tensors(layer_tree(spec), seed, dtype)
 
@@ -77,14 +79,14 @@ def probe_tensors(tree: Node, seed: int = 0, dtype: str = "float32") -> Weights:
 
 
 def residual_ends(tree: Node) -> Iterator[str]:
-    """Path of the last leaf with tensors in every residual body: its norm, or pre-activation its convolution."""
+    """Path of the last leaf with tensors in each residual body: its norm, or with pre-activation its convolution."""
     for path, node in walk(tree):
         if isinstance(node, Residual):
             yield from [place for place, leaf in leaves(node.body, path) if leaf.tensors()][-1:]
 
 
 def fans(kernel: Shape) -> tuple[int, int]:
-    """(fan_in, fan_out) of a kernel (out, in / groups, …): a group's inputs, all outputs, as PyTorch counts them."""
+    """(fan_in, fan_out) of a kernel (out, in / groups, …), as PyTorch counts them: a group's inputs, all outputs."""
     outputs, inputs, *window = kernel
     return inputs * prod(window), outputs * prod(window)
 
@@ -118,7 +120,7 @@ def _draw(initializer: str, tensor: Tensor, kernel: Shape, rng: np.random.Genera
     if initializer == "xavier":
         limit = sqrt(6 / (fan_in + fan_out))
         return rng.uniform(-limit, limit, shape)
-    if len(kernel) > 2:  # torchvision's own rule is for convolutions; a linear layer keeps PyTorch's default
+    if len(kernel) > 2:  # torchvision's rule is for convolutions; a linear layer keeps PyTorch's default
         return rng.standard_normal(shape) * sqrt(2 / fan_out)
     return rng.uniform(-bound, bound, shape)
 

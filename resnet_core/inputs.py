@@ -1,6 +1,7 @@
-"""What every backend is given, checked in one place: the weights that a model starts from, and images.
+"""Input checks that all backends share: the weights that a model starts from, and images.
 
-The errors of the contract (`resnet_core.backend.Backend`) are raised here, so that no framework's own words are.
+The errors in the contract (`resnet_core.backend.Backend`) are raised here, so that users see the same message in
+every framework.
 """
 
 from __future__ import annotations
@@ -24,16 +25,17 @@ from resnet_core.weights import Weights, check_weights, require_dtype
 def starting_weights(
     spec: ResNetSpec, weights: Mapping[str, np.ndarray] | None, seed: int, dtype: str | None
 ) -> Weights:
-    """What `build` builds with: the given weights, checked, or the spec's initial ones. None is float32."""
+    """The weights for `build`: the given ones, checked, or the spec's initial ones. A dtype of None means float32."""
     dtype = require_dtype(dtype or "float32")
     return initialize(spec, seed, dtype) if weights is None else check_weights(weights, state(spec), dtype)
 
 
 def check_images(images: np.ndarray, channels: int, tree: Chain | None, *, training: bool = False) -> np.ndarray:
-    """The images as an array (batch, height, width, channels), any batch, an empty one included.
+    """The images as an array (batch, height, width, channels); the batch may be empty.
 
-    For `training`, at least one image, and at least two values per channel in every norm. Raises InputError. What
-    needs the tree is not checked without one.
+    Raises InputError for a wrong rank, kind or number of channels, for images too small for the tree, and with
+    `training` for an empty batch or a norm that would see one value per channel. Without a tree, what depends on it
+    is not checked.
     """
     array = np.asarray(images)
     if array.ndim != 4 or array.dtype.kind not in "fiu" or array.shape[3] != channels:
@@ -53,7 +55,10 @@ def check_images(images: np.ndarray, channels: int, tree: Chain | None, *, train
 
 
 def empty_output(tree: Chain, nodes: Mapping[str, str], images: Any, dtype: Any) -> Any:
-    """What `predict` returns for no images: (0, …), or {tap: (0, …)} for `nodes` = {tap: child of the tree}."""
+    """What `predict` returns for an empty batch: an array (0, …), or {tap: array (0, …)}.
+
+    `nodes` is {tap: child of the tree}, empty without taps.
+    """
     shapes = _child_shapes(tree, images.shape[1:])
     if not nodes:
         return np.zeros((0, *list(shapes.values())[-1]), dtype)
@@ -61,24 +66,27 @@ def empty_output(tree: Chain, nodes: Mapping[str, str], images: Any, dtype: Any)
 
 
 def remembered_tree(model: Any, spec: ResNetSpec | None) -> Chain:
-    """The model's tree, or the spec's. Raises InputError for a model that has lost its own, where no spec is given."""
+    """The model's tree, or else the spec's. Raises InputError if the model has lost its tree and no spec is given."""
     tree: Chain | None = getattr(model, "tree", None)
     if spec is None and tree is None:
-        raise InputError("model: has lost its layer tree, as one loaded from a file has; give the spec")
+        raise InputError("model: has no layer tree (one loaded from a framework's own file has lost it); give the spec")
     return as_tree(spec) if tree is None and spec is not None else tree  # type: ignore[return-value]
 
 
 @lru_cache(maxsize=64)
 def _norm_positions(tree: Chain, shape: Shape) -> tuple[tuple[str, int], ...]:
-    """(path, height x width) of everything that keeps statistics, for images of `shape`; raises for small ones."""
-    found, _ = trace(tree, shape)
-    return tuple((layer.path, prod(layer.input_shape[:-1])) for layer in found if layer.state > layer.parameters)
+    """(path, height x width) of every layer with running statistics, for images of `shape`.
+
+    Raises InputError if the images are too small.
+    """
+    layers, _ = trace(tree, shape)
+    return tuple((layer.path, prod(layer.input_shape[:-1])) for layer in layers if layer.state > layer.parameters)
 
 
 @lru_cache(maxsize=64)
 def _child_shapes(tree: Chain, shape: Shape) -> dict[str, Shape]:
     """{child of the tree: shape of its output for one image}."""
-    found = {}
+    shapes = {}
     for name, node in tree.children:
-        found[name] = shape = trace(node, shape, name)[1]
-    return found
+        shapes[name] = shape = trace(node, shape, name)[1]
+    return shapes

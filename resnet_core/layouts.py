@@ -1,7 +1,7 @@
-"""The two layouts of kernels: PyTorch's, which is the neutral one, and that of frameworks with channels last.
+"""The two kernel layouts: PyTorch's, which is the neutral one, and the one of channels-last frameworks.
 
 Convolutions are OIHW (out, in, height, width) or HWIO (height, width, in, out), linear kernels (out, in) or
-(in, out). Only kernels have more than one axis, so that the rank says what to do: vectors are alike in both.
+(in, out). Only kernels have more than one axis, so the rank decides what to do: vectors are the same in both.
 """
 
 from __future__ import annotations
@@ -12,17 +12,17 @@ from resnet_core.tree import Shape
 
 
 def to_hwio(array: np.ndarray) -> np.ndarray:
-    """A neutral tensor in the layout of channels last, as a view."""
+    """A neutral tensor in the channels-last layout, as a view."""
     return array.transpose(_hwio_axes(array.ndim))
 
 
 def to_oihw(array: np.ndarray) -> np.ndarray:
-    """A tensor in the layout of channels last as a neutral one: a contiguous copy."""
+    """A tensor in the channels-last layout as a neutral one: a contiguous copy."""
     return np.array(array.transpose(_oihw_axes(array.ndim)), order="C")
 
 
 def oihw_shape(shape: tuple[int, ...]) -> Shape:
-    """The neutral shape of a tensor whose shape with channels last is given."""
+    """The neutral shape of a tensor whose channels-last shape is given."""
     return tuple(shape[axis] for axis in _oihw_axes(len(shape)))
 
 

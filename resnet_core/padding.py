@@ -9,7 +9,7 @@ Padding = tuple[Pair, Pair] | Literal["same"]
 
 
 def symmetric(kernel: int, dilation: int = 1) -> Padding:
-    """((top, bottom), (left, right)) that keeps the size at stride 1 for an odd kernel."""
+    """((top, bottom), (left, right)) that preserves the size at stride 1 for an odd kernel."""
     amount = (kernel - 1) * dilation // 2
     return ((amount, amount), (amount, amount))
 
@@ -17,8 +17,8 @@ def symmetric(kernel: int, dilation: int = 1) -> Padding:
 def resolve(padding: Padding, kernel: Pair, stride: Pair, dilation: Pair, size: Pair) -> tuple[Pair, Pair]:
     """Padding as ((top, bottom), (left, right)) for an input of `size` = (height, width).
 
-    "same" follows TensorFlow: ceil(size / stride) outputs, the odd element after the image. It depends on
-    the input's size, hence the arguments; everything else is returned as it is.
+    "same" follows TensorFlow: ceil(size / stride) outputs, with the odd element after the image. It depends on
+    the input size, hence the arguments; any other padding is returned unchanged.
     """
     if padding != "same":
         return padding
@@ -30,7 +30,7 @@ def resolve(padding: Padding, kernel: Pair, stride: Pair, dilation: Pair, size: 
 
 
 def output_size(padding: Padding, kernel: Pair, stride: Pair, dilation: Pair, size: Pair) -> Pair:
-    """(height, width) that a window leaves of `size`; below 1 where the kernel exceeds the padded input."""
+    """(height, width) of a window's output for an input of `size`; below 1 if the kernel exceeds the padded input."""
     pads = resolve(padding, kernel, stride, dilation, size)
     height, width = (
         (n + sum(pad) - (k - 1) * d - 1) // s + 1

@@ -1,4 +1,4 @@
-"""A tree from a tree: the one place where layer trees are rebuilt."""
+"""Rewriting layer trees: the one place where a tree is made from another."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ N = TypeVar("N", bound=Node)
 
 
 def rewrite(tree: Chain, kind: type[N], change: Callable[[N], Node]) -> Chain:
-    """The tree with `change` of every node that is a `kind`, for example `Conv`, `Leaf` or `Residual`.
+    """The tree with every node that is a `kind` (for example `Conv`, `Leaf` or `Residual`) replaced by its `change`.
 
-    From the leaves up: the parts of a node are rewritten before the node itself. What stays as it was is shared with
-    the old tree. Raises TypeError where the root, or a part of a residual, would no longer be a chain.
+    Bottom-up: the parts of a node are rewritten before the node itself. Unchanged nodes are shared with the old tree.
+    Raises TypeError if the root, or a part of a residual, would no longer be a chain.
     """
-    found = _rewrite(tree, kind, change)
-    if not isinstance(found, Chain):
-        raise TypeError(f"root of the tree: received {type(found).__name__}; expected a Chain")
-    return found
+    root = _rewrite(tree, kind, change)
+    if not isinstance(root, Chain):
+        raise TypeError(f"root of the tree: received {type(root).__name__}; expected a Chain")
+    return root
 
 
 def _rewrite(node: Node, kind: type[N], change: Callable[[N], Node]) -> Node:

@@ -1,6 +1,6 @@
-"""Specs in and out: TOML, JSON, and overrides as text.
+"""Reading and writing specs: TOML, JSON, and overrides as text.
 
-TOML has no null, so a field that may be None is written as "none" then, and read back from it.
+TOML has no null, so None is written as "none" there and read back as None.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from resnet_core.specification import OPTIONAL, ResNetSpec, from_fields, to_fiel
 
 
 def spec(source: str | Path | ResNetSpec, /, **overrides: Any) -> ResNetSpec:
-    """A spec from a name of the zoo, a .toml or .json file, or another spec, with fields replaced.
+    """A spec by name, from a .toml or .json file, or from another spec, with fields replaced. Raises InputError.
 
     >>> spec("resnet50", classes=10).classes
     10
@@ -33,7 +33,7 @@ def spec(source: str | Path | ResNetSpec, /, **overrides: Any) -> ResNetSpec:
 
 
 def names() -> list[str]:
-    """The names of the zoo, in the order in which `resnet list` prints them."""
+    """The named specs, in the order in which `resnet list` prints them."""
     return list(zoo.ZOO)
 
 
@@ -58,7 +58,7 @@ def from_json(text: str, where: str = "JSON") -> ResNetSpec:
 
 
 def save_spec(path: str | Path, spec: ResNetSpec) -> None:
-    """Write the spec to a .toml or .json file, atomically."""
+    """Write the spec to a .toml or .json file, atomically. Raises InputError."""
     write = {".toml": to_toml, ".json": to_json}.get(Path(path).suffix)
     if write is None:
         raise InputError(f"{path}: received the ending {Path(path).suffix!r}; expected .toml or .json")
@@ -66,7 +66,7 @@ def save_spec(path: str | Path, spec: ResNetSpec) -> None:
 
 
 def parse_overrides(assignments: Iterable[str]) -> dict[str, Any]:
-    """The fields of `key=value …`: a value is a TOML value, none, or plain text.
+    """The fields in `key=value …`, where a value is a TOML value, none, or plain text.
 
     >>> parse_overrides(["classes=10", "depths=[2, 2]", "block=basic", "output_stride=none"])
     {'classes': 10, 'depths': [2, 2], 'block': 'basic', 'output_stride': None}

@@ -1,7 +1,7 @@
-"""ResNetSpec: what a person means by "a ResNet", and nothing a framework decides.
+"""ResNetSpec: a ResNet as a user describes it, without anything that depends on a framework.
 
-`depths`, `channels` and `block` are enough; every other field has the usual value as its default. Sources of
-the terms: He et al. 2015 (arXiv:1512.03385), He et al. 2016 (arXiv:1603.05027, pre-activation), Xie et al.
+`depths`, `channels` and `block` are required; every other field has the usual default. Sources of the
+terms: He et al. 2015 (arXiv:1512.03385), He et al. 2016 (arXiv:1603.05027, pre-activation), Xie et al.
 2017 (arXiv:1611.05431, groups), Zagoruyko and Komodakis 2016 (arXiv:1605.07146, width).
 """
 
@@ -59,24 +59,24 @@ FIELDS: dict[str, str] = {
     "zero_init_residual": "true or false (each block starts as its shortcut)",
 }
 
-#: Fields that may be None, which is written "none" where there is no null. (`stem_pool = "none"` is no None.)
+#: Fields that may be None, written "none" in formats without null. (`stem_pool = "none"` stays the text "none".)
 OPTIONAL = ("classes", "stem_channels", "strides", "output_stride", "shortcut_norm")
 
 
 class BlockStride(NamedTuple):
-    """How one block moves over its map, once `output_stride` has had its say."""
+    """Stride and dilation of one block, after `output_stride` has been applied."""
 
-    stride: int  #: what its strided convolution and its shortcut do: the nominal stride, or 1 where that is lost
-    nominal_stride: int  #: what they would do without an output stride, which decides the block's tensors
-    dilation: int  #: rate of its convolutions up to the strided one, which is included
-    dilation_after: int  #: rate of its convolutions behind the strided one, and of the next block
+    stride: int  #: of its strided convolution and its shortcut: the nominal stride, or 1 if dilation replaces it
+    nominal_stride: int  #: the stride without an output stride, which decides which tensors the block has
+    dilation: int  #: of its convolutions up to and including the strided one
+    dilation_after: int  #: of its convolutions after the strided one, and of the next block
 
 
 class ResNetSpec(Struct, frozen=True, kw_only=True, omit_defaults=False):
     """An immutable, validated description of a ResNet. Equal specs compile to equal networks.
 
-    `FIELDS` says what each field allows. Raises SpecError, one line with the field's path, what was
-    received and what is allowed. Lists are accepted for tuples, an integer for a square `input_size`.
+    `FIELDS` lists the allowed values. Raises SpecError, a one-line message with the field's path, the value
+    received and the values allowed. Lists are accepted for tuples, and an integer for a square `input_size`.
     """
 
     name: str = ""
@@ -115,18 +115,18 @@ class ResNetSpec(Struct, frozen=True, kw_only=True, omit_defaults=False):
 
     def __post_init__(self) -> None:
         convert_fields(self, FIELDS, SpecError, sizes=("input_size",))
-        # One spelling per meaning, so that equal networks have equal specs.
+        # One canonical order, so that equal networks have equal specs.
         places = ("stem", "inner", "last", "shortcut")
         force_setattr(self, "conv_bias", tuple(place for place in places if place in self.conv_bias))
         _check_stages(self)
         _check_widths(self)
         _check_combinations(self)
 
-    # What the optional fields mean once the others are known.
+    # The optional fields, with their defaults resolved.
 
     @property
     def stage_strides(self) -> tuple[int, ...]:
-        """One stride per stage. The usual: 1, 2, 2, … at the first unit, and 2, …, 2, 1 at the last (slim)."""
+        """One stride per stage; by default 1, 2, 2, … in the first unit, or 2, …, 2, 1 in the last (TF-slim)."""
         if self.strides is not None:
             return self.strides
         rest = (2,) * (len(self.depths) - 1)
@@ -150,22 +150,23 @@ class ResNetSpec(Struct, frozen=True, kw_only=True, omit_defaults=False):
         return not self.preactivation if self.shortcut_norm is None else self.shortcut_norm
 
     def inner_width(self, channels: int) -> int:
-        """Width of a block's grouped convolution (torchvision's rule, without its rounding)."""
+        """Width of a block's grouped convolution (torchvision's formula, without its rounding)."""
         return channels * self.width_per_group // 64 * self.groups
 
     def output_width(self, channels: int) -> int:
-        """Channels that a stage hands on."""
+        """Output channels of a stage."""
         return channels * EXPANSION[self.block]
 
     def block_strides(self) -> list[list[BlockStride]]:
         """Stride and dilation of every block of every stage.
 
-        From `output_stride` on, strides become dilation, so that every k-th pixel of the dense network, from
-        the first, is the network without an output stride. The convolution that loses its stride reads the map
-        that it read before, at the old rate; everything behind it reads a denser one and takes the new rate at
-        once, within the block too (timm's `first_dilation` and `dilation`). TF-slim's `stack_blocks_dense` and
-        torchvision's `replace_stride_with_dilation` give a block one rate, the old one. That agrees, because
-        they dilate only bottlenecks with the stride on the 3x3, behind which stands nothing but a 1x1.
+        Once `output_stride` is reached, strides become dilation, so that every k-th pixel of the dense network,
+        starting with the first, equals the network without an output stride. The convolution that loses its
+        stride reads the same map as before, at the old rate; everything after it reads a denser map and takes
+        the new rate at once, even within the block (timm's `first_dilation` and `dilation`). TF-slim's
+        `stack_blocks_dense` and torchvision's `replace_stride_with_dilation` use only the old rate in a block.
+        The results agree, because they dilate only bottlenecks with the stride on the 3x3, which is followed
+        only by a 1x1.
         """
         current, rate, stages = self.stem_total_stride, 1, []
         for depth, stage_stride in zip(self.depths, self.stage_strides, strict=True):
@@ -185,18 +186,18 @@ class ResNetSpec(Struct, frozen=True, kw_only=True, omit_defaults=False):
 
 
 def from_fields(fields: dict[str, Any]) -> ResNetSpec:
-    """A spec from a mapping of fields, as read from a file. Raises SpecError."""
+    """The spec with the given fields, as read from a file. Raises SpecError."""
     require_known(fields, FIELDS, ("depths", "channels", "block"), SpecError)
     return ResNetSpec(**fields)
 
 
 def to_fields(spec: ResNetSpec) -> dict[str, Any]:
-    """Every field of the spec, lists for tuples: what is written to a file."""
+    """Every field of the spec, with lists for tuples, as written to a file."""
     return plain_fields(spec)
 
 
 def fail(field: str, received: object, allowed: str | None = None) -> NoReturn:
-    """Raise the SpecError that every field's trouble ends in."""
+    """Raise the SpecError for a field's value."""
     refuse(field, received, allowed or FIELDS[field.split("[")[0]], SpecError)
 
 
@@ -211,7 +212,7 @@ def _check_stages(spec: ResNetSpec) -> None:
         )
     if spec.strides is not None and len(spec.strides) != len(spec.depths):
         fail("strides", spec.strides, f"one stride per stage, and depths has {len(spec.depths)} stages")
-    spec.block_strides()  # refuses an output stride out of reach
+    spec.block_strides()  # raises for an output stride that is never reached
 
 
 def _check_widths(spec: ResNetSpec) -> None:

@@ -1,6 +1,6 @@
-"""The layer tree: what a network IS, with every number decided, before any framework sees it.
+"""The layer tree: a network with every number decided, before any framework sees it.
 
-Ten leaves and two combinators say every ResNet. A variant is a way of building the tree
+Ten leaves and two combinators express every ResNet. A variant is a way of building the tree
 (`architecture.py`); a backend is a way of lowering it (`backends/resnet_*/lowering.py`).
 
 Shapes are (height, width, channels) of one image, or (channels,) after global pooling. Tensors are in
@@ -19,33 +19,33 @@ from resnet_core.padding import Padding, Pair, output_size
 
 Shape = tuple[int, ...]
 
-#: What a tensor is for: a `kernel` weighs inputs and a `bias` is added to their sum, a norm's `scale` and `shift`
-#: act on each channel, and a `statistic` is state that is not trained.
+#: What a tensor is for: a `kernel` multiplies the inputs, a `bias` is added to the result, a norm's `scale` and
+#: `shift` act on each channel, and a `statistic` is state that is not trained.
 Role = Literal["kernel", "bias", "scale", "shift", "statistic"]
 
 
 class Tensor(NamedTuple):
-    """What a leaf declares of one of its tensors. Who needs to know more than its name reads the role."""
+    """One tensor of a leaf. Code that treats tensors differently looks at the role, not at the name."""
 
     shape: Shape
     role: Role
 
 
 class Leaf:
-    """A node that computes something. Frozen: equal numbers are equal leaves."""
+    """A node that computes something. Frozen; leaves with equal numbers are equal."""
 
     __slots__ = ()
 
     def tensors(self) -> dict[str, Tensor]:
-        """The leaf's tensors by name (last segment only), in file order. A bias is that of the leaf's one kernel."""
+        """{last segment of the name: Tensor}, in file order. A leaf has at most one kernel; a bias belongs to it."""
         return {}
 
     def output_shape(self, shape: Shape) -> Shape:
-        """Shape of the output for an input of `shape`; InputError where there is none."""
+        """Shape of the output for an input of `shape`. Raises InputError if the input does not fit."""
         return shape
 
     def macs(self, shape: Shape) -> int:
-        """Multiply-accumulates for one image of input `shape`; convolutions and linear layers only."""
+        """Multiply-accumulate operations for one input of `shape`; 0 except for convolutions and linear layers."""
         return 0
 
 
@@ -112,9 +112,9 @@ class ReLU(Leaf):
 
 @dataclass(frozen=True, slots=True)
 class MaxPool(Leaf):
-    """Largest value of each window; the padding never wins (minus infinity).
+    """Maximum of each window; the padding is minus infinity.
 
-    Of equal values in a window the first, in row-major order, takes the whole gradient.
+    If values in a window are equal, the first in row-major order gets the whole gradient.
     """
 
     kernel: Pair
@@ -142,7 +142,7 @@ class AveragePool(Leaf):
 
 @dataclass(frozen=True, slots=True)
 class Pad(Leaf):
-    """Zeros around the image, ((top, bottom), (left, right)): what keras.applications puts before a pool."""
+    """Zeros around the image, ((top, bottom), (left, right)), as keras.applications has them before a pool."""
 
     padding: tuple[Pair, Pair]
 
@@ -153,7 +153,7 @@ class Pad(Leaf):
 
 @dataclass(frozen=True, slots=True)
 class Subsample(Leaf):
-    """Every stride-th pixel, from the first."""
+    """Every stride-th pixel, starting with the first."""
 
     stride: Pair
 
@@ -163,7 +163,7 @@ class Subsample(Leaf):
 
 @dataclass(frozen=True, slots=True)
 class PadChannels(Leaf):
-    """Zero channels before and after the present ones (He et al. 2015, option A)."""
+    """Zero channels before and after the existing ones (He et al. 2015, option A)."""
 
     before: int
     after: int
@@ -182,7 +182,7 @@ class GlobalAveragePool(Leaf):
 
 @dataclass(frozen=True, slots=True)
 class Linear(Leaf):
-    """Affine map of the channels; with `dense`, at every position of an unpooled image."""
+    """Affine map of the channels; with `dense`, at every position of an unpooled feature map."""
 
     in_features: int
     out_features: int
@@ -200,36 +200,36 @@ class Linear(Leaf):
 
 
 class Combinator:
-    """A node that is made of other nodes. Frozen, as leaves are.
+    """A node made of other nodes. Frozen, like a leaf.
 
-    Who walks, counts or rewrites a tree uses these three methods, so that a new combinator needs no new walker.
+    Code that walks, counts or rewrites a tree uses these three methods, so a new combinator needs no changes there.
     """
 
     __slots__ = ("_hash",)
     _hash: int
 
     def parts(self) -> tuple[tuple[str, Node], ...]:
-        """(segment, node) in the order of computation and of names.
+        """(segment, node) of each part, in the order of computation and of names.
 
         A part's tensors are named `<path of this node>.<segment>.…`; an empty segment adds nothing.
         """
         raise NotImplementedError
 
     def with_parts(self, parts: Sequence[Node]) -> Self:
-        """The same combinator of other parts, given in the order of `parts`."""
+        """The same combinator with other parts, given in the order of `parts`."""
         raise NotImplementedError
 
     def output_shape(self, shape: Shape, parts: Sequence[Callable[[Shape], Shape]]) -> Shape:
-        """Shape of the output for an input of `shape`, from functions that say the same of each part, in order.
+        """Shape of the output for an input of `shape`, given each part's own shape function.
 
-        Calls each of them once, in order. Raises InputError where the parts' outputs do not fit together.
+        Calls each function once, in order. Raises InputError if the parts' outputs do not fit together.
         """
         raise NotImplementedError
 
 
 @dataclass(frozen=True, slots=True)
 class Chain(Combinator):
-    """Named nodes, one after the other; empty, it is the identity."""
+    """Named nodes, one after another; an empty chain is the identity."""
 
     children: tuple[tuple[str, Node], ...] = ()
 
@@ -246,8 +246,8 @@ class Chain(Combinator):
         return shape
 
     def __hash__(self) -> int:
-        # Kept, since caches and NNX look whole trees up. Not at construction: hashes of text differ from process to
-        # process, and what is no field is neither pickled nor copied.
+        # Cached, since caches and NNX hash whole trees. Not at construction: string hashes differ between processes,
+        # and only fields are pickled and copied.
         try:
             return self._hash
         except AttributeError:
@@ -259,9 +259,9 @@ class Chain(Combinator):
 class Residual(Combinator):
     """p = pre(x); y = post(body(p) + shortcut(p)).
 
-    Where the shortcut must read the raw input (an identity or a subsampling ahead of a pre-activation),
-    `pre` is empty and the first norm stands in `body`. In names, pre, body and post add no segment: their
-    children stand directly in the block; only `shortcut` does.
+    If the shortcut must read the raw input (an identity or subsampling in a pre-activation block), `pre` is empty
+    and the first norm is in `body`. Of the four, only `shortcut` adds a segment to names: the children of pre, body
+    and post appear directly under the block.
     """
 
     pre: Chain
@@ -283,7 +283,7 @@ class Residual(Combinator):
         pre, body, shortcut, post = parts
         activated = pre(shape)
         main, short = body(activated), shortcut(activated)
-        if main != short:  # architecture.py makes no such tree, but for an image that does not fit
+        if main != short:  # with a tree from architecture.py, only for an image that does not fit
             raise InputError(f"the body gives {main} and the shortcut {short}; they cannot be added")
         return post(main)
 
@@ -294,7 +294,7 @@ Node = Leaf | Combinator
 def walk(node: Node, path: str = "") -> Iterator[tuple[str, Node]]:
     """(dotted path, node) of `node` and every node below it, in the order of computation.
 
-    A part without a segment of its own has the path of its combinator.
+    A part with an empty segment has the path of its combinator.
     """
     yield path, node
     if isinstance(node, Combinator):

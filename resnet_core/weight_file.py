@@ -1,7 +1,7 @@
-"""The neutral weight file: one safetensors file, checked in full before any framework sees a byte of it.
+"""The neutral weight file: a single safetensors file, checked in full before any framework sees a byte of it.
 
 It holds the neutral tensors in PyTorch's layout and three metadata entries: `format` (its version), `spec` (JSON)
-and `digest` (SHA-256 over the tensors). Nothing in it is ever executed.
+and `digest` (SHA-256 of the tensors). Nothing in it is ever executed.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from resnet_core.weights import Weights, cast, check_weights
 
 FORMAT = "1"
 
-# Fields in which a file's spec may differ from the one asked for: they change no trained number's meaning.
+# Fields in which a file's spec may differ from the requested one: they do not change what the weights mean.
 _FREE_FIELDS = (
     "name", "input_size", "output_stride", "global_pool", "norm_decay", "initializer", "zero_init_residual",
 )  # fmt: skip
@@ -34,7 +34,10 @@ _COUNTER_DTYPES = {**_SAFETENSORS_DTYPES, "I64": "int64"}
 
 
 def save_weights(path: str | Path, weights: Mapping[str, np.ndarray], spec: ResNetSpec) -> None:
-    """Check the weights against the spec and write them, atomically. Equal weights give equal bytes."""
+    """Check the weights against the spec and write them atomically. Equal weights give equal bytes.
+
+    Raises WeightsError if they do not fit the spec, InputError if the file cannot be written.
+    """
     checked = check_weights(weights, state(spec))
     metadata = {"digest": digest(checked), "format": FORMAT, "spec": to_json(spec)}
     write_atomically(Path(path), safetensors_bytes(checked, metadata))
@@ -43,9 +46,9 @@ def save_weights(path: str | Path, weights: Mapping[str, np.ndarray], spec: ResN
 def load_weights(
     path: str | Path, *, spec: ResNetSpec | None = None, dtype: str | None = None
 ) -> tuple[Weights, ResNetSpec]:
-    """(weights, spec) of a neutral file. With `spec`, the file must hold that network; `dtype` converts.
+    """(weights, spec) of a neutral file. With `spec`, the file must hold that network; with `dtype`, it is converted.
 
-    Raises WeightsError, one line, for anything that is not exactly such a file.
+    Raises WeightsError, one line, for anything that is not exactly such a file, InputError if it cannot be read.
     """
     path = Path(path)
     arrays, metadata = read_safetensors(path)
@@ -76,7 +79,7 @@ def load_weights(
 
 
 def digest(weights: Mapping[str, np.ndarray]) -> str:
-    """SHA-256 over names, dtypes, shapes and little-endian bytes, in the order of names."""
+    """SHA-256 of names, dtypes, shapes and little-endian bytes, sorted by name."""
     total = hashlib.sha256()
     for name in sorted(weights):
         array = np.ascontiguousarray(weights[name])
@@ -88,7 +91,8 @@ def digest(weights: Mapping[str, np.ndarray]) -> str:
 def read_safetensors(path: Path) -> tuple[Weights, dict[str, str]]:
     """({name: array}, metadata) of any safetensors file of float32 or float64 tensors; nothing is executed.
 
-    PyTorch's counters, the only integers of a state_dict, are let through; whoever reads decides about them.
+    PyTorch's counters, the only integers in a state_dict, are passed through; the caller decides about them. Raises
+    WeightsError for any other file or dtype, InputError if it cannot be read.
     """
     import safetensors
 
@@ -99,7 +103,7 @@ def read_safetensors(path: Path) -> tuple[Weights, dict[str, str]]:
         header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
     except (safetensors.SafetensorError, ValueError) as error:
         raise WeightsError(
-            f"{path}: not a readable safetensors file ({error}); it may be cut off or of another kind"
+            f"{path}: not a readable safetensors file ({error}); it may be truncated or of another kind"
         ) from error
     arrays: Weights = {}
     for name, entry in entries:
@@ -117,7 +121,7 @@ def safetensors_bytes(arrays: Mapping[str, np.ndarray], metadata: Mapping[str, s
     import safetensors.numpy
 
     data = safetensors.numpy.save(dict(arrays), dict(metadata))
-    # The library writes the metadata in the order of a hash map; here they are in order.
+    # The library writes the metadata in hash order; here they are sorted.
     length = int.from_bytes(data[:8], "little")
     header = json.loads(data[8 : 8 + length])
     header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
@@ -127,7 +131,7 @@ def safetensors_bytes(arrays: Mapping[str, np.ndarray], metadata: Mapping[str, s
 
 
 def _difference(own: ResNetSpec, other: ResNetSpec) -> str | None:
-    """The first layer that the two specs compute differently, beside what any weights allow to change."""
+    """The first layer that the two specs compute differently, apart from the fields that may differ."""
     try:
         twin = msgspec.structs.replace(own, **{field: getattr(other, field) for field in _FREE_FIELDS})
     except InputError as error:

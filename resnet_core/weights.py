@@ -1,4 +1,4 @@
-"""Neutral weights in memory: {dotted name: array}, in PyTorch's layout, checked against what a network needs."""
+"""Neutral weights in memory: {dotted name: array} in PyTorch's layout, checked against what a network needs."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ DTYPES = ("float32", "float64")
 def check_weights(
     weights: Mapping[str, np.ndarray], expected: Mapping[str, Shape], dtype: str | None = None
 ) -> Weights:
-    """The weights in the order of `expected`, as contiguous arrays of one dtype.
+    """The weights in the order of `expected`, as contiguous arrays of a single dtype.
 
-    Raises WeightsError for a missing or unknown name, a wrong shape, a dtype other than `dtype` (or, with
-    none given, other than float32 or float64 throughout), and values that are not finite.
+    Raises WeightsError for a missing or unknown name, a wrong shape, a dtype other than `dtype` (or, if that is
+    None, anything but float32 or float64 throughout), values that are not finite, and negative variances.
     """
     missing = [name for name in expected if name not in weights]
     unknown = [name for name in weights if name not in expected]
@@ -48,18 +48,18 @@ def check_weights(
             raise WeightsError(
                 f"{name}: received {array.min():.3g}; a variance is never below 0: were mean and variance swapped?"
             )
-        checked[name] = np.ascontiguousarray(array)  # safetensors writes other layouts wrongly (its issue 825)
+        checked[name] = np.ascontiguousarray(array)  # safetensors writes other layouts incorrectly (its issue 825)
     return checked
 
 
 def require_dtype(dtype: str) -> str:
-    """The dtype; InputError for another than float32 and float64."""
+    """The dtype, unchanged. Raises InputError unless it is "float32" or "float64"."""
     require_choice("dtype", dtype, DTYPES)
     return dtype
 
 
 def cast(weights: Mapping[str, np.ndarray], dtype: str) -> Weights:
-    """The weights in another dtype ("float32" or "float64")."""
+    """The weights in another dtype ("float32" or "float64"). Raises InputError for any other."""
     require_dtype(dtype)
     return {name: np.asarray(array).astype(dtype) for name, array in weights.items()}
 

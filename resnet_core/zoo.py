@@ -1,4 +1,4 @@
-"""The named specs: plain data, each one edit away from its neighbor."""
+"""The named specs, as plain data: each is defined by how it differs from a related one."""
 
 from __future__ import annotations
 
@@ -80,11 +80,11 @@ ZOO: dict[str, dict[str, Any]] = {
 
 
 def fields(name: str) -> dict[str, Any]:
-    """The fields of a named spec. Raises InputError with the nearest name."""
+    """The fields of a named spec. Raises InputError, with the nearest name, for an unknown one."""
     if name not in ZOO:
         close = difflib.get_close_matches(name, ZOO, n=1)
         hint = f"did you mean {close[0]}? " if close else ""
         raise InputError(
-            f"{name}: no spec of this name; {hint}`resnet list` shows all, and a .toml or .json file works too"
+            f"{name}: no spec has this name; {hint}`resnet list` shows all, and a .toml or .json file works too"
         )
     return {"name": name, **ZOO[name]}

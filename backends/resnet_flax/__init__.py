@@ -26,6 +26,9 @@ ENVIRONMENT: Mapping[str, str] = {
     "XLA_PYTHON_CLIENT_PREALLOCATE": "false",  # processes share a GPU: none takes all of its memory in advance
 }
 
+#: Variables that a process of it wants: several share a GPU, so that none takes all of its memory in advance.
+ENVIRONMENT = {"XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
+
 __all__ = [
     "ENVIRONMENT",
     "FRAMEWORK",

@@ -20,7 +20,7 @@ def configure(device: str = "cpu", dtype: str = "float32") -> str:
         jax.config.update("jax_platforms", "cpu")
     gpu = jax.default_backend() == "gpu"
     if device == "gpu" and not gpu:
-        raise InputError(f"flax: no GPU is visible to JAX {jax.__version__}; use --device cpu")
+        raise InputError(f"no GPU is visible to JAX {jax.__version__}; choose the device cpu")
     jax.config.update("jax_default_matmul_precision", "highest")
     return "gpu" if gpu else "cpu"
 

@@ -45,6 +45,9 @@ ENVIRONMENT: Mapping[str, str] = {
     "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
 }
 
+#: Variables that a process of it wants: several share a GPU, so that none takes all of its memory in advance.
+ENVIRONMENT = {"TF_CPP_MIN_LOG_LEVEL": "3", "TF_FORCE_GPU_ALLOW_GROWTH": "true"}
+
 __all__ = [
     "ENVIRONMENT",
     "FRAMEWORK",

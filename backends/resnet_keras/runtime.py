@@ -96,7 +96,7 @@ def _torch(device: str, dtype: str) -> str:
 
 def _require(device: str, gpu: bool, engine: str) -> None:
     if device == "gpu" and not gpu:
-        raise InputError(f"keras: no GPU is visible to {engine}; use --device cpu")
+        raise InputError(f"no GPU is visible to {engine}; choose the device cpu")
 
 
 def _tensorflow_memory() -> int:

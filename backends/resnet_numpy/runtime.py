@@ -10,7 +10,7 @@ from resnet_core.errors import InputError
 def configure(device: str = "cpu", dtype: str = "float32") -> str:
     """Nothing to set up. Returns "cpu"; raises InputError where a GPU is demanded."""
     if device == "gpu":
-        raise InputError("numpy: computes on the CPU only; leave it out of --backends")
+        raise InputError("NumPy computes on the CPU only; choose the device cpu")
     return "cpu"
 
 

@@ -24,6 +24,9 @@ INTERFACE = 1
 FRAMEWORK: Mapping[str, str] = {"torch": "torch"}
 ENVIRONMENT: Mapping[str, str] = {}
 
+#: Endings of the files that `read_state_dict` reads.
+READS = (".pth", ".pt", ".bin", ".ckpt", ".tar")
+
 __all__ = [
     "ENVIRONMENT",
     "FRAMEWORK",

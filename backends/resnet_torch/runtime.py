@@ -13,7 +13,7 @@ def configure(device: str = "cpu", dtype: str = "float32") -> str:
     On a GPU, TF32 is off, so that float32 means float32. Raises InputError where no GPU is visible.
     """
     if device == "gpu" and not torch.cuda.is_available():
-        raise InputError(f"torch: no GPU is visible to PyTorch {torch.__version__}; use --device cpu")
+        raise InputError(f"no GPU is visible to PyTorch {torch.__version__}; choose the device cpu")
     device = "gpu" if device != "cpu" and torch.cuda.is_available() else "cpu"
     torch.backends.fp32_precision = "ieee"  # type: ignore[attr-defined]
     torch.set_default_device("cuda" if device == "gpu" else "cpu")

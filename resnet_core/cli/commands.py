@@ -1,11 +1,11 @@
-"""`resnet`: the command line. Exit code 0 fine, 1 the check failed, 2 bad input (one clear line)."""
+"""The `resnet` command line. Exit code 0: success; 1: a check failed; 2: bad input (with a one-line message)."""
 
 from __future__ import annotations
 
 import json
 import sys
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
@@ -18,7 +18,6 @@ from resnet_core.cli.options import (
     JsonFlag,
     SetOption,
     SpecArgument,
-    finite,
     print_json,
     resolve_spec,
 )
@@ -26,6 +25,10 @@ from resnet_core.cli.training import evaluate_run, train_network
 from resnet_core.errors import InputError, ResNetError
 from resnet_core.files import write_atomically
 from resnet_core.specification import ResNetSpec
+from resnet_core.workers.parent import TIME_LIMIT
+
+if TYPE_CHECKING:
+    from resnet_core.comparison.result import Comparison
 
 app = typer.Typer(
     add_completion=False,
@@ -36,8 +39,13 @@ app = typer.Typer(
 )
 
 
+#: A missing argument, an unknown option, … Typer exports only `BadParameter`; the common base class is click's, or
+#: that of the copy of click inside newer versions of Typer, so it cannot be imported by name.
+USAGE_ERROR: Any = typer.BadParameter.__base__
+
+
 def main() -> NoReturn:
-    """Run the command line; every error a person can mend is one line on stderr."""
+    """Run the command line; every error that the user can fix is one line on stderr."""
     command = typer.main.get_command(app)
     try:
         code = command.main(standalone_mode=False)
@@ -47,20 +55,18 @@ def main() -> NoReturn:
         print("resnet: stopped", file=sys.stderr)
         sys.exit(130)
     except BrokenPipeError:
-        sys.stderr.close()  # whoever read the output has gone; nothing more to say
+        sys.stderr.close()  # the reader of the output has gone
         sys.exit(0)
-    except Exception as error:
-        if hasattr(error, "format_message"):  # a usage error of click's
-            _fail(f"{error.format_message()} See `resnet --help`.")
-        if type(error).__name__ == "Abort":
-            sys.exit(130)
-        raise
+    except typer.Abort:
+        sys.exit(130)
+    except USAGE_ERROR as error:
+        _fail(f"{error.format_message()} See `resnet --help`.")
     sys.exit(code if isinstance(code, int) else 0)
 
 
 @app.command("list")
 def list_specs(as_json: JsonFlag = False) -> None:
-    """Every named spec with its size."""
+    """List every named spec with its size."""
     rows = [_summary(spec_files.spec(name)) for name in spec_files.names()]
     if as_json:
         print_json(rows)
@@ -79,7 +85,7 @@ def show_spec(
     overrides: SetOption = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """The layers of a network as a table."""
+    """Show the layers of a network as a table."""
     resolved = resolve_spec(spec, overrides)
     size = resolved.input_size if input_size is None else _size(input_size)
     found, summary, taps = layers(resolved, size), totals(resolved, size), tap_shapes(resolved, size)
@@ -112,80 +118,60 @@ def compare_backends(
             metavar="[SPEC]", help="A name from `resnet list`, or a file; by default the shipped trained network."
         ),
     ] = None,
-    backends: Annotated[str | None, typer.Option(metavar="A,B", help="By default all that are installed.")] = None,
+    backends: Annotated[str | None, typer.Option(metavar="A,B", help="By default all installed ones.")] = None,
     device: DeviceOption = "auto",
     level: Annotated[str, typer.Option(help="shapes, logits, gradients or training.")] = "logits",
     dtype: Annotated[
-        str | None, typer.Option(help="float32 or float64; by default float32, and float64 from gradients on.")
+        str | None, typer.Option(help="float32 or float64; by default float32, or float64 for gradients and training.")
     ] = None,
-    weights: Annotated[
-        Path | None, typer.Option(metavar="F", help="Weights to compare with; by default drawn.")
-    ] = None,
+    weights: Annotated[Path | None, typer.Option(metavar="F", help="Weights to use; by default random.")] = None,
     python: Annotated[
-        list[str] | None, typer.Option(metavar="NAME=PATH", help="A backend's own interpreter; may be repeated.")
+        list[str] | None, typer.Option(metavar="NAME=PATH", help="A backend's own Python interpreter; can be repeated.")
     ] = None,
-    time_limit: Annotated[float, typer.Option(metavar="SECONDS", help="For one step of one backend.", min=0.1)] = 600.0,
+    time_limit: Annotated[
+        float, typer.Option(metavar="SECONDS", help="Time limit for one step of one backend.", min=0.1)
+    ] = TIME_LIMIT,
     overrides: SetOption = None,
     json_file: Annotated[
-        str | None, typer.Option("--json", metavar="F", help="Write JSON to F; - for stdout alone.")
+        str | None, typer.Option("--json", metavar="F", help="Write JSON to F; with -, print only JSON.")
     ] = None,
 ) -> None:
-    """Build the network in every backend, run it on real images, and prove that all compute the same."""
-    from resnet_core.cli import tables
+    """Build the network in every backend, run it on real images, and check that all compute the same."""
     from resnet_core.comparison.compare import compare
-    from resnet_core.conversion import read as checkpoints
-    from resnet_core.data.shipped import shipped_model, shipped_pictures
+    from resnet_core.conversion.read import read_weights
 
-    pictures, loaded = None, None
-    if spec is None:
-        if weights is not None or overrides:
-            raise InputError("compare: received --weights or --set without a SPEC; name the network that they are for")
-        loaded, resolved = shipped_model()
-        pictures = shipped_pictures()
-    else:
-        resolved = resolve_spec(spec, overrides)
-        loaded = None if weights is None else checkpoints.read_weights(weights, resolved)
-    result = compare(
-        resolved,
+    if spec is None and (weights is not None or overrides):
+        raise InputError("compare: received --weights or --set without a SPEC; name the network they are for")
+    network = None if spec is None else resolve_spec(spec, overrides)
+    comparison = compare(
+        network,
         None if backends is None else [name.strip() for name in backends.split(",") if name.strip()],
         device=device,
         level=level,
         dtype=dtype,
-        weights=loaded,
-        pictures=pictures,
+        weights=None if weights is None or network is None else read_weights(weights, network),
         pythons=_pythons(python or []),
         time_limit=time_limit,
         progress=_progress,
     )
     _progress("")
-    if json_file == "-":
-        print_json(result)
-    elif not all(entry.get("bad_input") or entry.get("missing") for entry in result["backends"].values()):
-        tables.show(tables.comparison_table(result))
-        print(f"\n{tables.comparison_sentence(result)}")
-    if json_file not in (None, "-"):
-        write_atomically(Path(str(json_file)), (json.dumps(finite(result), indent=1) + "\n").encode())
-    for line in tables.comparison_details(result):
-        print(f"resnet: {' '.join(line.split())}", file=sys.stderr)
-    asked_for = [entry for entry in result["backends"].values() if backends is not None or not entry.get("missing")]
-    if any(entry.get("missing") or entry.get("bad_input") for entry in asked_for):
-        raise typer.Exit(2)
-    raise typer.Exit(0 if result["equal"] else 1)
+    _report(comparison, json_file)
+    raise typer.Exit(2 if comparison.refused else 0 if comparison.equal else 1)
 
 
 @app.command("predict")
 def predict_images(
     spec: SpecArgument,
     images: Annotated[list[Path], typer.Argument(metavar="IMAGE…", help="Pictures to classify.")],
-    weights: Annotated[Path, typer.Option(metavar="F", help="A neutral file, or torchvision's checkpoint.")],
+    weights: Annotated[Path, typer.Option(metavar="F", help="A neutral file, or a torchvision checkpoint.")],
     backend: BackendOption,
     top: Annotated[int, typer.Option(min=1, help="How many classes to print.")] = 5,
-    labels: Annotated[Path | None, typer.Option(metavar="F", help="Class names, one a line.")] = None,
+    labels: Annotated[Path | None, typer.Option(metavar="F", help="Class names, one per line.")] = None,
     device: DeviceOption = "auto",
     overrides: SetOption = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Classify pictures (prepared as torchvision does it)."""
+    """Classify pictures, prepared as in torchvision."""
     from resnet_core.prediction.predict import predict
 
     network = resolve_spec(spec, overrides)
@@ -202,6 +188,21 @@ def predict_images(
 app.command("train")(train_network)
 app.command("evaluate")(evaluate_run)
 app.command("conformance")(check_conformance)
+
+
+def _report(comparison: Comparison, json_file: str | None) -> None:
+    """Print a table and a sentence, or JSON, to standard output, and problems to standard error."""
+    from resnet_core.cli import tables
+
+    if json_file == "-":
+        print_json(comparison.to_json())
+    elif not all(result.bad_input or result.missing for result in comparison.backends.values()):
+        tables.show(tables.comparison_table(comparison))
+        print("", comparison.sentence(), *comparison.notes(), sep="\n")
+    if json_file not in (None, "-"):
+        write_atomically(Path(str(json_file)), (json.dumps(comparison.to_json(), indent=1) + "\n").encode())
+    for line in comparison.problems():
+        print(f"resnet: {' '.join(line.split())}", file=sys.stderr)
 
 
 def _size(text: str) -> tuple[int, int]:
@@ -248,7 +249,7 @@ def _layer(layer: Layer) -> dict[str, Any]:
 
 
 def _progress(message: str) -> None:
-    """One changing line on stderr, where that is a terminal; an empty message clears it."""
+    """Show one changing line on stderr, if that is a terminal; an empty message clears it."""
     if sys.stderr.isatty():
         print(f"\r\033[K{message}", end="", file=sys.stderr, flush=True)
 

@@ -1,46 +1,42 @@
-"""What several commands share: their arguments and options, and JSON."""
+"""Arguments and options that several commands share, and printing JSON."""
 
 from __future__ import annotations
 
+import contextlib
 import json
-import os
 from typing import Annotated, Any
 
 import typer
 
 from resnet_core import spec_files
+from resnet_core.backend import apply_environment, backends
+from resnet_core.errors import ResNetError
+from resnet_core.numerics import finite
 from resnet_core.specification import ResNetSpec
 
 SpecArgument = Annotated[
     str, typer.Argument(metavar="SPEC", help="A name from `resnet list`, or a .toml or .json file.")
 ]
 SetOption = Annotated[
-    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Replace a field of the spec; may be repeated.")
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Replace a field of the spec; can be repeated.")
 ]
 BackendOption = Annotated[str, typer.Option(metavar="B", help="torch, keras, flax, numpy, …")]
 DeviceOption = Annotated[str, typer.Option(help="auto, cpu or gpu.")]
-JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON alone.")]
+JsonFlag = Annotated[bool, typer.Option("--json", help="Print only JSON.")]
 
 
 def resolve_spec(name: str, overrides: list[str] | None) -> ResNetSpec:
-    """The spec of SPEC and its --set options."""
+    """The spec from SPEC and the --set options."""
     return spec_files.spec(name, **spec_files.parse_overrides(overrides or []))
 
 
 def print_json(value: Any) -> None:
-    """JSON alone on standard output."""
+    """Print only JSON to standard output."""
     print(json.dumps(finite(value), indent=1))
 
 
-def finite(value: Any) -> Any:
-    """JSON has no infinity: an error beyond all bounds is null."""
-    if isinstance(value, dict):
-        return {key: finite(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [finite(item) for item in value]
-    return None if isinstance(value, float) and value in (float("inf"), float("-inf")) else value
-
-
 def quiet_frameworks() -> None:
-    """For commands that load a framework into their own process: its remarks about its build are no result."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    """Set the backend's environment variables, for commands that load its framework into their own process."""
+    for name in backends():
+        with contextlib.suppress(ResNetError):  # a broken backend may not be the one that is used
+            apply_environment(name)

@@ -1,4 +1,4 @@
-"""How a training run tells a person what it is doing: a progress bar, and one line an epoch."""
+"""Progress of a training run in the terminal: a progress bar, and one line per epoch."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from resnet_core.training.reporting import EpochRecord, StepRecord
 
 
 class TerminalReporter:
-    """A bar with loss, accuracy, images a second and time left, where standard error is a terminal."""
+    """A progress bar with loss, accuracy, images per second and time left, if standard error is a terminal."""
 
     def __init__(self) -> None:
         self.console = Console(file=sys.stderr, markup=False, highlight=False)
@@ -28,7 +28,7 @@ class TerminalReporter:
         )
         self.task: TaskID | None = None
         self.per_epoch = 1
-        # Exponential means over about fifty batches: a single one jumps too much to be read.
+        # Exponential means over about fifty batches: values of single batches jump too much to be readable.
         self.loss = self.accuracy = self.rate = 0.0
         self.seen, self.last = 0, time.perf_counter()
 
@@ -67,5 +67,5 @@ class TerminalReporter:
         self.console.print(f"resnet: {' '.join(message.split())}", soft_wrap=True)
 
     def close(self) -> None:
-        """Take the bar away."""
+        """Remove the bar."""
         self.progress.stop()

@@ -1,4 +1,4 @@
-"""What a person reads: tables of specs, of layers, of a comparison, of predictions."""
+"""Tables for the terminal: specs, layers, comparisons, predictions."""
 
 from __future__ import annotations
 
@@ -11,12 +11,14 @@ from rich.table import Table
 from rich.text import Text
 
 from resnet_core.analysis import Layer, Totals
+from resnet_core.comparison.result import BackendResult, Comparison
+from resnet_core.comparison.wording import scientific
 from resnet_core.tree import AveragePool, BatchNorm, Conv, Leaf, Linear, MaxPool, Pad, PadChannels, Shape, Subsample
 
 
 def show(renderable: RenderableType) -> None:
-    """Print to standard output; wide enough for every column where the output is no terminal."""
-    # Names of files and layers are plain text: brackets in them are no markup.
+    """Print to standard output, wide enough for every column if the output is not a terminal."""
+    # Names of files and layers are plain text: brackets in them are not markup.
     console = Console(markup=False, highlight=False, emoji=False)
     if not console.is_terminal:
         console.width = 160
@@ -43,7 +45,7 @@ def spec_table(rows: Sequence[Mapping[str, Any]]) -> Table:
 
 
 def layer_table(layers: Sequence[Layer], totals: Totals, taps: Mapping[str, Shape], input_shape: Shape) -> Group:
-    """`resnet show`: one row per layer; blocks that repeat the one before them are folded into it."""
+    """`resnet show`: one row per layer; a block that repeats the previous one is folded into it."""
     table = _table("layer", "kind", output="right", parameters="right", MACs="right")
     table.add_row("input", "", shape_text(input_shape), "", "")
     for _section, rows in groupby(_folded(layers), key=lambda row: row[0]):
@@ -68,74 +70,40 @@ def layer_table(layers: Sequence[Layer], totals: Totals, taps: Mapping[str, Shap
     )
 
 
-def comparison_table(result: Mapping[str, Any]) -> Table:
+def comparison_table(comparison: Comparison) -> Table:
     """`resnet compare`: one row per backend."""
-    labeled = any("accuracy" in entry for entry in result["backends"].values())
+    results = comparison.backends.values()
+    labeled = any(result.accuracy is not None for result in results)
+    deep = comparison.level in ("gradients", "training")
     table = _table(
         "backend", parameters="right", state="right", output="right", error="right", at="left",
+        **({"gradients": "right"} if deep else {}),
         **({"accuracy": "right"} if labeled else {}),
         **{"first call": "right", "steady": "right", "peak memory": "right"}, versions="left",
     )  # fmt: skip
-    for name, entry in result["backends"].items():
-        if "error" in entry:
-            table.add_row(
-                name, *["–"] * (7 + labeled), "not installed" if entry.get("missing") else "failed", style="red"
-            )
+    for name, result in comparison.backends.items():
+        if result.error is not None:
+            blanks = ["–"] * (len(table.columns) - 2)
+            table.add_row(name, *blanks, "not installed" if result.missing else "failed", style="red")
             continue
-        # The one that is nearest to what is allowed, or furthest beyond it.
-        worst = max(
-            entry["max_error"], key=lambda key: entry["max_error"][key] / entry["tolerances"][key], default=None
-        )
+        # The error that is closest to its tolerance, or furthest above it.
+        shares = {key: result.max_error[key] / limit for key, limit in result.tolerances.items()}
+        worst = max(shares, key=lambda key: shares[key], default=None)
         table.add_row(
             name,
-            f"{entry['parameters']:,}",
-            f"{entry['state']:,}",
-            shape_text(entry["output_shape"]),
-            "–" if worst is None else _scientific(entry["max_error"][worst]),
-            worst or "–",
-            *([f"{entry['accuracy']:.1%}"] if labeled else []),
-            _seconds(entry["seconds"]["first"]),
-            _seconds(entry["seconds"]["steady"]),
-            f"{entry['peak_memory_bytes'] / 2**20:,.0f} MiB",
-            ", ".join(f"{package} {version}" for package, version in entry["versions"].items()),
+            f"{result.parameters:,}",
+            f"{result.state:,}",
+            shape_text(result.output_shape),
+            "–" if worst is None else scientific(result.max_error[worst]),
+            (worst or "–").replace("_", " "),
+            *([_gradients(result)] if deep else []),
+            *(["–" if result.accuracy is None else f"{result.accuracy:.1%}"] if labeled else []),
+            _seconds(result.seconds.first),
+            _seconds(result.seconds.steady),
+            f"{result.peak_memory_bytes / 2**20:,.0f} MiB",
+            ", ".join(f"{package} {version}" for package, version in result.versions.items()),
         )
     return table
-
-
-def comparison_sentence(result: Mapping[str, Any]) -> str:
-    """The outcome in one plain sentence."""
-    name = result["spec"]["name"] or "the network"
-    entries = {k: v for k, v in result["backends"].items() if not v.get("missing")}
-    failed = [k for k, v in entries.items() if "error" in v]
-    what = {
-        "shapes": "names, shapes and counts",
-        "logits": "logits and every tap",
-        "gradients": "logits, every tap and every gradient",
-        "training": "logits, taps, gradients and two training steps",
-    }[result["level"]]
-    if result["equal"]:
-        limit = max((bound for v in entries.values() for bound in v["tolerances"].values()), default=0)
-        against = "what the spec says" if result["level"] == "shapes" else f"the {result['reference']} reference"
-        within = "" if result["level"] == "shapes" else f" within {_scientific(limit)} in {result['dtype']}"
-        return f"Equal: {name} in {_and(list(entries))} has {what} equal to {against}{within}."
-    unequal = [k for k, v in entries.items() if "error" not in v and not v["equal"]]
-    parts = [f"{_and(unequal)} differ{'s' if len(unequal) == 1 else ''} from the reference"] if unequal else []
-    parts += [f"{_and(failed)} gave no result"] if failed else []
-    missing = [k for k, v in result["backends"].items() if v.get("missing")]
-    parts += [f"{_and(missing)} {'is' if len(missing) == 1 else 'are'} not installed"] if missing else []
-    return f"NOT equal: {name}: {'; '.join(parts)}."
-
-
-def comparison_details(result: Mapping[str, Any]) -> Iterator[str]:
-    """One line for each thing that went wrong."""
-    for name, entry in result["backends"].items():
-        if "error" in entry:
-            yield entry["error"]
-            continue
-        yield from (f"{name}: {line}" for line in entry["shape_errors"])
-        for tap, error in entry["max_error"].items():
-            if not error <= (limit := entry["tolerances"][tap]):
-                yield f"{name}: {tap} differs by {_scientific(error)}; allowed is {_scientific(limit)}"
 
 
 def prediction_table(predictions: Sequence[Mapping[str, Any]]) -> Table:
@@ -160,7 +128,7 @@ def shape_text(shape: Sequence[int]) -> str:
 
 
 def kind_text(leaf: Leaf) -> str:
-    """What a layer is, with the numbers that are not the usual ones."""
+    """The kind of a layer, with the numbers that differ from the usual ones."""
     kind = type(leaf).__name__
     match leaf:
         case Conv():
@@ -188,7 +156,7 @@ def kind_text(leaf: Leaf) -> str:
 
 
 def _folded(layers: Sequence[Layer]) -> Iterator[tuple[str, str, Layer, int]]:
-    """(section, path, layer, times): consecutive blocks of a stage that differ in nothing become one."""
+    """(section, path, layer, times): consecutive identical blocks of a stage are merged into one."""
     blocks = [(name, list(rows)) for name, rows in groupby(layers, key=lambda layer: _section(layer.path))]
     index = 0
     while index < len(blocks):
@@ -238,11 +206,8 @@ def _seconds(seconds: float) -> str:
     return f"{seconds:.2f} s" if seconds >= 1 else f"{seconds * 1000:.0f} ms"
 
 
-def _scientific(value: float) -> str:
-    """6.5e-07 as 6.5e-7, and 1e-05 as 1e-5."""
-    digits, _, exponent = f"{value:.1e}".partition("e")
-    return f"{digits.removesuffix('.0')}e{int(exponent)}" if exponent else digits
-
-
-def _and(names: Sequence[str]) -> str:
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}" if names else "nothing"
+def _gradients(result: BackendResult) -> str:
+    """The error at full width and, if it does not decide, that of the narrow network."""
+    shown = scientific(result.max_error["gradients"])
+    narrow = result.max_error.get("gradients_narrow")
+    return shown if narrow is None else f"{shown}, narrow {scientific(narrow)}"

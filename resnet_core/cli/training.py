@@ -36,23 +36,25 @@ def train_network(
     recipe: Annotated[
         str | None, typer.Option(metavar="F", help="A recipe's name or file; by default fashion-adam.")
     ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Continue from the run's last checkpoint.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Resume from the run's last checkpoint.")] = False,
     until: Annotated[
         int | None, typer.Option(metavar="EPOCH", min=1, help="Stop after this epoch, to resume later.")
     ] = None,
     weights: Annotated[
-        Path | None, typer.Option(metavar="F", help="Start from these; a head for other classes is replaced.")
+        Path | None,
+        typer.Option(metavar="F", help="Start from these; a head for another number of classes is replaced."),
     ] = None,
     device: DeviceOption = "auto",
     dtype: Annotated[str, typer.Option(help="float32 or float64.")] = "float32",
     data_dir: FolderOption = None,
     checkpoint_every: Annotated[
-        int | None, typer.Option(metavar="STEPS", min=1, help="By default once an epoch.")
+        int | None, typer.Option(metavar="STEPS", min=1, help="Steps between checkpoints; by default one epoch.")
     ] = None,
     keep: Annotated[int, typer.Option(min=1, help="How many checkpoints to keep.")] = 3,
     overrides: SetOption = None,
     changes: Annotated[
-        list[str] | None, typer.Option("--with", metavar="KEY=VALUE", help="Replace a field of the recipe.")
+        list[str] | None,
+        typer.Option("--with", metavar="KEY=VALUE", help="Replace a field of the recipe; can be repeated."),
     ] = None,
 ) -> None:
     """Train a network in one framework; the run can be resumed, and evaluated, in any other."""
@@ -66,7 +68,7 @@ def train_network(
     network = resolve_spec(spec, overrides)
     given = recipe is not None or changes
     plan = read_recipe(recipe or DEFAULT, **recipe_overrides(changes or [])) if given else None
-    start: Any = weights  # a neutral file may be of other classes; another's must be of this network
+    start: Any = weights  # a neutral file may be for other classes; any other file must fit this network
     if weights is not None and weights.suffix != ".safetensors":
         start = read_weights(weights, network)
     reporter = TerminalReporter()
@@ -84,7 +86,7 @@ def train_network(
         reporter.close()
     _draw(out, reporter)
     if result.ended == "interrupted":
-        reporter.warn(f"stopped after step {result.step}, which is saved; --resume continues from there")
+        reporter.warn(f"stopped after step {result.step}, which is saved; use --resume to continue")
         raise typer.Exit(130)
     if result.last is not None:
         print(
@@ -102,7 +104,7 @@ def evaluate_run(
     data_dir: FolderOption = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Test accuracy and loss of a trained network, in any framework."""
+    """Compute test accuracy and loss of a trained network, in any framework."""
     from resnet_core.training.evaluation import evaluate
 
     quiet_frameworks()
@@ -126,4 +128,4 @@ def _draw(run: Path, reporter: Reporter) -> None:
 
         draw_curves(list(folder.records()), run, f"{spec.name}, {recipe.name}")
     except ImportError:
-        reporter.warn('curves are not drawn: they need matplotlib (pip install "matplotlib>=3.9")')
+        reporter.warn('the curves were not drawn, since matplotlib is missing (pip install "matplotlib>=3.9")')

@@ -1,1 +1,1 @@
-"""One network in every backend, held against the reference."""
+"""Comparing a network in every backend with the reference."""

@@ -1,46 +1,54 @@
-"""The deeper levels of a comparison: gradients of every tensor, and a few steps of training.
+"""The deeper levels of a comparison: gradients of every tensor, and two steps of training.
 
-Both are exact in float64. In float32 a gradient through ReLU is not a continuous function of the rounding: one
-sign that flips in four million moves a tensor's gradient by a per cent, in one framework against itself. So in
-float32 a backend is held against its own noise: what changes when the same batch comes in another order.
+In float64 both are compared directly. In float32 a gradient through ReLU does not depend continuously on rounding: a
+single flipped sign among millions changes a tensor's gradient by several percent, even within one framework. At 64
+pixels, in PyTorch on a CPU, correct code has an error of 1e-5 in resnet18 and 0.4 in resnet_v2_50. There, two steps
+of training propagate it to errors of 3e-3 in the losses, 2e-3 in the weights and 2e-4 in the running statistics. No
+tolerance separates that from a mistake. So in float32
+
+- everything at these levels is decided in a narrow network of the same kind (`narrowed`), with the tolerances below:
+  `gradients_narrow`, and `loss`, `weights` and `statistics`;
+- `gradients`, those of the requested network, are shown but decide nothing.
+
+Correct code reaches 2e-5 in narrow networks. Occasionally a sign flips there too (of 42 draws, in one for the
+gradients and in three for the weights), hence several draws: a flip occurs in one and not in the next, a mistake in all.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from resnet_core.analysis import parameters, state, tap_shapes
 from resnet_core.architecture import output_name
+from resnet_core.comparison.narrow import narrowed
+from resnet_core.initialization import probe_weights
 from resnet_core.numerics import relative_error
-from resnet_core.spec_files import to_json
 from resnet_core.specification import ResNetSpec
-from resnet_core.training.contract import TrainingState
-from resnet_core.training.recipe import Recipe, check_trainable
-from resnet_core.training.recipe_files import recipe_to_json
+from resnet_core.training.recipe import Recipe
 from resnet_core.weights import Weights
-from resnet_core.workers.parent import Worker
+from resnet_core.workers.backend_process import BackendProcess
 
-#: Largest error that still counts as equal. Right code reaches 4e-13 in float64 (resnet18 in full), and in float32
-#: 5e-6 in narrow networks, where no sign flips.
+#: Largest error that still counts as equal. Correct code reaches 4e-13 in float64 (resnet18 at full width).
 TOLERANCES = {
     "float64": {"gradients": 1e-11, "loss": 1e-11, "weights": 1e-10, "statistics": 1e-10},
     "float32": {"gradients": 5e-5, "loss": 1e-5, "weights": 1e-5, "statistics": 1e-5},
 }
 
-#: In float32, how many times its own noise a backend may be off.
-NOISE = 10.0
-#: In how many other orders the noise is looked for: one sign that flips decides, and one order may flip none.
-ORDERS = 3
+#: Maximum number of draws of the narrow network; the first within the tolerances decides.
+DRAWS = 5
 
-#: A gradient below this share of the network's largest is structurally zero: a bias that only a norm sees.
+#: Number of images in a batch of the narrow network.
+BATCH = 4
+
+#: A gradient below this fraction of the network's largest is structurally zero: that of a bias followed by a norm.
 ZERO = 1e-12
-#: A tensor's error is measured against its largest gradient, or this share of the network's largest.
+#: A tensor's error is relative to its largest gradient, but at least to this fraction of the network's largest.
 FLOOR = 1e-3
 
-#: Two steps with everything in them: Nesterov's momentum, coupled weight decay, a learning rate that drops.
+#: Two steps that use everything: Nesterov momentum, coupled weight decay, a learning rate that drops.
 RECIPE = Recipe(
     name="compare", learning_rate=0.01, momentum=0.9, nesterov=True, weight_decay=1e-4, schedule="step",
     milestones=(1,), steps=2, batch_size=4, label_smoothing=0.1,
@@ -48,105 +56,181 @@ RECIPE = Recipe(
 
 
 @dataclass(frozen=True)
-class Question:
-    """One batch, a gradient of its output and its classes, row by row: in another order it is the same question."""
+class Problem:
+    """A network, its weights and one batch: images, a gradient with respect to the network's output, and classes.
 
+    `trains` says whether training steps are part of the problem.
+    """
+
+    spec: ResNetSpec
+    weights: Weights
     images: np.ndarray
     cotangent: np.ndarray
     labels: np.ndarray
-
-    def rolled(self, shift: int) -> Question:
-        """The rows in another order."""
-        return Question(*(np.roll(rows, shift, axis=0) for rows in (self.images, self.cotangent, self.labels)))
+    trains: bool
 
 
-def question(level: str, spec: ResNetSpec, images: np.ndarray) -> Question:
-    """What the backends are asked about these images. Raises RecipeError for a network that cannot be trained."""
-    if level == "training":
-        check_trainable(spec)
-    rng = np.random.default_rng(0)
-    cotangent = rng.standard_normal((len(images), *tap_shapes(spec)[output_name(spec)]))
-    return Question(images, cotangent, rng.integers(0, spec.classes or 1, len(images)))
+@dataclass(frozen=True)
+class Solution:
+    """One backend's gradients and, if it trained, the loss of each step and the weights afterward."""
+
+    gradients: Weights
+    loss: np.ndarray | None = None
+    weights: Weights = field(default_factory=dict)
 
 
-def measure(
-    engine: Worker, level: str, spec: ResNetSpec, weights: Weights, asked: Question, *, dtype: str, time_limit: float
-) -> Weights:
-    """What one backend finds: `gradients.NAME`, and at level "training" what `train_steps` answers.
+@dataclass(frozen=True)
+class Verdict:
+    """Errors, the tolerances for those that decide, and lines about what cannot be compared."""
 
-    The weights are in `dtype`.
-    """
-    text = to_json(spec)
-    engine.call("build", weights, spec=text, taps=[], dtype=dtype, time_limit=time_limit)
-    given = {"images": asked.images, "cotangent": asked.cotangent}
-    _, found = engine.call("gradients", given, time_limit=time_limit)
-    result = {f"gradients.{name}": array for name, array in found.items()}
-    if level == "training":
-        arrays = TrainingState(weights).to_arrays()
-        arrays |= {"images": np.stack([asked.images] * 2), "labels": np.stack([asked.labels] * 2)}
-        recipe = recipe_to_json(RECIPE)
-        _, found = engine.call("train_steps", arrays, spec=text, recipe=recipe, dtype=dtype, time_limit=time_limit)
-        result |= found
-    return result
+    max_error: dict[str, float]
+    tolerances: dict[str, float]
+    problems: list[str]
+
+    @property
+    def excess(self) -> float:
+        """The largest error as a multiple of its tolerance."""
+        return max(self.max_error[key] / limit for key, limit in self.tolerances.items())
+
+
+class Truth:
+    """The problems of one comparison and the reference's solutions, each computed when first needed."""
+
+    def __init__(self, spec: ResNetSpec, weights: Weights, images: np.ndarray, *, trains: bool, limit: float) -> None:
+        self.asked = _problem(spec, weights, images, trains=trains)
+        self._limit = limit
+        self._solutions: dict[int, tuple[Problem, Solution]] = {}
+
+    def at_full_width(self) -> Solution:
+        """The solution for the requested network."""
+        return self._solved(-1)[1]
+
+    def narrow(self, draw: int) -> tuple[Problem, Solution]:
+        """(problem, solution) of a narrow network drawn with the seed `draw`."""
+        return self._solved(draw)
+
+    def _solved(self, draw: int) -> tuple[Problem, Solution]:
+        if draw not in self._solutions:
+            problem = self.asked if draw < 0 else narrow_problem(self.asked.spec, draw, trains=self.asked.trains)
+            with BackendProcess("numpy", dtype="float64", time_limit=self._limit) as process:
+                process.open()
+                self._solutions[draw] = problem, solve(process, problem)
+        return self._solutions[draw]
+
+
+def narrow_problem(spec: ResNetSpec, seed: int, *, trains: bool) -> Problem:
+    """The narrow network of the spec's kind, with weights and standard normal images drawn from the seed."""
+    narrow = narrowed(spec)
+    shape = (BATCH, *narrow.input_size, narrow.in_channels)
+    images = np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
+    return _problem(narrow, probe_weights(narrow, seed), images, trains=trains)
+
+
+def solve(process: BackendProcess, problem: Problem, *, only_gradients: bool = False) -> Solution:
+    """One backend's solution of the problem."""
+    process.build(problem.spec, problem.weights)
+    gradients = process.gradients(problem.images, problem.cotangent)
+    if only_gradients or not problem.trains:
+        return Solution(gradients)
+    images, labels = (np.stack([rows] * int(RECIPE.steps or 0)) for rows in (problem.images, problem.labels))
+    return Solution(gradients, *process.train_steps(problem.spec, problem.weights, RECIPE, images, labels))
+
+
+def judge(process: BackendProcess, truth: Truth) -> Verdict:
+    """Compare one backend with the reference, by the rule for the dtype in which it computes."""
+    limits = TOLERANCES[process.dtype]
+    if process.dtype == "float64":
+        return _verdict(solve(process, truth.asked), truth.at_full_width(), truth.asked.spec, limits)
+    shown = _verdict(solve(process, truth.asked, only_gradients=True), truth.at_full_width(), truth.asked.spec, limits)
+    best: Verdict | None = None
+    for draw in range(DRAWS):
+        problem, reference = truth.narrow(draw)
+        verdict = _verdict(solve(process, problem), reference, problem.spec, limits)
+        if best is None or verdict.excess < best.excess:
+            best = verdict
+        if best.excess <= 1 or shown.problems or verdict.problems:  # a wrong name is wrong in every draw
+            break
+    assert best is not None
+    return Verdict(
+        {"gradients": shown.max_error["gradients"], **_narrow_keys(best.max_error)},
+        _narrow_keys(best.tolerances),
+        shown.problems or best.problems,
+    )
 
 
 def gradient_errors(found: Mapping[str, np.ndarray], reference: Mapping[str, np.ndarray]) -> dict[str, float]:
-    """{parameter: error} against the reference's gradients.
+    """{parameter: error} relative to the reference's gradients; infinite for one that only one side has.
 
-    Norm-wise, with a floor: a tensor whose gradients are small beside the network's carries its rounding. A
-    structurally zero one is measured so that in float64 it must be as small here.
+    The scale of an error is the tensor's largest gradient, with a floor: a tensor with small gradients has the
+    rounding errors of the whole network. For a structurally zero one, the scale is such that in float64 it must be as
+    small here.
     """
     largest = max(float(np.abs(array).max()) for array in reference.values())
     zeros, zero_scale = structurally_zero(reference), largest * ZERO / TOLERANCES["float64"]["gradients"]
-    result = {}
+    result = dict.fromkeys(found.keys() - reference.keys(), float("inf"))
     for name, true in reference.items():
-        value, scale = np.asarray(found[name], np.float64), max(float(np.abs(true).max()), FLOOR * largest)
-        if value.shape != true.shape or not np.isfinite(value).all():
+        value = found.get(name)
+        if value is None or value.shape != true.shape or not np.isfinite(value).all():
             result[name] = float("inf")
-        else:
-            result[name] = float(np.abs(value - true).max()) / (zero_scale if name in zeros else scale)
+            continue
+        scale = zero_scale if name in zeros else max(float(np.abs(true).max()), FLOOR * largest)
+        difference = float(np.abs(np.asarray(value, np.float64) - true).max())
+        result[name] = difference / scale if scale else 0.0 if difference == 0 else float("inf")
     return result
 
 
 def structurally_zero(gradients: Mapping[str, np.ndarray]) -> set[str]:
-    """Parameters whose gradient vanishes: biases that only a norm sees. Steps of Adam would be made of noise."""
+    """Parameters with a vanishing gradient: biases followed by a norm. With Adam, their steps would be pure noise."""
     size = {name: float(np.abs(array).max()) for name, array in gradients.items()}
     return {name for name, value in size.items() if value < ZERO * max(size.values())}
 
 
-def errors(found: Mapping[str, np.ndarray], reference: Mapping[str, np.ndarray], spec: ResNetSpec) -> dict[str, float]:
-    """{gradients, loss, weights, statistics: error}, as far as the reference has them."""
-    own, true = ({name: side[f"gradients.{name}"] for name in parameters(spec)} for side in (found, reference))
-    result = {"gradients": max(gradient_errors(own, true).values())}
-    if "loss" in reference:
-        result["loss"] = relative_error(found["loss"], reference["loss"])
-        trained = true.keys() - structurally_zero(true)
-        after, wanted = (TrainingState.from_arrays(side).weights for side in (found, reference))
-        for key, names in (("weights", trained), ("statistics", state(spec).keys() - true.keys())):
-            result[key] = max((relative_error(after[name], wanted[name]) for name in names), default=0.0)
-    return result
+def gradient_problems(gradients: Mapping[str, np.ndarray], spec: ResNetSpec) -> list[str]:
+    """A line for each kind of thing that cannot be compared: missing or unknown names, wrong shapes, non-finite values."""
+    expected = parameters(spec)
+    shared = [name for name in expected if name in gradients]
+    groups = {
+        "missing": [name for name in expected if name not in gradients],
+        "unknown": [name for name in gradients if name not in expected],
+        "of a wrong shape": [name for name in shared if gradients[name].shape != expected[name]],
+        "not finite": [name for name in shared if not _is_finite(gradients[name])],
+    }
+    return [
+        f"gradients: {len(names)} of {len(expected)} {what} ({', '.join(names[:3])}{', …' if len(names) > 3 else ''})"
+        for what, names in groups.items()
+        if names
+    ]
 
 
-def tolerances(
-    engine: Worker,
-    level: str,
-    spec: ResNetSpec,
-    weights: Weights,
-    asked: Question,
-    found: Weights,
-    *,
-    rounded: str,
-    dtype: str,
-    time_limit: float,
-) -> dict[str, float]:
-    """{key: largest error that counts as equal}: exact in float64, in float32 at least the backend's own noise.
+def _problem(spec: ResNetSpec, weights: Weights, images: np.ndarray, *, trains: bool) -> Problem:
+    rng = np.random.default_rng(0)
+    cotangent = rng.standard_normal((len(images), *tap_shapes(spec)[output_name(spec)]))
+    return Problem(spec, weights, images, cotangent, rng.integers(0, spec.classes or 1, len(images)), trains)
 
-    `rounded` is the dtype that the backend really computes in.
-    """
-    limits = {key: limit for key, limit in TOLERANCES[rounded].items() if level == "training" or key == "gradients"}
-    if rounded == "float32":
-        for shift in range(1, ORDERS + 1):
-            again = measure(engine, level, spec, weights, asked.rolled(shift), dtype=dtype, time_limit=time_limit)
-            noise = errors(again, found, spec)
-            limits = {key: max(limit, NOISE * noise[key]) for key, limit in limits.items()}
-    return limits
+
+def _verdict(found: Solution, reference: Solution, spec: ResNetSpec, limits: Mapping[str, float]) -> Verdict:
+    errors = {"gradients": max(gradient_errors(found.gradients, reference.gradients).values())}
+    problems = gradient_problems(found.gradients, spec)
+    if found.loss is not None and reference.loss is not None:
+        trained = reference.gradients.keys() - structurally_zero(reference.gradients)
+        statistics = state(spec).keys() - reference.gradients.keys()
+        errors["loss"] = relative_error(found.loss, reference.loss)
+        errors["weights"] = _largest_error(found.weights, reference.weights, trained)
+        errors["statistics"] = _largest_error(found.weights, reference.weights, statistics)
+        if lost := [name for name in reference.weights if name not in found.weights]:
+            problems.append(f"training: {len(lost)} of {len(reference.weights)} weights missing ({lost[0]}, …)")
+    return Verdict(errors, {key: limits[key] for key in errors}, problems)
+
+
+def _largest_error(found: Weights, reference: Weights, names: Iterable[str]) -> float:
+    errors = (relative_error(found[name], reference[name]) if name in found else float("inf") for name in names)
+    return max(errors, default=0.0)
+
+
+def _narrow_keys(values: Mapping[str, float]) -> dict[str, float]:
+    """Rename `gradients` to `gradients_narrow`, the key of the narrow network's gradients."""
+    return {"gradients_narrow" if key == "gradients" else key: value for key, value in values.items()}
+
+
+def _is_finite(array: np.ndarray) -> bool:
+    return array.dtype.kind in "fiu" and bool(np.isfinite(array).all())

@@ -1,1 +1,1 @@
-"""Other projects' weights, read into the neutral form."""
+"""Reading other projects' weights into the neutral form."""

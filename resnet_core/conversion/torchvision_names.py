@@ -1,4 +1,4 @@
-"""torchvision's checkpoints, renamed: `layer1.0.bn1.weight` is `stage1.block1.norm1.weight`."""
+"""torchvision's names, translated: `layer1.0.bn1.weight` becomes `stage1.block1.norm1.weight`."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ _MODULES = (
 
 
 def from_torchvision(state_dict: Mapping[str, Any]) -> Weights:
-    """Neutral weights from a torchvision ResNet's state_dict (tensors or arrays), names alone changed.
+    """Neutral weights from a torchvision ResNet's state_dict (tensors or arrays); only the names change.
 
-    PyTorch's own counters (`num_batches_tracked`) are left out. Raises WeightsError for any other name.
+    PyTorch's counters (`num_batches_tracked`) are left out. Raises WeightsError for any other unknown name.
     """
     weights: Weights = {}
     for key, value in state_dict.items():

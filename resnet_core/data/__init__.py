@@ -1,1 +1,1 @@
-"""Pictures and data sets: reading, checking, and the samples that ship."""
+"""Pictures and data sets: reading and checking them, and the shipped samples."""

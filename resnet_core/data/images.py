@@ -1,8 +1,8 @@
-"""Real pictures as network input: the shipped samples, and files preprocessed as torchvision does it.
+"""Real pictures as network input: the shipped samples, and files preprocessed as in torchvision.
 
-Two words, one meaning each: a *picture* is as it is stored, a file or uint8 (height, width, channels); an *image* is
-what a network takes, float32 and channels last. `normalize` makes one of the other, (value / 255 - mean) / deviation:
-with ImageNet's constants, or with Fashion-MNIST's where there is one channel.
+Two terms: a *picture* is the stored form, a file or uint8 (height, width, channels); an *image* is the network's
+input, float32 and channels last. `normalize` turns a picture into an image, (value / 255 - mean) / deviation, with
+ImageNet's constants, or Fashion-MNIST's for a single channel.
 
 Pillow is imported only when it is needed.
 """
@@ -28,18 +28,18 @@ IMAGENET_DEVIATION = (0.229, 0.224, 0.225)
 GRAY_MEAN = (0.2860,)
 GRAY_DEVIATION = (0.3530,)
 
-# The most a picture may have, and the most it may be resized to: an extreme shape grows without bound.
+# The limit for a picture before and after resizing: resizing an extreme aspect ratio could grow without bound.
 MAXIMUM_PIXELS = 89_478_485
 
 _SAMPLES = Path(__file__).with_name("sample")
 
 
 def sample_batch(size: tuple[int, int], channels: int, count: int = 4) -> np.ndarray:
-    """A batch of images made of the shipped pictures, (count, height, width, channels) float32, normalized.
+    """A batch of images made from the shipped pictures, (count, height, width, channels) float32, normalized.
 
-    Every fourth picture, from the first on, is the photo as `load_image` gives it (mirrored every other
-    time); the rest are Fashion-MNIST test pictures in their order, resized (bilinear) to `size`, which is
-    (height, width). Raises InputError for a size, channels or count below 1.
+    Every fourth image, starting with the first, is the photo as `load_image` returns it (mirrored every other
+    time); the rest are Fashion-MNIST test pictures in order, resized (bilinear) to `size` = (height, width).
+    Raises InputError for a size, channels or count below 1.
     """
     from PIL import Image
 
@@ -58,7 +58,10 @@ def sample_batch(size: tuple[int, int], channels: int, count: int = 4) -> np.nda
 
 
 def sample_fashion(count: int = 100) -> tuple[np.ndarray, np.ndarray]:
-    """The first `count` (1 to 100) Fashion-MNIST test pictures, (count, 28, 28, 1) uint8, and int64 labels."""
+    """The first `count` (1 to 100) Fashion-MNIST test pictures, (count, 28, 28, 1) uint8, and labels (count,) int64.
+
+    Raises InputError for any other count.
+    """
     from PIL import Image
 
     if not 1 <= count <= 100:
@@ -72,23 +75,23 @@ def sample_fashion(count: int = 100) -> tuple[np.ndarray, np.ndarray]:
 
 
 def load_image(path: str | os.PathLike[str], size: tuple[int, int], channels: int) -> np.ndarray:
-    """The image of a picture file, (height, width, channels) float32, prepared as torchvision does it.
+    """The image from a picture file, (height, width, channels) float32, prepared as in torchvision.
 
-    `size` = (height, width). The picture is turned upright (EXIF), resized with antialiased bilinear
+    `size` = (height, width). The picture is rotated upright (EXIF), resized with antialiased bilinear
     filtering to the smallest size that covers (height, width) * 256 // 224 at its own aspect ratio, and
-    cropped to `size` in the center. For a square size that is torchvision's ImageClassification transform:
-    shorter side to 256 for 224. One channel is luminance; otherwise the channels are red, green, blue,
-    red, ... Transparency is laid over white, and 16 bits a channel become 8.
+    center-cropped to `size`. For a square size this is torchvision's ImageClassification transform: shorter
+    side to 256 for 224. One channel is luminance; otherwise the channels are red, green, blue, red, ...
+    Transparent pixels are blended with white, and 16 bits per channel become 8.
 
-    Raises InputError for a size or channels below 1, and for a file that is missing, no picture, damaged or
-    too large (over MAXIMUM_PIXELS, as it is or resized).
+    Raises InputError for a size or channels below 1, and for a file that is missing, not a picture, damaged or
+    too large (over MAXIMUM_PIXELS, before or after resizing).
     """
     _check_shape(size, channels)
     return normalize(cover(read_picture(path, "L" if channels == 1 else "RGB"), size, path), channels)
 
 
 def cover(picture: Image.Image, size: tuple[int, int], path: str | os.PathLike[str]) -> Image.Image:
-    """The picture resized and cropped as `load_image` says; `path` is named in the error."""
+    """The picture resized and cropped as `load_image` describes. Raises InputError, naming `path`, if too large."""
     from PIL import Image
 
     width, height = picture.size
@@ -108,7 +111,7 @@ def cover(picture: Image.Image, size: tuple[int, int], path: str | os.PathLike[s
 
 
 def read_picture(path: str | os.PathLike[str], mode: str) -> Image.Image:
-    """The picture in a file: upright, in `mode` "L" or "RGB". Raises InputError as `load_image` says."""
+    """The picture in a file: upright, in `mode` "L" or "RGB". Raises InputError as `load_image` does."""
     from PIL import Image, ImageOps, UnidentifiedImageError
 
     expected = "expected a picture such as a JPEG or PNG"
@@ -116,7 +119,7 @@ def read_picture(path: str | os.PathLike[str], mode: str) -> Image.Image:
         raise InputError(f"{str(path)!r} is a folder, {expected}; name one file in it")
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Pillow's remarks on odd metadata.
+            warnings.simplefilter("ignore")  # Pillow's warnings about odd metadata
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(path) as picture:
                 if picture.width * picture.height > MAXIMUM_PIXELS:
@@ -131,14 +134,14 @@ def read_picture(path: str | os.PathLike[str], mode: str) -> Image.Image:
         problem = f"is not a picture, {expected}; convert it or name another file"
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         problem = f"is too large, expected at most {MAXIMUM_PIXELS} pixels; make it smaller first"
-    except Exception as error:  # Pillow's decoders raise nearly anything on damaged data.
+    except Exception as error:  # Pillow's decoders raise almost anything on damaged data
         reason = " ".join(str(error).split()) or type(error).__name__
         problem = f"is damaged or unsupported ({reason}), {expected}; save it again as one or name another file"
     raise InputError(f"{str(path)!r} {problem}")
 
 
 def _flatten(picture: Image.Image) -> Image.Image:
-    """`picture` as "RGB", 8 bits a channel, transparency laid over white. Raises ValueError if impossible."""
+    """The picture as "RGB", 8 bits per channel, blended with white. Raises ValueError if this is impossible."""
     from PIL import Image
 
     if picture.mode.startswith("I"):
@@ -155,7 +158,10 @@ def _flatten(picture: Image.Image) -> Image.Image:
 
 
 def normalize(picture: Image.Image | np.ndarray, channels: int) -> np.ndarray:
-    """An "L" or "RGB" picture, or its bytes, as (height, width, channels) float32, its channels repeated cyclically."""
+    """The image (height, width, channels) float32 of an "L" or "RGB" picture or its uint8 array.
+
+    If the picture has fewer channels than asked for, they are repeated cyclically.
+    """
     pixels = np.asarray(picture, np.float32) / np.float32(255)
     pixels = pixels.reshape(*pixels.shape[:2], -1)
     means, deviations = (IMAGENET_MEAN, IMAGENET_DEVIATION) if channels > 1 else (GRAY_MEAN, GRAY_DEVIATION)

@@ -1,4 +1,4 @@
-"""Data sets by name or place. Named ones are downloaded, with a checksum, where they are not there."""
+"""Data sets by name or path. Named ones are downloaded if they are missing, and their checksums verified."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from resnet_core.errors import DataError
 
 @dataclass(frozen=True)
 class Download:
-    """Where a named data set comes from: {file: md5}, below `url`."""
+    """The source of a named data set: {file: md5}, below `url`."""
 
     url: str
     files: dict[str, str]
@@ -45,10 +45,10 @@ NAMED = {
 
 
 def dataset(source: str | Path, folder: str | Path | None = None) -> Dataset:
-    """A data set by name, or a folder of IDX files or of pictures (`train/CLASS/…`, `test/CLASS/…`), or an .npz.
+    """A data set by name, from a folder of IDX files or of pictures (`train/CLASS/…`, `test/CLASS/…`), or from an .npz.
 
-    Named ones are looked for in `folder` itself, then in `folder`/NAME, and downloaded to the latter; by default
-    the folder is $RESNET_DATA or ~/.cache/resnet. Raises DataError, one line, for anything else.
+    A named data set is looked for in `folder` itself, then in `folder`/NAME, and downloaded to the latter; the folder
+    defaults to $RESNET_DATA or ~/.cache/resnet. Raises DataError, one line, for anything that cannot be found or read.
     """
     if str(source) in NAMED:
         name = str(source)
@@ -60,12 +60,12 @@ def dataset(source: str | Path, folder: str | Path | None = None) -> Dataset:
 
 
 def default_folder() -> Path:
-    """Where named data sets are kept."""
+    """The default folder for named data sets."""
     return Path(os.environ.get("RESNET_DATA") or Path.home() / ".cache" / "resnet")
 
 
 def _place(name: str, folder: Path) -> Path:
-    """The folder that holds the named data set, after a download if need be."""
+    """The folder with the named data set, downloaded if necessary."""
     files = NAMED[name].files
     for place in (folder, folder / name):
         if all((place / file).exists() or (place / file.removesuffix(".gz")).exists() for file in files):
@@ -83,13 +83,13 @@ def _download(name: str, folder: Path) -> None:
             f"data: {name} is not in {folder.parent}; put its files there, name their folder as data_dir, or "
             'download them (pip install "pooch>=1.8" "tqdm>=4.66")'
         ) from error
-    pooch.get_logger().setLevel("WARNING")  # a progress bar or one line of error says all
+    pooch.get_logger().setLevel("WARNING")  # a progress bar or a one-line error is enough
     for file, digest in source.files.items():
         try:
             pooch.retrieve(
                 source.url + file, known_hash=f"md5:{digest}", fname=file, path=folder, progressbar=sys.stderr.isatty()
             )
-        except Exception as error:  # the network's, the disk's and the checksum's own kinds
+        except Exception as error:  # the network, the disk and the checksum raise different kinds
             reason = " ".join(str(error).split()) or type(error).__name__
             raise DataError(
                 f"data: {name} is not in {folder.parent}, and {source.url}{file} could not be downloaded ({reason}); "

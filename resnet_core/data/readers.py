@@ -1,6 +1,6 @@
 """Readers of data sets: IDX files, CIFAR's binary files, .npz, folders of pictures by class.
 
-Whatever is damaged or does not fit together is a DataError of one line that names the file.
+Anything damaged or inconsistent raises DataError, one line that names the file.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", "
 
 @dataclass(frozen=True)
 class Split:
-    """`labels` (n,) int64, and `read(indices, size, channels)`, which gives (len, height, width, channels) uint8.
+    """Labels (n,) int64, and `read(indices, size, channels)`: (len(indices), height, width, channels) uint8.
 
-    `size` and `channels` are those of the pictures, or None where each has its own (a folder of files).
+    `size` and `channels` are those of the pictures, or None if they vary (a folder of files).
     """
 
     labels: np.ndarray
@@ -48,7 +48,7 @@ class Split:
 
 @dataclass(frozen=True)
 class Dataset:
-    """Two splits and the names of the classes (numbers where there are none)."""
+    """A training and a test split, and the names of the classes (numbers if they have no names)."""
 
     name: str
     train: Split
@@ -57,7 +57,10 @@ class Dataset:
 
 
 def read_dataset(name: str, path: Path) -> Dataset:
-    """The data set at `path`, in whatever form it is kept there. `name` is for messages and known classes."""
+    """The data set at `path`, in any supported form; `name` is used in messages and to look up class names.
+
+    Raises DataError.
+    """
     if path.suffix == ".npz" and path.is_file():
         return _npz(name, path)
     if not path.is_dir():
@@ -103,7 +106,7 @@ def _array_split(pictures: np.ndarray, labels: np.ndarray) -> Split:
 
 
 def _resized(picture: np.ndarray, size: Size) -> np.ndarray:
-    """Bilinear, as torchvision's Resize of a picture: what D2L's resize does."""
+    """Bilinear, like torchvision's Resize of a picture, which D2L uses."""
     from PIL import Image
 
     channels = [Image.fromarray(picture[..., index]) for index in range(picture.shape[2])]
@@ -111,7 +114,7 @@ def _resized(picture: np.ndarray, size: Size) -> np.ndarray:
 
 
 def _idx(name: str, folder: Path) -> Dataset:
-    """LeCun's format: two zero bytes, the kind (8: unsigned bytes), the rank, big-endian sizes, the values."""
+    """LeCun's format: two zero bytes, the data type (8: unsigned bytes), the rank, big-endian sizes, the values."""
     found = {}
     for part in ("train-images-idx3", "train-labels-idx1", "t10k-images-idx3", "t10k-labels-idx1"):
         candidates = [folder / f"{part}-ubyte.gz", folder / f"{part}-ubyte"]
@@ -143,7 +146,7 @@ def _idx_array(path: Path) -> np.ndarray:
     shape = tuple(int.from_bytes(data[4 + 4 * axis : 8 + 4 * axis], "big") for axis in range(rank))
     values = np.frombuffer(data, np.uint8, offset=4 + 4 * rank)
     if values.size != np.prod(shape, dtype=object):
-        raise DataError(f"{path}: {values.size} values where its header says {shape}; it was cut off or changed")
+        raise DataError(f"{path}: {values.size} values where its header says {shape}; it was truncated or changed")
     return values.reshape(shape)
 
 

@@ -1,6 +1,6 @@
 """The trained network that ships with the package: a ResNet-20 for Fashion-MNIST, and pictures it never saw.
 
-Trained by this project from the recipe `fashion-resnet20`; its log and the recipe lie beside the weights.
+It was trained by this project with the recipe `fashion-resnet20`; the log and the recipe are stored with the weights.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ FOLDER = Path(__file__).parents[1] / "trained"
 
 
 def shipped_model() -> tuple[Weights, ResNetSpec]:
-    """(weights, spec) in float32."""
+    """The network's (weights, spec), in float32."""
     return load_weights(FOLDER / "fashion_resnet20.safetensors")
 
 
 def shipped_pictures() -> tuple[np.ndarray, np.ndarray]:
-    """The shipped sample: test pictures (100, 28, 28, 1) float32 as the recipe normalizes them, and their classes."""
+    """(images, classes) of the shipped test pictures: (100, 28, 28, 1) float32, normalized as in the recipe; (100,)."""
     images, labels = sample_fashion()
     return np.stack([normalize(picture, 1) for picture in images]), labels

@@ -1,4 +1,4 @@
-"""Pictures in, the most likely classes out, by any backend."""
+"""From pictures to their most likely classes, in any backend."""
 
 from __future__ import annotations
 
@@ -18,15 +18,14 @@ from resnet_core.errors import InputError, require_choice
 from resnet_core.files import read_bytes
 from resnet_core.numerics import log_softmax
 from resnet_core.spec_files import spec as read_spec
-from resnet_core.spec_files import to_json
 from resnet_core.specification import ResNetSpec
 from resnet_core.weights import check_weights
-from resnet_core.workers.parent import Worker
+from resnet_core.workers.backend_process import BackendProcess
 
 
 @dataclass(frozen=True)
 class ClassScore:
-    """One class of a prediction: its number from 0, its name where there are names, and its probability."""
+    """One class of a prediction: its number from 0, its name if there is one, and its probability."""
 
     index: int
     label: str | None
@@ -39,7 +38,7 @@ class ClassScore:
 
 @dataclass(frozen=True)
 class Prediction:
-    """The most likely classes of one picture, the most likely first; `image` is its path as it was given."""
+    """The most likely classes of a picture, the most likely first; `image` is its path as given."""
 
     image: str
     top: tuple[ClassScore, ...]
@@ -59,15 +58,15 @@ def predict(
     labels: str | Path | Sequence[str] | None = None,
     device: str = "auto",
 ) -> list[Prediction]:
-    """The `top` most likely classes of each picture, computed in a process of its own.
+    """The `top` most likely classes of each picture, computed in a separate process.
 
     - `spec`: a name, a .toml or .json file, or a ResNetSpec.
-    - `pictures`: files; they are prepared as torchvision does it, to the spec's input size (`load_image`).
-    - `weights`: {neutral name: array}, a neutral file, or torchvision's checkpoint as .safetensors or .pth.
-    - `labels`: the names of the classes, or a file with one a line.
+    - `pictures`: files; they are prepared as in torchvision, at the spec's input size (`load_image`).
+    - `weights`: {neutral name: array}, a neutral file, or torchvision's state_dict as .safetensors or .pth.
+    - `labels`: the names of the classes, or a file with one name per line.
 
-    Of equal probabilities the smaller class comes first. Raises InputError, one line, for anything that cannot be
-    read or does not fit, WorkerError where the backend's process fails.
+    If probabilities are equal, the smaller class number comes first. Raises InputError, one line, for anything that
+    cannot be read or does not fit, WorkerError if the backend's process fails.
     """
     network = read_spec(spec)
     require_choice("device", device, DEVICES)
@@ -83,11 +82,11 @@ def predict(
         arrays = read_weights(Path(weights), network)
     images = [load_image(file, network.input_size, network.in_channels) for file in files]
     dtype = next(iter(arrays.values())).dtype.name
-    with Worker() as worker:
-        worker.call("open_backend", backend=backend, device=device, dtype=dtype)
-        worker.call("build", arrays, spec=to_json(network), taps=[], dtype=dtype)
-        # One image at a time: memory does not grow with their number.
-        logits = [worker.call("predict", {"images": image[None]})[1]["output"][0] for image in images]
+    with BackendProcess(backend, device=device, dtype=dtype) as process:
+        process.open()
+        process.build(network, arrays)
+        # One image at a time, so that memory does not grow with their number.
+        logits = [process.predict(image[None])["output"][0] for image in images]
     return [
         Prediction(os.fspath(file), _top(row, min(top, network.classes), names))
         for file, row in zip(files, logits, strict=True)
@@ -105,12 +104,12 @@ def _labels(labels: str | Path | Sequence[str] | None, classes: int) -> Sequence
         return None
     if isinstance(labels, str | Path):
         try:
-            names: Sequence[str] = read_bytes(Path(labels), "class names, one a line").decode().splitlines()
+            names: Sequence[str] = read_bytes(Path(labels), "class names, one per line").decode().splitlines()
         except UnicodeDecodeError as error:
-            raise InputError(f"{labels}: not UTF-8 text; expected class names, one a line") from error
+            raise InputError(f"{labels}: not UTF-8 text; expected class names, one per line") from error
         where = str(labels)
     else:
         names, where = labels, "labels"
     if len(names) != classes:
-        raise InputError(f"{where}: received {len(names)} names; expected {classes}, one a line")
+        raise InputError(f"{where}: received {len(names)} names; expected {classes}, one per line")
     return names

@@ -1,1 +1,1 @@
-"""Training runs: recipe, schedule, pipeline, run loop and what is kept of a run."""
+"""Training runs: recipe, schedule, data pipeline, run loop, and the files of a run."""

@@ -1,8 +1,8 @@
-"""Checkpoints: one safetensors file with everything that the rest of a run depends on.
+"""Checkpoints: a safetensors file with everything that the rest of a run depends on.
 
-Weights by their neutral names, optimizer slots as `opt/SLOT/PARAMETER`, and in the metadata the spec, the
-recipe, the step and what has been achieved so far. The pipeline and all randomness are functions of the seed
-and the step, so there is no more to keep.
+It holds the weights by neutral name, the optimizer slots as `opt/SLOT/PARAMETER`, and in its metadata the spec, the
+recipe, the step and the progress so far. The pipeline and all randomness are functions of the seed and the step, so
+nothing else needs to be saved.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ FORMAT = "checkpoint 1"
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What is in a checkpoint's file. `progress` is what the run loop wants back."""
+    """The contents of a checkpoint file. `progress` belongs to the run loop."""
 
     spec: ResNetSpec
     recipe: Recipe
@@ -40,7 +40,7 @@ class Checkpoint:
 
 
 def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
-    """Write it atomically."""
+    """Write a checkpoint atomically. Raises InputError if it cannot be written."""
     state = checkpoint.state
     arrays = dict(check_weights(state.weights, state_shapes(checkpoint.spec)))
     for slot, values in state.slots.items():
@@ -56,7 +56,7 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
 
 
 def load_checkpoint(path: Path) -> Checkpoint:
-    """Read and check it. Raises WeightsError, one line, for anything that is not exactly such a file."""
+    """Read and check a checkpoint. Raises WeightsError, one line, for anything that is not exactly such a file."""
     arrays, metadata = read_safetensors(path)
     if metadata.get("format") != FORMAT:
         raise WeightsError(f"{path}: not a checkpoint of a run (format {metadata.get('format')!r})")
@@ -81,6 +81,6 @@ def load_checkpoint(path: Path) -> Checkpoint:
 
 
 def _digest(arrays: Weights, metadata: Mapping[str, str]) -> str:
-    """Of everything: a step or a recipe with a flipped bit would be a valid one too."""
+    """A digest of everything: a step or a recipe with a flipped bit may still be a valid one."""
     rest = {key: value for key, value in metadata.items() if key != "digest"}
     return hashlib.sha256((digest(arrays) + json.dumps(rest, sort_keys=True)).encode()).hexdigest()

@@ -1,7 +1,7 @@
-"""What a backend trains with: the trainer, what goes into a step, what comes out, and the state between two steps.
+"""The training contract: a backend's trainer, the inputs and result of a step, and the state between steps.
 
-A backend's `trainer.py` imports its types from here. The docstrings of `Trainer` are THE contract; those of a
-backend's own class say only what is particular to its framework.
+A backend's `trainer.py` imports its types from here. The docstrings of `Trainer` are the contract; those of a
+backend's own class mention only what is particular to its framework.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from resnet_core.weights import Weights
 
 @dataclass
 class TrainingState:
-    """Neutral weights, the optimizer's slots and how many steps have been taken.
+    """Neutral weights, the optimizer's slots and the number of steps taken.
 
-    `slots` is {slot: {parameter: array of its shape}}; the slots are named by `recipe.slots`. It may be empty
-    before the first step, which is the same as zeros.
+    `slots` is {slot: {parameter: array of its shape}}, with the names in `recipe.slots`. It may be empty before the
+    first step, which means zeros.
     """
 
     weights: Weights
@@ -30,11 +30,11 @@ class TrainingState:
     step: int = 0
 
     def slot(self, slot: str, name: str) -> np.ndarray:
-        """One array of the optimizer, zeros before the first step."""
+        """The optimizer's array for one parameter, zeros before the first step."""
         return self.slots[slot][name] if slot in self.slots else np.zeros_like(self.weights[name])
 
     def to_arrays(self) -> Weights:
-        """The state as one flat {`weight.NAME` or `slot.SLOT.NAME`: array}, views; the step is not in it."""
+        """The state as a flat {`weight.NAME` or `slot.SLOT.NAME`: array} of views, without the step."""
         arrays = {f"weight.{name}": array for name, array in self.weights.items()}
         for slot, values in self.slots.items():
             arrays |= {f"slot.{slot}.{name}": array for name, array in values.items()}
@@ -42,7 +42,7 @@ class TrainingState:
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, np.ndarray], step: int = 0) -> TrainingState:
-        """What `to_arrays` flattened, after `step` steps. Other names, such as a batch's, are left out."""
+        """The inverse of `to_arrays`, after `step` steps. Other names, such as those of a batch, are ignored."""
         state = cls({}, {}, step)
         for name, array in arrays.items():
             kind, _, rest = name.partition(".")
@@ -56,10 +56,10 @@ class TrainingState:
 
 @dataclass(frozen=True, slots=True)
 class StepNumbers:
-    """What an optimizer needs to know about one step, computed in double precision.
+    """What an optimizer needs to know about a step, computed in float64.
 
     `correction1` is 1 - beta1 ** t and `correction2` is sqrt(1 - beta2 ** t) with t = step + 1: in float32
-    the subtraction would cancel.
+    the subtraction would suffer from cancellation.
     """
 
     learning_rate: float
@@ -71,11 +71,11 @@ class StepNumbers:
 class StepInputs:
     """Everything that goes into one step, decided by the core.
 
-    A later field has a default, and is set only for trainers whose `inputs` name it.
+    Fields added later have a default, and are set only for trainers whose `inputs` name them.
 
     - `images`: (batch, height, width, channels), float32 or float64; the trainer casts them to its dtype.
-    - `targets`: (batch, classes) float64, the target distribution of each image; label smoothing is already in it.
-    - `numbers`: the learning rate and the optimizer's corrections of this step.
+    - `targets`: (batch, classes) float64, the target distribution of each image, including label smoothing.
+    - `numbers`: the learning rate and the optimizer's bias corrections for this step.
     """
 
     images: np.ndarray
@@ -85,10 +85,10 @@ class StepInputs:
 
 @dataclass(frozen=True, slots=True)
 class StepResult:
-    """What one step reports.
+    """The result of one step.
 
-    - `loss`: cross-entropy against the targets, averaged over the batch, before the update.
-    - `correct`: how many rows have their largest logit at their largest target.
+    - `loss`: cross-entropy with the targets, averaged over the batch, before the update.
+    - `correct`: the number of images whose largest logit is at the class of their largest target.
     """
 
     loss: float
@@ -99,11 +99,10 @@ class Trainer(Protocol):
     """A network and its optimizer, ready for the step after `state.step`. It owns its model.
 
     `Trainer(spec, recipe, state, *, dtype=None)` builds the model from `state.weights` and restores the optimizer
-    from `state.slots`, which may be empty before the first step; nothing of `state` is changed or kept. `dtype` is
-    "float32" (also None) or "float64", and the weights must have it.
+    from `state.slots`, which may be empty before the first step; it neither changes `state` nor keeps references to
+    it. `dtype` is "float32" (also None) or "float64", and the weights must have it.
 
-    Raises InputError for an unknown dtype, WeightsError for weights that do not belong to the spec or have another
-    dtype.
+    Raises InputError for an unknown dtype, WeightsError for weights that do not fit the spec or have another dtype.
     """
 
     #: The fields of StepInputs that `step` uses.
@@ -112,28 +111,28 @@ class Trainer(Protocol):
     def __init__(self, spec: ResNetSpec, recipe: Recipe, state: TrainingState, *, dtype: str | None = None) -> None: ...
 
     def step(self, inputs: StepInputs) -> StepResult:
-        """One update in training mode: of the parameters, the running statistics and the optimizer's slots.
+        """Update the parameters, the running statistics and the optimizer's slots once, in training mode.
 
-        The formulas are the recipe's (`docs/training.md`), the numbers those of `inputs`; the running variance
-        learns the unbiased variance of the batch. Nothing is restored, also where the loss is NaN or infinite: the
-        caller decides, and has the state from before. The arrays of `inputs` are left as they are.
+        The formulas are the recipe's (`docs/training.md`), the numbers those of `inputs`; the running variance is
+        updated with the unbiased variance of the batch. Nothing is rolled back, even if the loss is NaN or infinite:
+        that is up to the caller, who has the earlier state. The arrays in `inputs` are not modified.
 
-        The core makes the inputs, and has refused batches that no norm can learn from: they are not checked again.
+        The core makes the inputs and has rejected batches too small for a norm, so they are not checked again.
         """
         ...
 
     def predict(self, images: np.ndarray) -> np.ndarray:
         """Logits (batch, classes) of images (batch, height, width, channels), in evaluation mode.
 
-        In the trainer's dtype (NumPy's always in float64), a copy. Changes nothing: the next step is the same with
-        and without it. Raises InputError as the backend's verb `predict` does.
+        A copy in the trainer's dtype (in NumPy always float64). Changes nothing: the next step is the same with or
+        without it. Raises InputError as the backend's verb `predict` does.
         """
         ...
 
     def state(self) -> TrainingState:
-        """Weights, slots and step count as they are now, in neutral names and layout, in the trainer's dtype.
+        """Current weights, slots and step count, with neutral names and layout, in the trainer's dtype.
 
         All arrays are copies: later steps do not change them. A trainer made from this state, in this backend or
-        another, continues the same run.
+        another, resumes the same run.
         """
         ...

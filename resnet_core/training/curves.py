@@ -1,4 +1,4 @@
-"""The course of a run as a figure."""
+"""Training curves of a run, as a figure."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from resnet_core.files import write_atomically
 
 
 def draw_curves(records: Sequence[dict[str, Any]], folder: Path, title: str) -> None:
-    """Write curves.png and curves.svg: loss and accuracy, by step and by epoch. Needs matplotlib."""
+    """Write curves.png and curves.svg to `folder`: loss and accuracy by step and by epoch. Needs matplotlib."""
     from matplotlib.figure import Figure
 
     steps = [record for record in records if record["kind"] == "step"]

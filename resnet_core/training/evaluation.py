@@ -1,4 +1,4 @@
-"""How well a network does on the test pictures: a trainer's during a run, or a finished run's in any framework."""
+"""Loss and accuracy on the test pictures: of a trainer during a run, or of a run's saved network in any framework."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from resnet_core.weight_file import load_weights
 
 @dataclass(frozen=True)
 class Scores:
-    """Mean cross-entropy and accuracy over the test pictures; `classes` (n,) int64 has each one's predicted class."""
+    """Mean cross-entropy and accuracy on the test pictures; `classes` (n,) int64 are the predicted classes."""
 
     loss: float
     accuracy: float
@@ -30,10 +30,10 @@ class Scores:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What `evaluate` found.
+    """The result of `evaluate`.
 
-    `weights` is "best" or "last", `device` the one that was used, `data` the data set's name, `pictures` how many
-    test pictures it has; `classes` (pictures,) int64 has each one's predicted class.
+    `weights` is "best" or "last", `device` the one that was used, `data` the name of the data set, `pictures` the
+    number of its test pictures; `classes` (pictures,) int64 are the predicted classes.
     """
 
     run: str
@@ -47,14 +47,14 @@ class Evaluation:
     classes: np.ndarray = field(repr=False, compare=False)
 
     def to_json(self) -> dict[str, Any]:
-        """Everything but the classes, as plain values."""
+        """Everything except the classes, as plain values."""
         return {name: value for name, value in vars(self).items() if name != "classes"}
 
 
 def score(predict: Callable[[np.ndarray], np.ndarray], pipeline: Pipeline) -> Scores:
     """The scores of a network on the pipeline's test pictures.
 
-    `predict` gives logits (batch, classes) of images (batch, height, width, channels). The loss is without label
+    `predict` maps images (batch, height, width, channels) to logits (batch, classes). The loss is without label
     smoothing.
     """
     loss, classes = 0.0, []
@@ -77,9 +77,10 @@ def evaluate(
 ) -> Evaluation:
     """Test accuracy and loss of a run's network, in this process.
 
-    `run` is the folder that `train` wrote, `data` a Dataset, or what `dataset` takes with `data_dir`. The pictures
-    are prepared as the run's recipe says. `backend` is by default the one that trained last, and `weights` "best"
-    (by test accuracy) or "last". The backend is configured for the device and for the run's dtype.
+    `run` is the folder that `train` wrote; `data` is a Dataset, or a name or path for `dataset`, with `data_dir` as
+    its folder. The pictures are prepared according to the run's recipe. `backend` defaults to the one that trained
+    last; `weights` is "best" (by test accuracy) or "last". The backend is configured for the device and the run's
+    dtype.
 
     Raises InputError, one line, for anything that cannot be used or does not fit.
     """

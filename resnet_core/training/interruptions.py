@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM while a run trains: a step is finished and saved before the run ends."""
+"""Ctrl-C and SIGTERM during training: the current step is finished and saved before the run ends."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from contextlib import contextmanager
 
 @contextmanager
 def deferred_interruptions() -> Iterator[Callable[[], bool]]:
-    """Inside, Ctrl-C and SIGTERM are only noted; the value says whether one has come. A second Ctrl-C interrupts.
+    """Inside, Ctrl-C and SIGTERM are only noted; the yielded function says whether one has arrived.
 
-    Python delivers signals to the main thread only: in any other thread nothing is changed, and nothing noted.
+    A second Ctrl-C interrupts at once. Python delivers signals to the main thread only: in any other thread this
+    does nothing.
     """
     noted = threading.Event()
     if threading.current_thread() is not threading.main_thread():

@@ -1,8 +1,8 @@
-"""Batches as a pure function of the step: shuffled, augmented and normalized alike for every backend.
+"""Batches as a pure function of the step: shuffled, augmented and normalized in the same way for every backend.
 
-Nothing is remembered between two batches. The order of an epoch depends on the seed and the epoch, the
-augmentation of a batch on the seed and the step; so a run is resumed by knowing its step, any batch can be
-looked at alone, and several processes could each take a part of one global batch.
+No state is kept between batches. The order of an epoch depends on the seed and the epoch, the augmentation of a
+batch on the seed and the step. So a run can be resumed from its step alone, any batch can be inspected by itself,
+and several processes could each take a part of a global batch.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ from resnet_core.training.schedule import steps_per_epoch, total_steps
 
 Batch = tuple[np.ndarray, np.ndarray]
 
-#: What a generator is for: the second number of its seed.
+#: The purpose of a random generator, which is the second number of its seed.
 _ORDER, _AUGMENT = 0, 1
 
-#: Pictures in a batch of evaluation.
+#: Pictures in an evaluation batch.
 EVALUATION_BATCH = 500
 
 
 class Pipeline:
-    """Training and test batches of one data set, one recipe and one network."""
+    """Training and test batches for a data set, a recipe and a network. Raises InputError if they do not fit."""
 
     def __init__(self, data: Dataset, recipe: Recipe, spec: ResNetSpec) -> None:
         self.data, self.recipe = data, recipe
@@ -46,7 +46,7 @@ class Pipeline:
         self._order = lru_cache(maxsize=1)(self._draw_order)
 
     def batch(self, step: int) -> Batch:
-        """(images, labels) of one step: (batch, height, width, channels) float32, and (batch,) int64."""
+        """(images, labels) of one step: (batch, height, width, channels) float32 and (batch,) int64."""
         epoch, position = divmod(step, self.steps_per_epoch)
         size = self.recipe.batch_size
         indices = self._order(epoch)[position * size : (position + 1) * size]
@@ -54,7 +54,7 @@ class Pipeline:
         return self._normalized(pictures), self.data.train.labels[indices]
 
     def batches(self, start: int, stop: int) -> Iterator[tuple[int, Batch]]:
-        """(step, batch) from `start` to before `stop`; the next one is prepared while one is used."""
+        """(step, batch) for range(start, stop); the next batch is prepared while the current one is in use."""
         with ThreadPoolExecutor(1) as pool:
             following = pool.submit(self.batch, start) if start < stop else None
             for step in range(start, stop):
@@ -64,7 +64,7 @@ class Pipeline:
                 yield step, batch
 
     def test_batches(self) -> Iterator[Batch]:
-        """The test pictures in their order, without augmentation."""
+        """The test pictures in order, without augmentation, as (images, labels) like `batch`."""
         split = self.data.test
         for start in range(0, len(split), EVALUATION_BATCH):
             indices = np.arange(start, min(start + EVALUATION_BATCH, len(split)))
@@ -85,7 +85,7 @@ class Pipeline:
         return split.read(indices, self.size, self.channels)
 
     def _centered(self, pictures: np.ndarray) -> np.ndarray:
-        """Without each pixel's mean, where the recipe says so: before the crop, as a pixel's mean has a place."""
+        """Subtract each pixel's mean, if the recipe says so. This comes before the crop, which moves the pixels."""
         return pictures - self._mean_picture if self.recipe.mean == "pixel" else pictures
 
     @cached_property
@@ -98,7 +98,7 @@ class Pipeline:
         return (total / len(split)).astype(np.float32)
 
     def _augmented(self, pictures: np.ndarray, step: int) -> np.ndarray:
-        """A random crop of the zero-padded pictures, mirrored or not: He et al. 2015, section 4.2."""
+        """A random crop of the zero-padded pictures, randomly mirrored: He et al. 2015, section 4.2."""
         rng = np.random.default_rng([self.recipe.seed, _AUGMENT, step])
         count, height, width, _ = pictures.shape
         if pad := self.recipe.pad_crop:

@@ -1,8 +1,8 @@
 """Recipe: how a network is trained, in numbers that mean the same in every framework.
 
 The formulas are PyTorch's (torch/optim/sgd.py, adam.py, adamw.py): the learning rate stays outside the
-momentum buffer, weight decay of SGD and Adam is added to the gradient (coupled), that of AdamW shrinks the
-weight (decoupled), and Adam's epsilon is added after the bias correction. `docs/training.md` has them all.
+momentum buffer, weight decay is added to the gradient in SGD and Adam (coupled) and shrinks the weight in AdamW
+(decoupled), and Adam's epsilon is added after the bias correction. `docs/training.md` lists them all.
 """
 
 from __future__ import annotations
@@ -36,14 +36,14 @@ FIELDS: dict[str, str] = {
     "milestones": "rising numbers above 0, when the learning rate drops, in the unit of the length (epochs or steps)",
     "factor": "a number above 0, what the learning rate is multiplied by at each milestone",
     "warmup": "a number from 0, how long the learning rate rises from 0, in the unit of the length",
-    "epochs": "an integer from 1, or none where steps says the length",
-    "steps": "an integer from 1, or none where epochs says the length",
+    "epochs": "an integer from 1, or none if steps gives the length",
+    "steps": "an integer from 1, or none if epochs gives the length",
     "batch_size": "an integer from 1",
-    "drop_last": "true or false (leave an epoch's last batch out where it is not full)",
+    "drop_last": "true or false (drop an epoch's last batch if it is not full)",
     "label_smoothing": "a number from 0 and below 1",
-    "resize": "one integer from 1 or [height, width], or none for the pictures as they are",
+    "resize": "one integer from 1 or [height, width], or none to keep the pictures' size",
     "pad_crop": "an integer from 0, zeros around a picture before it is cropped at random",
-    "flip": "true or false (mirror every other picture at random)",
+    "flip": "true or false (mirror each picture with probability 1/2)",
     "mean": 'a list of numbers, one per channel, "pixel" for the mean training picture, or none for 0',
     "deviation": "a list of numbers above 0, one per channel, or none for 1",
     "seed": "an integer from 0: initial weights, order and augmentation",
@@ -52,7 +52,7 @@ FIELDS: dict[str, str] = {
 #: Fields that may be None.
 OPTIONAL = ("epochs", "steps", "resize", "mean", "deviation")
 
-#: The optimizer's own values, one array per parameter each, by their neutral names.
+#: The optimizer's slots by neutral name: each has one array per parameter.
 SLOTS = {"sgd": ("momentum",), "adam": ("moment1", "moment2"), "adamw": ("moment1", "moment2")}
 
 
@@ -105,12 +105,12 @@ class Recipe(Struct, frozen=True, kw_only=True, omit_defaults=False):
 
     @property
     def slots(self) -> tuple[str, ...]:
-        """What the optimizer keeps for each parameter."""
+        """Names of the arrays that the optimizer keeps for each parameter."""
         return SLOTS[self.optimizer] if self.optimizer != "sgd" or self.momentum else ()
 
 
 def decayed_parameters(network: Network, recipe: Recipe) -> set[str]:
-    """Names of the parameters that weight decay acts on: all of them, or the kernels alone."""
+    """Names of the parameters to which weight decay applies: all of them, or only the kernels."""
     if not recipe.weight_decay:
         return set()
     return {
@@ -121,9 +121,9 @@ def decayed_parameters(network: Network, recipe: Recipe) -> set[str]:
 
 
 def check_trainable(spec: ResNetSpec) -> None:
-    """Raise RecipeError for a network that has no class per picture to learn."""
+    """Raise RecipeError for a network that does not predict one class per picture."""
     if spec.classes is None or not spec.global_pool:
         raise RecipeError(
             f"{spec.name or 'the spec'}: received classes = {spec.classes}, global_pool = {spec.global_pool}; "
-            "training needs one answer per picture: set classes, and global_pool = true"
+            "training needs one prediction per picture: set classes, and global_pool = true"
         )

@@ -1,4 +1,4 @@
-"""Recipes by name, in and out: TOML, JSON, and overrides as text."""
+"""The named recipes, and reading and writing recipes: TOML, JSON, and overrides as text."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from resnet_core.files import write_atomically
 from resnet_core.training.recipe import FIELDS, OPTIONAL, Recipe
 
 RECIPES: dict[str, dict[str, Any]] = {
-    # Zhang et al., Dive into Deep Learning, section 8.6.5: d2l.Trainer, pictures as ToTensor leaves them.
+    # Zhang et al., Dive into Deep Learning, section 8.6.5: d2l.Trainer, with pictures as ToTensor returns them.
     "d2l": {"learning_rate": 0.05, "epochs": 10, "batch_size": 256, "resize": [96, 96]},
     "fashion-adam": {"optimizer": "adam", "learning_rate": 0.001, "epochs": 2, "batch_size": 256},
     # He et al. 2015, section 4.2.
@@ -56,12 +56,12 @@ RECIPES: dict[str, dict[str, Any]] = {
     },
 }
 
-#: What a run is trained with unless it is given another.
+#: The recipe of a new run unless another is given.
 DEFAULT = "fashion-adam"
 
 
 def recipe(source: str | Path | Recipe, /, **overrides: Any) -> Recipe:
-    """A recipe by name, from a .toml or .json file, or from another recipe, with fields replaced.
+    """A recipe by name, from a .toml or .json file, or from another recipe, with fields replaced. Raises InputError.
 
     >>> recipe("fashion-adam", epochs=1).epochs
     1
@@ -83,7 +83,7 @@ def recipe(source: str | Path | Recipe, /, **overrides: Any) -> Recipe:
 
 
 def recipe_overrides(assignments: list[str]) -> dict[str, Any]:
-    """The fields of `key=value …`: a value is a TOML value, none, or plain text."""
+    """The fields in `key=value …`, where a value is a TOML value, none, or plain text. Raises InputError."""
     return parse_assignments(assignments, "epochs=1", OPTIONAL)
 
 

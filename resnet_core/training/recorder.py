@@ -1,4 +1,4 @@
-"""The one place from which a run writes and speaks: the loop computes, the recorder does the rest."""
+"""All output of a run, to its files and to its reporter; the run loop only computes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from resnet_core.training.recipe import Recipe
 from resnet_core.training.reporting import EpochRecord, Reporter, StepRecord
 from resnet_core.training.run_folder import RunFolder
 
-#: Seconds between two writes to the log: a reader can follow the run, and the run hardly waits for the disk.
+#: Seconds between writes to the log: short enough to follow the run, long enough that it hardly waits for the disk.
 LOG_EVERY = 5.0
 
 
@@ -21,7 +21,8 @@ LOG_EVERY = 5.0
 class RunRecorder:
     """Log, checkpoints, best weights and reporter of one run.
 
-    `keep` is how many checkpoints stay. Raises InputError where the disk refuses; what was saved stays whole.
+    `keep` is the number of checkpoints to keep. Raises InputError if the disk cannot be written; what was saved
+    before stays intact.
     """
 
     folder: RunFolder
@@ -33,23 +34,23 @@ class RunRecorder:
     logged: float = field(default_factory=time.perf_counter)  # when the log was last written
 
     def start(self, done: int, total: int, per_epoch: int) -> None:
-        """Say that training begins."""
+        """Report that training begins."""
         self.reporter.start(done, total, per_epoch)
 
     def step(self, record: StepRecord, images: int) -> None:
-        """Note and report a step; write the log from time to time."""
+        """Record and report a step; write the log from time to time."""
         self.pending.append(record)
         self.reporter.step(record, images)
         if time.perf_counter() - self.logged > LOG_EVERY:
             self.flush()
 
     def epoch(self, record: EpochRecord) -> None:
-        """Note and report an epoch."""
+        """Record and report an epoch."""
         self.pending.append(record)
         self.reporter.epoch(record)
 
     def save(self, state: TrainingState, progress: dict[str, Any]) -> None:
-        """Write a checkpoint; the log first, so that a checkpoint is never ahead of it."""
+        """Write the log, then a checkpoint, so that a checkpoint is never ahead of the log."""
         self.flush()
         self.folder.save(Checkpoint(self.spec, self.recipe, state, progress), self.keep)
 
@@ -62,7 +63,7 @@ class RunRecorder:
         return next((path.name for path in self.folder.checkpoints()), "none")
 
     def flush(self) -> None:
-        """Write what is pending to the log."""
+        """Write pending records to the log."""
         self.folder.log([record.to_json() for record in self.pending])
         self.pending.clear()
         self.logged = time.perf_counter()

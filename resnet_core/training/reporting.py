@@ -1,4 +1,4 @@
-"""What a run tells of itself while it trains: one record a step, one an epoch, to the log and to a reporter."""
+"""Progress of a run: a record for each step and each epoch, for the log and for a reporter."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from typing import Any, Protocol, runtime_checkable
 
 @dataclass(frozen=True)
 class StepRecord:
-    """One step, as it stands in the log.
+    """One step, as in the log.
 
-    `step` counts from 1, `loss` and `accuracy` are the batch's before the update, `seconds` is the step alone,
-    without waiting for data.
+    `step` counts from 1, `loss` and `accuracy` are those of the batch before the update, `seconds` is the time of
+    the step alone, without waiting for data.
     """
 
     step: int
@@ -29,11 +29,11 @@ class StepRecord:
 
 @dataclass(frozen=True)
 class EpochRecord:
-    """One epoch, as it stands in the log.
+    """One epoch, as in the log.
 
-    `step` is how many steps had been taken at its end, `epoch` counts from 1. `loss` and `accuracy` are means over
-    the epoch's images, each before its update; `test_loss` and `test_accuracy` are of the test pictures afterwards;
-    `seconds` adds up the steps alone.
+    `step` is the number of steps taken by its end, `epoch` counts from 1. `loss` and `accuracy` are means over the
+    epoch's images, each before its update; `test_loss` and `test_accuracy` are measured on the test pictures at its
+    end; `seconds` is the total time of its steps.
     """
 
     step: int
@@ -51,37 +51,37 @@ class EpochRecord:
 
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> EpochRecord:
-        """What `to_json` gave; other fields are left out."""
+        """The inverse of `to_json`; other fields are ignored."""
         return cls(**{field.name: record[field.name] for field in fields(cls)})
 
 
 @runtime_checkable
 class Reporter(Protocol):
-    """Who is told how a run goes: a progress bar, a test, nobody. Called between steps, in the training thread."""
+    """Receives the progress of a run, for example to draw a progress bar. Called between steps, in the same thread."""
 
     def start(self, done: int, total: int, per_epoch: int) -> None:
-        """Training begins after `done` steps and is to end after `total`; an epoch has `per_epoch`."""
+        """Training begins after `done` steps and should end after `total`; an epoch has `per_epoch` steps."""
         ...
 
     def step(self, record: StepRecord, images: int) -> None:
-        """A step has been taken, on so many images."""
+        """A step on `images` images has been taken."""
         ...
 
     def epoch(self, record: EpochRecord) -> None:
-        """An epoch has ended and the test pictures have been evaluated; nothing has been saved yet."""
+        """An epoch has ended and the network has been evaluated on the test pictures; nothing has been saved yet."""
         ...
 
     def warn(self, message: str) -> None:
-        """Something went wrong that does not stop the run, in one line."""
+        """Something went wrong that does not stop the run; `message` is one line."""
         ...
 
 
-#: What `train` takes for its progress: a Reporter, or a function that is given every record.
+#: What `train` accepts as `progress`: a Reporter, or a function that is called with every record.
 Progress = Reporter | Callable[[StepRecord | EpochRecord], object] | None
 
 
 def as_reporter(progress: Progress) -> Reporter:
-    """A Reporter as it is; a function gets the records, and warnings become Python's."""
+    """A Reporter is returned unchanged; a function becomes one that calls it and warns with Python's warnings."""
     return progress if isinstance(progress, Reporter) else _Function(progress)
 
 

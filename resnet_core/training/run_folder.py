@@ -1,14 +1,14 @@
-"""A run on disk: what was trained, how, with what, and every step of it.
+"""A run on disk: what was trained, how, on what, and every step of it.
 
     spec.toml recipe.toml    the network and the recipe
     run.json                 data, dtype, and each session: backend, device, versions, first step
-    log.jsonl                one line a step, and one an epoch
-    checkpoints/             the last few, `step-000000469.safetensors`
+    log.jsonl                a line for each step, and one for each epoch
+    checkpoints/             the latest few, `step-000000469.safetensors`
     last.safetensors         neutral weights after the last checkpoint
     best.safetensors         neutral weights of the epoch with the best test accuracy
     curves.png curves.svg    loss and accuracy
 
-Files are replaced whole. The log is appended to, and cut back to the checkpoint that a run resumes from.
+Files are replaced atomically. The log is appended to, and truncated to the checkpoint from which a run resumes.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ from resnet_core.training.recipe_files import recipe, save_recipe
 from resnet_core.weight_file import save_weights
 from resnet_core.weights import Weights
 
-#: Stands in a folder from when it was empty to when it has everything.
+#: Marks a folder as incomplete: created first, and removed when everything else is there.
 _STARTING = ".starting"
 _NAME = re.compile(r"step-(\d{9,})\.safetensors")
 
 
 class RunFolder:
-    """Reads and writes one run's files. Errors are InputErrors of one line, and nothing is half written."""
+    """Reads and writes the files of a run. Raises InputError, one line; nothing is left half written."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -44,7 +44,8 @@ class RunFolder:
     def create(self, start: Checkpoint, about: dict[str, Any]) -> None:
         """Start a new run here, with its first checkpoint; the folder must be new or empty.
 
-        It may also hold what a run left that was killed in here: without run.json it has taken no step.
+        It may also hold the files of a run that was killed while it was being created: without run.json it has taken
+        no step.
         """
         try:
             self.path.mkdir(parents=True, exist_ok=True)
@@ -60,14 +61,16 @@ class RunFolder:
         save_spec(self.path / "spec.toml", start.spec)
         save_recipe(self.path / "recipe.toml", start.recipe)
         self.save(start, keep=1)
-        self.write_about(about)  # last: what has a run.json has everything
+        self.write_about(about)  # last: a folder with a run.json is complete
         (self.path / _STARTING).unlink()
 
     def open(self) -> tuple[ResNetSpec, Recipe, dict[str, Any]]:
-        """(spec, recipe, what run.json says) of the run that is here."""
+        """(spec, recipe, contents of run.json) of the run in this folder."""
         if not (self.path / "run.json").exists():
             if (self.path / _STARTING).exists():
-                raise InputError(f"{self.path}: its run was stopped while it began; start it again without resuming")
+                raise InputError(
+                    f"{self.path}: its run was stopped while it was being created; start it again without resuming"
+                )
             raise InputError(
                 f"{self.path}: holds no run (run.json is missing); expected a folder that a training run wrote"
             )
@@ -89,7 +92,7 @@ class RunFolder:
     def save(self, checkpoint: Checkpoint, keep: int) -> None:
         """Write the last weights and a checkpoint, then remove all but the newest `keep` checkpoints.
 
-        The checkpoint comes last: what is written before it is written again by a run that resumes from the one before.
+        The checkpoint comes last: if it is missing, a run that resumes from the previous one rewrites the rest.
         """
         folder = self.path / "checkpoints"
         save_weights(self.path / "last.safetensors", checkpoint.state.weights, checkpoint.spec)
@@ -102,17 +105,17 @@ class RunFolder:
         save_weights(self.path / "best.safetensors", weights, spec)
 
     def checkpoints(self) -> list[Path]:
-        """The checkpoints' files, the newest first."""
+        """The checkpoint files, newest first."""
         return sorted((p for p in (self.path / "checkpoints").glob("step-*") if _NAME.fullmatch(p.name)), reverse=True)
 
     def load(self, warn: Callable[[str], None]) -> Checkpoint:
-        """The newest checkpoint that can be read. Says which ones were damaged."""
+        """The newest readable checkpoint. Calls `warn` for each damaged one. Raises InputError if none can be read."""
         paths = self.checkpoints()
         for path in paths:
             try:
                 return load_checkpoint(path)
             except InputError as error:
-                warn(f"{error}; going back to the one before")
+                warn(f"{error}; trying the previous one")
         raise InputError(f"{self.path}: none of its {len(paths)} checkpoints can be read; train again in a new folder")
 
     def log(self, records: list[dict[str, Any]]) -> None:
@@ -120,7 +123,7 @@ class RunFolder:
         append_lines(self.path / "log.jsonl", [json.dumps(record) for record in records])
 
     def records(self) -> Iterator[dict[str, Any]]:
-        """The log's records; a last line that was cut off is left out."""
+        """The records in the log; a truncated last line is ignored."""
         path = self.path / "log.jsonl"
         if not path.exists():
             return
@@ -133,6 +136,6 @@ class RunFolder:
                     raise DataError(f"{path}: line {number} is damaged ({error})") from error
 
     def cut_log(self, step: int) -> None:
-        """Drop what was logged after `step` steps: the run repeats it."""
+        """Drop the records after `step` steps: the run repeats those steps."""
         kept = [json.dumps(record) for record in self.records() if record["step"] <= step]
         write_atomically(self.path / "log.jsonl", "".join(f"{line}\n" for line in kept).encode())

@@ -1,8 +1,8 @@
-"""The run loop: one for every backend. It feeds a trainer, averages over epochs, and loses nothing.
+"""The run loop, the same for every backend: it feeds a trainer, averages over epochs, and saves the run.
 
-A backend gives a `Trainer`; everything else, the order of the data, the numbers of each step, evaluation, log and
-checkpoints, is decided here, so that a run may change its framework between any two steps. Nothing here touches a
-file or a reporter: that is the recorder's.
+A backend provides a `Trainer`; everything else is decided here, such as the order of the data, the numbers of each
+step, evaluation and when to save. So a run may change its framework between any two steps. The loop itself touches
+no file and no reporter: the recorder does.
 """
 
 from __future__ import annotations
@@ -36,24 +36,24 @@ class RunProgress:
     best: float = -1.0
 
     def add(self, result: StepResult, images: int, seconds: float) -> None:
-        """Count one step on so many images."""
+        """Add a step on `images` images."""
         self.loss += result.loss * images
         self.correct += result.correct
         self.images += images
         self.seconds += seconds
 
     def reset(self) -> None:
-        """Begin the next epoch; the best accuracy stays."""
+        """Begin the next epoch; the best accuracy is kept."""
         self.loss, self.correct, self.images, self.seconds = 0.0, 0, 0, 0.0
 
     def to_json(self) -> dict[str, Any]:
-        """What a checkpoint keeps of it; `RunProgress(**…)` is the same again."""
+        """The fields as a dictionary, for the checkpoint; `RunProgress(**fields)` restores it."""
         return asdict(self)
 
 
 @dataclass
 class RunLoop:
-    """The steps of a run, one after another. `checkpoint_every` is in steps; an epoch's end is always saved."""
+    """The steps of a run. `checkpoint_every` is in steps; the end of an epoch is always saved."""
 
     pipeline: Pipeline
     trainer: Trainer
@@ -63,10 +63,10 @@ class RunLoop:
     checkpoint_every: int
 
     def run(self, start: int, stop: int) -> int:
-        """Take the steps from `start` to before `stop`; the last is saved.
+        """Take the steps in range(start, stop); the last one is saved.
 
-        Returns how many steps the run has taken: less than `stop` where Ctrl-C or SIGTERM came, whose step is saved
-        too. Raises TrainingError where the loss is NaN or infinite.
+        Returns the number of steps that the run has taken: less than `stop` after Ctrl-C or SIGTERM, when the current
+        step is saved too. Raises TrainingError if the loss is NaN or infinite.
         """
         per_epoch, total = self.pipeline.steps_per_epoch, self.pipeline.total_steps
         self.recorder.start(start, stop, per_epoch)
@@ -92,7 +92,7 @@ class RunLoop:
         result = self.trainer.step(StepInputs(images, targets, numbers))
         seconds = time.perf_counter() - begin
         if not math.isfinite(result.loss):
-            self.recorder.flush()  # the losses that led there
+            self.recorder.flush()  # logs the losses that led here
             raise TrainingError(
                 f"the loss is {result.loss} at step {step + 1} (learning rate {numbers.learning_rate:g}); that step is "
                 f"not saved, the last checkpoint is {self.recorder.last_checkpoint()}; "

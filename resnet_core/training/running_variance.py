@@ -1,8 +1,8 @@
-"""BatchNorm's running variance, made the same everywhere.
+"""The same BatchNorm running variance in every framework.
 
 PyTorch updates it with the unbiased batch variance (n / (n - 1)), Keras and Flax with the biased one. The
 neutral rule is PyTorch's. Built models consist of native layers, so a model that a user trains in Keras or
-Flax updates as those do; this project's own training corrects the update, with the numbers from here.
+Flax follows their rule; this project's own training corrects the update with the numbers computed here.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from resnet_core.weights import Weights
 def variance_corrections(network: Network, shape: tuple[int, ...]) -> dict[str, tuple[float, float]]:
     """{name of a running variance: (decay, n / (n - 1))} for a batch of `shape` (batch, height, width, …).
 
-    The network is a spec, or a tree, for which `shape` has the channels too. n is how many values of a channel the
-    norm sees. Raises InputError where it sees a single one, whose variance has no unbiased estimate.
+    `network` is a spec or a tree; for a tree, `shape` includes the channels. n is the number of values per channel
+    that the norm sees. Raises InputError if it is 1, for which there is no unbiased variance.
     """
     if isinstance(network, ResNetSpec):
         found = layers(network, (shape[1], shape[2]))
@@ -37,9 +37,9 @@ def variance_corrections(network: Network, shape: tuple[int, ...]) -> dict[str, 
 
 
 def unbiased_variances(network: Network, shape: tuple[int, ...], before: Weights, after: Weights) -> Weights:
-    """{name: running variance} as the unbiased rule gives it, from a biased update from `before` to `after`.
+    """{name: running variance} by the unbiased rule, computed from the weights before and after a biased update.
 
-    `shape` (batch, height, width, channels) is that of the images of the update. Errors as `variance_corrections`.
+    `shape` (batch, height, width, channels) is that of the update's images. Raises as `variance_corrections` does.
     """
     corrected: Weights = {}
     for name, (decay, factor) in variance_corrections(network, shape).items():

@@ -1,7 +1,7 @@
-"""When a run ends, and the numbers of each step: a table of doubles, the same for every framework.
+"""The length of a run and the numbers of each step, in float64 and the same for every framework.
 
-Step 0 is the first. A milestone at step 3 acts on step 3, as PyTorch's MultiStepLR and optax have it (Keras'
-PiecewiseConstantDecay acts one step later).
+Steps count from 0. A milestone at step 3 takes effect in step 3, as in PyTorch's MultiStepLR and in optax (in Keras'
+PiecewiseConstantDecay one step later).
 """
 
 from __future__ import annotations
@@ -19,15 +19,16 @@ def steps_per_epoch(recipe: Recipe, pictures: int) -> int:
 
 
 def total_steps(recipe: Recipe, per_epoch: int) -> int:
-    """Length of the whole run in steps."""
+    """Length of the run in steps."""
     return recipe.steps if recipe.steps is not None else (recipe.epochs or 0) * per_epoch
 
 
 def learning_rate(recipe: Recipe, per_epoch: int, step: int) -> float:
-    """The learning rate of one step.
+    """The learning rate of a step.
 
-    A linear rise over the warm-up (its last step has the full rate), times 1, times `factor` for every
-    milestone passed, or times half a cosine from 1 at the warm-up's end to 0 at the end of the run.
+    The recipe's rate times a linear warm-up (whose last step has the full rate), and times 1 ("constant"), `factor`
+    for every milestone passed ("step"), or a half cosine from 1 at the end of the warm-up to 0 at the end of the run
+    ("cosine").
     """
     unit = 1 if recipe.steps is not None else per_epoch
     warmup, total = round(recipe.warmup * unit), total_steps(recipe, per_epoch)
@@ -40,7 +41,7 @@ def learning_rate(recipe: Recipe, per_epoch: int, step: int) -> float:
 
 
 def step_numbers(recipe: Recipe, per_epoch: int, step: int) -> StepNumbers:
-    """Everything that changes from step to step."""
+    """The numbers of a step: the learning rate and the bias corrections."""
     beta1, beta2 = recipe.betas
     return StepNumbers(
         learning_rate(recipe, per_epoch, step), 1 - beta1 ** (step + 1), math.sqrt(1 - beta2 ** (step + 1))

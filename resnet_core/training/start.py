@@ -1,4 +1,4 @@
-"""Training runs from their first line: what is checked, how a run begins or resumes, and what it ends with."""
+"""Training runs as a whole: checking the arguments, starting or resuming a run, and its result."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ from resnet_core.weights import Weights, cast, require_dtype
 class TrainingResult:
     """How a run ended.
 
-    `ended` is "finished", "until" (the epoch asked for) or "interrupted" (Ctrl-C or SIGTERM; a checkpoint has been
-    written). `step` is how many steps the run has taken, `epochs` has every epoch that it has finished, also in
-    earlier sessions.
+    `ended` is "finished", "until" (the requested epoch) or "interrupted" (Ctrl-C or SIGTERM; a checkpoint has been
+    written). `step` is the number of steps taken; `epochs` has every finished epoch, including those of earlier
+    sessions.
     """
 
     run: Path
@@ -47,7 +47,7 @@ class TrainingResult:
 
     @property
     def last(self) -> EpochRecord | None:
-        """The last finished epoch, None where there is none yet."""
+        """The last finished epoch, or None."""
         return self.epochs[-1] if self.epochs else None
 
 
@@ -68,22 +68,22 @@ def train(
     keep: int = 3,
     progress: Progress = None,
 ) -> TrainingResult:
-    """Train a network, or resume its training, in the folder `out`, in this process.
+    """Train a network, or resume a run, in this process. The run's files are in the folder `out`.
 
-    - `spec`, `recipe`: a name, a .toml or .json file, or the object. By default a new run has the recipe
-      "fashion-adam", and a resumed one its own.
-    - `data`: a Dataset, or what `dataset` takes with `data_dir`.
-    - `resume`: continue from the run's last checkpoint, in any backend.
+    - `spec`, `recipe`: a name, a .toml or .json file, or the object. By default a new run uses the recipe
+      "fashion-adam", and a resumed run its own.
+    - `data`: a Dataset, or a name or path for `dataset`, with `data_dir` as its folder.
+    - `resume`: resume from the run's last checkpoint, in any backend.
     - `until`: stop after this epoch of the recipe, to resume later.
-    - `weights`: start from these instead of the initial ones, {neutral name: array} or a neutral file; a head for
-      other classes is replaced by a new one.
+    - `weights`: start from these instead of the initial ones, {neutral name: array} or a neutral file; if their head
+      is for another number of classes, it is replaced by a new one.
     - `checkpoint_every`: steps between checkpoints, by default an epoch; the newest `keep` are kept.
     - `progress`: a Reporter, or a function that is called with every StepRecord and EpochRecord.
 
     The backend is configured for the device and the dtype. In the main thread, Ctrl-C and SIGTERM end the run after
     the current step, which is saved.
 
-    Raises InputError, one line, for anything that cannot be used, before a file is written; TrainingError where the
+    Raises InputError, one line, for anything that cannot be used, before any file is written; TrainingError if the
     loss is NaN or infinite.
     """
     require_choice("device", device, DEVICES)
@@ -92,7 +92,7 @@ def train(
         if value is not None and value < 1:
             raise InputError(f"{name}: received {value}; expected an integer from 1")
     if resume and weights is not None:
-        raise InputError("weights: received some to resume with; a run resumes with its own, others start a new run")
+        raise InputError("weights: received some for a resumed run, which has its own; to use them, start a new run")
     folder, network = RunFolder(Path(out)), read_spec(spec)
     plan = folder.open()[1] if resume and recipe is None else read_recipe(recipe or DEFAULT)
     start = None if weights is None else fine_tuned(network, _read(weights), plan.seed, dtype)
@@ -100,7 +100,7 @@ def train(
     pipeline = Pipeline(data if isinstance(data, Dataset) else dataset(data, data_dir), plan, network)
     network = read_spec(network, input_size=list(pipeline.size))
     for shape in pipeline.batch_shapes():
-        variance_corrections(network, shape)  # refuses a batch that no norm can learn from
+        variance_corrections(network, shape)  # raises for a batch too small for a norm
     module = load_backend(backend)
     make_trainer = optional(module, "Trainer")
     used = module.configure(device, dtype)
@@ -131,9 +131,9 @@ def train(
 
 
 def fine_tuned(spec: ResNetSpec, weights: Mapping[str, np.ndarray], seed: int, dtype: str) -> Weights:
-    """Weights to start from: the given ones, with a new head where they are for other classes.
+    """Weights to start from: the given ones, with a new head if they are for another number of classes.
 
-    Raises WeightsError where they differ in more than the head.
+    Raises WeightsError if they differ in more than the head.
     """
     fresh = initialize(spec, seed, dtype)
     other = {name for name in fresh if name not in weights or weights[name].shape != fresh[name].shape}
@@ -156,7 +156,7 @@ def _begin(
     session: dict[str, Any],
     weights: Weights | None,
 ) -> tuple[TrainingState, RunProgress]:
-    """The state that a new run starts from; its folder is created."""
+    """Create the folder of a new run, and return the state it starts from."""
     recipe, progress = pipeline.recipe, RunProgress()
     state = TrainingState(initialize(spec, recipe.seed, dtype) if weights is None else weights)
     about = {"format": 1, "data": pipeline.data.name, "dtype": dtype, "sessions": [{**session, "step": 0}]}
@@ -172,13 +172,13 @@ def _resume(
     session: dict[str, Any],
     reporter: Reporter,
 ) -> tuple[TrainingState, RunProgress]:
-    """The state that a run resumes from; its log is cut back to it. Raises InputError where the run is another."""
+    """The state from which a run resumes; its log is truncated to match. Raises InputError if it is another run."""
     own_spec, own_recipe, about = folder.open()
     data = pipeline.data.name
     if own_spec != spec:
-        raise InputError(f"{folder.path}: is a run of another network ({own_spec.name}); give the run's own network")
+        raise InputError(f"{folder.path}: is a run of another network ({own_spec.name}); give the run's network")
     if own_recipe != pipeline.recipe:
-        raise InputError(f"{folder.path}: is a run with another recipe; give no recipe to resume it with its own")
+        raise InputError(f"{folder.path}: is a run with another recipe; to resume it with its own, give no recipe")
     if (about["data"], about["dtype"]) != (data, dtype):
         raise InputError(f"{folder.path}: was trained on {about['data']} in {about['dtype']}; received {data}, {dtype}")
     checkpoint = folder.load(reporter.warn)

@@ -1,1 +1,1 @@
-"""Processes of their own for frameworks: the parent's side, the child's side, and what is asked of it."""
+"""A separate process for each framework: the parent's side, the child's side, and the tasks."""

@@ -1,8 +1,8 @@
-"""The child's side of a worker process: one request a line in, one answer a line out, arrays through files.
+"""The child's side of a worker process: a request per line in, an answer per line out, arrays through files.
 
 A request is {"function": "module:name", "arguments": {…}, "arrays": PATH or null, "answer": PATH}. The
 function is called as `function(session, arrays, **arguments)` and returns (result, arrays or None).
-started by `parent.py` as `python -m resnet_core.workers.child`.
+Started by `parent.py` as `python -m resnet_core.workers.child`.
 """
 
 from __future__ import annotations
@@ -13,27 +13,30 @@ import os
 import sys
 import traceback
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
 
 from resnet_core.errors import ResNetError
+from resnet_core.specification import ResNetSpec
 
 Arrays = dict[str, np.ndarray]
 
 
 class Session:
-    """What a worker keeps between requests: its backend's package and the last built model."""
+    """What a worker keeps between requests: its backend's package, the dtype it was set up for, and the last
+    model that was built, with its spec."""
 
-    backend: ModuleType
+    backend: Any
+    dtype: str
+    spec: ResNetSpec
     model: Any = None
 
 
 def main() -> None:
     """Answer requests until the input ends."""
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)  # what a framework prints must not look like an answer
+    os.dup2(2, 1)  # a framework's output must not be taken for an answer
     session = Session()
     for line in sys.stdin:
         answers.write(json.dumps(answer(session, json.loads(line))) + "\n")
@@ -41,7 +44,7 @@ def main() -> None:
 
 
 def answer(session: Session, request: dict[str, Any]) -> dict[str, Any]:
-    """The result of one request, or its error: one line for what the user can mend, else with the traceback."""
+    """The result of a request, or its error: one line if the user can fix it, otherwise with the traceback."""
     try:
         module, _, name = request["function"].partition(":")
         function = getattr(importlib.import_module(module), name)
@@ -58,12 +61,12 @@ def answer(session: Session, request: dict[str, Any]) -> dict[str, Any]:
 
 
 def write_arrays(path: str | Path, arrays: Arrays) -> None:
-    """Arrays by name to an uncompressed .npz."""
+    """Write {name: array} to an uncompressed .npz."""
     np.savez(path, allow_pickle=False, **arrays)
 
 
 def read_arrays(path: str | Path) -> Arrays:
-    """What `write_arrays` wrote."""
+    """Read what `write_arrays` wrote."""
     with np.load(path, allow_pickle=False) as archive:
         return {name: archive[name] for name in archive.files}
 

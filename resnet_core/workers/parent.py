@@ -1,8 +1,8 @@
-"""The parent's side of a worker process: start it, ask it, and survive whatever it does.
+"""The parent's side of a worker process: start it, send requests, and survive whatever it does.
 
-Frameworks have process-global switches and fight over shared libraries, so each backend that is compared
-runs in a process of its own, perhaps in an environment of its own. One that crashes, is killed or hangs is
-a WorkerError here, never more.
+Frameworks have process-global switches and conflicting shared libraries, so each compared backend runs in its own
+process, and if needed in its own environment. If one crashes, is killed or hangs, it raises a WorkerError here and
+does no other harm.
 """
 
 from __future__ import annotations
@@ -25,28 +25,27 @@ from resnet_core import errors
 from resnet_core.errors import InputError, WorkerError
 from resnet_core.workers.child import Arrays, read_arrays, write_arrays
 
-#: Seconds that one request may take unless the caller says otherwise.
+#: Default time limit for a request, in seconds.
 TIME_LIMIT = 600.0
 
 
 class Worker:
     """A long-lived worker process. Use as a context manager; requests are answered in order.
 
-    `python` is the interpreter (its environment needs this package and the framework), `environment` adds
-    variables.
+    `python` is the interpreter, by default this one; its environment needs this package and the framework.
+    `environment` replaces environment variables; `defaults` (for example from `resnet_core.backend.environment`) sets
+    those that are not set. Raises InputError if the interpreter cannot be started.
     """
 
-    def __init__(self, python: str | None = None, environment: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        python: str | None = None,
+        environment: Mapping[str, str] | None = None,
+        defaults: Mapping[str, str] | None = None,
+    ) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="resnet-")
         self._count = 0
         self._log = (Path(self._folder.name) / "stderr").open("w+b")
-        defaults = {
-            "PYTHONUNBUFFERED": "1",
-            "TF_CPP_MIN_LOG_LEVEL": "3",
-            # Several processes share a GPU: none takes all of its memory in advance.
-            "TF_FORCE_GPU_ALLOW_GROWTH": "true",
-            "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
-        }
         try:
             self._process = subprocess.Popen(
                 [python or sys.executable, "-P", "-m", "resnet_core.workers.child"],
@@ -55,13 +54,13 @@ class Worker:
                 stderr=self._log,
                 text=True,
                 encoding="utf-8",
-                env={**defaults, **os.environ, **(environment or {})},
-                start_new_session=True,  # so that what a framework starts ends with it
+                env={"PYTHONUNBUFFERED": "1", **(defaults or {}), **os.environ, **(environment or {})},
+                start_new_session=True,  # so that processes started by a framework end with it
             )
         except OSError as error:
             self._log.close()
             self._folder.cleanup()
-            raise InputError(f"--python: {python} cannot be started ({error.strerror})") from error
+            raise InputError(f"{python or sys.executable} cannot be started ({error.strerror})") from error
         assert self._process.stdout is not None
         self._answers: queue.SimpleQueue[str | None] = queue.SimpleQueue()
         threading.Thread(target=_forward_lines, args=(self._process.stdout, self._answers), daemon=True).start()
@@ -77,7 +76,10 @@ class Worker:
     def call(
         self, function: str, arrays: Arrays | None = None, *, time_limit: float = TIME_LIMIT, **arguments: Any
     ) -> tuple[Any, Arrays]:
-        """(result, arrays) of one request; `function` is "module:name", or a name in `resnet_core.workers.tasks`."""
+        """(result, arrays) of a request; `function` is "module:name", or a name in `resnet_core.workers.tasks`.
+
+        Raises as `result` does.
+        """
         self.submit(function, arrays, **arguments)
         return self.result(time_limit)
 
@@ -98,7 +100,7 @@ class Worker:
             pass  # the worker has died; `result` says how
 
     def result(self, time_limit: float = TIME_LIMIT) -> tuple[Any, Arrays]:
-        """The oldest answer not yet taken. Raises WorkerError, or the error that the function raised on purpose."""
+        """The oldest pending answer. Raises WorkerError, or the ResNetError that the function raised."""
         try:
             line = self._answers.get(timeout=time_limit)
         except queue.Empty:
@@ -106,18 +108,27 @@ class Worker:
             raise WorkerError(f"no answer within {time_limit:g} s; its process was stopped") from None
         if line is None:
             raise WorkerError(self._how_it_ended())
-        answer = json.loads(line)
-        if "error" in answer:
-            kind = getattr(errors, answer["kind"], WorkerError)
-            raise kind(answer["error"])
         path = self._file("answer")
-        arrays = read_arrays(path) if answer["arrays"] else {}
+        try:
+            answer = json.loads(line)
+            if "error" in answer:
+                error = getattr(errors, answer["kind"], WorkerError)(answer["error"])
+            else:
+                result, arrays = answer["result"], read_arrays(path) if answer["arrays"] else {}
+                error = None
+        except Exception:  # `python` may be any program, not an interpreter
+            self.kill()
+            raise WorkerError(
+                f"its process answered {line.strip()[:80]!r}, which is no worker's answer: is it a Python interpreter?"
+            ) from None
+        if error is not None:
+            raise error
         for leftover in (path, self._file("request")):
             leftover.unlink(missing_ok=True)
-        return answer["result"], arrays
+        return result, arrays
 
     def kill(self) -> None:
-        """End the process and everything it started, at once."""
+        """Kill the process and everything it started."""
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
@@ -134,20 +145,20 @@ class Worker:
         self._folder.cleanup()
 
     def log(self) -> str:
-        """What the process has written to its standard error."""
+        """What the process has written to standard error."""
         self._log.seek(0)
         return self._log.read().decode(errors="replace")
 
     def _file(self, role: str) -> Path:
-        # One request is answered at a time, so that its files are known by role alone.
+        # Requests are answered one at a time, so the role is enough to name a file.
         return Path(self._folder.name) / f"{role}.npz"
 
     def _how_it_ended(self) -> str:
         code = self._process.wait()
-        last = next((line for line in reversed(self.log().splitlines()) if line.strip()), "it said nothing")
+        last = next((line for line in reversed(self.log().splitlines()) if line.strip()), "no output")
         if code < 0:
-            return f"its process was killed by {signal.Signals(-code).name} (out of memory?); last words: {last[:300]}"
-        return f"its process ended with exit code {code}; last words: {last[:300]}"
+            return f"its process was killed by {signal.Signals(-code).name} (out of memory?); last output: {last[:300]}"
+        return f"its process ended with exit code {code}; last output: {last[:300]}"
 
 
 def _forward_lines(stream: IO[str], answers: queue.SimpleQueue[str | None]) -> None:

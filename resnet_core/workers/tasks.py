@@ -1,4 +1,4 @@
-"""What a worker process is asked to do. Every function is `function(session, arrays, **arguments)`."""
+"""The tasks of a worker process. Every task is called as `function(session, arrays, **arguments)`."""
 
 from __future__ import annotations
 
@@ -23,25 +23,35 @@ from resnet_core.workers.child import Arrays, Session
 Answer = tuple[Any, Arrays | None]
 
 
-def open_backend(session: Session, arrays: Arrays, *, backend: str, device: str, dtype: str) -> Answer:
-    """Import the backend and set its process up. Answers device, versions and whether float64 is exact."""
-    session.backend = load_backend(backend)  # type: ignore[assignment]
-    device = session.backend.configure(device, dtype)
-    exact = session.backend.exact_float64()
-    return {"device": device, "versions": session.backend.versions(), "exact_float64": exact}, None
+def open_backend(
+    session: Session, arrays: Arrays, *, backend: str, device: str, dtype: str, only_exact: bool = False
+) -> Answer:
+    """Import the backend and set up the process. Answers device, dtype and versions.
+
+    With `only_exact`, a backend without exact float64 is set up for float32 instead.
+    """
+    session.backend = load_backend(backend)
+    inexact = only_exact and dtype == "float64" and not session.backend.exact_float64()
+    session.dtype = "float32" if inexact else dtype
+    device = session.backend.configure(device, session.dtype)
+    return {"device": device, "dtype": session.dtype, "versions": session.backend.versions()}, None
 
 
-def build(session: Session, arrays: Arrays, *, spec: str, taps: list[str], dtype: str) -> Answer:
-    """Build the model that later requests use, from the spec as JSON and the neutral weights in `arrays`."""
-    session.model = None  # the old one must not count towards the peak
-    session.model = session.backend.build(from_json(spec), weights=arrays, taps=tuple(taps), dtype=dtype)
+def build(session: Session, arrays: Arrays, *, spec: str, taps: list[str], dtype: str | None = None) -> Answer:
+    """Build the model that later requests use, from the spec as JSON and the neutral weights in `arrays`.
+
+    `dtype` defaults to the one that the process is set up for.
+    """
+    session.model = None  # the old one must not count toward the peak memory
+    session.spec = from_json(spec)
+    session.model = session.backend.build(session.spec, weights=arrays, taps=tuple(taps), dtype=dtype or session.dtype)
     return None, None
 
 
-def describe(session: Session, arrays: Arrays, *, spec: str) -> Answer:
-    """Names and shapes of what the native model really holds."""
+def describe(session: Session, arrays: Arrays) -> Answer:
+    """Names, shapes and counts of what the native model actually contains."""
     weights = session.backend.get_weights(session.model)
-    trained = parameters(from_json(spec))
+    trained = parameters(session.spec)
     return {
         "shapes": {name: list(array.shape) for name, array in weights.items()},
         "parameters": sum(array.size for name, array in weights.items() if name in trained),
@@ -54,9 +64,9 @@ def predict(session: Session, arrays: Arrays) -> Answer:
     return None, _named(session.backend.predict(session.model, arrays["images"]))
 
 
-def train_forward(session: Session, arrays: Arrays, *, spec: str) -> Answer:
+def train_forward(session: Session, arrays: Arrays) -> Answer:
     """Training-mode output, and the state afterwards as `state.NAME`."""
-    output = session.backend.train_forward(session.model, arrays["images"], from_json(spec))
+    output = optional(session.backend, "train_forward")(session.model, arrays["images"], session.spec)
     state = session.backend.get_weights(session.model)
     return None, {**_named(output), **{f"state.{name}": array for name, array in state.items()}}
 
@@ -69,7 +79,7 @@ def gradients(session: Session, arrays: Arrays) -> Answer:
 def train_steps(session: Session, arrays: Arrays, *, spec: str, recipe: str, dtype: str, done: int = 0) -> Answer:
     """Train on `images` (steps, batch, …) and `labels` (steps, batch) after `done` steps.
 
-    The state is in `arrays` too, as `TrainingState.to_arrays` has it. Answers `loss` (steps,) and the new state.
+    `arrays` also holds the state, as from `TrainingState.to_arrays`. Answers `loss` (steps,) and the new state.
     """
     network, plan = from_json(spec), recipe_from_json(recipe)
     trainer = optional(session.backend, "Trainer")(network, plan, TrainingState.from_arrays(arrays, done), dtype=dtype)
@@ -85,37 +95,45 @@ def get_weights(session: Session, arrays: Arrays) -> Answer:
     return None, session.backend.get_weights(session.model)
 
 
-def read_state_dict(session: Session, arrays: Arrays, *, path: str) -> Answer:
-    """{name: array} of a PyTorch checkpoint."""
-    return None, optional(load_backend("torch"), "read_state_dict")(Path(path))
+def read_state_dict(session: Session, arrays: Arrays, *, backend: str, path: str) -> Answer:
+    """{name: array} of a checkpoint in the backend's own format."""
+    return None, optional(load_backend(backend), "read_state_dict")(Path(path))
 
 
 def set_weights(session: Session, arrays: Arrays) -> Answer:
-    """Give the model other neutral weights."""
+    """Set the model's neutral weights."""
     session.backend.set_weights(session.model, arrays)
     return None, None
 
 
-def measure(session: Session, arrays: Arrays, *, repeats: int, budget: float) -> Answer:
-    """Seconds of the first `predict` and the median of up to `repeats` more within `budget` seconds; peak memory.
+def time_predictions(session: Session, arrays: Arrays, *, repeats: int, budget: float) -> Answer:
+    """Seconds of the first `predict`, the median of up to `repeats` more within `budget` seconds, and peak memory.
 
-    The peak is the process' resident memory, frameworks included, or the device's on a GPU.
+    The peak is the resident memory of the process, frameworks included, or the device's memory on a GPU.
     """
     images = arrays["images"]
     first = _seconds(session, images)
     steady: list[float] = []
     while len(steady) < repeats and (not steady or sum(steady) < budget):
         steady.append(_seconds(session, images))
-    unit = 1 if sys.platform == "darwin" else 1024  # macOS counts bytes, Linux kibibytes
-    resident = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
-    device = session.backend.peak_device_memory()
+    peak = session.backend.peak_device_memory() or _peak_resident_memory()
     seconds = {"first": first, "steady": statistics.median(steady), "repeats": len(steady)}
-    return {"seconds": seconds, "peak_memory_bytes": device or resident}, None
+    return {"seconds": seconds, "peak_memory_bytes": peak}, None
+
+
+def _peak_resident_memory() -> int:
+    """Bytes. `getrusage` on Linux starts a child with its parent's peak, so it is not asked where /proc knows."""
+    status = Path("/proc/self/status")
+    for line in status.read_text().splitlines() if status.exists() else ():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) * 1024
+    unit = 1 if sys.platform == "darwin" else 1024  # macOS counts bytes, Linux kibibytes
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
 def _seconds(session: Session, images: np.ndarray) -> float:
     start = time.perf_counter()
-    session.backend.predict(session.model, images)  # ends with arrays on the host: nothing is left running
+    session.backend.predict(session.model, images)  # returns arrays on the host, so nothing is left running
     return time.perf_counter() - start
 
 

@@ -32,10 +32,11 @@ def compare(environment: dict[str, str], *arguments: str) -> tuple[int, dict[str
     return process.returncode, json.loads(process.stdout), process.stderr.splitlines()
 
 
-def assert_has_numbers(entry: dict[str, Any]) -> None:
+def assert_has_numbers(entry: dict[str, Any], tolerances: dict[str, float] | None = None) -> None:
     assert "error" not in entry
     assert entry["output_shape"] == [4, 3]
-    assert max(entry["max_error"].values()) <= entry["tolerance"]
+    limits = tolerances or dict.fromkeys(entry["max_error"], entry["tolerance"])
+    assert all(entry["max_error"][key] <= limit for key, limit in limits.items())
     assert entry["seconds"]["first"] > 0
     assert entry["peak_memory_bytes"] > 0
 
@@ -44,7 +45,7 @@ def test_a_registered_toy_is_found_and_compared_without_editing_the_core(tmp_pat
     environment = register(tmp_path, "equal")
     command = [sys.executable, "-c", "import resnet_core as rn; print(*rn.backends())"]
     names = subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout.split()
-    assert names == ["equal", "flax", "keras", "numpy", "torch"]
+    assert {"equal", "flax", "keras", "numpy", "torch"} <= set(names)
     code, result, errors = compare(environment, "--backends", "equal")
     assert (code, errors) == (0, [])
     assert result["equal"] is True
@@ -54,7 +55,24 @@ def test_a_registered_toy_is_found_and_compared_without_editing_the_core(tmp_pat
 
 def test_the_built_in_backends_register_by_the_same_rule() -> None:
     found = {entry.name: entry.value for entry in entry_points(group="resnet_core.backends")}
-    assert found == {name: f"resnet_{name}" for name in ("torch", "keras", "flax", "numpy")}
+    assert found.items() >= {name: f"resnet_{name}" for name in ("torch", "keras", "flax", "numpy")}.items()
+
+
+def test_the_tests_stay_green_beside_anyones_backend(tmp_path: Path) -> None:
+    """Those that speak of what is registered or installed, run again with a toy in the environment."""
+    tests = (
+        "isolation/test_toy_backends.py::test_a_registered_toy_is_found_and_compared_without_editing_the_core",
+        "isolation/test_toy_backends.py::test_the_built_in_backends_register_by_the_same_rule",
+        "unit/test_cli.py::test_a_backend_that_is_not_registered_is_one_line_with_those_that_are",
+        "unit/test_cli.py::test_comparing_without_any_framework_is_one_line_with_every_pip_line",
+    )
+    environment = register(tmp_path / "toys", "raise")
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--basetemp={tmp_path / 'inner'}"]
+    command += [str(Path(__file__).parents[1] / test) for test in tests]
+    root = Path(__file__).parents[2]
+    process = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, check=False)
+    assert process.returncode == 0, process.stdout
+    assert "5 passed" in process.stdout
 
 
 def test_a_toy_works_in_process_as_the_built_in_ones_do(tmp_path: Path) -> None:
@@ -83,8 +101,8 @@ def test_a_toy_that_prints_does_not_disturb_the_exchange(tmp_path: Path) -> None
     [
         ("crash", "backend crash: package toy_crash cannot be imported: RuntimeError: this toy crashes at import"),
         ("raise", "raise: ValueError: this toy cannot build"),
-        ("exit", "exit: its process ended with exit code 3; last words: this toy leaves"),
-        ("killed", "killed: its process was killed by SIGKILL (out of memory?); last words: it said nothing"),
+        ("exit", "exit: its process ended with exit code 3; last output: this toy leaves"),
+        ("killed", "killed: its process was killed by SIGKILL (out of memory?); last output: no output"),
     ],
 )
 def test_a_toy_that_crashes_is_that_backends_failure_alone(toy: str, message: str, tmp_path: Path) -> None:
@@ -110,13 +128,29 @@ def test_a_toy_that_hangs_is_stopped_at_the_time_limit_with_all_it_started(tmp_p
 
 
 def test_an_interpreter_that_cannot_be_started_is_that_backends_failure(tmp_path: Path) -> None:
-    environment = register(tmp_path, "crash", "equal")
-    code, result, errors = compare(environment, "--backends", "crash,equal", "--python", "crash=/nowhere/python")
+    environment = register(tmp_path, "noisy", "equal")
+    code, result, errors = compare(environment, "--backends", "noisy,equal", "--python", "noisy=/nowhere/python")
     assert code == 2
-    assert result["backends"]["crash"]["bad_input"]
+    assert result["backends"]["noisy"]["bad_input"]
     assert len(errors) == 1
     assert "/nowhere/python cannot be started" in errors[0]
     assert_has_numbers(result["backends"]["equal"])
+
+
+def test_peak_memory_is_the_workers_own_and_not_what_its_parent_once_took(tmp_path: Path) -> None:
+    program = """
+import numpy as np, resnet_core as rn
+from resnet_core.workers.backend_process import BackendProcess
+taken = np.ones(2**27)  # a gibibyte
+spec = rn.spec("resnet20", depths=[1], channels=[2])
+with BackendProcess("equal") as process:
+    process.open()
+    process.build(spec, rn.initialize(spec))
+    print(process.time_predictions(np.ones((1, 9, 8, 3)), repeats=1, budget=1.0)[1])
+"""
+    command, environment = [sys.executable, "-c", program], register(tmp_path, "equal")
+    process = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert 2**24 < int(process.stdout) < 2**29
 
 
 def has_ended(process: int) -> bool:
@@ -162,7 +196,74 @@ def test_a_toy_that_cannot_differentiate_is_one_line_at_the_levels_that_ask_for_
     code, result, errors = compare(register(tmp_path, "forward"), "--backends", "forward", "--level", level)
     assert code == 2
     assert result["equal"] is False
-    assert errors == ["resnet: forward: package toy_forward has no gradients, which is optional, and needed here"]
+    assert errors == ["resnet: forward: package toy_forward has no gradients, which is optional but needed here"]
+
+
+@pytest.mark.parametrize(
+    ("gradients", "dtype", "words"),
+    [
+        ("negated", "float32", "gradients of the narrow network differs by 2e0; allowed is 5e-5"),
+        ("zero", "float32", "gradients of the narrow network differs by 1e0; allowed is 5e-5"),
+        ("zero", "float64", "gradients differs by 1e0; allowed is 1e-11"),
+        ("none", "float32", "gradients: 17 of 17 missing (stem.conv.weight, "),
+        ("lost", "float64", "gradients: 1 of 17 missing (stem.conv.weight)"),
+        ("renamed", "float32", "gradients: 2 of 17 unknown (stage1.block1.conv_1.weight, stage2.block1.conv_1.weight)"),
+        ("infinite", "float32", "gradients: 1 of 17 not finite (stem.conv.weight)"),
+        ("listed", "float32", "gradients: TypeError: "),
+    ],
+)
+def test_a_toy_with_wrong_gradients_is_unequal_and_harms_nobody(
+    gradients: str, dtype: str, words: str, tmp_path: Path
+) -> None:
+    environment = {**register(tmp_path, "gradients", "equal"), "TOY_GRADIENTS": gradients}
+    code, result, errors = compare(
+        environment, "--backends", "gradients,equal", "--level", "gradients", "--dtype", dtype
+    )
+    assert code == 1
+    assert result["equal"] is False
+    assert result["backends"]["gradients"].get("equal", False) is False
+    assert all(line.startswith("resnet: gradients: ") for line in errors)
+    assert any(words in line for line in errors), errors
+    assert result["backends"]["equal"]["equal"] is True
+    assert_has_numbers(result["backends"]["equal"], result["backends"]["equal"]["tolerances"])
+
+
+@pytest.mark.parametrize("level", ["gradients", "training"])
+def test_in_float32_a_narrow_network_decides_and_the_asked_one_is_shown(level: str, tmp_path: Path) -> None:
+    environment = {**register(tmp_path, "gradients"), "TOY_GRADIENTS": "right"}
+    code, result, errors = compare(environment, "--backends", "gradients", "--level", level, "--dtype", "float32")
+    entry = result["backends"]["gradients"]
+    assert (code, errors) == (0, [])
+    taps = {"stem", "stage1", "stage2", "logits"}
+    decide = taps | {"gradients_narrow"} | ({"loss", "weights", "statistics"} if level == "training" else set())
+    assert set(entry["tolerances"]) == decide
+    assert set(entry["max_error"]) == decide | {"gradients"}
+
+
+@pytest.mark.parametrize("level", ["logits", "training"])
+def test_a_toy_without_float64_is_asked_in_float32_and_the_sentence_says_so(level: str, tmp_path: Path) -> None:
+    environment = register(tmp_path, "single", "equal")
+    arguments = ("--backends", "single,equal", "--level", level, "--dtype", "float64")
+    code, result, errors = compare(environment, *arguments)
+    assert (code, errors) == (0, [])
+    assert (result["dtype"], result["backends"]["equal"]["dtype"]) == ("float64", "float64")
+    entry = result["backends"]["single"]
+    assert (entry["dtype"], entry["tolerance"], entry["equal"]) == ("float32", 1e-5, True)
+    assert ("gradients_narrow" in entry["max_error"]) is (level == "training")
+    command = [sys.executable, "-m", "resnet_core", "compare", *NARROW, *arguments]
+    process = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    (sentence,) = [line for line in process.stdout.splitlines() if line.startswith("Equal: ")]
+    assert "in float64; single within " in sentence
+    assert "in float32, since it has no exact float64" in sentence
+
+
+def test_an_interpreter_that_is_another_program_is_that_backends_failure(tmp_path: Path) -> None:
+    environment = register(tmp_path, "noisy", "equal")
+    code, result, errors = compare(environment, "--backends", "noisy,equal", "--python", "noisy=/bin/echo")
+    assert code == 1
+    assert len(errors) == 1
+    assert "noisy: its process answered '-P -m resnet_core.workers.child'" in errors[0]
+    assert_has_numbers(result["backends"]["equal"])
 
 
 @pytest.mark.parametrize("level", ["shapes", "logits"])

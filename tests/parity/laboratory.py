@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 import resnet_core as rn
+from resnet_core.backend import environment as environment_of
 from resnet_core.comparison.compare import TOLERANCE
 from resnet_core.errors import ResNetError
 from resnet_core.numerics import relative_error
@@ -62,7 +63,7 @@ class Laboratory:
             variables = {**environment, "PYTHONPATH": f"{TESTS}:{TESTS / 'parity'}"}
             if self.device == "cpu":
                 variables |= QUICK
-            engine = Worker(self._pythons.get(name), variables)
+            engine = Worker(self._pythons.get(name), variables, environment_of(backend))
             device = "cpu" if backend == "numpy" else self.device
             try:
                 engine.call("open_backend", backend=backend, device=device, dtype=dtype)

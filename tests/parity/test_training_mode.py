@@ -45,7 +45,7 @@ def train(laboratory: Laboratory, engine: str, spec: rn.ResNetSpec, dtype: str) 
     weights = rn.cast(rn.probe_weights(spec, SEED), dtype)
     text = rn.to_json(spec)
     worker.call("build", weights, spec=text, taps=list(rn.taps(spec)), dtype=dtype)
-    _, found = worker.call("train_forward", {"images": batch(spec, size(spec), SEED, COUNT)}, spec=text)
+    _, found = worker.call("train_forward", {"images": batch(spec, size(spec), SEED, COUNT)})
     state = {name.removeprefix("state."): value for name, value in found.items() if name.startswith("state.")}
     for name in rn.parameters(spec):
         np.testing.assert_array_equal(state[name], weights[name], err_msg="a pass must not train")

@@ -19,7 +19,7 @@ from resnet_core.data.images import load_image
 from resnet_core.weights import Weights
 from resnet_core.workers.child import Arrays
 
-PHOTO = Path(rn.__file__).parent / "sample" / "photo.jpg"
+PHOTO = Path(rn.__file__).parent / "data" / "sample" / "photo.jpg"
 REFEREE = Path(__file__).parents[1] / "referees" / "torchvision.json"
 TOLERANCE = 1e-5
 HEIGHT, WIDTH = 128, 96

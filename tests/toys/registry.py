@@ -11,6 +11,7 @@ PACKAGES = Path(__file__).parent / "packages"
 
 def register(folder: Path, *toys: str) -> dict[str, str]:
     """The environment in which the named toys are installed; `folder` receives them. The core is not touched."""
+    folder.mkdir(exist_ok=True)
     for toy in toys:
         shutil.copy(PACKAGES / f"toy_{toy}.py", folder)
         metadata = folder / f"toy_{toy}-0.1.dist-info"

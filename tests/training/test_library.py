@@ -61,7 +61,7 @@ def test_a_damaged_checkpoint_is_a_warning_where_there_is_no_reporter(work: Work
     trained(work)
     last = work.folder / "run" / "checkpoints" / "step-000000010.safetensors"
     last.write_bytes(last.read_bytes()[:-1])
-    with pytest.warns(UserWarning, match="going back to the one before"):
+    with pytest.warns(UserWarning, match="trying the previous one"):
         assert trained(work, resume=True).step == 10
 
 
@@ -186,7 +186,7 @@ def test_the_sums_of_an_epoch_begin_again_and_the_best_stays() -> None:
         ({"checkpoint_every": 0}, "checkpoint_every: received 0; expected an integer from 1"),
         ({"dtype": "float16"}, "dtype: received 'float16'; expected one of float32, float64"),
         ({"device": "tpu"}, "device: received 'tpu'; expected one of auto, cpu, gpu"),
-        ({"resume": True, "weights": {}}, "weights: received some to resume with"),
+        ({"resume": True, "weights": {}}, "weights: received some for a resumed run"),
         ({"resume": True}, "holds no run"),
         ({"recipe": "nobody"}, "recipe: received 'nobody'"),
         ({"weights": {}}, "does not fit the network"),

@@ -207,7 +207,7 @@ def test_a_damaged_last_checkpoint_falls_back_to_the_one_before_and_says_so(work
     process = work.train("numpy", "run", "--resume", "--until", "3")
     done(process)
     assert "the digest does not match" in process.stderr
-    assert "going back to the one before" in process.stderr
+    assert "trying the previous one" in process.stderr
     assert same(work.folder / "run", work.folder / "whole")
     for path in (work.folder / "run" / "checkpoints").iterdir():
         path.write_bytes(b"nothing")
@@ -225,7 +225,7 @@ def test_ctrl_c_saves_and_the_run_goes_on_to_the_same_bits(work: Work, number: i
     process.send_signal(number)
     _, said = process.communicate(timeout=60)
     assert process.returncode == 130, said
-    assert "--resume continues from there" in said
+    assert "use --resume to continue" in said
     assert "Traceback" not in said
     stopped = load_checkpoint(sorted((work.folder / "run" / "checkpoints").iterdir())[-1]).state.step
     assert PER_EPOCH <= stopped < STEPS
@@ -239,7 +239,7 @@ def test_a_loss_that_is_nan_stops_the_run_and_keeps_the_last_checkpoint(work: Wo
     process = work.train("torch", "new", "--with", "learning_rate=1e8")
     refused(process, f"the loss is nan at step {len(log(work.folder / 'new')) + 1} ", code=1)
     process = resnet(*work.arguments("torch", "run")[:-2], "--resume", "--with", "learning_rate=1e8")
-    refused(process, "is a run with another recipe; give no recipe to resume it with its own")
+    refused(process, "is a run with another recipe; to resume it with its own, give no recipe")
     assert all(np.array_equal(before[name], value) for name, value in weights(work.folder / "run").items())
 
 
@@ -349,7 +349,7 @@ def test_fine_tuning_starts_from_another_runs_weights_with_a_new_head(work: Work
         (["--data", "imagenet"], "data: received 'imagenet'"),
         (["--recipe", "nobody"], "recipe: received 'nobody'"),
         (["--set", "classes=7"], "has 10 classes, and the network 7; set classes = 10"),
-        (["--set", "classes=none"], "training needs one answer per picture"),
+        (["--set", "classes=none"], "training needs one prediction per picture"),
         (["--dtype", "float16"], "dtype: received 'float16'"),
         (["--device", "gpu"], "no GPU is visible to PyTorch"),
         (["--device", "tpu"], "device: received 'tpu'; expected one of auto, cpu, gpu"),

@@ -100,7 +100,11 @@ def test_a_wrong_number_of_leaves_is_caught() -> None:
 
 
 @pytest.mark.parametrize(
-    "page", ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/gpu.md", "docs/spec.md", "backends/README.md"]
+    "page",
+    [
+        *("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "backends/README.md"),
+        *("docs/compare.md", "docs/gpu.md", "docs/spec.md", "docs/training.md"),
+    ],
 )
 def test_every_link_and_named_file_of_a_page_exists(page: str) -> None:
     text = (ROOT / page).read_text()

@@ -118,5 +118,5 @@ def test_weight_decay_spares_a_norm_that_has_no_statistics() -> None:
 
 
 def test_a_network_without_one_answer_per_picture_is_refused() -> None:
-    with pytest.raises(InputError, match="training needs one answer per picture"):
+    with pytest.raises(InputError, match="training needs one prediction per picture"):
         check_trainable(rn.spec("resnet_v2_50", global_pool=False))

@@ -147,7 +147,7 @@ def test_an_error_in_a_files_field_is_a_spec_error(tmp_path: Path) -> None:
 
 
 def test_an_unknown_name_is_refused_with_the_nearest_one() -> None:
-    with pytest.raises(InputError, match=r"^resnext_50_32x4d: no spec of this name; did you mean resnext50_32x4d\? "):
+    with pytest.raises(InputError, match=r"^resnext_50_32x4d: no spec has this name; did you mean resnext50_32x4d\? "):
         rn.spec("resnext_50_32x4d")
 
 

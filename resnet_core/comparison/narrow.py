@@ -1,0 +1,59 @@
+"""A narrow network of the same kind: few channels, few blocks, a small image, every other field unchanged.
+
+In float32 a gradient through ReLU does not depend continuously on rounding: a single flipped sign among millions
+changes it by several percent. Among the few thousand activations of a narrow network a sign hardly ever flips, so
+float32 can be held to a tight tolerance there, while the code under test is the same.
+"""
+
+from __future__ import annotations
+
+from math import gcd, lcm, prod
+
+from resnet_core.specification import ResNetSpec, from_fields, to_fields
+
+#: Channels of the narrowest stage, unless groups need more; the next wider one has twice as many, and so on.
+CHANNELS = 8
+
+#: Groups of a grouped convolution: more than two, so that a reversed order is detected.
+GROUPS = 4
+
+
+def narrowed(spec: ResNetSpec) -> ResNetSpec:
+    """A valid spec that differs only in `depths`, `channels`, `groups`, `input_size` and the first stage's input.
+
+    Widths keep their order, and equal ones stay equal, so every block has the same kind of shortcut as the block it
+    represents. No number is larger than in the given spec.
+    """
+    groups = next((number for number in range(GROUPS, spec.groups) if spec.groups % number == 0), spec.groups)
+    # A multiple of this is valid for the groups and for width_per_group.
+    step = lcm(groups, 64 // gcd(64, spec.width_per_group))
+    unit = step * -(-max(CHANNELS, 2 * groups) // step)
+    ranks = {width: rank for rank, width in enumerate(sorted(set(spec.channels)), start=1)}
+    channels = [min(width, unit * ranks[width]) for width in spec.channels]
+
+    # The first stage's input width stays below, at or above its output width.
+    before, after = spec.stem_width, spec.output_width(spec.channels[0])
+    narrow_after = spec.output_width(channels[0])
+    if before == after:
+        entry = narrow_after
+    else:
+        entry = min(before, unit // 2 // groups * groups if before < after else narrow_after + groups)
+
+    # One block per stage, and two in one of them: a block that widens or strides, and one that does not.
+    deep = next((stage for stage, depth in enumerate(spec.depths) if depth > 1), None)
+
+    # The last stage's map has 3 x 2 pixels, or more if strides have become dilation.
+    total_stride = spec.stem_total_stride * prod(spec.stage_strides)
+    height, width = spec.input_size
+    fields = {
+        **to_fields(spec),
+        "depths": [2 if stage == deep else 1 for stage in range(len(spec.depths))],
+        "channels": channels,
+        "groups": groups,
+        "input_size": [min(height, 2 * total_stride + 1), min(width, max(2, 2 * total_stride))],
+    }
+    if not spec.stem:
+        fields["in_channels"] = entry
+    elif spec.stem_channels is not None:
+        fields["stem_channels"] = entry
+    return from_fields(fields)
