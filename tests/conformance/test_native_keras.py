@@ -11,7 +11,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
+import resnet_core as rn
 from conformance.narrow import SPECS
+from resnet_core import InputError
+from resnet_core.workers.parent import Worker
 
 if TYPE_CHECKING:
     from conformance.conftest import Workers
@@ -114,3 +117,26 @@ def test_models_nest_as_the_tree_does_and_take_any_size(workers: Workers) -> Non
 @pytest.mark.parametrize("engine", ENGINES)
 def test_a_network_of_110_layers_builds_saves_and_opens(engine: str, tmp_path: Path, workers: Workers) -> None:
     assert workers.call(engine, "native_keras:deep", path=str(tmp_path / "m.keras"))[0] is True
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_network_may_have_any_name(engine: str, workers: Workers) -> None:
+    names = ["a/b.c", "größe 漢", "_x", "-"]
+    shapes, _ = workers.call(engine, "native_keras:odd_names", names=names)
+    assert shapes == [[2, 3]] * len(names)
+
+
+@pytest.mark.parametrize("configured", [False, True])
+def test_keras_on_jax_refuses_float64_until_it_is_configured(configured: bool) -> None:
+    """JAX's 64-bit mode is global to the process; without it float64 would silently be float32."""
+    weights = rn.probe_weights(SPECS["slim"], dtype="float64")
+    with Worker(environment={"KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"}) as engine:
+        if configured:
+            engine.call("open_backend", backend="keras", device="cpu", dtype="float64")
+            engine.call("build", weights, spec=rn.to_json(SPECS["slim"]), taps=[], dtype="float64")
+            _, found = engine.call("get_weights")
+            assert {array.dtype.name for array in found.values()} == {"float64"}
+            return
+        engine.call("open_backend", backend="keras", device="cpu", dtype="float32")
+        with pytest.raises(InputError, match=r"^dtype: received 'float64' while JAX's 64-bit mode is off; call "):
+            engine.call("build", weights, spec=rn.to_json(SPECS["slim"]), taps=[], dtype="float64")
