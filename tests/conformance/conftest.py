@@ -8,19 +8,10 @@ from typing import Any
 
 import pytest
 
+from engines import CPU, ENGINES
 from resnet_core.errors import WorkerError
 from resnet_core.workers.child import Arrays
 from resnet_core.workers.parent import Worker
-
-#: Worker to (backend, environment).
-ENGINES: dict[str, tuple[str, dict[str, str]]] = {
-    "torch": ("torch", {}),
-    "keras": ("keras", {"KERAS_BACKEND": "tensorflow"}),
-    "keras_jax": ("keras", {"KERAS_BACKEND": "jax"}),
-    "keras_torch": ("keras", {"KERAS_BACKEND": "torch"}),
-    "flax": ("flax", {}),
-    "numpy": ("numpy", {}),
-}
 
 
 class Workers:
@@ -34,8 +25,7 @@ class Workers:
         if name not in self._engines:
             folder = str(Path(__file__).parent)
             path = os.pathsep.join(filter(None, [folder, os.environ.get("PYTHONPATH")]))
-            # CPU: what is checked here does not depend on the device.
-            environment = {**ENGINES[name][1], "PYTHONPATH": path, "CUDA_VISIBLE_DEVICES": "", "JAX_PLATFORMS": "cpu"}
+            environment = {**ENGINES[name][1], **CPU, "PYTHONPATH": path}
             self._engines[name] = Worker(environment=environment)
         try:
             return self._engines[name].call(function, arrays, **arguments)

@@ -4,24 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from parity.laboratory import QUICK
+from engines import CPU, ENGINES, QUICK
 from resnet_core.conformance.check import CHECKS
 from resnet_core.conformance.kit import PLANTED
 from resnet_core.conformance.pytest_plugin import assert_held, report, results_of
 
-#: Engine to (backend, environment).
-ENGINES: dict[str, tuple[str, dict[str, str]]] = {
-    "torch": ("torch", {}),
-    "keras": ("keras", {"KERAS_BACKEND": "tensorflow"}),
-    "keras_jax": ("keras", {"KERAS_BACKEND": "jax"}),
-    "keras_torch": ("keras", {"KERAS_BACKEND": "torch"}),
-    "flax": ("flax", {}),
-    "numpy": ("numpy", {}),
-}
 #: What Keras on JAX and on PyTorch lacks: its norms of float64 compute in float32.
 INEXACT = ("keras_jax", "keras_torch")
-#: CPU: what is checked here does not depend on the device.
-CPU = {"CUDA_VISIBLE_DEVICES": "", "JAX_PLATFORMS": "cpu"}
 
 
 @pytest.mark.parametrize("name", [*CHECKS, PLANTED])

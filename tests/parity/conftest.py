@@ -4,23 +4,23 @@ from collections.abc import Iterator
 
 import pytest
 
-from laboratory import ENGINES, Laboratory
+from engine_pool import ENGINES, EnginePool
 from resnet_core.errors import InputError
 
 
 @pytest.fixture(scope="session")
-def laboratory(device: str, device_required: bool, pythons: dict[str, str]) -> Iterator[Laboratory]:
+def pool(device: str, device_required: bool, pythons: dict[str, str]) -> Iterator[EnginePool]:
     """The engines. Without the device that was asked for, tests skip with the reason, or fail if it is required."""
-    laboratory = Laboratory(device, pythons)
+    pool = EnginePool(device, pythons)
     try:
         if device == "gpu":
             for name in ENGINES:
                 try:
-                    laboratory.engine(name, "float32")
+                    pool.engine(name, "float32")
                 except InputError as error:
                     if device_required:
                         pytest.fail(str(error))
                     pytest.skip(str(error))
-        yield laboratory
+        yield pool
     finally:
-        laboratory.close()
+        pool.close()

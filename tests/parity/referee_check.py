@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 import resnet_core as rn
-from laboratory import MAIN, Laboratory, errors
+from engine_pool import MAIN, EnginePool, errors
 from resnet_core.weights import Weights
 from resnet_core.workers.child import Arrays
 
@@ -27,19 +27,19 @@ class Referee:
     truth: Arrays
 
 
-def outputs(laboratory: Laboratory, referee: Referee) -> dict[tuple[str, str], dict[str, float]]:
+def outputs(pool: EnginePool, referee: Referee) -> dict[tuple[str, str], dict[str, float]]:
     """{(engine, dtype): {tap: error}} of every run, the engines working at the same time."""
 
     def run(engine: str) -> dict[tuple[str, str], dict[str, float]]:
-        return {(name, dtype): measure(laboratory, referee, name, dtype) for name, dtype in RUNS if name == engine}
+        return {(name, dtype): measure(pool, referee, name, dtype) for name, dtype in RUNS if name == engine}
 
-    parts = laboratory.everywhere((*MAIN, "numpy"), run).values()
+    parts = pool.everywhere((*MAIN, "numpy"), run).values()
     return {key: found for part in parts for key, found in part.items()}
 
 
-def measure(laboratory: Laboratory, referee: Referee, engine: str, dtype: str) -> dict[str, float]:
+def measure(pool: EnginePool, referee: Referee, engine: str, dtype: str) -> dict[str, float]:
     """{tap: error} of one engine against the referee."""
-    taps = laboratory.taps(engine, referee.spec, referee.weights, referee.images, dtype)
+    taps = pool.taps(engine, referee.spec, referee.weights, referee.images, dtype)
     return errors(taps, referee.truth)
 
 

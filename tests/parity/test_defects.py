@@ -6,7 +6,7 @@ import pytest
 
 import defects
 import resnet_core as rn
-from laboratory import MAIN, TOLERANCE, Laboratory, batch, problems
+from engine_pool import MAIN, TOLERANCE, EnginePool, batch, problems
 
 NARROW = {"channels": [8, 16, 32], "depths": [1, 2, 1], "classes": 10}
 BOTTLENECK = rn.spec("resnet50", **NARROW)
@@ -43,21 +43,21 @@ WHERE = {
 @pytest.mark.parametrize("engine", MAIN)
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 @pytest.mark.parametrize("name", WHERE)
-def test_the_check_catches(laboratory: Laboratory, name: str, dtype: str, engine: str) -> None:
+def test_the_check_catches(pool: EnginePool, name: str, dtype: str, engine: str) -> None:
     spec = WHERE[name]
     # An averaging pool without padding has the subsampling's shape for even sizes only.
     size = (64, 48) if name.startswith("option A averages") else SIZE
     weights, images = rn.probe_weights(spec, 3), batch(spec, size, 3)
-    truth = laboratory.reference(spec, weights, images)
-    assert problems(laboratory.taps(engine, spec, weights, images, dtype), truth, TOLERANCE[dtype]) == {}
+    truth = pool.reference(spec, weights, images)
+    assert problems(pool.taps(engine, spec, weights, images, dtype), truth, TOLERANCE[dtype]) == {}
 
-    worker = laboratory.engine(engine, dtype)
+    worker = pool.engine(engine, dtype)
     if name in defects.WEIGHT_DEFECTS:
-        found = laboratory.taps(engine, spec, defects.WEIGHT_DEFECTS[name](weights), images, dtype)
+        found = pool.taps(engine, spec, defects.WEIGHT_DEFECTS[name](weights), images, dtype)
     else:
         worker.call("defects:plant", name=name)
         try:
-            found = laboratory.taps(engine, spec, weights, images, dtype)
+            found = pool.taps(engine, spec, weights, images, dtype)
         finally:
             worker.call("defects:plant", name=None)
     assert "logits" in problems(found, truth, TOLERANCE[dtype])

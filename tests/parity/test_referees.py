@@ -12,7 +12,7 @@ import pytest
 
 import resnet_core as rn
 from defects import WEIGHT_DEFECTS
-from laboratory import Laboratory
+from engine_pool import EnginePool
 from referee_check import RUNS, Defect, Referee, measure, outputs, planted
 from referee_slim import from_slim
 from referees import draw
@@ -49,8 +49,8 @@ def referee(name: str) -> Referee:
 
 
 @lru_cache(maxsize=1)
-def found(laboratory: Laboratory, name: str) -> dict[tuple[str, str], dict[str, float]]:
-    return outputs(laboratory, referee(name))
+def found(pool: EnginePool, name: str) -> dict[tuple[str, str], dict[str, float]]:
+    return outputs(pool, referee(name))
 
 
 def _description(program: str) -> Any:
@@ -63,10 +63,8 @@ def _shapes(case: dict[str, Any]) -> dict[str, draw.Shape]:
 
 @pytest.mark.parametrize(("engine", "dtype"), RUNS)
 @pytest.mark.parametrize("name", NAMES)
-def test_logits_and_every_tap_equal_the_recorded_ones(
-    laboratory: Laboratory, name: str, engine: str, dtype: str
-) -> None:
-    errors = found(laboratory, name)[engine, dtype]
+def test_logits_and_every_tap_equal_the_recorded_ones(pool: EnginePool, name: str, engine: str, dtype: str) -> None:
+    errors = found(pool, name)[engine, dtype]
     assert set(errors) == {"stem", "stage1", "stage2", "stage3", "stage4", "logits"}
     assert {tap: error for tap, error in errors.items() if not error <= TOLERANCE[dtype]} == {}
 
@@ -111,9 +109,9 @@ PLANTED = [(name, defect) for name in NAMES for defect in DEFECTS[name]]
 
 
 @pytest.mark.parametrize(("name", "defect"), PLANTED)
-def test_the_recorded_logits_catch(laboratory: Laboratory, name: str, defect: str) -> None:
+def test_the_recorded_logits_catch(pool: EnginePool, name: str, defect: str) -> None:
     misread = planted(referee(name), DEFECTS[name][defect])
-    assert measure(laboratory, misread, "torch", "float32")["logits"] > 1e-4
+    assert measure(pool, misread, "torch", "float32")["logits"] > 1e-4
 
 
 #: What no spec can say is planted in the backend's tree.
@@ -121,11 +119,11 @@ TREE_PLANTED = [("pooled", "projection reads the raw input"), ("dense16", "dilat
 
 
 @pytest.mark.parametrize(("name", "defect"), TREE_PLANTED)
-def test_the_recorded_logits_catch_a_wrong_tree(laboratory: Laboratory, name: str, defect: str) -> None:
-    worker = laboratory.engine("torch", "float32")
+def test_the_recorded_logits_catch_a_wrong_tree(pool: EnginePool, name: str, defect: str) -> None:
+    worker = pool.engine("torch", "float32")
     worker.call("defects:plant", name=defect)
     try:
-        errors = measure(laboratory, referee(name), "torch", "float32")
+        errors = measure(pool, referee(name), "torch", "float32")
     finally:
         worker.call("defects:plant", name=None)
     assert 1e-4 < errors["logits"] < float("inf")

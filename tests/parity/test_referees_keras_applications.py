@@ -8,7 +8,7 @@ import pytest
 
 import resnet_core as rn
 from defects import WEIGHT_DEFECTS
-from laboratory import TOLERANCE, Laboratory
+from engine_pool import TOLERANCE, EnginePool
 from referee_check import RUNS, Defect, Referee, measure, outputs, planted
 from referee_keras_applications import TAPS, from_keras_applications
 from referees import draw
@@ -26,10 +26,10 @@ SHAPE = (2, 66, 52, 3)
 
 
 @lru_cache(maxsize=1)
-def referee(laboratory: Laboratory, name: str) -> Referee:
+def referee(pool: EnginePool, name: str) -> Referee:
     seed = 2016 if name.endswith("V2") else 2015
     images = draw.image(SHAPE, seed)
-    worker = laboratory.engine("keras", "float64")
+    worker = pool.engine("keras", "float64")
     call = "referee_keras_applications:record"
     arrays = worker.call(call, {"images": images}, model=name, classes=10, seed=seed)[1]
     drawn = {key.removeprefix("weights/"): value for key, value in arrays.items() if key.startswith("weights/")}
@@ -38,16 +38,14 @@ def referee(laboratory: Laboratory, name: str) -> Referee:
 
 
 @lru_cache(maxsize=1)
-def found(laboratory: Laboratory, name: str) -> dict[tuple[str, str], dict[str, float]]:
-    return outputs(laboratory, referee(laboratory, name))
+def found(pool: EnginePool, name: str) -> dict[tuple[str, str], dict[str, float]]:
+    return outputs(pool, referee(pool, name))
 
 
 @pytest.mark.parametrize(("engine", "dtype"), RUNS)
 @pytest.mark.parametrize("name", SPECS)
-def test_logits_and_every_stage_equal_keras_applications(
-    laboratory: Laboratory, name: str, engine: str, dtype: str
-) -> None:
-    errors = found(laboratory, name)[engine, dtype]
+def test_logits_and_every_stage_equal_keras_applications(pool: EnginePool, name: str, engine: str, dtype: str) -> None:
+    errors = found(pool, name)[engine, dtype]
     assert set(errors) == set(TAPS)
     assert {tap: error for tap, error in errors.items() if not error <= TOLERANCE[dtype]} == {}
 
@@ -71,13 +69,13 @@ PLANTED = [(name, defect) for name in SPECS for defect in DEFECTS[name]]
 
 
 @pytest.mark.parametrize(("name", "defect"), PLANTED)
-def test_the_logits_of_keras_applications_catch(laboratory: Laboratory, name: str, defect: str) -> None:
-    misread = planted(referee(laboratory, name), DEFECTS[name][defect])
-    assert measure(laboratory, misread, "torch", "float32")["logits"] > 1e-4
+def test_the_logits_of_keras_applications_catch(pool: EnginePool, name: str, defect: str) -> None:
+    misread = planted(referee(pool, name), DEFECTS[name][defect])
+    assert measure(pool, misread, "torch", "float32")["logits"] > 1e-4
 
 
 @pytest.mark.parametrize("name", SPECS)
-def test_float64_tells_an_epsilon_of_1e_5_from_keras_1_001e_5(laboratory: Laboratory, name: str) -> None:
-    misread = planted(referee(laboratory, name), {"norm_epsilon": 1e-5})
-    error = measure(laboratory, misread, "torch", "float64")["logits"]
+def test_float64_tells_an_epsilon_of_1e_5_from_keras_1_001e_5(pool: EnginePool, name: str) -> None:
+    misread = planted(referee(pool, name), {"norm_epsilon": 1e-5})
+    error = measure(pool, misread, "torch", "float64")["logits"]
     assert 100 * TOLERANCE["float64"] < error < TOLERANCE["float32"]

@@ -9,7 +9,7 @@ import pytest
 
 import resnet_core as rn
 from defects import WEIGHT_DEFECTS
-from laboratory import TOLERANCE, Laboratory
+from engine_pool import TOLERANCE, EnginePool
 from referee_check import RUNS, Defect, Referee, measure, outputs, planted
 from referees import draw
 
@@ -21,10 +21,10 @@ CASES = {
 
 
 @lru_cache(maxsize=1)
-def referee(laboratory: Laboratory, name: str) -> Referee:
+def referee(pool: EnginePool, name: str) -> Referee:
     spec, shape, seed = CASES[name]
     images = draw.image(shape, seed)
-    worker = laboratory.engine("torch", "float64")
+    worker = pool.engine("torch", "float64")
     renames, arrays = worker.call("referee_papers:record", {"images": images}, model=name, classes=10, seed=seed)
     weights = {_rename(key[8:], renames): value for key, value in arrays.items() if key.startswith("weights/")}
     truth = {key[5:]: value for key, value in arrays.items() if key.startswith("taps/")}
@@ -43,16 +43,14 @@ def _rename(key: str, renames: list[tuple[str, str]]) -> str:
 
 
 @lru_cache(maxsize=1)
-def found(laboratory: Laboratory, name: str) -> dict[tuple[str, str], dict[str, float]]:
-    return outputs(laboratory, referee(laboratory, name))
+def found(pool: EnginePool, name: str) -> dict[tuple[str, str], dict[str, float]]:
+    return outputs(pool, referee(pool, name))
 
 
 @pytest.mark.parametrize(("engine", "dtype"), RUNS)
 @pytest.mark.parametrize("name", CASES)
-def test_logits_and_every_stage_equal_the_description(
-    laboratory: Laboratory, name: str, engine: str, dtype: str
-) -> None:
-    errors = found(laboratory, name)[engine, dtype]
+def test_logits_and_every_stage_equal_the_description(pool: EnginePool, name: str, engine: str, dtype: str) -> None:
+    errors = found(pool, name)[engine, dtype]
     assert set(errors) == {"stem", "stage1", "stage2", "stage3", "stage4", "logits"}
     assert {tap: error for tap, error in errors.items() if not error <= TOLERANCE[dtype]} == {}
 
@@ -74,6 +72,6 @@ PLANTED = [(name, defect) for name in CASES for defect in DEFECTS[name]]
 
 
 @pytest.mark.parametrize(("name", "defect"), PLANTED)
-def test_the_described_logits_catch(laboratory: Laboratory, name: str, defect: str) -> None:
-    misread = planted(referee(laboratory, name), DEFECTS[name][defect])
-    assert measure(laboratory, misread, "torch", "float32")["logits"] > 1e-4
+def test_the_described_logits_catch(pool: EnginePool, name: str, defect: str) -> None:
+    misread = planted(referee(pool, name), DEFECTS[name][defect])
+    assert measure(pool, misread, "torch", "float32")["logits"] > 1e-4

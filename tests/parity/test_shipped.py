@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import resnet_core as rn
-from laboratory import MAIN, TOLERANCE, Laboratory, problems
+from engine_pool import MAIN, TOLERANCE, EnginePool, problems
 from resnet_core.data.named import dataset
 from resnet_core.data.shipped import FOLDER, shipped_model, shipped_pictures
 from resnet_core.training.pipeline import Pipeline
@@ -19,9 +19,9 @@ from resnet_core.training.recipe_files import recipe
 SHARED = os.environ.get("RESNET_SHARED", "")
 
 
-def logits(laboratory: Laboratory, engine: str, dtype: str, batches: list[np.ndarray]) -> np.ndarray:
+def logits(pool: EnginePool, engine: str, dtype: str, batches: list[np.ndarray]) -> np.ndarray:
     weights, spec = shipped_model()
-    worker = laboratory.engine(engine, dtype)
+    worker = pool.engine(engine, dtype)
     worker.call("build", rn.cast(weights, dtype), spec=rn.to_json(spec), taps=[], dtype=dtype)
     return np.concatenate([worker.call("predict", {"images": images})[1]["output"] for images in batches])
 
@@ -49,10 +49,10 @@ def test_the_shipped_network_is_the_one_that_the_recipe_and_the_log_tell_of() ->
 
 
 @pytest.mark.parametrize("engine", MAIN)
-def test_the_shipped_sample_gives_the_same_logits_and_classes(laboratory: Laboratory, engine: str) -> None:
+def test_the_shipped_sample_gives_the_same_logits_and_classes(pool: EnginePool, engine: str) -> None:
     images, labels = shipped_pictures()
-    truth = logits(laboratory, "numpy", "float64", [images])
-    found = logits(laboratory, engine, "float32", [images])
+    truth = logits(pool, "numpy", "float64", [images])
+    found = logits(pool, engine, "float32", [images])
     assert problems({"logits": found}, {"logits": truth}, TOLERANCE["float32"]) == {}
     assert (found.argmax(-1) == truth.argmax(-1)).all()
     assert (found.argmax(-1) == labels).mean() >= 0.9
@@ -60,13 +60,13 @@ def test_the_shipped_sample_gives_the_same_logits_and_classes(laboratory: Labora
 
 @pytest.mark.skipif(not SHARED, reason="RESNET_SHARED names no folder with data/fashion-mnist")
 def test_all_backends_agree_on_the_class_of_all_ten_thousand_test_pictures(
-    laboratory: Laboratory, request: pytest.FixtureRequest
+    pool: EnginePool, request: pytest.FixtureRequest
 ) -> None:
     batches, labels = test_pictures()
     dtypes = dict.fromkeys(MAIN, "float32")
     if request.config.getoption("--long"):
         dtypes["numpy"] = "float64"
-    found = laboratory.everywhere(dtypes, lambda engine: logits(laboratory, engine, dtypes[engine], batches))
+    found = pool.everywhere(dtypes, lambda engine: logits(pool, engine, dtypes[engine], batches))
     first = found[MAIN[0]]
     assert len(first) == 10_000
     assert (first.argmax(-1) == labels).mean() >= 0.93
@@ -77,12 +77,12 @@ def test_all_backends_agree_on_the_class_of_all_ten_thousand_test_pictures(
         assert not ties, f"{engine} differs at float32 ties: {ties}"
 
 
-def test_a_network_that_forgot_its_statistics_is_caught(laboratory: Laboratory) -> None:
+def test_a_network_that_forgot_its_statistics_is_caught(pool: EnginePool) -> None:
     images, _ = shipped_pictures()
     weights, spec = shipped_model()
-    truth = logits(laboratory, "numpy", "float64", [images])
+    truth = logits(pool, "numpy", "float64", [images])
     fresh = {name: np.ones_like(array) if name.endswith("running_var") else array for name, array in weights.items()}
-    worker = laboratory.engine("torch", "float32")
+    worker = pool.engine("torch", "float32")
     worker.call("build", fresh, spec=rn.to_json(spec), taps=[], dtype="float32")
     found = worker.call("predict", {"images": images})[1]["output"]
     assert problems({"logits": found}, {"logits": truth}, TOLERANCE["float32"])

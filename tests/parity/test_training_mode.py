@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import resnet_core as rn
-from laboratory import MAIN, Laboratory, batch, problems
+from engine_pool import MAIN, EnginePool, batch, problems
 from resnet_core.analysis import tap_shapes
 from resnet_core.comparison.gradients import gradient_errors
 from resnet_core.weights import Weights
@@ -39,9 +39,9 @@ GRADIENTS = {"float64": 1e-11, "float32": 5e-5}
 DERIVATIVE = 1e-6
 
 
-def train(laboratory: Laboratory, engine: str, spec: rn.ResNetSpec, dtype: str) -> tuple[Arrays, Arrays]:
+def train(pool: EnginePool, engine: str, spec: rn.ResNetSpec, dtype: str) -> tuple[Arrays, Arrays]:
     """({tap: value}, {running statistic: value}) after one training-mode pass."""
-    worker = laboratory.engine(engine, dtype)
+    worker = pool.engine(engine, dtype)
     weights = rn.cast(rn.probe_weights(spec, SEED), dtype)
     text = rn.to_json(spec)
     worker.call("build", weights, spec=text, taps=list(rn.taps(spec)), dtype=dtype)
@@ -57,45 +57,45 @@ def train(laboratory: Laboratory, engine: str, spec: rn.ResNetSpec, dtype: str) 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 @pytest.mark.parametrize("name", SPECS)
 def test_train_mode_logits_and_running_statistics_equal_the_reference(
-    laboratory: Laboratory, name: str, dtype: str, engine: str
+    pool: EnginePool, name: str, dtype: str, engine: str
 ) -> None:
     spec = SPECS[name]
-    true_taps, true_statistics = train(laboratory, "numpy", spec, "float64")
-    taps, statistics = train(laboratory, engine, spec, dtype)
+    true_taps, true_statistics = train(pool, "numpy", spec, "float64")
+    taps, statistics = train(pool, engine, spec, dtype)
     assert problems(taps, true_taps, LOGITS[dtype]) == {}
     assert problems(statistics, true_statistics, STATISTICS[dtype]) == {}
 
 
 @pytest.mark.parametrize("engine", ["keras_jax", "keras_torch"])
-def test_train_mode_of_keras_on_jax_and_pytorch(laboratory: Laboratory, engine: str) -> None:
+def test_train_mode_of_keras_on_jax_and_pytorch(pool: EnginePool, engine: str) -> None:
     spec = SPECS["resnet50_v1"]
-    true_taps, true_statistics = train(laboratory, "numpy", spec, "float64")
-    taps, statistics = train(laboratory, engine, spec, "float64")
+    true_taps, true_statistics = train(pool, "numpy", spec, "float64")
+    taps, statistics = train(pool, engine, spec, "float64")
     assert problems(taps, true_taps, LOGITS["float64"]) == {}
     assert problems(statistics, true_statistics, STATISTICS["float64"]) == {}
 
 
 @pytest.mark.parametrize("engine", MAIN)
-def test_a_wrong_momentum_is_caught(laboratory: Laboratory, engine: str) -> None:
+def test_a_wrong_momentum_is_caught(pool: EnginePool, engine: str) -> None:
     spec = SPECS["resnet18"]
-    truth = train(laboratory, "numpy", spec, "float64")[1]
-    worker = laboratory.engine(engine, "float64")
+    truth = train(pool, "numpy", spec, "float64")[1]
+    worker = pool.engine(engine, "float64")
     worker.call("defects:plant", name="wrong momentum")
     try:
-        found = train(laboratory, engine, spec, "float64")[1]
+        found = train(pool, engine, spec, "float64")[1]
     finally:
         worker.call("defects:plant", name=None)
     assert set(problems(found, truth, 1e-2)) == set(truth)
 
 
 @pytest.mark.parametrize("engine", ["keras", "flax"])
-def test_a_biased_running_variance_is_caught(laboratory: Laboratory, engine: str) -> None:
+def test_a_biased_running_variance_is_caught(pool: EnginePool, engine: str) -> None:
     spec = SPECS["resnet18"]
-    truth = train(laboratory, "numpy", spec, "float64")[1]
-    worker = laboratory.engine(engine, "float64")
+    truth = train(pool, "numpy", spec, "float64")[1]
+    worker = pool.engine(engine, "float64")
     worker.call("defects:plant_biased_variance", planted=True)
     try:
-        found = train(laboratory, engine, spec, "float64")[1]
+        found = train(pool, engine, spec, "float64")[1]
     finally:
         worker.call("defects:plant_biased_variance", planted=False)
     wrong = problems(found, truth, 1e-6)
@@ -103,13 +103,13 @@ def test_a_biased_running_variance_is_caught(laboratory: Laboratory, engine: str
     assert all(name.endswith("running_var") for name in wrong)
 
 
-def gradient_problems(laboratory: Laboratory, engine: str, spec: rn.ResNetSpec, dtype: str) -> dict[str, float]:
+def gradient_problems(pool: EnginePool, engine: str, spec: rn.ResNetSpec, dtype: str) -> dict[str, float]:
     """Parameters whose gradient is not the reference's, by the rule of `resnet compare --level gradients`."""
     weights = rn.probe_weights(spec, SEED)
     images = batch(spec, size(spec), SEED, COUNT)
     found = {}
     for name, kind in (("numpy", "float64"), (engine, dtype)):
-        worker = laboratory.engine(name, kind)
+        worker = pool.engine(name, kind)
         worker.call("build", rn.cast(weights, kind), spec=rn.to_json(spec), taps=[], dtype=kind)
         before = worker.call("get_weights")[1]
         shape = (COUNT, *tap_shapes(spec, size(spec))["logits"])
@@ -122,7 +122,7 @@ def gradient_problems(laboratory: Laboratory, engine: str, spec: rn.ResNetSpec, 
     return {name: error for name, error in wrong.items() if not error <= GRADIENTS[dtype]}
 
 
-def test_gradients_of_the_reference_are_its_derivatives(laboratory: Laboratory) -> None:
+def test_gradients_of_the_reference_are_its_derivatives(pool: EnginePool) -> None:
     """Leaf by leaf this is tests/unit/test_numpy_backward.py; here whole networks, along random directions."""
     for spec in SPECS.values():
         weights = rn.probe_weights(spec, SEED, "float64")
@@ -133,7 +133,7 @@ def test_gradients_of_the_reference_are_its_derivatives(laboratory: Laboratory) 
         for name, tensor in rn.parameters(spec).items():
             direction = rng.standard_normal(tensor)
             directions[name] = direction / np.linalg.norm(direction) * np.linalg.norm(weights[name])
-        worker = laboratory.engine("numpy", "float64")
+        worker = pool.engine("numpy", "float64")
         truth = worker.call(
             "training_tasks:directional_derivatives",
             {
@@ -154,28 +154,28 @@ def test_gradients_of_the_reference_are_its_derivatives(laboratory: Laboratory) 
 @pytest.mark.parametrize("engine", MAIN)
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 @pytest.mark.parametrize("name", SPECS)
-def test_gradients_equal_the_reference(laboratory: Laboratory, name: str, dtype: str, engine: str) -> None:
-    assert gradient_problems(laboratory, engine, SPECS[name], dtype) == {}
+def test_gradients_equal_the_reference(pool: EnginePool, name: str, dtype: str, engine: str) -> None:
+    assert gradient_problems(pool, engine, SPECS[name], dtype) == {}
 
 
 @pytest.mark.parametrize("engine", ["keras_jax", "keras_torch"])
-def test_gradients_of_keras_on_jax_and_pytorch(laboratory: Laboratory, engine: str) -> None:
-    assert gradient_problems(laboratory, engine, SPECS["resnet50_v1"], "float64") == {}
+def test_gradients_of_keras_on_jax_and_pytorch(pool: EnginePool, engine: str) -> None:
+    assert gradient_problems(pool, engine, SPECS["resnet50_v1"], "float64") == {}
 
 
-def test_gradients_that_take_batch_statistics_for_constants_are_caught(laboratory: Laboratory) -> None:
-    worker = laboratory.engine("torch", "float64")
+def test_gradients_that_take_batch_statistics_for_constants_are_caught(pool: EnginePool) -> None:
+    worker = pool.engine("torch", "float64")
     worker.call("training_tasks:inference_gradients", planted=True)
     try:
-        assert len(gradient_problems(laboratory, "torch", SPECS["resnet18"], "float64")) > 10
+        assert len(gradient_problems(pool, "torch", SPECS["resnet18"], "float64")) > 10
     finally:
         worker.call("training_tasks:inference_gradients", planted=False)
 
 
-def test_gradients_of_a_network_that_misses_a_relu_are_caught(laboratory: Laboratory) -> None:
-    worker = laboratory.engine("flax", "float64")
+def test_gradients_of_a_network_that_misses_a_relu_are_caught(pool: EnginePool) -> None:
+    worker = pool.engine("flax", "float64")
     worker.call("defects:plant", name="missing ReLU")
     try:
-        assert len(gradient_problems(laboratory, "flax", SPECS["resnet50_v1"], "float64")) > 10
+        assert len(gradient_problems(pool, "flax", SPECS["resnet50_v1"], "float64")) > 10
     finally:
         worker.call("defects:plant", name=None)

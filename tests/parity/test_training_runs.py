@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import resnet_core as rn
-from laboratory import MAIN, Laboratory, problems
+from engine_pool import MAIN, EnginePool, problems
 from resnet_core.training.contract import TrainingState
 from resnet_core.training.recipe import Recipe
 from resnet_core.training.recipe_files import RECIPES as NAMED
@@ -59,7 +59,7 @@ def batches(spec: rn.ResNetSpec, steps: int) -> Arrays:
 
 
 def run(
-    laboratory: Laboratory,
+    pool: EnginePool,
     engine: str,
     spec: rn.ResNetSpec,
     recipe: Recipe,
@@ -78,30 +78,30 @@ def run(
         state.weights["stem.conv.weight"][0] = 0
     arrays = {**state.to_arrays(), **batches(spec, steps)}
     text = recipe_to_json(recipe)
-    return laboratory.engine(engine, dtype).call(
+    return pool.engine(engine, dtype).call(
         "train_steps", arrays, spec=rn.to_json(spec), recipe=text, dtype=dtype, done=WARM if start else 0
     )[1]
 
 
 @cache
-def truth(laboratory: Laboratory, spec: rn.ResNetSpec, recipe: Recipe, steps: int, ties: bool = False) -> Arrays:
-    return run(laboratory, "numpy", spec, recipe, "float64", steps, ties)
+def truth(pool: EnginePool, spec: rn.ResNetSpec, recipe: Recipe, steps: int, ties: bool = False) -> Arrays:
+    return run(pool, "numpy", spec, recipe, "float64", steps, ties)
 
 
-def structurally_zero(laboratory: Laboratory, spec: rn.ResNetSpec) -> set[str]:
+def structurally_zero(pool: EnginePool, spec: rn.ResNetSpec) -> set[str]:
     """Parameters with no gradient at all: biases that only a norm sees. What Adam makes of their noise is noise."""
     plain = Recipe(learning_rate=1.0, batch_size=6, steps=1)
     before = rn.probe_weights(spec, 2, "float64")
-    after = TrainingState.from_arrays(truth(laboratory, spec, plain, 1)).weights
+    after = TrainingState.from_arrays(truth(pool, spec, plain, 1)).weights
     moved = {name: float(np.abs(after[name] - before[name]).max()) for name in rn.parameters(spec)}
     return {name for name, distance in moved.items() if distance < 1e-12 * max(moved.values())}
 
 
 def wrong(
-    laboratory: Laboratory, spec: rn.ResNetSpec, found: Arrays, true: Arrays, loss: float, weights: float
+    pool: EnginePool, spec: rn.ResNetSpec, found: Arrays, true: Arrays, loss: float, weights: float
 ) -> dict[str, float]:
     """THE check: the loss of every step, and every weight, statistic and slot at the end."""
-    zeros = structurally_zero(laboratory, spec)
+    zeros = structurally_zero(pool, spec)
     kept = [name for name in true if name.partition(".")[2] not in zeros and name.split(".", 2)[-1] not in zeros]
     assert found.keys() == true.keys()
     tolerance = {name: loss if name == "loss" else weights for name in kept}
@@ -114,66 +114,66 @@ def wrong(
 
 @pytest.mark.parametrize("engine", MAIN)
 @pytest.mark.parametrize("recipe", RECIPES)
-def test_twenty_steps_are_the_same_run(laboratory: Laboratory, recipe: str, engine: str) -> None:
-    found = run(laboratory, engine, SPEC, RECIPES[recipe], "float64", 20)
-    true = truth(laboratory, SPEC, RECIPES[recipe], 20)
+def test_twenty_steps_are_the_same_run(pool: EnginePool, recipe: str, engine: str) -> None:
+    found = run(pool, engine, SPEC, RECIPES[recipe], "float64", 20)
+    true = truth(pool, SPEC, RECIPES[recipe], 20)
     assert np.ptp(true["loss"]) > 0.1, "the network must learn"
-    assert wrong(laboratory, SPEC, found, true, LOSS, WEIGHTS) == {}
+    assert wrong(pool, SPEC, found, true, LOSS, WEIGHTS) == {}
 
 
 @pytest.mark.parametrize("engine", MAIN)
 @pytest.mark.parametrize("name", NAMED)
-def test_two_steps_of_every_named_recipe(laboratory: Laboratory, name: str, engine: str) -> None:
+def test_two_steps_of_every_named_recipe(pool: EnginePool, name: str, engine: str) -> None:
     """On the numbers of one batch: what a recipe does to pictures is the pipeline's."""
     plan = named(name, steps=2, batch_size=6)
-    found, true = run(laboratory, engine, SPEC, plan, "float64", 2), truth(laboratory, SPEC, plan, 2)
-    assert wrong(laboratory, SPEC, found, true, STEP, STEP) == {}
+    found, true = run(pool, engine, SPEC, plan, "float64", 2), truth(pool, SPEC, plan, 2)
+    assert wrong(pool, SPEC, found, true, STEP, STEP) == {}
 
 
 @pytest.mark.parametrize("engine", MAIN)
 @pytest.mark.parametrize("name", SPECS)
-def test_one_step_is_the_same_in_every_kind_of_network(laboratory: Laboratory, name: str, engine: str) -> None:
-    found = run(laboratory, engine, SPECS[name], RECIPES["nesterov"], "float64", 1)
-    true = truth(laboratory, SPECS[name], RECIPES["nesterov"], 1)
-    assert wrong(laboratory, SPECS[name], found, true, STEP, STEP) == {}
+def test_one_step_is_the_same_in_every_kind_of_network(pool: EnginePool, name: str, engine: str) -> None:
+    found = run(pool, engine, SPECS[name], RECIPES["nesterov"], "float64", 1)
+    true = truth(pool, SPECS[name], RECIPES["nesterov"], 1)
+    assert wrong(pool, SPECS[name], found, true, STEP, STEP) == {}
 
 
-def float32_step(laboratory: Laboratory, engine: str, recipe: Recipe) -> dict[str, float]:
+def float32_step(pool: EnginePool, engine: str, recipe: Recipe) -> dict[str, float]:
     """What is wrong after one float32 step from the reference's state after WARM steps, held in float32."""
-    warm = {name: value.astype(np.float32) for name, value in truth(laboratory, SPEC, recipe, WARM).items()}
+    warm = {name: value.astype(np.float32) for name, value in truth(pool, SPEC, recipe, WARM).items()}
     del warm["loss"]
     double = {name: value.astype(np.float64) for name, value in warm.items()}
-    true = run(laboratory, "numpy", SPEC, recipe, "float64", 1, start=double)
-    return problems(run(laboratory, engine, SPEC, recipe, "float32", 1, start=warm), true, FLOAT32)
+    true = run(pool, "numpy", SPEC, recipe, "float64", 1, start=double)
+    return problems(run(pool, engine, SPEC, recipe, "float32", 1, start=warm), true, FLOAT32)
 
 
 @pytest.mark.parametrize("engine", MAIN)
 @pytest.mark.parametrize("recipe", RECIPES)
-def test_one_step_in_float32_from_a_shared_state(laboratory: Laboratory, recipe: str, engine: str) -> None:
-    assert float32_step(laboratory, engine, RECIPES[recipe]) == {}
+def test_one_step_in_float32_from_a_shared_state(pool: EnginePool, recipe: str, engine: str) -> None:
+    assert float32_step(pool, engine, RECIPES[recipe]) == {}
 
 
-def test_a_defect_shows_in_one_float32_step(laboratory: Laboratory) -> None:
-    worker = laboratory.engine("torch", "float32")
+def test_a_defect_shows_in_one_float32_step(pool: EnginePool) -> None:
+    worker = pool.engine("torch", "float32")
     worker.call("training_tasks:plant", name="decoupled decay")
     try:
-        assert float32_step(laboratory, "torch", RECIPES["momentum"])
+        assert float32_step(pool, "torch", RECIPES["momentum"])
     finally:
         worker.call("training_tasks:plant", name=None)
 
 
 @pytest.mark.parametrize("engine", ["keras_jax", "keras_torch"])
-def test_keras_on_jax_and_pytorch_trains_the_same(laboratory: Laboratory, engine: str) -> None:
-    found = run(laboratory, engine, SPEC, RECIPES["nesterov"], "float64", 3)
-    assert wrong(laboratory, SPEC, found, truth(laboratory, SPEC, RECIPES["nesterov"], 3), LOSS, WEIGHTS) == {}
+def test_keras_on_jax_and_pytorch_trains_the_same(pool: EnginePool, engine: str) -> None:
+    found = run(pool, engine, SPEC, RECIPES["nesterov"], "float64", 3)
+    assert wrong(pool, SPEC, found, truth(pool, SPEC, RECIPES["nesterov"], 3), LOSS, WEIGHTS) == {}
 
 
 @pytest.mark.parametrize("engine", MAIN)
-def test_the_gradient_of_a_tie_in_the_max_pool_goes_to_the_first(laboratory: Laboratory, engine: str) -> None:
+def test_the_gradient_of_a_tie_in_the_max_pool_goes_to_the_first(pool: EnginePool, engine: str) -> None:
     # A pool on values that were never rectified: behind a ReLU the ties are zeros, which have no gradient.
     spec = SPECS["resnet_v2_50"]
-    found = run(laboratory, engine, spec, RECIPES["momentum"], "float64", 1, ties=True)
-    assert wrong(laboratory, spec, found, truth(laboratory, spec, RECIPES["momentum"], 1, ties=True), STEP, STEP) == {}
+    found = run(pool, engine, spec, RECIPES["momentum"], "float64", 1, ties=True)
+    assert wrong(pool, spec, found, truth(pool, spec, RECIPES["momentum"], 1, ties=True), STEP, STEP) == {}
 
 
 @pytest.mark.parametrize(
@@ -192,14 +192,14 @@ def test_the_gradient_of_a_tie_in_the_max_pool_goes_to_the_first(laboratory: Lab
         ("summed loss", "torch", "momentum"),
     ],
 )
-def test_a_planted_defect_is_caught(laboratory: Laboratory, defect: str, engine: str, recipe: str) -> None:
-    worker = laboratory.engine(engine, "float64")
+def test_a_planted_defect_is_caught(pool: EnginePool, defect: str, engine: str, recipe: str) -> None:
+    worker = pool.engine(engine, "float64")
     worker.call("training_tasks:plant", name=defect)
     try:
-        found = run(laboratory, engine, SPEC, RECIPES[recipe], "float64", 20)
+        found = run(pool, engine, SPEC, RECIPES[recipe], "float64", 20)
     finally:
         worker.call("training_tasks:plant", name=None)
-    caught = wrong(laboratory, SPEC, found, truth(laboratory, SPEC, RECIPES[recipe], 20), LOSS, WEIGHTS)
+    caught = wrong(pool, SPEC, found, truth(pool, SPEC, RECIPES[recipe], 20), LOSS, WEIGHTS)
     assert caught
     if "variance" in defect:
         assert all(name.endswith("running_var") for name in caught)
@@ -207,17 +207,17 @@ def test_a_planted_defect_is_caught(laboratory: Laboratory, defect: str, engine:
         assert "loss" in caught
 
 
-def test_a_shared_gradient_of_a_tie_is_caught(laboratory: Laboratory) -> None:
+def test_a_shared_gradient_of_a_tie_is_caught(pool: EnginePool) -> None:
     spec = rn.spec(SPECS["resnet_v2_50"], stem_pool_padding="symmetric")
-    true = truth(laboratory, spec, RECIPES["momentum"], 1, ties=True)
-    worker = laboratory.engine("torch", "float64")
-    right = run(laboratory, "torch", spec, RECIPES["momentum"], "float64", 1, ties=True)
+    true = truth(pool, spec, RECIPES["momentum"], 1, ties=True)
+    worker = pool.engine("torch", "float64")
+    right = run(pool, "torch", spec, RECIPES["momentum"], "float64", 1, ties=True)
     worker.call("training_tasks:plant", name="gradient of ties")
     try:
-        found = run(laboratory, "torch", spec, RECIPES["momentum"], "float64", 1, ties=True)
+        found = run(pool, "torch", spec, RECIPES["momentum"], "float64", 1, ties=True)
     finally:
         worker.call("training_tasks:plant", name=None)
-    assert wrong(laboratory, spec, right, true, STEP, STEP) == {}
-    caught = wrong(laboratory, spec, found, true, STEP, STEP)
+    assert wrong(pool, spec, right, true, STEP, STEP) == {}
+    caught = wrong(pool, spec, found, true, STEP, STEP)
     assert "weight.stem.conv.weight" in caught
     assert "loss" not in caught

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import resnet_core as rn
-from laboratory import Laboratory
+from engine_pool import EnginePool
 from referees import draw
 from resnet_core.data.images import load_image
 from resnet_core.weights import Weights
@@ -33,7 +33,7 @@ class Checkpoints:
 
 
 @pytest.fixture(scope="module")
-def checkpoints(laboratory: Laboratory, tmp_path_factory: pytest.TempPathFactory) -> Checkpoints:
+def checkpoints(pool: EnginePool, tmp_path_factory: pytest.TempPathFactory) -> Checkpoints:
     case = json.loads(REFEREE.read_text(encoding="utf-8"))["models"]["resnet18"]
     shapes = {name: tuple(shape) for name, shape in case["state"].items()}
     state = draw.torchvision_state(shapes, case["blocks"], case["seed"])
@@ -41,7 +41,7 @@ def checkpoints(laboratory: Laboratory, tmp_path_factory: pytest.TempPathFactory
     state["fc.weight"] *= np.float32(4)
     folder = tmp_path_factory.mktemp("checkpoints")
     found = Checkpoints(folder, folder / "exploded", rn.from_torchvision(state))
-    worker = laboratory.engine("torch", "float32")
+    worker = pool.engine("torch", "float32")
     worker.call("referee_checkpoints:save", state, folder=str(folder), exploded=str(found.exploded))
     rn.save_weights(folder / "neutral.safetensors", found.weights, rn.spec("resnet18"))
     for whole, cut in (("torchvision", "truncated"), ("legacy", "truncated_legacy")):
@@ -57,11 +57,11 @@ def checkpoints(laboratory: Laboratory, tmp_path_factory: pytest.TempPathFactory
 
 
 @pytest.fixture(scope="module")
-def expected(laboratory: Laboratory, checkpoints: Checkpoints) -> Arrays:
+def expected(pool: EnginePool, checkpoints: Checkpoints) -> Arrays:
     """The five likeliest classes and their probabilities, straight from the drawn weights."""
     images = load_image(PHOTO, (HEIGHT, WIDTH), 3)[None]
     spec = rn.spec("resnet18")
-    logits = laboratory.reference(spec, checkpoints.weights, images)["logits"][0]
+    logits = pool.reference(spec, checkpoints.weights, images)["logits"][0]
     probabilities = np.exp(logits - logits.max()) / np.exp(logits - logits.max()).sum()
     classes = np.argsort(-probabilities)[:5]
     return {"classes": classes, "probabilities": probabilities[classes]}
@@ -121,8 +121,8 @@ def test_a_bad_checkpoint_is_one_line_and_exit_code_2(checkpoints: Checkpoints, 
     assert not checkpoints.exploded.exists()
 
 
-def test_the_bomb_explodes_when_it_is_unpickled(laboratory: Laboratory, checkpoints: Checkpoints) -> None:
-    worker = laboratory.engine("torch", "float32")
+def test_the_bomb_explodes_when_it_is_unpickled(pool: EnginePool, checkpoints: Checkpoints) -> None:
+    worker = pool.engine("torch", "float32")
     worker.call("referee_checkpoints:load_unprotected", path=str(checkpoints.folder / "bomb.pth"))
     assert checkpoints.exploded.is_dir()
     checkpoints.exploded.rmdir()

@@ -9,7 +9,7 @@ import pytest
 
 import cases
 import resnet_core as rn
-from laboratory import MAIN, TOLERANCE, Laboratory, batch, problems
+from engine_pool import MAIN, TOLERANCE, EnginePool, batch, problems
 from resnet_core.workers.child import Arrays
 
 #: What Keras' other backends are asked: one of each kind.
@@ -17,7 +17,7 @@ OTHER_KERAS = ("resnet34", "resnet101_v1", "resnet32", "resnext50_32x4d")
 
 
 @lru_cache(maxsize=1)
-def outputs(laboratory: Laboratory, name: str, engines: tuple[str, ...]) -> dict[str, list[Arrays]]:
+def outputs(pool: EnginePool, name: str, engines: tuple[str, ...]) -> dict[str, list[Arrays]]:
     """{engine and dtype: taps at each pair} of one spec; cached, since its tests follow each other."""
     spec = cases.spec(name)
     inputs = [(rn.probe_weights(spec, seed), batch(spec, size, seed)) for size, seed in cases.pairs(name)]
@@ -25,12 +25,12 @@ def outputs(laboratory: Laboratory, name: str, engines: tuple[str, ...]) -> dict
     def run(key: tuple[str, str]) -> list[Arrays]:
         engine, dtype = key
         try:
-            return laboratory.sweep(engine, spec, inputs, dtype)
+            return pool.sweep(engine, spec, inputs, dtype)
         finally:
-            laboratory.engine(engine, dtype).call("laboratory_tasks:forget")
+            pool.engine(engine, dtype).call("engine_tasks:forget")
 
     keys = [("numpy", "float64"), *product(engines, ("float64", "float32"))]
-    return {f"{engine} {dtype}": taps for (engine, dtype), taps in laboratory.everywhere(keys, run).items()}
+    return {f"{engine} {dtype}": taps for (engine, dtype), taps in pool.everywhere(keys, run).items()}
 
 
 @pytest.mark.parametrize("engine", MAIN)
@@ -38,9 +38,9 @@ def outputs(laboratory: Laboratory, name: str, engines: tuple[str, ...]) -> dict
 @pytest.mark.parametrize("pair", range(3))
 @pytest.mark.parametrize("name", rn.names())
 def test_logits_and_every_tap_equal_the_reference(
-    laboratory: Laboratory, name: str, pair: int, dtype: str, engine: str
+    pool: EnginePool, name: str, pair: int, dtype: str, engine: str
 ) -> None:
-    found = outputs(laboratory, name, MAIN)
+    found = outputs(pool, name, MAIN)
     truth = found["numpy float64"][pair]
     assert set(truth) == set(rn.taps(cases.spec(name)))
     assert problems(found[f"{engine} {dtype}"][pair], truth, TOLERANCE[dtype]) == {}
@@ -49,9 +49,7 @@ def test_logits_and_every_tap_equal_the_reference(
 @pytest.mark.parametrize("engine", ["keras_jax", "keras_torch"])
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 @pytest.mark.parametrize("name", OTHER_KERAS)
-def test_keras_on_jax_and_pytorch_equals_the_reference(
-    laboratory: Laboratory, name: str, dtype: str, engine: str
-) -> None:
-    found = outputs(laboratory, name, ("keras_jax", "keras_torch"))
+def test_keras_on_jax_and_pytorch_equals_the_reference(pool: EnginePool, name: str, dtype: str, engine: str) -> None:
+    found = outputs(pool, name, ("keras_jax", "keras_torch"))
     for pair, truth in enumerate(found["numpy float64"]):
         assert problems(found[f"{engine} {dtype}"][pair], truth, TOLERANCE[dtype]) == {}

@@ -1,4 +1,4 @@
-"""How the laboratory sets its Keras workers up."""
+"""How the pool sets its Keras workers up."""
 
 from __future__ import annotations
 

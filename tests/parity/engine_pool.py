@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 
 import resnet_core as rn
+from engines import ENGINES, QUICK, TESTS
 from resnet_core.backend import environment as environment_of
 from resnet_core.comparison.compare import TOLERANCE
 from resnet_core.errors import ResNetError
@@ -19,34 +18,12 @@ from resnet_core.weights import Weights
 from resnet_core.workers.child import Arrays
 from resnet_core.workers.parent import Worker
 
-#: Worker to (backend, environment). The last two are Keras on its other backends.
-ENGINES: dict[str, tuple[str, dict[str, str]]] = {
-    "torch": ("torch", {}),
-    "keras": ("keras", {"KERAS_BACKEND": "tensorflow"}),
-    "flax": ("flax", {}),
-    "keras_jax": ("keras", {"KERAS_BACKEND": "jax"}),
-    "keras_torch": ("keras", {"KERAS_BACKEND": "torch"}),
-    "numpy": ("numpy", {}),
-}
 MAIN = ("torch", "keras", "flax")
 
 Key = TypeVar("Key")
 
-TESTS = Path(__file__).parents[1]
 
-#: XLA's last optimization pass and its newer code generator for fusions take three quarters of the compile time
-#: and change no operation; compiled programs are kept between runs; the engines work at the same time, so that more
-#: threads in each would only wait for one another. `resnet compare` runs with none of this.
-QUICK = {
-    **dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "TF_NUM_INTRAOP_THREADS"), "1"),
-    "XLA_FLAGS": f"{os.environ.get('XLA_FLAGS', '')} --xla_backend_optimization_level=0 "
-    "--xla_cpu_use_fusion_emitters=false".strip(),
-    "JAX_COMPILATION_CACHE_DIR": str(TESTS.parent / ".cache" / "jax"),
-    "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.5",
-}
-
-
-class Laboratory:
+class EnginePool:
     """Engines by name and dtype, started when first asked for."""
 
     def __init__(self, device: str, pythons: Mapping[str, str]) -> None:
@@ -72,7 +49,7 @@ class Laboratory:
                 raise
             self._engines[key] = engine
             if name in ("keras_jax", "keras_torch"):
-                engine.call("laboratory_tasks:exact_keras_float64")
+                engine.call("engine_tasks:exact_keras_float64")
         return self._engines[key]
 
     def sweep(
@@ -83,7 +60,7 @@ class Laboratory:
         # Keras in float32 as users run it; in float64 without the seconds that tracing a graph takes.
         eagerly = name == "keras" and dtype == "float64"
         if eagerly:
-            engine.call("laboratory_tasks:run_eagerly", eagerly=True)
+            engine.call("engine_tasks:run_eagerly", eagerly=True)
         found = []
         for index, (weights, images) in enumerate(inputs):
             if index == 0:
@@ -93,7 +70,7 @@ class Laboratory:
                 engine.call("set_weights", rn.cast(weights, dtype))
             found.append(engine.call("predict", {"images": images})[1])
         if eagerly:
-            engine.call("laboratory_tasks:run_eagerly", eagerly=False)
+            engine.call("engine_tasks:run_eagerly", eagerly=False)
         return found
 
     def taps(self, name: str, spec: rn.ResNetSpec, weights: Weights, images: np.ndarray, dtype: str) -> Arrays:
@@ -134,4 +111,4 @@ def batch(spec: rn.ResNetSpec, size: tuple[int, int], seed: int, count: int = 2)
     return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
 
 
-__all__ = ["ENGINES", "MAIN", "TOLERANCE", "Laboratory", "batch", "errors", "problems"]
+__all__ = ["ENGINES", "MAIN", "TOLERANCE", "EnginePool", "batch", "errors", "problems"]

@@ -1,0 +1,31 @@
+"""What the tests run: every backend, Keras on each of the engines that it computes with."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+TESTS = Path(__file__).parent
+
+#: Engine to (backend, environment). Keras comes on three.
+ENGINES: dict[str, tuple[str, dict[str, str]]] = {
+    "torch": ("torch", {}),
+    "keras": ("keras", {"KERAS_BACKEND": "tensorflow"}),
+    "flax": ("flax", {}),
+    "keras_jax": ("keras", {"KERAS_BACKEND": "jax"}),
+    "keras_torch": ("keras", {"KERAS_BACKEND": "torch"}),
+    "numpy": ("numpy", {}),
+}
+#: For what does not depend on the device.
+CPU = {"CUDA_VISIBLE_DEVICES": "", "JAX_PLATFORMS": "cpu"}
+
+#: XLA's last optimization pass and its newer code generator for fusions take three quarters of the compile time
+#: and change no operation; compiled programs are kept between runs; the engines work at the same time, so that more
+#: threads in each would only wait for one another. `resnet compare` runs with none of this.
+QUICK = {
+    **dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "TF_NUM_INTRAOP_THREADS"), "1"),
+    "XLA_FLAGS": f"{os.environ.get('XLA_FLAGS', '')} --xla_backend_optimization_level=0 "
+    "--xla_cpu_use_fusion_emitters=false".strip(),
+    "JAX_COMPILATION_CACHE_DIR": str(TESTS.parent / ".cache" / "jax"),
+    "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.5",
+}
