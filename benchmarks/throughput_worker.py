@@ -11,8 +11,8 @@ import numpy as np
 import usage
 
 import resnet_core as rn
+from resnet_core.data.dataset import Dataset
 from resnet_core.data.named import dataset
-from resnet_core.data.readers import Dataset
 from resnet_core.training.checkpoint import Checkpoint
 from resnet_core.training.contract import TrainingState
 from resnet_core.training.pipeline import Pipeline

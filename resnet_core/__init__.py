@@ -17,7 +17,7 @@ from resnet_core.backend import backends, build, load_backend
 from resnet_core.conversion.torchvision_names import from_torchvision
 from resnet_core.errors import InputError, MissingBackendError, ResNetError, SpecError, WeightsError
 from resnet_core.initialization import initialize, probe_weights
-from resnet_core.spec_files import from_json, from_toml, names, save_spec, spec, to_json, to_toml
+from resnet_core.spec_files import names, save_spec, spec
 from resnet_core.specification import ResNetSpec
 from resnet_core.weight_file import load_weights, save_weights
 from resnet_core.weights import cast
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from resnet_core.prediction.predict import Prediction, predict
     from resnet_core.training.evaluation import Evaluation, evaluate
     from resnet_core.training.recipe_files import recipe
+    from resnet_core.training.running_variance import unbiased_variances
     from resnet_core.training.start import TrainingResult, train
 
 __all__ = [
@@ -49,8 +50,6 @@ __all__ = [
     "compare",
     "dataset",
     "evaluate",
-    "from_json",
-    "from_toml",
     "from_torchvision",
     "initialize",
     "layer_tree",
@@ -67,10 +66,9 @@ __all__ = [
     "spec",
     "state",
     "taps",
-    "to_json",
-    "to_toml",
     "totals",
     "train",
+    "unbiased_variances",
 ]
 
 #: Imported on first use: loading data, training and worker processes as well would make the import 50% slower.
@@ -86,6 +84,7 @@ _LAZY = {
     "predict": "prediction.predict",
     "recipe": "training.recipe_files",
     "train": "training.start",
+    "unbiased_variances": "training.running_variance",
 }
 
 

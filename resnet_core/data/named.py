@@ -7,7 +7,8 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from resnet_core.data.readers import Dataset, read_dataset
+from resnet_core.data.dataset import Dataset
+from resnet_core.data.readers import read_dataset
 from resnet_core.errors import DataError
 
 

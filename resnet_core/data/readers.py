@@ -8,17 +8,14 @@ from __future__ import annotations
 import gzip
 import tarfile
 import zipfile
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from resnet_core.data.dataset import Dataset, Size, Split
 from resnet_core.data.images import cover, read_picture
 from resnet_core.errors import DataError, InputError
 from resnet_core.files import read_bytes
-
-Size = tuple[int, int]
 
 CLASSES = {
     "fashion-mnist": (
@@ -28,32 +25,6 @@ CLASSES = {
 }  # fmt: skip
 
 PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
-
-
-@dataclass(frozen=True)
-class Split:
-    """Labels (n,) int64, and `read(indices, size, channels)`: (len(indices), height, width, channels) uint8.
-
-    `size` and `channels` are those of the pictures, or None if they vary (a folder of files).
-    """
-
-    labels: np.ndarray
-    read: Callable[[np.ndarray, Size, int], np.ndarray]
-    size: Size | None
-    channels: int | None
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-
-@dataclass(frozen=True)
-class Dataset:
-    """A training and a test split, and the names of the classes (numbers if they have no names)."""
-
-    name: str
-    train: Split
-    test: Split
-    classes: tuple[str, ...]
 
 
 def read_dataset(name: str, path: Path) -> Dataset:

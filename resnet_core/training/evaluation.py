@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from resnet_core.backend import DEVICES, load_backend
+from resnet_core.data.dataset import Dataset
 from resnet_core.data.named import dataset
-from resnet_core.data.readers import Dataset
 from resnet_core.errors import require_choice
 from resnet_core.numerics import log_softmax
 from resnet_core.training.pipeline import Pipeline

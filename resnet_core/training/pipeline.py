@@ -13,7 +13,7 @@ from functools import cached_property, lru_cache
 
 import numpy as np
 
-from resnet_core.data.readers import Dataset, Size, Split
+from resnet_core.data.dataset import Dataset, Size, Split
 from resnet_core.errors import DataError
 from resnet_core.specification import ResNetSpec
 from resnet_core.training.recipe import Recipe

@@ -10,8 +10,8 @@ from typing import Any, Literal
 import numpy as np
 
 from resnet_core.backend import DEVICES, load_backend, optional
+from resnet_core.data.dataset import Dataset
 from resnet_core.data.named import dataset
-from resnet_core.data.readers import Dataset
 from resnet_core.errors import InputError, WeightsError, require_choice
 from resnet_core.initialization import initialize
 from resnet_core.spec_files import spec as read_spec

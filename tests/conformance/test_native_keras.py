@@ -15,6 +15,7 @@ import resnet_core as rn
 from conformance.narrow import SPECS
 from engines import CPU, ENGINES
 from resnet_core import InputError
+from resnet_core.spec_files import to_json
 from resnet_core.workers.parent import Worker
 
 if TYPE_CHECKING:
@@ -135,10 +136,10 @@ def test_keras_on_jax_refuses_float64_until_it_is_configured(configured: bool) -
     with Worker(environment={"KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"}) as engine:
         if configured:
             engine.call("open_backend", backend="keras", device="cpu", dtype="float64")
-            engine.call("build", weights, spec=rn.to_json(SPECS["slim"]), taps=[], dtype="float64")
+            engine.call("build", weights, spec=to_json(SPECS["slim"]), taps=[], dtype="float64")
             _, found = engine.call("get_weights")
             assert {array.dtype.name for array in found.values()} == {"float64"}
             return
         engine.call("open_backend", backend="keras", device="cpu", dtype="float32")
         with pytest.raises(InputError, match=r"^dtype: received 'float64' while JAX's 64-bit mode is off; call "):
-            engine.call("build", weights, spec=rn.to_json(SPECS["slim"]), taps=[], dtype="float64")
+            engine.call("build", weights, spec=to_json(SPECS["slim"]), taps=[], dtype="float64")

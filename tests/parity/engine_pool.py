@@ -14,6 +14,7 @@ from resnet_core.backend import environment as environment_of
 from resnet_core.comparison.compare import TOLERANCE
 from resnet_core.errors import ResNetError
 from resnet_core.numerics import relative_error
+from resnet_core.spec_files import to_json
 from resnet_core.weights import Weights
 from resnet_core.workers.child import Arrays
 from resnet_core.workers.parent import Worker
@@ -65,7 +66,7 @@ class EnginePool:
         for index, (weights, images) in enumerate(inputs):
             if index == 0:
                 taps = list(rn.taps(spec))
-                engine.call("build", rn.cast(weights, dtype), spec=rn.to_json(spec), taps=taps, dtype=dtype)
+                engine.call("build", rn.cast(weights, dtype), spec=to_json(spec), taps=taps, dtype=dtype)
             else:
                 engine.call("set_weights", rn.cast(weights, dtype))
             found.append(engine.call("predict", {"images": images})[1])

@@ -14,6 +14,7 @@ import resnet_core as rn
 from engine_pool import MAIN, TOLERANCE, EnginePool, batch, problems
 from random_specs import sizes, specs
 from resnet_core.analysis import tap_shapes
+from resnet_core.spec_files import to_toml
 from resnet_core.workers.child import Arrays
 
 
@@ -49,7 +50,7 @@ def test_random_specs_compute_the_same_everywhere(pool: EnginePool, request: pyt
     @given(spec=specs(), data=st.data(), seed=st.integers(0, 2**20))
     def check(spec: rn.ResNetSpec, data: st.DataObject, seed: int) -> None:
         size = data.draw(sizes(spec))
-        note(f"# image {size[0]}x{size[1]}, seed {seed}\n{rn.to_toml(spec)}")
+        note(f"# image {size[0]}x{size[1]}, seed {seed}\n{to_toml(spec)}")
         assert disagreements(pool, spec, size, seed) == {}
 
     check()

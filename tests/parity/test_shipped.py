@@ -13,6 +13,7 @@ import resnet_core as rn
 from engine_pool import MAIN, TOLERANCE, EnginePool, problems
 from resnet_core.data.named import dataset
 from resnet_core.data.shipped import FOLDER, shipped_model, shipped_pictures
+from resnet_core.spec_files import to_json
 from resnet_core.training.pipeline import Pipeline
 from resnet_core.training.recipe_files import recipe
 
@@ -22,7 +23,7 @@ SHARED = os.environ.get("RESNET_SHARED", "")
 def logits(pool: EnginePool, engine: str, dtype: str, batches: list[np.ndarray]) -> np.ndarray:
     weights, spec = shipped_model()
     worker = pool.engine(engine, dtype)
-    worker.call("build", rn.cast(weights, dtype), spec=rn.to_json(spec), taps=[], dtype=dtype)
+    worker.call("build", rn.cast(weights, dtype), spec=to_json(spec), taps=[], dtype=dtype)
     return np.concatenate([worker.call("predict", {"images": images})[1]["output"] for images in batches])
 
 
@@ -83,7 +84,7 @@ def test_a_network_that_forgot_its_statistics_is_caught(pool: EnginePool) -> Non
     truth = logits(pool, "numpy", "float64", [images])
     fresh = {name: np.ones_like(array) if name.endswith("running_var") else array for name, array in weights.items()}
     worker = pool.engine("torch", "float32")
-    worker.call("build", fresh, spec=rn.to_json(spec), taps=[], dtype="float32")
+    worker.call("build", fresh, spec=to_json(spec), taps=[], dtype="float32")
     found = worker.call("predict", {"images": images})[1]["output"]
     assert problems({"logits": found}, {"logits": truth}, TOLERANCE["float32"])
     assert (found.argmax(-1) != truth.argmax(-1)).any()

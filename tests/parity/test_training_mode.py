@@ -9,6 +9,7 @@ import resnet_core as rn
 from engine_pool import MAIN, EnginePool, batch, problems
 from resnet_core.analysis import tap_shapes
 from resnet_core.comparison.gradients import gradient_errors
+from resnet_core.spec_files import to_json
 from resnet_core.weights import Weights
 from resnet_core.workers.child import Arrays
 
@@ -43,7 +44,7 @@ def train(pool: EnginePool, engine: str, spec: rn.ResNetSpec, dtype: str) -> tup
     """({tap: value}, {running statistic: value}) after one training-mode pass."""
     worker = pool.engine(engine, dtype)
     weights = rn.cast(rn.probe_weights(spec, SEED), dtype)
-    text = rn.to_json(spec)
+    text = to_json(spec)
     worker.call("build", weights, spec=text, taps=list(rn.taps(spec)), dtype=dtype)
     _, found = worker.call("train_forward", {"images": batch(spec, size(spec), SEED, COUNT)})
     state = {name.removeprefix("state."): value for name, value in found.items() if name.startswith("state.")}
@@ -110,7 +111,7 @@ def gradient_problems(pool: EnginePool, engine: str, spec: rn.ResNetSpec, dtype:
     found = {}
     for name, kind in (("numpy", "float64"), (engine, dtype)):
         worker = pool.engine(name, kind)
-        worker.call("build", rn.cast(weights, kind), spec=rn.to_json(spec), taps=[], dtype=kind)
+        worker.call("build", rn.cast(weights, kind), spec=to_json(spec), taps=[], dtype=kind)
         before = worker.call("get_weights")[1]
         shape = (COUNT, *tap_shapes(spec, size(spec))["logits"])
         cotangent = np.random.default_rng(SEED).standard_normal(shape)
@@ -142,9 +143,9 @@ def test_gradients_of_the_reference_are_its_derivatives(pool: EnginePool) -> Non
                 **{f"weight.{name}": value for name, value in weights.items()},
                 **{f"direction.{name}": value for name, value in directions.items()},
             },
-            spec=rn.to_json(spec),
+            spec=to_json(spec),
         )[1]
-        worker.call("build", weights, spec=rn.to_json(spec), taps=[], dtype="float64")
+        worker.call("build", weights, spec=to_json(spec), taps=[], dtype="float64")
         found = worker.call("gradients", {"images": images, "cotangent": cotangent})[1]
         scale = max(abs(float(value)) for value in truth.values())
         for name, value in truth.items():

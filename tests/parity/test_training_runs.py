@@ -10,6 +10,7 @@ import pytest
 
 import resnet_core as rn
 from engine_pool import MAIN, EnginePool, problems
+from resnet_core.spec_files import to_json
 from resnet_core.training.contract import TrainingState
 from resnet_core.training.recipe import Recipe
 from resnet_core.training.recipe_files import RECIPES as NAMED
@@ -79,7 +80,7 @@ def run(
     arrays = {**state.to_arrays(), **batches(spec, steps)}
     text = recipe_to_json(recipe)
     return pool.engine(engine, dtype).call(
-        "train_steps", arrays, spec=rn.to_json(spec), recipe=text, dtype=dtype, done=WARM if start else 0
+        "train_steps", arrays, spec=to_json(spec), recipe=text, dtype=dtype, done=WARM if start else 0
     )[1]
 
 

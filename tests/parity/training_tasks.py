@@ -9,6 +9,7 @@ import numpy as np
 
 import resnet_core as rn
 import resnet_numpy
+from resnet_core.spec_files import from_json
 from resnet_core.training.recipe_files import recipe
 from resnet_core.workers.child import Arrays
 
@@ -18,7 +19,7 @@ STEP = 1e-6
 
 def directional_derivatives(session: Any, arrays: Arrays, *, spec: str) -> tuple[None, Arrays]:
     """{parameter: d/dh sum(output * cotangent) along `direction.PARAMETER`}, training mode, float64."""
-    resolved = rn.from_json(spec)
+    resolved = from_json(spec)
     weights = {name: arrays[f"weight.{name}"] for name in rn.state(resolved)}
     model = resnet_numpy.build(resolved, weights=weights, dtype="float64")
 

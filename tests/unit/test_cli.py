@@ -17,6 +17,7 @@ from PIL import Image
 import resnet_core as rn
 from hidden import hide
 from resnet_core.data.images import load_image
+from resnet_core.spec_files import from_json
 
 NARROW = ["resnet20", "--set", "depths=[1]", "--set", "channels=[2]", "--set", "input_size=[9, 11]"]
 
@@ -108,7 +109,7 @@ def test_show_json_lists_every_layer() -> None:
     tensors = {f"{row['path']}.{key}": tuple(shape) for row in shown["layers"] for key, shape in row["tensors"].items()}
     assert tensors == rn.state(spec)
     assert sum(layer["macs"] for layer in shown["layers"]) == totals.macs
-    assert rn.from_json(json.dumps(shown["spec"])) == spec
+    assert from_json(json.dumps(shown["spec"])) == spec
 
 
 @pytest.mark.parametrize(

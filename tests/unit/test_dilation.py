@@ -23,6 +23,7 @@ import resnet_core as rn
 from random_specs import sizes, specs
 from resnet_core import ResNetSpec
 from resnet_core.architecture import layer_tree
+from resnet_core.spec_files import to_toml
 from resnet_core.specification import BlockStride
 from resnet_core.zoo import ZOO
 
@@ -87,7 +88,7 @@ def test_every_kth_pixel_of_random_dense_networks_is_the_strided_network(
     spec: ResNetSpec, data: st.DataObject, seed: int
 ) -> None:
     size = data.draw(sizes(spec))
-    note(f"# image {size[0]}x{size[1]}, seed {seed}\n{rn.to_toml(spec)}")
+    note(f"# image {size[0]}x{size[1]}, seed {seed}\n{to_toml(spec)}")
     assert wrong(spec, size, seed) == {}
 
 

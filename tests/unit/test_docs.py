@@ -11,15 +11,14 @@ import pytest
 
 import resnet_core as rn
 from node_kinds import COMBINATORS, LEAVES
+from resnet_core.spec_files import from_toml
 from resnet_core.specification import FIELDS, ResNetSpec
 
 ROOT = Path(__file__).parents[2]
 SPEC_PAGE = (ROOT / "docs" / "spec.md").read_text()
 SIDE_BY_SIDE = (ROOT / "backends" / "README.md").read_text()
 
-EXAMPLES = {
-    name: text for text in re.findall(r"```toml\n(.*?)```", SPEC_PAGE, re.S) for name in [rn.from_toml(text).name]
-}
+EXAMPLES = {name: text for text in re.findall(r"```toml\n(.*?)```", SPEC_PAGE, re.S) for name in [from_toml(text).name]}
 
 #: First cell of a row to its other cells, over all tables of the page about specs.
 ROWS = {
@@ -58,13 +57,13 @@ def test_the_examples_are_these_networks() -> None:
         "cifar_option_a": rn.spec("resnet20"),
     }
     for name, text in EXAMPLES.items():
-        assert rn.from_toml(text) == rn.spec(same[name], name=name)
+        assert from_toml(text) == rn.spec(same[name], name=name)
 
 
 def test_the_stated_sizes_of_the_examples_are_right() -> None:
     stated = [int(number.replace(",", "")) for number in re.findall(r"has ([\d,]+) parameters", SPEC_PAGE)]
-    assert stated == [rn.totals(rn.from_toml(text)).parameters for text in EXAMPLES.values()]
-    assert rn.totals(rn.from_toml(EXAMPLES["segmentation"])).output_shape == (33, 33, 21)
+    assert stated == [rn.totals(from_toml(text)).parameters for text in EXAMPLES.values()]
+    assert rn.totals(from_toml(EXAMPLES["segmentation"])).output_shape == (33, 33, 21)
 
 
 @pytest.mark.parametrize("kind", [kind.__name__ for kind in (*LEAVES, *COMBINATORS)])

@@ -15,8 +15,8 @@ from PIL import Image
 
 import resnet_core as rn
 from resnet_core.data import named as datasets
+from resnet_core.data.dataset import Dataset, Split
 from resnet_core.data.named import dataset
-from resnet_core.data.readers import Dataset, Split
 from resnet_core.errors import DataError, InputError
 from resnet_core.training.pipeline import Pipeline
 from resnet_core.training.recipe import Recipe

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 import resnet_core as rn
 from random_specs import specs
 from resnet_core import InputError, ResNetSpec, SpecError
-from resnet_core.spec_files import parse_overrides
+from resnet_core.spec_files import from_json, from_toml, parse_overrides, to_json, to_toml
 from resnet_core.specification import to_fields
 
 
@@ -26,8 +26,8 @@ def exact(spec: ResNetSpec) -> list[tuple[str, str]]:
 @pytest.mark.parametrize("name", rn.names())
 def test_the_zoo_survives_toml_and_json(name: str, tmp_path: Path) -> None:
     spec = rn.spec(name)
-    assert exact(rn.from_toml(rn.to_toml(spec))) == exact(spec)
-    assert exact(rn.from_json(rn.to_json(spec))) == exact(spec)
+    assert exact(from_toml(to_toml(spec))) == exact(spec)
+    assert exact(from_json(to_json(spec))) == exact(spec)
     for ending in ("toml", "json"):
         rn.save_spec(tmp_path / f"other.{ending}", spec)
         assert exact(rn.spec(tmp_path / f"other.{ending}")) == exact(spec)
@@ -36,13 +36,13 @@ def test_the_zoo_survives_toml_and_json(name: str, tmp_path: Path) -> None:
 @given(spec=specs(), name=st.text(st.characters(exclude_categories=["Cs"])) | st.sampled_from(["none", "null", "[]"]))
 def test_random_specs_survive_toml_and_json(spec: ResNetSpec, name: str) -> None:
     spec = rn.spec(spec, name=name)
-    assert exact(rn.from_toml(rn.to_toml(spec))) == exact(spec)
-    assert exact(rn.from_json(rn.to_json(spec))) == exact(spec)
+    assert exact(from_toml(to_toml(spec))) == exact(spec)
+    assert exact(from_json(to_json(spec))) == exact(spec)
 
 
 @given(spec=specs())
 def test_a_random_spec_can_be_said_by_overrides_alone(spec: ResNetSpec) -> None:
-    fields = tomllib.loads(rn.to_toml(spec))
+    fields = tomllib.loads(to_toml(spec))
     overrides = parse_overrides(f"{field}={json.dumps(value)}" for field, value in fields.items())
     assert exact(rn.spec("resnet50", **overrides)) == exact(spec)
 

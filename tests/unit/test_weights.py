@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 import resnet_core as rn
 from random_specs import specs
 from resnet_core import InputError, ResNetSpec, WeightsError
+from resnet_core.spec_files import from_json
 from resnet_core.weight_file import digest, read_safetensors
 from resnet_core.weights import Weights, check_weights
 
@@ -90,7 +91,7 @@ def test_the_file_is_plain_safetensors_with_pytorchs_layout(tmp_path: Path) -> N
     assert {name: array.shape for name, array in plain.items()} == rn.state(SPEC)
     _, metadata = read_safetensors(path)
     assert list(metadata) == ["digest", "format", "spec"]
-    assert rn.from_json(metadata["spec"]) == SPEC
+    assert from_json(metadata["spec"]) == SPEC
     assert metadata["digest"] == digest(plain)
 
 

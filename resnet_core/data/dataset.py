@@ -1,0 +1,36 @@
+"""What a data set is, whatever it is read from: two splits of labeled pictures, and the names of the classes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+Size = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Split:
+    """Labels (n,) int64, and `read(indices, size, channels)`: (len(indices), height, width, channels) uint8.
+
+    `size` and `channels` are those of the pictures, or None if they vary (a folder of files).
+    """
+
+    labels: np.ndarray
+    read: Callable[[np.ndarray, Size, int], np.ndarray]
+    size: Size | None
+    channels: int | None
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A training and a test split, and the names of the classes (numbers if they have no names)."""
+
+    name: str
+    train: Split
+    test: Split
+    classes: tuple[str, ...]
