@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -79,9 +78,9 @@ class _Run:
         progress: Callable[[str], None],
     ) -> None:
         self.backend, self.python, self.time_limit, self.progress = backend, python, time_limit, progress
-        # One thread each: nothing here is large, and two processes work at the same time. The user's own go first.
-        defaults = {"OMP_NUM_THREADS": "1", **contract.environment(backend)}
-        self.environment = {key: value for key, value in defaults.items() if key not in os.environ} | dict(environment)
+        # One thread each: nothing here is large, and two processes work at the same time.
+        self.defaults = {"OMP_NUM_THREADS": "1", **contract.environment(backend)}
+        self.environment = environment
         self.versions: dict[str, str] = {}
         self.exact_float64 = False
         self.total, self.done, self.lock = 0, 0, Lock()
@@ -106,7 +105,7 @@ class _Run:
                     if not lives:
                         raise WorkerError(f"was not run, since {LIVES} processes before it have ended or hung")
                     if worker is None:
-                        worker = Worker(self.python, self.environment)
+                        worker = Worker(self.python, self.environment, self.defaults)
                         said = self.open(worker, dtype, configured)
                     status, message = self.ask(worker, task, dtype, said)
                 except WorkerError as error:
