@@ -186,7 +186,7 @@ def structurally_zero(gradients: Mapping[str, np.ndarray]) -> set[str]:
 
 
 def gradient_problems(gradients: Mapping[str, np.ndarray], spec: ResNetSpec) -> list[str]:
-    """A line for each kind of thing that cannot be compared: missing or unknown names, wrong shapes, non-finite values."""
+    """A line for each problem that prevents a comparison: missing or unknown names, wrong shapes, non-finite values."""
     expected = parameters(spec)
     shared = [name for name in expected if name in gradients]
     groups = {
