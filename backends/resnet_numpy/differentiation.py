@@ -13,7 +13,7 @@ from resnet_numpy.model import ResNet
 def train_forward(
     model: ResNet, images: np.ndarray, spec: ResNetSpec | None = None
 ) -> np.ndarray | dict[str, np.ndarray]:
-    """Always in float64; the statistics are kept in the model's dtype."""
+    """Always in float64; the statistics are stored in the model's dtype."""
     return model(to_native(model, images, training=True), training=True)
 
 

@@ -1,4 +1,4 @@
-"""Training steps in NumPy: forward, loss, backward, update, each of them written out."""
+"""Training steps in NumPy: forward, loss, backward and update, all written out."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from resnet_numpy.weights import get_weights
 
 
 class Trainer:
-    """The contract's trainer, computed in float64; weights and slots are kept in `dtype`."""
+    """The contract's trainer, computed in float64; weights and slots are stored in `dtype`."""
 
     inputs: ClassVar[frozenset[str]] = frozenset({"images", "targets", "numbers"})
 
