@@ -15,7 +15,8 @@ from resnet_core.layouts import to_hwio
 from resnet_core.training.contract import StepNumbers, TrainingState
 from resnet_core.training.recipe import Recipe
 from resnet_core.weights import Weights
-from resnet_keras.weights import to_neutral, variables
+from resnet_keras.weights import to_neutral
+from resnet_keras.weights import variables as named_variables
 
 
 class Optimizer(keras.optimizers.Optimizer):
@@ -24,7 +25,7 @@ class Optimizer(keras.optimizers.Optimizer):
     def __init__(self, recipe: Recipe, model: keras.Model, state: TrainingState, decayed: set[str]) -> None:
         super().__init__(learning_rate=recipe.learning_rate, name=recipe.optimizer)
         self.recipe = recipe
-        names = {id(variable): name for name, variable in variables(model)}
+        names = {id(variable): name for name, variable in named_variables(model)}
         self.names = [names[id(variable)] for variable in model.trainable_variables]
         self.decayed = decayed
         self.slots: dict[str, list[Any]] = {}

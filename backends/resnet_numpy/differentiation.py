@@ -19,6 +19,6 @@ def train_forward(
 
 def gradients(model: ResNet, images: np.ndarray, cotangent: np.ndarray) -> Weights:
     """By the pullbacks of `lowering.py`, in float64."""
-    _, pullback, state = model.differentiate(to_native(model, images, training=True))
+    _, pullback, context = model.differentiate(to_native(model, images, training=True))
     pullback(np.asarray(cotangent, np.float64))
-    return {name: state.gradients[name] for name in model.weights if name in state.gradients}
+    return {name: context.gradients[name] for name in model.weights if name in context.gradients}

@@ -29,13 +29,13 @@ class ResNet:
 
     def __call__(self, x: Array, training: bool = False) -> Array | dict[str, Array]:
         """With `training`, norms use batch statistics, and the running statistics in `weights` are updated."""
-        state = Pass(self.float64(), training)
+        context = Pass(self.float64(), training)
         outputs, x = {}, np.asarray(x, np.float64)
         for name, child in self.tree.children:
-            x, _ = run(child, x, name, state)
+            x, _ = run(child, x, name, context)
             if name in self.taps.values():  # keep only the requested outputs, to free memory
                 outputs[name] = x
-        self.learn(state.statistics)
+        self.learn(context.statistics)
         return {tap: outputs[node] for tap, node in self.taps.items()} if self.taps else x
 
     def differentiate(self, x: Array) -> tuple[Array, Pullback, Pass]:
@@ -44,11 +44,11 @@ class ResNet:
         The pullback takes the gradient of a loss with respect to the logits; calling it fills `pass.gradients`,
         {neutral name: gradient}. `pass.statistics` has the running statistics after a training step.
         """
-        state = Pass(self.float64(), training=True, differentiate=True)
+        context = Pass(self.float64(), training=True, differentiate=True)
         pullbacks: list[Pullback] = []
         x = np.asarray(x, np.float64)
         for name, child in self.tree.children:
-            x, pullback = run(child, x, name, state)
+            x, pullback = run(child, x, name, context)
             pullbacks.append(pullback)
 
         def backward(dy: Array) -> Array:
@@ -56,7 +56,7 @@ class ResNet:
                 dy = pullback(dy)
             return dy
 
-        return x, backward, state
+        return x, backward, context
 
     def float64(self) -> Weights:
         """The weights in float64, as used in computations."""

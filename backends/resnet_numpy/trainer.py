@@ -29,14 +29,14 @@ class Trainer:
         self.steps = state.step
 
     def step(self, inputs: StepInputs) -> StepResult:
-        logits, pullback, state = self.model.differentiate(to_native(self.model, inputs.images, training=True))
+        logits, pullback, context = self.model.differentiate(to_native(self.model, inputs.images, training=True))
         loss, gradient = cross_entropy(logits, inputs.targets)
         pullback(gradient)
         updated = {
-            name: self.optimizer.update(name, state.weights[name], state.gradients[name], inputs.numbers)
+            name: self.optimizer.update(name, context.weights[name], context.gradients[name], inputs.numbers)
             for name in self.parameters
         }
-        self.model.learn({**updated, **state.statistics})
+        self.model.learn({**updated, **context.statistics})
         self.steps += 1
         return StepResult(loss, int((logits.argmax(-1) == inputs.targets.argmax(-1)).sum()))
 
