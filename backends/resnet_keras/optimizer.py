@@ -33,7 +33,7 @@ class Optimizer(keras.optimizers.Optimizer):
         self.iterations.assign(state.step)
         for slot, own in self.slots.items():
             for name, value in zip(self.names, own, strict=True):
-                value.assign(np.ascontiguousarray(to_hwio(state.slot(slot, name))))
+                value.assign(np.array(to_hwio(state.slot(slot, name)), order="C"))  # as in weights.py
 
     def build(self, variables: Any) -> None:
         if self.built:

@@ -41,7 +41,7 @@ def set_weights(model: keras.Model, weights: Mapping[str, np.ndarray]) -> None:
     if tree is not None:
         object.__setattr__(model, "aside", {name: array.copy() for name, array in checked.items() if name not in own})
     for name, variable in found.items():
-        variable.assign(np.ascontiguousarray(to_hwio(checked[name])))
+        variable.assign(np.array(to_hwio(checked[name]), order="C"))  # a copy: JAX takes over what suits it
 
 
 def remember(model: keras.Model, tree: Chain, nodes: Mapping[str, str]) -> None:

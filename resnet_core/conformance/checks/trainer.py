@@ -9,7 +9,7 @@ import numpy as np
 
 from resnet_core.conformance.check import Context, check, expect, expect_close, expect_names, expect_same, untouched
 from resnet_core.conformance.networks import TRAINED
-from resnet_core.conformance.subjects import predicted, reference
+from resnet_core.conformance.subjects import aligned, predicted, reference
 from resnet_core.training.contract import StepInputs, StepNumbers, StepResult, TrainingState
 from resnet_core.training.recipe import Recipe
 from resnet_core.training.schedule import step_numbers
@@ -148,19 +148,28 @@ def a_trainer_predicts_with_its_weights_in_evaluation_mode(context: Context) -> 
 
 @check(GROUP, needs="Trainer")
 def a_state_is_a_copy(context: Context) -> None:
-    """Neither the state that a Trainer started from nor one that it gave is touched by a step, or reaches it."""
-    recipe, start = RECIPES["momentum"], starting("momentum", STEPS, context.dtype)
-    trainer, _ = train(context.backend, recipe, start, context.dtype, 1)
-    untouched_start = starting("momentum", STEPS, context.dtype)
-    expect_same("the state it started from", start.weights, untouched_start.weights)
-    expect_same("the slots it started from", start.slots["momentum"], untouched_start.slots["momentum"])
+    """A Trainer neither changes nor keeps the arrays that it starts from, and no step changes a state that it gave."""
+    recipe, truth = RECIPES["momentum"], starting("momentum", STEPS, context.dtype)
+    start = TrainingState(aligned(truth.weights), {"momentum": aligned(truth.slots["momentum"])}, truth.step)
+    trainer = context.backend.Trainer(TRAINED.spec, recipe, start, dtype=context.dtype)
+    for array in (*start.weights.values(), *start.slots["momentum"].values()):
+        array[...] = 0
     given = trainer.state()
-    kept = {name: value.copy() for name, value in given.weights.items()}
-    buffers = {name: value.copy() for name, value in given.slots["momentum"].items()}
-    take_step(trainer, *batch(STEPS + 1), step_numbers(recipe, 1, STEPS + 1), recipe)
+    _expect_same_state("after writing into the state it started from", given, truth)
+    take_step(trainer, *batch(STEPS), step_numbers(recipe, 1, STEPS), recipe)
     trainer.state()
-    expect_same("a state after a later step", given.weights, kept)
-    expect_same("its slots after a later step", given.slots["momentum"], buffers)
+    _expect_same_state("a state after a later step", given, truth)
+    untouched_start = starting("momentum", STEPS, context.dtype)
+    train(context.backend, recipe, untouched_start, context.dtype, 1)
+    _expect_same_state("the state it started from", untouched_start, truth)
+
+
+def _expect_same_state(what: str, found: TrainingState, truth: TrainingState) -> None:
+    for part, own, other in (
+        ("weights", found.weights, truth.weights),
+        ("slots", found.slots.get("momentum", {}), truth.slots["momentum"]),
+    ):
+        expect_same(f"{what}: {part}", dict(sorted(own.items())), dict(sorted(other.items())))
 
 
 @check(GROUP, dtypes=("float32",), needs="Trainer")

@@ -17,6 +17,7 @@ from resnet_core.conformance.check import (
 )
 from resnet_core.conformance.leaves import LEAVES
 from resnet_core.conformance.networks import NETWORKS, SMALL
+from resnet_core.conformance.subjects import aligned
 from resnet_core.errors import InputError, WeightsError
 from resnet_core.initialization import initialize
 from resnet_core.weights import Weights
@@ -53,11 +54,11 @@ def set_weights_replaces_all_weights(context: Context, case: str) -> None:
 def weights_are_copied_on_their_way_in_and_out(context: Context) -> None:
     """To write into an array that was given or received does not reach the model."""
     subject, backend = NETWORKS[SMALL], context.backend
-    given, truth = subject.weights(context.dtype), subject.weights(context.dtype)
+    given, truth = aligned(subject.weights(context.dtype)), subject.weights(context.dtype)
     model = subject.build(backend, context.dtype, given)
     _overwrite(given)
     expect_same("after writing into what build was given", backend.get_weights(model), truth)
-    given, truth = subject.weights(context.dtype, seed=1), subject.weights(context.dtype, seed=1)
+    given, truth = aligned(subject.weights(context.dtype, seed=1)), subject.weights(context.dtype, seed=1)
     backend.set_weights(model, given)
     _overwrite(given)
     expect_same("after writing into what set_weights was given", backend.get_weights(model), truth)
