@@ -97,15 +97,15 @@ def _helper(network: tree.Chain, kind: type[tree.Leaf]) -> Helper | None:
         return None
     family, parameters, shared = Family(), [], {}
     columns = _columns(dict(enumerate(alike)))
-    for field, column in columns.items():
-        candidates = PADDINGS if field == "padding" else ()
+    for field in sorted(columns, key=lambda field: field == "padding"):  # which may follow from all others
+        column, candidates = columns[field], PADDINGS if field == "padding" else ()
         value = None if SORTS.get(field) == "width" else family.find(field, column, candidates)
         if value is None:
             name = "channels" if field == "out_channels" else field
             value = family.add(name, field, column)
             parameters.append(Parameter(name, SORTS.get(field, field), DEFAULTS.get(field), field))
         shared[field] = value
-    return Helper(HELPERS[kind], kind, tuple(parameters), shared)
+    return Helper(HELPERS[kind], kind, tuple(parameters), {field: shared[field] for field in columns})
 
 
 def _columns(members: Mapping[int, tree.Leaf]) -> dict[str, dict[int, Number]]:
