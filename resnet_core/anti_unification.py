@@ -215,11 +215,11 @@ class _Blocks:
         candidates: list[str] = []
         if sort == "margin" and self.width is not None and self.out is not None:
             gap = f"{self.out} - {self.width}"
-            candidates = [f"({gap}) // 2", f"({gap} + 1) // 2"]
+            candidates = [f"({gap}) // 2", f"{gap} - margin"]
         if field == "kernel" and kind is tree.AveragePool:
             candidates = ["stride"]
         found = self.family.find(sort, column, candidates, literal=not candidates)
-        if sort == "margin" and isinstance(found, Code) and "margin" not in self.derived and len(found.names) > 1:
+        if sort == "margin" and isinstance(found, Code) and "margin" not in self.derived and "//" in found:
             self.derived["margin"] = found
             gaps = {member: found.value(self.family.names(member)) for member in range(len(self.members))}
             return self.family.add("margin", sort, gaps)

@@ -9,6 +9,7 @@ from resnet_core.outline import Form, Step, literal
 from resnet_core.source_text import (
     INITIAL,
     READ,
+    WIDTH,
     Program,
     block_reason,
     branches,
@@ -42,13 +43,20 @@ RNGS = "rngs=rngs"
 #: Kinds with modules of their own; the others are functions.
 MODULES = (tree.Conv, tree.BatchNorm, tree.Linear)
 
+UNIFORM = '''
+def uniform(inputs: int) -> nnx.Initializer:
+    """Biases as PyTorch draws them, narrower where an output has more inputs."""
+    bound = inputs**-0.5
+    return lambda key, shape, dtype: jax.random.uniform(key, shape, dtype, -bound, bound)
+'''
+
 LOAD = '''
 def load(model: nnx.Module, path: str) -> None:
     """Neutral weights; kernels there are (out, in, height, width)."""
-    tensors, kinds = read(path), {"bias": "bias", "mean": "running_mean"}
-    kinds["var"] = "running_var"
+    tensors = read(path)
+    kinds = {"bias": "bias", "mean": "running_mean", "var": "running_var"}
     for keys, variable in nnx.iter_graph(model):
-        if isinstance(variable, nnx.Variable) and keys[-1] in (*kinds, "kernel", "scale"):
+        if isinstance(variable, nnx.Param | nnx.BatchStat):
             *place, kind = (f"block{k + 1}" if isinstance(k, int) else k for k in keys)
             name = ".".join(place).replace("_", ".").replace(".layers", "")
             value = tensors[f"{name}.{kinds.get(kind, 'weight')}"]
@@ -64,7 +72,7 @@ def source(spec: ResNetSpec) -> str:
     """
     program = Program(spec, "flax", "Flax (NNX)")
     program.refuse_underscores()
-    definitions = [_conv(program), _norm(program), *_layers(program), _block(program), _stage(program)]
+    definitions = [*_layers(program), _conv(program), _norm(program), _block(program), _stage(program)]
     load = [line.replace("block", program.outline.loop.prefix) for line in LOAD]
     body = joined(*definitions, _network(program), READ, load, _main(program))
     return joined([*program.header(), "", *_imports()], [body.rstrip()])
@@ -108,11 +116,10 @@ def _norm(program: Program) -> list[str]:
 
 
 def _layers(program: Program) -> list[list[str]]:
-    """Layers that Flax lacks and that need a definition of their own."""
-    found = []
-    if any(leaf.padding == "same" for leaf in program.leaves(tree.MaxPool)):
-        found = []  # "SAME" is TensorFlow's
-    return found
+    """What Flax lacks: biases that are drawn."""
+    _, _, drawn = INITIAL[program.spec.initializer]
+    biased = any(leaf.bias for kind in (tree.Conv, tree.Linear) for leaf in program.leaves(kind))
+    return [UNIFORM.strip().splitlines()] if drawn and biased else []
 
 
 def _block(program: Program) -> list[str]:
@@ -121,6 +128,9 @@ def _block(program: Program) -> list[str]:
     lines = [f"{name} = {code}" for name, code in block.derived.items() if name not in inside]
     for step in block.body:
         lines += _assign(program, f"self.{step.name}", step)
+    if program.zeroed:
+        tensor = f"self.{program.zeroed}.{'scale' if program.zeroed.startswith('norm') else 'kernel'}"
+        lines += ["# Each block starts as its shortcut.", f"{tensor}.set_value(jnp.zeros_like({tensor}[...]))"]
     lines += _shortcut(program)
     return [
         f"class {block.name}(nnx.Module):",
@@ -181,7 +191,9 @@ def _run_shortcut(program: Program) -> list[str]:
             if step.kind in MODULES and own and "shortcut" in own[-1]:
                 own[-1] = f"x = {_run(kept, own[-1].removeprefix('x = '), 'self.shortcut_')}"
             else:
-                own += note([f"x = {_run(kept, value, 'self.shortcut_')}"], _comment(step), 12 if test else 8)
+                indent = 12 if test else 8
+                line = _broken(f"x = {_run(kept, value, 'self.shortcut_')}", indent)
+                own += note(line, _comment(step), indent)
             value = "x"
         word = test.split()[0].rstrip(":") if test else ""
         kept_test = "else:" if word == "else" else f"{word} self.{flag(form)}:"
@@ -255,6 +267,8 @@ def _initial(program: Program, which: int, inputs: str) -> tuple[list[str], list
         text = "1 / 3" if scale == 1 / 3 else scale
         lines.append(f'initial = nnx.initializers.variance_scaling({text}, "{fan}", "{distribution}")')
         arguments.append("kernel_init=initial")
+    if drawn and any(leaf.bias for leaf in program.leaves((tree.Conv, tree.Linear)[which])):  # type: ignore[arg-type]
+        arguments.append(f"bias_init=uniform({inputs.removeprefix('(').removesuffix(')')})")
     return arguments, lines
 
 
@@ -302,12 +316,22 @@ def _run(step: Step, x: str, owner: str) -> str:
         case tree.Pad:
             return f"jnp.pad({x}, ((0, 0), {_pair(_pair(text['padding']))[1:-1]}, (0, 0)))"
         case tree.Subsample:
-            return f"{x}[:, :: {text['stride']}, :: {text['stride']}]"
+            stride = f" {text['stride']}" if "." in text["stride"] else text["stride"]
+            return f"{x}[:, ::{stride}, ::{stride}]"
         case tree.PadChannels:
             return f"jnp.pad({x}, ((0, 0), (0, 0), (0, 0), ({text['before']}, {text['after']})))"
         case tree.GlobalAveragePool:
             return f"{x}.mean((1, 2))"
     raise InputError(f"source: Flax has no program for {step.kind.__name__}")
+
+
+def _broken(line: str, indent: int) -> list[str]:
+    """`x = f(x, rest)` in lines that fit."""
+    if len(line) + indent <= WIDTH:
+        return [line]
+    prefix, _, inside = line.removesuffix(")").partition("(")
+    value, _, rest = inside.partition(", ")
+    return call(prefix, [value, rest], indent=indent)
 
 
 def _comment(step: Step) -> str:

@@ -23,6 +23,7 @@ from resnet_core.source_text import (
     joined,
     keeps_size,
     note,
+    reads,
     rename,
     shape_text,
     signature,
@@ -69,9 +70,10 @@ def source(spec: ResNetSpec) -> str:
 
 
 def _imports(body: str) -> list[str]:
-    plain = [f"import {name}" for name in ("json", "math", "sys") if f"{name}." in body]
-    names = ["KerasTensor", *(name for name in ("initializers", "layers", "ops") if f" {name}." in body or f"={name}." in body)]
-    return [*plain, "from pathlib import Path", "", "import keras", "import numpy as np", f"from keras import {', '.join(names)}"]
+    plain = [f"import {name}" for name in ("json", "math", "sys") if reads(body, name)]
+    names = [name for name in ("initializers", "layers", "ops") if reads(body, name)]
+    own = f"from keras import {', '.join(['KerasTensor', *names])}"
+    return [*plain, "from pathlib import Path", "", "import keras", "import numpy as np", own]
 
 
 def _conv(program: Program) -> list[str]:
@@ -81,12 +83,10 @@ def _conv(program: Program) -> list[str]:
     texts = {field: literal(value) for field, value in helper.numbers.items()}
     lines, padding = _padding(program, texts)
     initial, more = _initial(program, 0, f"({fan_in(texts, 'x.shape[-1]')})")
-    places = [("strides", "stride", "1"), ("padding", "", '"valid"'), ("dilation_rate", "dilation", "1"), ("groups",) * 2 + ("1",)]
+    said = {"strides": (texts["stride"], "1"), "padding": (padding, '"valid"'), "groups": (texts["groups"], "1")}
+    said |= {"dilation_rate": (texts["dilation"], "1"), "use_bias": (texts["bias"], "True")}
     arguments = ["channels", texts["kernel"]]
-    for name, field, default in places:
-        if (text := texts[field] if field else padding) != default:
-            arguments.append(f"{name}={text}")
-    arguments += [f"use_bias={texts['bias']}"] if texts["bias"] != "True" else []
+    arguments += [f"{name}={text}" for name, (text, default) in said.items() if text != default]
     lines += [*more, *call("layer = layers.Conv2D", [*arguments, *initial, "name=name"]), "return layer(x)"]
     parameters = [FIRST, *signature(p for p in helper.parameters if p.name != "in_channels"), *NAME]
     return [*call("def conv", parameters, " -> KerasTensor:", 0), *indented(lines)]
@@ -239,7 +239,7 @@ def _main(program: Program) -> list[str]:
 
 def _assign(program: Program, step: Step, value: str, target: str, path: str, indent: int) -> list[str]:
     """The lines that apply one step; `path` is the beginning of its name, quotes included."""
-    text = {field: literal(number) for field, number in step.numbers.items()}
+    text = {field: rename(literal(number), KNOWN) for field, number in step.numbers.items()}
     helper, name = program.outline.helper(step.kind), f'name={path}{step.name}"'
     match step.kind:
         case tree.Conv if helper:
@@ -253,7 +253,8 @@ def _assign(program: Program, step: Step, value: str, target: str, path: str, in
             same = [] if text["padding"] == "0" else ['"same"']
             return _apply("layers.MaxPooling2D", [text["kernel"], text["stride"], *same, name], value, target, indent)
         case tree.MaxPool:
-            sides = f"((0, 0), {', '.join([f'({text["padding"]}, {text["padding"]})'] * 2)}, (0, 0))"
+            side = f"({text['padding']}, {text['padding']})"
+            sides = f"((0, 0), {side}, {side}, (0, 0))"
             lines = call(f"{target} = ops.pad", [value, sides, "constant_values=-math.inf"], indent=indent)
             return [*lines, *_apply("layers.MaxPooling2D", [text["kernel"], text["stride"], name], target, target, indent)]
         case tree.AveragePool:
@@ -265,7 +266,7 @@ def _assign(program: Program, step: Step, value: str, target: str, path: str, in
             return [*note(lines[:1], "picks every stride-th pixel", indent), *lines[1:]]
         case tree.PadChannels:
             sides = f"((0, 0), (0, 0), (0, 0), ({text['before']}, {text['after']}))"
-            return [f"{target} = ops.pad({value}, {sides})"]
+            return call(f"{target} = ops.pad", [value, sides], indent=indent)
         case tree.GlobalAveragePool:
             return _apply("layers.GlobalAveragePooling2D", [name], value, target, indent)
         case tree.Linear:

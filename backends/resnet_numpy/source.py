@@ -180,15 +180,18 @@ def _main(program: Program) -> list[str]:
     return [
         'if __name__ == "__main__":',
         "    weights = read(sys.argv[1])",
+        "    for name, weight in weights.items():",
+        '        print(f"{name:40}{weight.shape}")',
         f"    images = np.zeros((1, {height}, {width}, {program.spec.in_channels}))",
-        'XX = [w for name, w in weights.items() if ".running_" not in name]',
+        '    print(f"output{\' \':34}{resnet(images, weights).shape}")',
+        '    trained = [w for name, w in weights.items() if ".running_" not in name]',
         f"    assert sum(weight.size for weight in trained) == {program.parameters:_}",
     ]
 
 
 def _assign(program: Program, step: Step, value: str, target: str, path: str, indent: int) -> list[str]:
     """The lines that compute one step; `path` is the beginning of its name, quotes included."""
-    text = {field: literal(number) for field, number in step.numbers.items()}
+    text = {field: rename(literal(number), KNOWN) for field, number in step.numbers.items()}
     helper, name = program.outline.helper(step.kind), f'{path}{step.name}"'
     match step.kind:
         case tree.Conv if helper:
@@ -209,7 +212,7 @@ def _assign(program: Program, step: Step, value: str, target: str, path: str, in
             return [f"{target} = {value}[:, ::{text['stride']}, ::{text['stride']}]"]
         case tree.PadChannels:
             sides = f"({text['before']}, {text['after']})"
-            return [f"{target} = np.pad({value}, ((0, 0), (0, 0), (0, 0), {sides}))"]
+            return call(f"{target} = np.pad", [value, f"((0, 0), (0, 0), (0, 0), {sides})"], indent=indent)
         case tree.GlobalAveragePool:
             return [f"{target} = {value}.mean((1, 2))"]
         case tree.Linear:

@@ -218,12 +218,12 @@ def _initial(program: Program) -> list[str]:
         lines.append("    nn.init.xavier_uniform_(module.weight)")
     if not drawn and any(leaf.bias for kind in (tree.Conv, tree.Linear) for leaf in program.leaves(kind)):
         lines += ["    if module.bias is not None:", "        nn.init.zeros_(module.bias)"]
-    if program.zeroed:
-        lines += [
-            f"if isinstance(module, {program.outline.block.name}):",
-            f"    nn.init.zeros_(module.{program.zeroed}.weight)",
-        ]
-    return ["for module in self.modules():", *indented(lines)]
+    lines = ["for module in self.modules():", *indented(lines)]
+    if program.zeroed:  # in a loop of its own: a block comes before its convolutions
+        test = f"    if isinstance(module, {program.outline.block.name}):"
+        zero = f"        nn.init.zeros_(module.{program.zeroed}.weight)"
+        lines += ["# Each block starts as its shortcut.", "for module in self.modules():", test, zero]
+    return lines
 
 
 def _main(program: Program) -> list[str]:
