@@ -206,9 +206,11 @@ class _Blocks:
         return found
 
     def _multiples(self, name: str, column: Mapping[int, Number]) -> list[str]:
-        member, number = next(iter(column.items()))
+        (member, number), *_ = column.items()
         base = self.family.columns[name][member]
-        return [f"{int(number) // int(base)} * {name}", f"{name} // {max(1, int(base) // int(number))}"]
+        assert isinstance(base, int)
+        assert isinstance(number, int)
+        return [f"{number // base} * {name}", f"{name} // {max(1, base // number)}"]
 
     def _number(self, field: str, column: Mapping[int, Number], kind: type[tree.Leaf]) -> Value:
         sort = SORTS.get(field, field)
@@ -256,9 +258,7 @@ class _Blocks:
         self.width = self.out
         return tuple(forms)
 
-    def _condition(
-        self, skeleton: tuple[tuple[str, type], ...], members: Sequence[int], later: Sequence[int]
-    ) -> Code:
+    def _condition(self, skeleton: tuple[tuple[str, type], ...], members: Sequence[int], later: Sequence[int]) -> Code:
         widens, strides = f"in_channels != {self.out}", "stride != 1"
         candidates = [f"{strides} or {widens}", widens, strides]
         projects = _rank(skeleton) == 0
@@ -294,9 +294,7 @@ def _with_neutral(chain: tree.Chain, skeleton: tuple[tuple[str, type], ...]) -> 
     return [(name, present.get(name, neutral.get(kind))) for name, kind in skeleton]  # type: ignore[misc]
 
 
-def _loop(
-    stages: Mapping[str, tree.Chain], block: Block, blocks: _Blocks
-) -> tuple[Loop, dict[str, dict[str, Number]]]:
+def _loop(stages: Mapping[str, tree.Chain], block: Block, blocks: _Blocks) -> tuple[Loop, dict[str, dict[str, Number]]]:
     """The stages as one loop, and each stage's call of it."""
     prefix = next(iter(stages.values())).children[0][0].rstrip("0123456789")
     loop = _Loop(stages, blocks)
@@ -362,7 +360,8 @@ class _Loop:
         unusual_name = f"{odd}_{parameter.name}" if cost == 2 else parameter.name
         other = self._side(unusual_name, parameter.sort, column, unusual, new=True) if unusual else 0
         value = self._side(usual_name, parameter.sort, column, usual, new=True) if usual else other
-        assert other is not None and value is not None
+        assert other is not None
+        assert value is not None
         return Argument(parameter.name, value, odd, other) if odd else Argument(parameter.name, value)  # type: ignore[arg-type]
 
     def _handed_on(
@@ -414,7 +413,9 @@ def _with_defaults(found: Outline) -> Outline:
     for helper in found.helpers:
         said = [step.numbers for step in found.steps() if step.kind is helper.kind]
         parameters = [
-            p if p.default is not None and any(_is(call[p.field], p.default) for call in said) else replace(p, default=None)
+            p
+            if p.default is not None and any(_is(call[p.field], p.default) for call in said)
+            else replace(p, default=None)
             for p in helper.parameters
         ]
         parameters.sort(key=lambda parameter: parameter.default is not None)

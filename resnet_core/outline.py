@@ -180,7 +180,7 @@ def expand(outline: Outline) -> tree.Chain:
 
 def _stage(outline: Outline, arguments: Mapping[str, Number]) -> tree.Chain:
     blocks: list[tuple[str, tree.Node]] = []
-    depth = int(arguments["depth"])
+    depth = int(arguments["depth"])  # type: ignore[arg-type]
     known: dict[tuple[Number, ...], tree.Residual] = {}  # like blocks are one node
     for number in range(1, depth + 1):
         names = {**arguments, "number": number}

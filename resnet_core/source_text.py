@@ -117,6 +117,14 @@ class Program:
             if "_" in path:
                 raise InputError(f"source: received the node {path!r}; names of nodes have no underscore here")
 
+    @cached_property
+    def drawn_biases(self) -> tuple[bool, bool]:
+        """Whether biases of convolutions, and of linear layers, have random initial values."""
+        drawn = INITIAL[self.spec.initializer][2]
+        return drawn and any(leaf.bias for leaf in self.leaves(tree.Conv)), drawn and any(
+            leaf.bias for leaf in self.leaves(tree.Linear)
+        )
+
     def leaves(self, kind: type[L]) -> list[L]:
         """The different leaves of one kind."""
         return list(dict.fromkeys(leaf for _, leaf in tree.leaves(self.tree) if isinstance(leaf, kind)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from resnet_core import tree
 from resnet_core.errors import InputError
-from resnet_core.expressions import Code
+from resnet_core.expressions import Code, Value
 from resnet_core.outline import Form, Step, literal
 from resnet_core.source_text import (
     INITIAL,
@@ -117,9 +117,7 @@ def _norm(program: Program) -> list[str]:
 
 def _layers(program: Program) -> list[list[str]]:
     """What Flax lacks: biases that are drawn."""
-    _, _, drawn = INITIAL[program.spec.initializer]
-    biased = any(leaf.bias for kind in (tree.Conv, tree.Linear) for leaf in program.leaves(kind))
-    return [UNIFORM.strip().splitlines()] if drawn and biased else []
+    return [UNIFORM.strip().splitlines()] if any(program.drawn_biases) else []
 
 
 def _block(program: Program) -> list[str]:
@@ -184,7 +182,8 @@ def _forward(program: Program) -> list[str]:
 def _run_shortcut(program: Program) -> list[str]:
     lines = []
     for test, form in branches(program.outline.block):
-        value, own = "y" if form.reads else "x", []
+        own: list[str] = []
+        value = "y" if form.reads else "x"
         names = {name: f"self.{name}" for name in _kept(form)}
         for step in form.chain:
             kept = Step(step.name, step.kind, {f: _renamed(v, names) for f, v in step.numbers.items()})
@@ -201,7 +200,7 @@ def _run_shortcut(program: Program) -> list[str]:
     return lines
 
 
-def _renamed(value: object, names: dict[str, str]) -> object:
+def _renamed(value: Value, names: dict[str, str]) -> Value:
     return Code(rename(value, names)) if isinstance(value, Code) else value
 
 
@@ -258,7 +257,6 @@ def _network(program: Program) -> list[str]:
 def _initial(program: Program, which: int, inputs: str) -> tuple[list[str], list[str]]:
     """(arguments, lines before) for the spec's initial values; what Flax draws by itself is not said again."""
     scale, fan, distribution = INITIAL[program.spec.initializer][which]  # type: ignore[misc]
-    drawn = INITIAL[program.spec.initializer][2]
     arguments, lines = [], []
     if distribution == "truncated":
         lines.append(f"deviation = (2.6 / {inputs}) ** 0.5  # 1.3 * 2 / fan in")
@@ -267,7 +265,7 @@ def _initial(program: Program, which: int, inputs: str) -> tuple[list[str], list
         text = "1 / 3" if scale == 1 / 3 else scale
         lines.append(f'initial = nnx.initializers.variance_scaling({text}, "{fan}", "{distribution}")')
         arguments.append("kernel_init=initial")
-    if drawn and any(leaf.bias for leaf in program.leaves((tree.Conv, tree.Linear)[which])):  # type: ignore[arg-type]
+    if program.drawn_biases[which]:
         arguments.append(f"bias_init=uniform({inputs.removeprefix('(').removesuffix(')')})")
     return arguments, lines
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from resnet_core import tree
 from resnet_core.errors import InputError
-from resnet_core.expressions import Code
 from resnet_core.outline import Parameter, Step, literal
 from resnet_core.source_text import (
     INITIAL,
@@ -209,7 +208,6 @@ def _network(program: Program, kept: tuple[Parameter, ...]) -> list[str]:
 def _initial(program: Program, which: int, inputs: str) -> tuple[list[str], list[str]]:
     """(arguments, lines before) for the spec's initial values; what Keras draws by itself is not said again."""
     scale, fan, distribution = INITIAL[program.spec.initializer][which]  # type: ignore[misc]
-    drawn = INITIAL[program.spec.initializer][2]
     arguments, lines = [], []
     if distribution == "truncated":
         lines.append(f"deviation = (2.6 / {inputs}) ** 0.5  # 1.3 * 2 / fan in")
@@ -218,8 +216,7 @@ def _initial(program: Program, which: int, inputs: str) -> tuple[list[str], list
         text = "1 / 3" if scale == 1 / 3 else scale
         lines.append(f'initial = initializers.VarianceScaling({text}, "{fan}", {DISTRIBUTIONS[distribution]})')
         arguments.append("kernel_initializer=initial")
-    biased = [leaf.bias for leaf in program.leaves((tree.Conv, tree.Linear)[which])]  # type: ignore[arg-type]
-    if drawn and any(biased):
+    if program.drawn_biases[which]:
         power = "**-0.5" if inputs.isdigit() else " ** -0.5"
         lines.append(f"bound = {inputs}{power}")
         arguments.append("bias_initializer=initializers.RandomUniform(-bound, bound)")
@@ -256,7 +253,10 @@ def _assign(program: Program, step: Step, value: str, target: str, path: str, in
             side = f"({text['padding']}, {text['padding']})"
             sides = f"((0, 0), {side}, {side}, (0, 0))"
             lines = call(f"{target} = ops.pad", [value, sides, "constant_values=-math.inf"], indent=indent)
-            return [*lines, *_apply("layers.MaxPooling2D", [text["kernel"], text["stride"], name], target, target, indent)]
+            return [
+                *lines,
+                *_apply("layers.MaxPooling2D", [text["kernel"], text["stride"], name], target, target, indent),
+            ]
         case tree.AveragePool:
             return _apply("layers.AveragePooling2D", [text["kernel"], text["stride"], name], value, target, indent)
         case tree.Pad:

@@ -116,7 +116,8 @@ def _block(program: Program) -> tuple[list[str], tuple[Parameter, ...]]:
     """The definition, and the parameters that it reads."""
     block = program.outline.block
     shortcut = _shortcut(program)
-    lines, value = [] if cut(block) else [], "x"
+    lines: list[str] = []
+    value = "x"
     for place, step in enumerate(block.body, start=1):
         lines += _assign(program, step, value, "y", 'f"{name}.', 4)
         value = "y"
@@ -183,7 +184,7 @@ def _main(program: Program) -> list[str]:
         "    for name, weight in weights.items():",
         '        print(f"{name:40}{weight.shape}")',
         f"    images = np.zeros((1, {height}, {width}, {program.spec.in_channels}))",
-        '    print(f"output{\' \':34}{resnet(images, weights).shape}")',
+        "    print(f\"output{' ':34}{resnet(images, weights).shape}\")",
         '    trained = [w for name, w in weights.items() if ".running_" not in name]',
         f"    assert sum(weight.size for weight in trained) == {program.parameters:_}",
     ]

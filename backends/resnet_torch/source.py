@@ -5,7 +5,7 @@ from __future__ import annotations
 from resnet_core import tree
 from resnet_core.errors import InputError
 from resnet_core.expressions import Code
-from resnet_core.outline import Form, Step, literal
+from resnet_core.outline import Step, literal
 from resnet_core.source_text import (
     INITIAL,
     Program,
@@ -216,7 +216,10 @@ def _initial(program: Program) -> list[str]:
         lines.append("    nn.init.trunc_normal_(module.weight, std=std, a=-2 * std, b=2 * std)")
     else:
         lines.append("    nn.init.xavier_uniform_(module.weight)")
-    if not drawn and any(leaf.bias for kind in (tree.Conv, tree.Linear) for leaf in program.leaves(kind)):
+    biased = any(leaf.bias for leaf in program.leaves(tree.Conv)) or any(
+        leaf.bias for leaf in program.leaves(tree.Linear)
+    )
+    if not drawn and biased:
         lines += ["    if module.bias is not None:", "        nn.init.zeros_(module.bias)"]
     lines = ["for module in self.modules():", *indented(lines)]
     if program.zeroed:  # in a loop of its own: a block comes before its convolutions
@@ -269,7 +272,9 @@ def _modules(program: Program, step: Step) -> list[tuple[str, str, list[str], st
         case tree.Subsample:
             return [(name, "nn.MaxPool2d", ["1", text["stride"]], "picks every stride-th pixel")]
         case tree.PadChannels:
-            return [(name, "nn.ZeroPad3d", [f"(0, 0, 0, 0, {text['before']}, {text['after']})"], "channels, not pixels")]
+            return [
+                (name, "nn.ZeroPad3d", [f"(0, 0, 0, 0, {text['before']}, {text['after']})"], "channels, not pixels")
+            ]
         case tree.GlobalAveragePool:
             return [(name, "nn.AdaptiveAvgPool2d", ["1"], ""), ("flatten", "nn.Flatten", [], "")]
         case tree.Linear:

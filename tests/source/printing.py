@@ -28,7 +28,13 @@ Found = dict[str, np.ndarray]
 
 NARROW: dict[str, object] = {"channels": (4, 6, 8, 10), "depths": (2, 1, 2, 1), "classes": 5, "input_size": SIZE}
 CIFAR: dict[str, object] = {"channels": (4, 6, 9), "depths": (2, 2, 1), "classes": 5, "input_size": SIZE}
-GROUPED: dict[str, object] = {**NARROW, "depths": (1, 1, 1, 1), "channels": (16, 16, 32, 32), "groups": 8, "width_per_group": 8}
+GROUPED: dict[str, object] = {
+    **NARROW,
+    "depths": (1, 1, 1, 1),
+    "channels": (16, 16, 32, 32),
+    "groups": 8,
+    "width_per_group": 8,
+}
 
 #: Every kind of network that has a name, and what fields make of them, narrow and shallow.
 KINDS: dict[str, rn.ResNetSpec] = {

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-
 from printing import BACKENDS, KINDS, Case, differences, print_program, run_programs
 
 
