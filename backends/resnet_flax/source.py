@@ -47,7 +47,7 @@ UNIFORM = '''
 def uniform(inputs: int) -> nnx.Initializer:
     """Biases as PyTorch draws them, narrower where an output has more inputs."""
     bound = inputs**-0.5
-    return lambda key, shape, dtype: jax.random.uniform(key, shape, dtype, -bound, bound)
+    return partial(jax.random.uniform, minval=-bound, maxval=bound)
 '''
 
 LOAD = '''
@@ -75,11 +75,12 @@ def source(spec: ResNetSpec) -> str:
     definitions = [*_layers(program), _conv(program), _norm(program), _block(program), _stage(program)]
     load = [line.replace("block", program.outline.loop.prefix) for line in LOAD]
     body = joined(*definitions, _network(program), READ, load, _main(program))
-    return joined([*program.header(), "", *_imports()], [body.rstrip()])
+    return joined([*program.header(), "", *_imports(body)], [body.rstrip()])
 
 
-def _imports() -> list[str]:
-    plain = ["import json", "from pathlib import Path", "", "import jax", "import jax.numpy as jnp"]
+def _imports(body: str) -> list[str]:
+    functools = ["from functools import partial"] if "partial(" in body else []
+    plain = ["import json", *functools, "from pathlib import Path", "", "import jax", "import jax.numpy as jnp"]
     return [*plain, "import numpy as np", "from flax import nnx", "from jax import Array"]
 
 
@@ -149,6 +150,9 @@ def _shortcut(program: Program) -> list[str]:
         for step in form.chain:
             own += _assign(program, f"self.shortcut_{step.name}", step, 12 if test else 8)
         lines += [f"self.{name} = {block.derived.get(name, name)}" for name in _kept(form)]
+        for step in filter(_uneven, form.chain):
+            lines += [f"{name} = {code}" for name, code in block.derived_of(form).items() if name not in _kept(form)]
+            lines.append(f"self.margins = ({step.numbers['before']}, {step.numbers['after']})")
         if form.condition is not None:
             lines.append(f"self.{flag(form)} = {form.condition}")
         has_modules = any(step.kind in MODULES for step in form.chain)
@@ -158,8 +162,14 @@ def _shortcut(program: Program) -> list[str]:
 
 def _kept(form: Form) -> list[str]:
     """Names that a shortcut without parameters reads when it runs: they become attributes."""
-    values = [value for step in form.chain if step.kind not in MODULES for value in step.numbers.values()]
+    steps = [step for step in form.chain if step.kind not in MODULES and not _uneven(step)]
+    values = [value for step in steps for value in step.numbers.values()]
     return sorted({name for value in values if isinstance(value, Code) for name in value.names})
+
+
+def _uneven(step: Step) -> bool:
+    """Whether channels are added unevenly: both numbers are then kept as one attribute."""
+    return step.kind is tree.PadChannels and step.numbers["before"] != step.numbers["after"]
 
 
 def _forward(program: Program) -> list[str]:
@@ -317,7 +327,8 @@ def _run(step: Step, x: str, owner: str) -> str:
             stride = f" {text['stride']}" if "." in text["stride"] else text["stride"]
             return f"{x}[:, ::{stride}, ::{stride}]"
         case tree.PadChannels:
-            return f"jnp.pad({x}, ((0, 0), (0, 0), (0, 0), ({text['before']}, {text['after']})))"
+            margins = "self.margins" if _uneven(step) else f"({text['before']}, {text['after']})"
+            return f"jnp.pad({x}, ((0, 0), (0, 0), (0, 0), {margins}))"
         case tree.GlobalAveragePool:
             return f"{x}.mean((1, 2))"
     raise InputError(f"source: Flax has no program for {step.kind.__name__}")

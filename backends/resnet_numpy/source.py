@@ -87,7 +87,7 @@ def _conv(program: Program) -> list[str]:
     if bias == "bias":
         lines += ["if bias:", '    x = x + weights[f"{name}.bias"]']
     lines.append('return x + weights[f"{name}.bias"]' if bias == "True" else "return x")
-    if lines[-1] == "return x" and bias == "False" and groups == "1":
+    if lines[-1] == "return x" and bias == "False":
         lines[-2:] = [lines[-2].replace("x = ", "return ", 1)]
     kept = [parameter for parameter in helper.parameters if parameter.name not in IN_WEIGHTS]
     return [*call("def conv", [*FIRST, *signature(kept)], " -> Array:", 0), *indented(lines)]
@@ -168,11 +168,13 @@ def _network(program: Program, kept: tuple[Parameter, ...]) -> list[str]:
             own += _assign(program, step, "x", "x", f'"{part.name}.', 4)
         if part.arguments is not None:
             own = call("x = stage", ["x", "weights", f'"{part.name}"', *stage_call(kept, part.arguments)])
+        if part is outline.parts[-1]:
+            own[-1] = own[-1].replace("x =", "return", 1)
         lines += [*own[:-1], *note(own[-1:], shape_text(program.shapes[part.name]))]
     return [
         "def resnet(x: Array, weights: Weights) -> Array:",
         f'    """Images (batch, height, width, {program.spec.in_channels}) to {program.output}."""',
-        *indented([*lines, "return x"]),
+        *indented(lines),
     ]
 
 
