@@ -345,7 +345,7 @@ class _Loop:
         if parameter.name == "in_channels" and (handed := self._handed_on(blocks, found, column, others)) is not None:
             own = self._side("in_channels", parameter.sort, column, firsts, new=True)
             assert own is not None
-            return Argument("in_channels", handed, "first", own)
+            return Argument("in_channels", handed, "first", own) if own != handed else Argument("in_channels", own)
         ways = [("", list(column), []), ("first", others, firsts), ("last", sorted(set(column) - set(lasts)), lasts)]
         priced = []
         for order, (odd, usual, unusual) in enumerate(ways):
