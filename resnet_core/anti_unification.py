@@ -352,10 +352,12 @@ class _Loop:
             values = [self._side("", parameter.sort, column, side, new=False) for side in (usual, unusual) if side]
             possible = all(self._constant(column, side) for side in (usual, unusual))
             if possible or all(value is not None for value in values):
-                priced.append((values.count(None), order, odd, usual, unusual))
+                # Of two equally cheap ways the one in which the usual block does nothing unusual.
+                strange = bool(usual) and values[0] not in (None, DEFAULTS.get(parameter.sort))
+                priced.append((values.count(None), strange, order, odd, usual, unusual))
         if not priced:
             return self._every(parameter, column)
-        cost, _, odd, usual, unusual = min(priced)
+        cost, _, _, odd, usual, unusual = min(priced)
         usual_name = parameter.name
         unusual_name = f"{odd}_{parameter.name}" if cost == 2 else parameter.name
         other = self._side(unusual_name, parameter.sort, column, unusual, new=True) if unusual else 0

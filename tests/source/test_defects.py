@@ -27,7 +27,7 @@ DEFECTS: dict[str, dict[str, tuple[str, str, str]]] = {
         "margins on one side": ("resnet20", "(0, 0, 0, 0, margin, channels - in_channels - margin)", "(0, 0, 0, 0, 0, channels - in_channels)"),
         "groups in another order": ("resnext50_32x4d", "groups=8)", "groups=4)"),
         "a name": ("resnet18", "self.stem.norm", "self.stem.bn"),
-        "zeros that are no padding": ("resnet50_zeros", "nn.ZeroPad2d(1)", "nn.ReflectionPad2d(1)"),
+        "zeros that are no padding": ("resnet50_zeros", "nn.ZeroPad2d(1)", "nn.ConstantPad2d(1, 1.0)"),
     },
     "keras": {
         "same at stride 2": ("resnet18", '"same" if stride == 1 else "valid"', '"same"'),
