@@ -396,7 +396,7 @@ def block_reason(block: Block) -> list[str]:
     if before and mixed(block):
         reasons.append("A projection reads the activated x, everything else x itself.")
     if any(step.kind is tree.PadChannels for form in block.forms for step in form.chain):
-        reasons.append("The shortcut has no parameters: it skips pixels, and new channels are zero (option A).")
+        reasons.append("The shortcut (option A) skips pixels and adds zero channels: it has no parameters.")
     return [first, " ".join(reasons)]
 
 

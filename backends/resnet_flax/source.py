@@ -109,7 +109,7 @@ def _norm(program: Program) -> list[str]:
     arguments = ["channels", f"momentum={literal(helper.numbers['decay'])}"]
     arguments += [f"epsilon={literal(helper.numbers['epsilon'])}", "use_fast_variance=False", RNGS]
     lines = [
-        '"""Momentum is the weight of the old value."""',
+        '"""Momentum weighs the old value; the running variance is biased."""',
         "# The fast variance, E[x^2] - E[x]^2, loses digits where the mean is large.",
         *call("return nnx.BatchNorm", arguments),
     ]

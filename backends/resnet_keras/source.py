@@ -115,7 +115,7 @@ def _norm(program: Program) -> list[str]:
         return []
     epsilon, decay = literal(helper.numbers["epsilon"]), literal(helper.numbers["decay"])
     lines = [
-        '"""Momentum is the weight of the old value."""',
+        '"""Momentum weighs the old value; the running variance is biased."""',
         *call("layer = layers.BatchNormalization", [f"momentum={decay}", f"epsilon={epsilon}", "name=name"]),
         "return layer(x)",
     ]

@@ -91,7 +91,7 @@ def _norm(program: Program) -> list[str]:
         return []
     epsilon, decay = literal(helper.numbers["epsilon"]), helper.numbers["decay"]
     momentum = round(1 - float(decay), 15)  # type: ignore[arg-type]
-    lines = docstring([f"Momentum is the weight of the new batch: 1 - {literal(decay)}."])
+    lines = docstring([f"Momentum weighs the new batch: 1 - {literal(decay)}; the running variance is unbiased."])
     lines += call("return nn.BatchNorm2d", ["channels", f"eps={epsilon}", f"momentum={literal(momentum)}"])
     return [*call("def norm", signature(helper.parameters), " -> nn.BatchNorm2d:", 0), *indented(lines)]
 

@@ -34,7 +34,7 @@ def conv(
 
 
 def norm(x: KerasTensor, *, name: str) -> KerasTensor:
-    """Momentum is the weight of the old value."""
+    """Momentum weighs the old value; the running variance is biased."""
     layer = layers.BatchNormalization(momentum=0.9, epsilon=1e-5, name=name)
     return layer(x)
 

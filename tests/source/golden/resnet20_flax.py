@@ -33,7 +33,7 @@ def conv(
 
 
 def norm(channels: int, *, rngs: nnx.Rngs) -> nnx.BatchNorm:
-    """Momentum is the weight of the old value."""
+    """Momentum weighs the old value; the running variance is biased."""
     # The fast variance, E[x^2] - E[x]^2, loses digits where the mean is large.
     return nnx.BatchNorm(
         channels, momentum=0.9, epsilon=1e-5, use_fast_variance=False, rngs=rngs
@@ -43,8 +43,7 @@ def norm(channels: int, *, rngs: nnx.Rngs) -> nnx.BatchNorm:
 class BasicBlock(nnx.Module):
     """Two 3 x 3 convolutions; the input is added to what they give.
 
-    The shortcut has no parameters: it skips pixels, and new channels are zero (option
-    A).
+    The shortcut (option A) skips pixels and adds zero channels: it has no parameters.
     """
 
     def __init__(

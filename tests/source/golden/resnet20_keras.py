@@ -32,7 +32,7 @@ def conv(x: KerasTensor, channels: int, stride: int = 1, *, name: str) -> KerasT
 
 
 def norm(x: KerasTensor, *, name: str) -> KerasTensor:
-    """Momentum is the weight of the old value."""
+    """Momentum weighs the old value; the running variance is biased."""
     layer = layers.BatchNormalization(momentum=0.9, epsilon=1e-5, name=name)
     return layer(x)
 
@@ -42,8 +42,7 @@ def basic_block(
 ) -> KerasTensor:
     """Two 3 x 3 convolutions; the input is added to what they give.
 
-    The shortcut has no parameters: it skips pixels, and new channels are zero (option
-    A).
+    The shortcut (option A) skips pixels and adds zero channels: it has no parameters.
     """
     y = conv(x, channels, stride, name=f"{name}_conv1")
     y = norm(y, name=f"{name}_norm1")

@@ -37,8 +37,7 @@ def basic_block(
 ) -> Array:
     """Two 3 x 3 convolutions; the input is added to what they give.
 
-    The shortcut has no parameters: it skips pixels, and new channels are zero (option
-    A).
+    The shortcut (option A) skips pixels and adds zero channels: it has no parameters.
     """
     y = conv(x, weights, f"{name}.conv1", stride)
     y = norm(y, weights, f"{name}.norm1")

@@ -16,15 +16,14 @@ def conv(in_channels: int, channels: int, stride: int = 1) -> nn.Conv2d:
 
 
 def norm(channels: int) -> nn.BatchNorm2d:
-    """Momentum is the weight of the new batch: 1 - 0.9."""
+    """Momentum weighs the new batch: 1 - 0.9; the running variance is unbiased."""
     return nn.BatchNorm2d(channels, eps=1e-5, momentum=0.1)
 
 
 class BasicBlock(nn.Module):
     """Two 3 x 3 convolutions; the input is added to what they give.
 
-    The shortcut has no parameters: it skips pixels, and new channels are zero (option
-    A).
+    The shortcut (option A) skips pixels and adds zero channels: it has no parameters.
     """
 
     def __init__(self, in_channels: int, channels: int, stride: int) -> None:

@@ -21,7 +21,7 @@ def conv(
 
 
 def norm(channels: int) -> nn.BatchNorm2d:
-    """Momentum is the weight of the new batch: 1 - 0.9."""
+    """Momentum weighs the new batch: 1 - 0.9; the running variance is unbiased."""
     return nn.BatchNorm2d(channels, eps=1e-5, momentum=0.1)
 
 

@@ -41,7 +41,7 @@ def conv(
 
 
 def norm(channels: int, *, rngs: nnx.Rngs) -> nnx.BatchNorm:
-    """Momentum is the weight of the old value."""
+    """Momentum weighs the old value; the running variance is biased."""
     # The fast variance, E[x^2] - E[x]^2, loses digits where the mean is large.
     return nnx.BatchNorm(
         channels, momentum=0.9, epsilon=1e-5, use_fast_variance=False, rngs=rngs
