@@ -1,6 +1,6 @@
 # Two commands do everything on a machine with Python 3.11, git and make:
-#   make compare    builds the environment and runs the main job
-#   make test       builds the environment and passes the tests
+#   make compare    builds the environment and runs the comparison
+#   make test       builds the environment and runs the tests
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV ?= .venv

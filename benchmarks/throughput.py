@@ -49,7 +49,7 @@ def main() -> int:
 
 
 def _options() -> Namespace:
-    parser = ArgumentParser(description="The run loop beside the bare step.")
+    parser = ArgumentParser(description="The run loop versus the bare step.")
     add_framework_option(parser)
     parser.add_argument("--spec", default="resnet20", help="a name from `resnet list` (%(default)s)")
     parser.add_argument("--batch", type=int, default=128, help="images per batch (%(default)s)")

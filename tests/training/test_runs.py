@@ -119,7 +119,7 @@ def test_numpy_trains_the_same_run_without_a_framework(work: Work) -> None:
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_a_killed_run_goes_on_to_the_same_bits(work: Work, backend: str, request: pytest.FixtureRequest) -> None:
+def test_a_killed_run_resumes_to_the_same_bits(work: Work, backend: str, request: pytest.FixtureRequest) -> None:
     """SIGKILL at random moments, again and again: the weights at the end are those of a run nobody killed."""
     usual, many = {"torch": (3, 30)}.get(backend, (1, 5))
     kills = many if request.config.getoption("--long") else usual
@@ -156,7 +156,7 @@ def test_a_killed_run_goes_on_to_the_same_bits(work: Work, backend: str, request
 
 
 @pytest.mark.parametrize("backend", ["keras", "flax"])
-def test_a_run_goes_on_with_a_short_batch_to_the_same_bits(work: Work, backend: str) -> None:
+def test_a_run_resumes_with_a_short_batch_to_the_same_bits(work: Work, backend: str) -> None:
     """The first batch after a resumption has another size than the first of all: what is compiled must not notice."""
     often = ("--checkpoint-every", "3", "--keep", "9", "--until", "2")
     done(work.train(backend, "whole", *often))
@@ -217,7 +217,7 @@ def test_a_damaged_last_checkpoint_falls_back_to_the_one_before_and_says_so(work
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_ctrl_c_saves_and_the_run_goes_on_to_the_same_bits(work: Work, number: int) -> None:
+def test_ctrl_c_saves_and_the_run_resumes_to_the_same_bits(work: Work, number: int) -> None:
     done(work.train("numpy", "whole"))
     process = _start(work.arguments("numpy", "run"))
     while process.poll() is None and (_progress(work.folder / "run") or "") < "step-000000010":
