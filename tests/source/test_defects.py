@@ -33,7 +33,7 @@ DEFECTS: dict[str, dict[str, tuple[str, str, str]]] = {
         "same at stride 2": ("resnet18", '"same" if stride == 1 else "valid"', '"same"'),
         "momentum": ("resnet18", "momentum=0.9", "momentum=0.1"),
         "epsilon left to the framework": ("resnet18", ", epsilon=1e-5", ""),
-        "zeros around the pool": ("resnet18", "constant_values=-math.inf", "constant_values=0"),
+        "zeros around the pool": ("resnet18_preactivation", "constant_values=-math.inf", "constant_values=0"),
         "layout of kernels": ("resnet18", "transpose(2, 3, 1, 0)", "transpose(3, 2, 1, 0)"),
     },
     "flax": {

@@ -59,3 +59,12 @@ def test_programs_of_random_specs_are_their_networks(
     found = run_programs(backend, cases, tmp_path)
     wrong = {name: differences(cases[name], backend, found[name]) for name in cases}
     assert {rn.to_toml(cases[name].spec): lines for name, lines in wrong.items() if lines} == {}
+
+
+def test_compiled_is_eager_in_flax_where_a_stage_has_ten_blocks(tmp_path: Path) -> None:
+    """Compiled, some containers sort their modules by name: block 10 before block 2."""
+    spec = rn.spec("resnet20", depths=(11,), channels=(3,), classes=2, input_size=(9, 8))
+    case = Case(spec, print_program(spec, "flax"), eager=True)
+    found = run_programs("flax", {"deep": case}, tmp_path)["deep"]
+    assert differences(case, "flax", found) == []
+    assert "eager output" in found
