@@ -1,8 +1,8 @@
-"""The seeds' own training runs in every framework: loss and accuracy an epoch, seconds, peak memory.
+"""The same training runs in every framework: loss and accuracy per epoch, seconds, peak memory.
 
-By default `fashion-adam`, three seeds in each framework, and beside them the plain PyTorch program that the recipe came
-from. `--recipe d2l --epochs 1 --seeds 1` is the same table at 96 x 96. Whether what differs is rounding alone is
-`rounding.py`'s question.
+By default `fashion-adam` with three seeds in each framework, and for comparison the plain PyTorch program from which
+the recipe comes. `--recipe d2l --epochs 1 --seeds 1` is the same table at 96 x 96. `rounding.py` checks whether the
+differences are due to rounding alone.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from measure.report import RESULTS, Report, parse_with_output_options
 HERE = Path(__file__).parent
 ORIGINAL = "original program"
 
-#: `memory` in bytes, `epochs` as the log has them; ours also `losses` and `versions`.
+#: `memory` in bytes, `epochs` as in the log; for our runs also `losses` and `versions`.
 Run = dict[str, Any]
 
 
@@ -63,7 +63,7 @@ def main() -> int:
 
 
 def _kept(path: Path, measure: Callable[[Path], Run]) -> Run:
-    """The run that is there, or one that is made and kept: hours of work outlive an interruption."""
+    """The stored run, or a new one, which is stored: an interruption does not lose hours of work."""
     if not path.exists():
         run = measure(path.with_suffix(""))
         path.with_suffix(".part").write_text(json.dumps(run))
@@ -99,7 +99,7 @@ def _original(options: Namespace, seed: int, out: Path) -> Run:
 
 
 def _measured(command: list[str], output: Any = None) -> int:
-    """Peak resident memory of a process in bytes. Raises where it failed."""
+    """Peak resident memory of a process in bytes. Raises SystemExit if it fails."""
     process = subprocess.Popen(command, stdout=output)
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
@@ -126,7 +126,7 @@ def _add(report: Report, what: str, seed: int, run: Run) -> None:
 
 
 def _judge_losses(report: Report, curves: losses.Losses) -> None:
-    """How far the frameworks part, seed by seed: the step where it shows, and the means of the epochs."""
+    """How far the frameworks diverge for each seed: the first step where it is visible, and the means of the epochs."""
     first, *others = dict.fromkeys(name for name, _ in curves)
     means = {(r["what"], r["seed"], r["epoch"]): r["loss"] for r in report.results if r["what"] != ORIGINAL}
     for seed in range(report.settings["seeds"]):
@@ -144,7 +144,7 @@ def _judge_losses(report: Report, curves: losses.Losses) -> None:
 
 
 def _judge_accuracies(report: Report) -> None:
-    """The mean test accuracy of each framework over its seeds, beside what a seed changes."""
+    """The mean test accuracy of each framework over its seeds, and the spread over seeds."""
     last = max(result["epoch"] for result in report.results)
     finals: dict[str, list[float]] = {}
     for result in report.results:

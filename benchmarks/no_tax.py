@@ -1,6 +1,6 @@
-"""No tax: the model that `rn.build` returns against a hand-written one, run as the framework's users run it.
+"""No tax: the model that `rn.build` returns versus a hand-written one, each used as by the framework's users.
 
-ResNet-50, in alternating pairs; a ratio above 1 means that ours is faster. `README.md` says how.
+ResNet-50, in alternating pairs; a ratio above 1 means that ours is faster. `README.md` describes the method.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from measure.frameworks import add_framework_option, in_each_framework
 from measure.interval import median_interval
 from measure.report import Report, milliseconds, parse_with_output_options
 
-#: No tax is shown as long as the interval reaches this; its shortfall from 1 is what may count as noise.
+#: The interval must reach this ratio; the gap to 1 allows for noise.
 PASS_RATIO = 0.97
 PAIRS = {"forward": 12, "train step": 8}
 RULE = f"Pass: the upper end of the interval of the median ratio is at least {PASS_RATIO}."

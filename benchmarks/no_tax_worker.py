@@ -17,7 +17,7 @@ from resnet_core.weights import Weights
 
 CLASSES = 1000
 
-# The same network in the same framework: what is left are other fusions of the same arithmetic.
+# The same network in the same framework: differences come only from other fusions of the same arithmetic.
 LOGITS_TOLERANCE = 1e-5
 STEP_TOLERANCE = 1e-4
 
@@ -32,7 +32,7 @@ def measure(
     pairs: dict[str, int],
     warm_up: int,
 ) -> tuple[dict[str, Any], None]:
-    """Seconds of every call of both models, forward and train step, and how equal the two are."""
+    """Seconds of every call of both models, forward and training step, and the differences between the two."""
     backend = load_backend(framework)
     backend.configure(device="cpu")
     run = usage.load(framework)
@@ -40,7 +40,7 @@ def measure(
     ours = rn.build(spec, backend=framework, seed=0)
     theirs, their_weights = _handwritten(framework, size)
 
-    # Weights with nothing at 0 or 1, or a wrong epsilon or swapped tensors would pass unseen.
+    # No weight is 0 or 1; otherwise a wrong epsilon or swapped tensors would go unnoticed.
     weights = rn.probe_weights(spec, seed=0)
     backend.set_weights(ours, weights)
     their_weights.set_weights(theirs, weights)

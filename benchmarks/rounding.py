@@ -1,8 +1,8 @@
-"""Do the frameworks' runs part by rounding alone? The first steps of a recipe, in float32 and in float64.
+"""Do the frameworks' runs diverge only because of rounding? The first steps of a recipe, in float32 and float64.
 
-In float32 a framework's own noise is what its losses change by when the rows of every batch come in another order: the
-same sums, rounded otherwise. Two frameworks that compute the same may differ by the noise of both, and by no more. In
-float64 they must be equal. The same is asked about a planted defect, so that it is seen what each check can see.
+In float32, a framework's own noise is the change of its losses when the rows of every batch are in another order: the
+same sums, rounded differently. Two frameworks that compute the same may differ by the noise of both, but no more. In
+float64 they must be equal. A planted defect shows what each check is able to detect.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ from resnet_core.training.recipe_files import recipe, recipe_to_json
 from resnet_core.weights import Weights
 from resnet_core.workers.parent import Worker
 
-#: How many other orders of the rows the noise is taken from, the largest.
+#: Number of other row orders that are tried; the noise is the largest change.
 ORDERS = 2
-#: Largest difference of a loss in float64, the tests' own.
+#: Largest allowed difference of a loss in float64, the same as in the tests.
 EXACT = 1e-11
 
-#: Small defects of the kind that frameworks really differ by: Keras' default epsilon, a little decay.
+#: Small defects that resemble real differences between frameworks: Keras' default epsilon, a little weight decay.
 PLANTED = {"adam": {"epsilon": 1e-7}, "adamw": {"epsilon": 1e-7}, "sgd": {"weight_decay": 1e-6}}
 
 
@@ -59,20 +59,20 @@ def main() -> int:
     )
     apart = False
     for dtype in options.dtypes:
-        # In float64 one seed is enough: nothing in it depends on luck.
+        # In float64 one seed is enough: the result does not depend on luck.
         for seed in range(options.seeds if dtype == "float32" else 1):
             apart |= _compare(report, options, dtype, seed)
     report.notes.append(
-        "Difference: the largest of a loss, relative. Allowed: in float32 the noise of both, which is what a loss "
-        f"changes by when the rows of every batch come in {ORDERS} other orders; in float64 {EXACT:g}. The last row of "
-        "a seed is a planted defect."
+        "Difference: the largest relative difference of a loss. Allowed: in float32 the noise of both, which is the "
+        f"change of a loss when the rows of every batch are in {ORDERS} other orders; in float64 {EXACT:g}. The last "
+        "row of a seed is a planted defect."
     )
     report.finish(options)
     return 1 if apart else 0
 
 
 def _compare(report: Report, options: Namespace, dtype: str, seed: int) -> bool:
-    """Rows of one dtype and seed. True where two frameworks differ by more than is allowed."""
+    """Add the rows for one dtype and seed. Returns whether two frameworks differ by more than allowed."""
     steps, orders = (options.steps, ORDERS) if dtype == "float32" else (options.double_steps, 0)
     plan = recipe(options.recipe, seed=seed, steps=steps)
     pipeline = Pipeline(dataset("fashion-mnist", options.data_dir), plan, rn.spec(options.spec))
@@ -109,7 +109,7 @@ def _losses(report: Report, framework: str, run: Run, plan: Recipe, orders: int)
         report.versions |= facts["versions"]
         for order in range(orders + 1):
             rows = np.arange(run.labels.shape[1])
-            if order:  # at random: a sum that runs through neighbors hardly notices a shift
+            if order:  # random, since sums of neighbors hardly change under a shift
                 rows = np.random.default_rng(order).permutation(rows)
             batches = {"images": run.images[:, rows], "labels": run.labels[:, rows]}
             _, answer = engine.call(

@@ -41,9 +41,9 @@ def main() -> int:
 
 
 def import_cost(runs: int) -> list[float]:
-    """Seconds of a process that imports the core less those of one that imports NumPy."""
+    """Seconds of a process that imports the core minus those of one that imports NumPy."""
     core, numpy = _process("-c", "import resnet_core"), _process("-c", "import numpy")
-    core(), numpy()  # bytecode and the file cache are there from the second time on
+    core(), numpy()  # warm up: bytecode and the file cache exist from the second time on
     with_core, with_numpy = alternate(core, numpy, runs)
     return [a - b for a, b in zip(with_core, with_numpy, strict=True)]
 
@@ -55,7 +55,7 @@ def command_seconds(runs: int, *arguments: str) -> list[float]:
 
 
 def zoo_seconds(runs: int) -> list[float]:
-    """A new process each time, because the second count in one would find everything cached."""
+    """A new process each time, because in the same one a second count would be cached."""
     check = _process(str(ZOO_CHECK))
     return [float(check()) for _ in range(runs)]
 

@@ -1,4 +1,4 @@
-"""What the run loop costs: images a second with pipeline, log and checkpoints, beside the bare step."""
+"""What the run loop costs: images per second with pipeline, log and checkpoints, versus the bare step."""
 
 from __future__ import annotations
 
@@ -41,8 +41,8 @@ def main() -> int:
         )
         report.add(row, {"framework": framework, "target": target, "checkpoint_share": share, **answer})
     report.notes.append(
-        f"Images a second are the fastest segment's. Target: {LONG_TARGET} where a step takes {LONG_STEP} s or more, "
-        f"{SHORT_TARGET} below. Checkpoints: share of the time with one every {options.per_epoch} steps, an epoch."
+        f"Images per second are for the fastest segment. Target: {LONG_TARGET} if a step takes {LONG_STEP} s or more, "
+        f"otherwise {SHORT_TARGET}. Checkpoints: share of the time with one every {options.per_epoch} steps, an epoch."
     )
     report.finish(options)
     return 1 if slow or report.failed else 0

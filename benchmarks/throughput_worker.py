@@ -24,7 +24,7 @@ from resnet_core.training.run_loop import RunLoop, RunProgress
 
 
 class TimedFolder(RunFolder):
-    """Notes how long checkpoints take."""
+    """Records how long checkpoints take."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(path)
@@ -39,11 +39,11 @@ class TimedFolder(RunFolder):
 def measure(
     session: object, arrays: object, *, framework: str, spec: str, batch: int, steps: int, pairs: int
 ) -> tuple[dict[str, Any], None]:
-    """Seconds of every segment of `steps` steps, of the loop (less its checkpoint) and of the bare step."""
+    """Seconds of every segment of `steps` steps, for the loop (without its checkpoint) and for the bare step."""
     backend = rn.load_backend(framework)
     backend.configure(device="cpu")
     network = rn.spec(spec, in_channels=1, classes=10, input_size=28)
-    # The augmentation of the recipe with the most of it; as many steps as are measured.
+    # The augmentation of the recipe that has most of it; as many steps as are measured.
     plan = recipe("fashion-resnet20", steps=10**6, warmup=0, batch_size=batch)
     with tempfile.TemporaryDirectory() as place:
         pipeline = Pipeline(_pictures(Path(place), batch * steps * (pairs + 2)), plan, network)
@@ -75,7 +75,7 @@ def measure(
 
 
 def _pictures(folder: Path, count: int) -> Dataset:
-    """So many random pictures: no epoch ends while something is measured."""
+    """`count` random pictures, enough that no epoch ends during a measurement."""
     random = np.random.default_rng(0)
     images, labels = random.integers(0, 256, (count, 28, 28), np.uint8), np.arange(count) % 10
     np.savez(folder / "data.npz", x_train=images, y_train=labels, x_test=images[:10], y_test=labels[:10])

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from resnet_core.analysis import layers, parameters, state, totals
 from resnet_core.architecture import layer_tree, taps
-from resnet_core.backend import backends, build, load_backend
+from resnet_core.backend import backends, build, load_backend, source
 from resnet_core.conversion.torchvision_names import from_torchvision
 from resnet_core.errors import InputError, MissingBackendError, ResNetError, SpecError, WeightsError
 from resnet_core.initialization import initialize, probe_weights
@@ -63,6 +63,7 @@ __all__ = [
     "recipe",
     "save_spec",
     "save_weights",
+    "source",
     "spec",
     "state",
     "taps",

@@ -66,7 +66,11 @@ def _kernel(shape: Shape, bias: bool) -> dict[str, Tensor]:
 
 @dataclass(frozen=True, slots=True)
 class Conv(Leaf):
-    """Two-dimensional convolution (cross-correlation, as in every framework)."""
+    """Two-dimensional convolution (cross-correlation, as in every framework).
+
+    The trees of specs have integer padding, equal on both sides; a tree may also say "same" or pad unevenly, and every
+    backend lowers that.
+    """
 
     in_channels: int
     out_channels: int

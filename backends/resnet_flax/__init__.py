@@ -1,9 +1,9 @@
 """The Flax backend: a layer tree becomes an `nnx.Module` (NNX, not Linen).
 
-What is particular here:
+Particular to this package:
 - feature maps are (batch, height, width, channels), kernels (height, width, in, out), transposed in `weights.py`;
-- `nnx.BatchNorm` keeps float32 statistics whatever the model's dtype: setting weights gives them the model's;
-- float64 needs JAX's x64 mode: this package enters it for its own calls; your own code must switch it on;
+- `nnx.BatchNorm` keeps float32 statistics whatever the model's dtype; setting the weights gives them the model's;
+- float64 needs JAX's x64 mode: this package enters it for its own calls; your own code must enable it;
 - Flax updates the running variance with the biased batch variance; `differentiation.py` corrects it.
 """
 
@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 INTERFACE = 1
 FRAMEWORK: Mapping[str, str] = {"flax": "flax", "jax": "jax", "optax": "optax"}
 ENVIRONMENT: Mapping[str, str] = {
-    "XLA_PYTHON_CLIENT_PREALLOCATE": "false",  # processes share a GPU: none takes all of its memory in advance
+    "XLA_PYTHON_CLIENT_PREALLOCATE": "false",  # processes share a GPU, so none may reserve all of its memory
 }
 
-#: Variables that a process of it wants: several share a GPU, so that none takes all of its memory in advance.
+#: Environment variables for its processes: several share a GPU, so none may reserve all of its memory.
 ENVIRONMENT = {"XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
 
 __all__ = [

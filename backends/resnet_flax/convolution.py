@@ -1,8 +1,8 @@
-"""Convolution on maps smaller than the kernel: only here, as XLA forces it.
+"""Convolution on maps smaller than the kernel: a workaround for XLA, needed only in this backend.
 
-Where the map has fewer pixels than the kernel, XLA swaps the two, and its CPU backend has no fast convolution for the
-result: most of the time of a network on 28 x 28 pictures went there. One product of matrices computes the same in a
-twentieth of the time (jax 0.10.2, 3x3 on 256 maps of 2 x 2 x 256: 355 ms against 19 forward, 403 against 15 backward).
+If the map has fewer pixels than the kernel, XLA swaps the two, and its CPU backend has no fast convolution for the
+result: a network on 28 x 28 pictures spent most of its time there. A matrix product computes the same in a twentieth
+of the time (jax 0.10.2, 3x3 on 256 maps of 2 x 2 x 256: 355 ms versus 19 forward, 403 versus 15 backward).
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def conv_general_dilated(inputs: Array, kernel: Array, window_strides: Any, padd
 
 
 def _as_product(inputs: Array, kernel: Array, strides: Any, pads: Any, output: list[int], precision: Any) -> Array:
-    """The pixels under each position of the kernel side by side, times the kernel as a matrix."""
+    """The pixels under the kernel at each position, side by side as a matrix, times the kernel as a matrix."""
     (high, wide), (down, right) = output, strides
     padded = jnp.pad(inputs, ((0, 0), *pads, (0, 0)))
     patches = [

@@ -17,7 +17,7 @@ from resnet_flax.weights import get_weights, model_dtype, neutral_name, set_weig
 def train_forward(
     model: nnx.Module, images: np.ndarray, spec: ResNetSpec | None = None
 ) -> np.ndarray | dict[str, np.ndarray]:
-    """Flax updates with the biased variance; the neutral, unbiased rule is applied afterwards."""
+    """Flax updates with the biased variance; the neutral, unbiased rule is applied afterward."""
     before = get_weights(model)
     with precision(model_dtype(model)):
         output = to_arrays(
@@ -32,7 +32,7 @@ def train_forward(
 
 
 def gradients(model: nnx.Module, images: np.ndarray, cotangent: np.ndarray) -> Weights:
-    """By `nnx.grad` of a view, compiled; the statistics are put back."""
+    """By a compiled `nnx.grad` of a view; the statistics are restored."""
     before = get_weights(model)
     dtype = model_dtype(model)
     try:

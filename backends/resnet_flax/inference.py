@@ -1,4 +1,4 @@
-"""Images in, arrays out, in evaluation mode."""
+"""Inference: from images to arrays, in evaluation mode."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from resnet_flax.weights import model_dtype
 
 
 def predict(model: nnx.Module, images: np.ndarray) -> np.ndarray | dict[str, np.ndarray]:
-    """The model's mode is untouched: a view of it is evaluated."""
+    """Evaluates a view, so that the model's mode is unchanged."""
     with precision(model_dtype(model)):
         native = to_native(model, images)
         if not len(native):
@@ -22,7 +22,7 @@ def predict(model: nnx.Module, images: np.ndarray) -> np.ndarray | dict[str, np.
 
 
 def modes(model: nnx.Module) -> dict[str, bool]:
-    """{norm: whether it normalizes by the batch}; nothing else here has a mode."""
+    """{norm: whether it normalizes with batch statistics}; nothing else here has a mode."""
     return {
         ".".join(map(str, path)): not node.use_running_average
         for path, node in nnx.iter_graph(model)
@@ -37,13 +37,13 @@ def forward(model: nnx.Module, images: Array) -> Array | dict[str, Array]:
 
 
 def to_native(model: nnx.Module, images: np.ndarray, *, training: bool = False) -> Array:
-    """The images, checked, in the model's dtype; Flax takes them as they are."""
+    """The images, checked, in the model's dtype; Flax has the same layout."""
     checked = check_images(images, model.channels, model.tree, training=training)
     return jnp.asarray(np.asarray(checked, model_dtype(model)))
 
 
 def to_arrays(output: Array | dict[str, Array]) -> np.ndarray | dict[str, np.ndarray]:
-    """Arrays to NumPy; they are channels last already."""
+    """JAX arrays to NumPy; they are already channels last."""
     if isinstance(output, dict):
         return {tap: np.asarray(array) for tap, array in output.items()}
     return np.asarray(output)

@@ -1,4 +1,4 @@
-"""A spec becomes an NNX model."""
+"""From spec to NNX model."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from resnet_flax.weights import set_weights
 
 
 class ResNet(nnx.Module):
-    """`stem`, `stage1` … `stageN`, `head`, one after the other.
+    """`stem`, `stage1` … `stageN`, `head`, one after another.
 
     Takes (batch, height, width, channels) of any size; returns the logits, or {tap: array} when built with
     taps.
@@ -35,7 +35,7 @@ class ResNet(nnx.Module):
         outputs = {}
         for name in self.names:
             x = getattr(self, name)(x)
-            if name in dict(self.taps).values():  # what nobody asked for is let go at once
+            if name in dict(self.taps).values():  # keep only the requested outputs, to free memory
                 outputs[name] = x
         return {tap: outputs[node] for tap, node in self.taps} if self.taps else x
 
@@ -48,7 +48,7 @@ def build(
     taps: tuple[str, ...] = (),
     dtype: str | None = None,
 ) -> ResNet:
-    """A model of the spec, as `build_tree` makes it."""
+    """`build_tree` on the spec's layer tree."""
     weights = starting_weights(spec, weights, seed, dtype)
     return build_tree(layer_tree(spec), channels=spec.in_channels, weights=weights, taps=taps, dtype=dtype)
 
@@ -61,7 +61,7 @@ def build_tree(
     taps: tuple[str, ...] = (),
     dtype: str | None = None,
 ) -> ResNet:
-    """A model whose variables hold the weights."""
+    """A model whose variables hold copies of the weights."""
     model = ResNet(tree, channels, taps, require_dtype(dtype or "float32"))
     set_weights(model, weights)
     return model

@@ -1,4 +1,4 @@
-"""The optimizers: optax, but for Adam's bias correction, which optax computes in the parameters' precision."""
+"""The optimizers: optax, except for Adam's bias correction, which optax computes in the parameters' precision."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from resnet_core.training.recipe import Recipe
 from resnet_core.weights import Weights
 from resnet_flax.weights import to_neutral
 
-Arrays = dict[str, Array]  # by neutral name, in Flax' layout
+Arrays = dict[str, Array]  # by neutral name, in Flax's layout
 
 
 class Optimizer:
-    """SGD with momentum, Adam or AdamW, as the recipe says, over parameters by neutral name."""
+    """SGD with momentum, Adam or AdamW, according to the recipe, over parameters by neutral name."""
 
     def __init__(self, recipe: Recipe, parameters: Arrays, state: TrainingState, decayed: set[str]) -> None:
         self.recipe = recipe
@@ -33,20 +33,20 @@ class Optimizer:
         )
 
     def update(self, gradients: Arrays, memory: Any, parameters: Arrays, numbers: StepNumbers) -> tuple[Arrays, Any]:
-        """(new parameters, new memory); pure, so that it can be compiled with the rest of the step."""
+        """(new parameters, new memory); a pure function, so that it can be compiled with the rest of the step."""
         directions, memory = self.native.update(gradients, memory, parameters, numbers=numbers)
         steps = {name: -numbers.learning_rate * direction for name, direction in directions.items()}
         return optax.apply_updates(parameters, steps), memory
 
     def get_slots(self) -> dict[str, Weights]:
-        """{slot: {parameter: array}} as copies."""
+        """{slot: {parameter: array}}, as copies."""
         parts = [part for part in jax.tree.leaves(self.memory, is_leaf=_remembers) if _remembers(part)]
         found = {slot: arrays for part in parts for slot, arrays in _slots(part).items()}
         return {slot: {name: to_neutral(array) for name, array in arrays.items()} for slot, arrays in found.items()}
 
 
 def scale_by_moments(betas: tuple[float, float], epsilon: float) -> optax.GradientTransformationExtraArgs:
-    """optax.scale_by_adam, with the bias corrections given for each step."""
+    """optax.scale_by_adam, but with the bias corrections passed in for each step."""
     beta1, beta2 = betas
 
     def init(parameters: Arrays) -> optax.ScaleByAdamState:
@@ -80,7 +80,7 @@ def _remembers(part: Any) -> bool:
 
 
 def _slots(part: Any) -> dict[str, Arrays]:
-    """The neutral slots in optax' words."""
+    """The neutral slots, as optax names them."""
     if isinstance(part, optax.TraceState):
         return {"momentum": part.trace}
     return {"moment1": part.mu, "moment2": part.nu}

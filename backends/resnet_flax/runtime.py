@@ -1,4 +1,4 @@
-"""What is global to a JAX process: device, precision, versions."""
+"""Global state of a JAX process: device, precision, versions."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from resnet_core.errors import InputError
 
 
 def configure(device: str = "cpu", dtype: str = "float32") -> str:
-    """Set the process up before the first model: `device` "cpu", "gpu" or "auto". Returns "cpu" or "gpu".
+    """Set up the process before the first model: `device` is "cpu", "gpu" or "auto". Returns "cpu" or "gpu".
 
-    On a GPU, TF32 is off, so that float32 means float32. Raises InputError where no GPU is visible.
+    On a GPU, TF32 is off, so that float32 means float32. Raises InputError if no GPU is visible.
     """
     jax.config.update("jax_enable_x64", dtype == "float64")
     if device == "cpu":
@@ -26,17 +26,17 @@ def configure(device: str = "cpu", dtype: str = "float32") -> str:
 
 
 def exact_float64() -> bool:
-    """Everything here is exact in float64."""
+    """Everything here computes in exact float64."""
     return True
 
 
 def precision(dtype: str) -> AbstractContextManager[object]:
-    """JAX's x64 mode for the calls inside, where the dtype needs it: outside it float64 silently becomes float32."""
+    """JAX's x64 mode for the calls inside, if the dtype needs it: without it, float64 silently becomes float32."""
     return jax.enable_x64(True) if dtype == "float64" else nullcontext()
 
 
 def peak_device_memory() -> int:
-    """Bytes that arrays took at most on the GPU; 0 on a CPU."""
+    """Peak memory of arrays on the GPU in bytes; 0 on a CPU."""
     statistics = jax.devices()[0].memory_stats() if jax.default_backend() == "gpu" else None
     return int((statistics or {}).get("peak_bytes_in_use", 0))
 
@@ -46,5 +46,5 @@ def random_state() -> None:
 
 
 def versions() -> dict[str, str]:
-    """The framework, and what computes for it."""
+    """Versions of the framework and of what computes for it."""
     return {"flax": flax.__version__, "jax": jax.__version__}

@@ -1,4 +1,4 @@
-"""Training steps in Flax: one pure function of flat arrays, compiled with its optimizer."""
+"""Training steps in Flax: a pure function of flat arrays, compiled together with its optimizer."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ jax.tree_util.register_dataclass(
 
 
 class Trainer:
-    """The contract's trainer on one compiled function; its arrays are kept flat, by neutral name."""
+    """The contract's trainer as a compiled function; its arrays are kept flat, by neutral name."""
 
     inputs: ClassVar[frozenset[str]] = frozenset({"images", "targets", "numbers"})
 
@@ -37,7 +37,7 @@ class Trainer:
         self.spec, self.dtype = spec, dtype
         with precision(dtype):
             self.model = build(spec, weights=state.weights, dtype=dtype)
-            # Plain dictionaries of arrays, which JAX passes to a compiled step faster than NNX' states.
+            # Plain dictionaries of arrays, which JAX passes to a compiled step faster than NNX states.
             self.graph, parameters, statistics = nnx.split(self.model, nnx.Param, nnx.BatchStat)
             self.parameters, self.statistics = _arrays(parameters), _arrays(statistics)
             self.optimizer = Optimizer(recipe, self.parameters, state, decayed_parameters(spec, recipe))
@@ -81,7 +81,7 @@ class Trainer:
             return loss, (logits, _arrays(nnx.state(model, nnx.BatchStat)))
 
         (loss, (logits, after)), gradients = jax.value_and_grad(loss_of, has_aux=True)(parameters)
-        for name, (decay, factor) in variance_corrections(self.spec, images.shape).items():  # Flax' update is biased
+        for name, (decay, factor) in variance_corrections(self.spec, images.shape).items():  # Flax's update is biased
             kept = decay * statistics[name]
             after[name] = kept + (after[name] - kept) * factor
         parameters, memory = self.optimizer.update(gradients, memory, parameters, numbers)
@@ -94,7 +94,7 @@ def _arrays(state: nnx.State) -> Arrays:
 
 
 def _state(template: nnx.State, arrays: Arrays) -> nnx.State:
-    """The state with other values."""
+    """The state `template` with other values."""
     return nnx.from_flat_state(
         [(path, variable.replace(arrays[neutral_name(path)])) for path, variable in nnx.to_flat_state(template)]
     )

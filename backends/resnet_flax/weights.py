@@ -14,7 +14,7 @@ from resnet_core.layouts import to_hwio, to_oihw
 from resnet_core.weights import Weights, check_weights
 from resnet_flax.runtime import precision
 
-# Flax' name of a module's variable to the neutral one's last segment.
+# Flax's name of a module's variable to the neutral one's last segment.
 SUFFIXES = {
     "kernel": "weight",
     "scale": "weight",
@@ -25,18 +25,18 @@ SUFFIXES = {
 
 
 def get_weights(model: nnx.Module) -> Weights:
-    """Every variable's value, transposed. NNX walks a model by the alphabet: the order is the tree's."""
+    """Every variable's value, transposed. NNX walks a model alphabetically; the result is in tree order."""
     found = dict(variables(model))
     return {name: to_neutral(found[name].get_value()) for name in state(model.tree)}
 
 
 def set_weights(model: nnx.Module, weights: Mapping[str, np.ndarray]) -> None:
-    """Each variable gets a new value."""
+    """Gives each variable a new value."""
     found, dtype = dict(variables(model)), model_dtype(model)
     checked = check_weights(weights, state(model.tree), dtype)
     with precision(dtype):
         for name, variable in found.items():
-            # The whole value, so that BatchNorm's float32 statistics take the model's dtype.
+            # Replace the whole value, so that BatchNorm's float32 statistics get the model's dtype.
             variable.set_value(jnp.asarray(to_hwio(checked[name])))
 
 
@@ -60,5 +60,5 @@ def neutral_name(path: tuple[Any, ...]) -> str:
 
 
 def to_neutral(value: Any) -> np.ndarray:
-    """A variable's value or a gradient of its shape as a neutral array."""
+    """A variable's value, or a gradient of the same shape, as a neutral array."""
     return to_oihw(np.asarray(value))

@@ -1,11 +1,11 @@
 """The Keras backend: a layer tree becomes nested functional `keras.Model`s of built-in layers only.
 
-What is particular here:
-- the model opens from its `.keras` file where this project is not installed;
-- it runs on Keras' TensorFlow backend, or on its JAX and PyTorch backends when `KERAS_BACKEND` says so
-  before Keras is imported;
+Particular to this package:
+- the model can be loaded from its `.keras` file without this project installed;
+- it runs on Keras' TensorFlow backend, or on its JAX or PyTorch backend if `KERAS_BACKEND` is set before Keras is
+  imported;
 - kernels are (height, width, in, out) and are transposed in `weights.py`;
-- Keras pads by "valid" and "same" only, so that other padding is a layer of its own, `<name>_pad`;
+- Keras pads only by "valid" and "same", so any other padding is a separate layer, `<name>_pad`;
 - Keras updates the running variance with the biased batch variance; `differentiation.py` corrects it.
 """
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 def _engine() -> str:
-    """The framework that Keras will compute with, found as Keras finds it (keras/src/backend/config.py)."""
+    """The framework that Keras will compute with, determined as in keras/src/backend/config.py."""
     if engine := os.environ.get("KERAS_BACKEND"):
         return engine
     try:
@@ -40,12 +40,12 @@ def _engine() -> str:
 INTERFACE = 1
 FRAMEWORK: Mapping[str, str] = {"keras": "keras", _engine(): _engine()}
 ENVIRONMENT: Mapping[str, str] = {
-    "TF_CPP_MIN_LOG_LEVEL": "3",  # what TensorFlow says about its build is no result
-    "TF_FORCE_GPU_ALLOW_GROWTH": "true",  # processes share a GPU: none takes all of its memory in advance
+    "TF_CPP_MIN_LOG_LEVEL": "3",  # hides TensorFlow's messages about its build
+    "TF_FORCE_GPU_ALLOW_GROWTH": "true",  # processes share a GPU, so none may reserve all of its memory
     "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
 }
 
-#: Variables that a process of it wants: several share a GPU, so that none takes all of its memory in advance.
+#: Environment variables for its processes: several share a GPU, so none may reserve all of its memory.
 ENVIRONMENT = {"TF_CPP_MIN_LOG_LEVEL": "3", "TF_FORCE_GPU_ALLOW_GROWTH": "true"}
 
 __all__ = [

@@ -18,7 +18,7 @@ from resnet_keras.weights import get_weights, set_weights, to_neutral, variables
 def train_forward(
     model: keras.Model, images: np.ndarray, spec: ResNetSpec | None = None
 ) -> np.ndarray | dict[str, np.ndarray]:
-    """Keras updates with the biased variance; the neutral, unbiased rule is applied afterwards."""
+    """Keras updates with the biased variance; the neutral, unbiased rule is applied afterward."""
     tree = remembered_tree(model, spec)
     before = get_weights(model)
     output = to_arrays(model(to_native(model, images, training=True), training=True))
@@ -28,7 +28,7 @@ def train_forward(
 
 
 def gradients(model: keras.Model, images: np.ndarray, cotangent: np.ndarray) -> Weights:
-    """By the engine that Keras computes with; the statistics are put back."""
+    """By the engine that Keras computes with; the statistics are restored."""
     before = get_weights(model)
     names = {id(variable): name for name, variable in variables(model)}
     native = to_native(model, images, training=True)
@@ -42,7 +42,7 @@ def gradients(model: keras.Model, images: np.ndarray, cotangent: np.ndarray) -> 
         set_weights(model, before)
 
 
-# Keras has no gradient of its own: each of its backends is asked in its own words.
+# Keras has no gradient function, so each of its engines has its own here.
 
 
 def _tensorflow(model: keras.Model, images: np.ndarray, cotangent: np.ndarray) -> list[Any]:

@@ -1,4 +1,4 @@
-"""Images in, arrays out, in evaluation mode."""
+"""Inference: from images to arrays, in evaluation mode."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from resnet_core.inputs import check_images, empty_output
 
 
 def predict(model: keras.Model, images: np.ndarray) -> np.ndarray | dict[str, np.ndarray]:
-    """By Keras' own `predict_on_batch`, compiled once for each image size."""
-    tree = getattr(model, "tree", None)  # a model that was loaded from a file has lost it
+    """By Keras' `predict_on_batch`, compiled once for each image size."""
+    tree = getattr(model, "tree", None)  # a model loaded from a file has lost it
     native = to_native(model, images)
     if not len(native) and tree is not None:
         return empty_output(tree, model.taps, native, native.dtype)
@@ -20,19 +20,19 @@ def predict(model: keras.Model, images: np.ndarray) -> np.ndarray | dict[str, np
 
 
 def modes(model: keras.Model) -> dict[str, bool]:
-    """Keras' models have no mode: each call says what it is."""
+    """Keras models have no mode: it is an argument of each call."""
     return {}
 
 
 def to_native(model: keras.Model, images: np.ndarray, *, training: bool = False) -> np.ndarray:
-    """The images, checked, in the model's dtype; Keras takes them as they are."""
+    """The images, checked, in the model's dtype; Keras has the same layout."""
     channels, tree = model.inputs[0].shape[-1], getattr(model, "tree", None)
     checked = check_images(images, channels, tree, training=training)
     return np.asarray(checked, model.inputs[0].dtype)
 
 
 def to_arrays(output: Any) -> np.ndarray | dict[str, np.ndarray]:
-    """Tensors to arrays; they are channels last already."""
+    """Tensors to arrays; they are already channels last."""
     if isinstance(output, dict):
         return {tap: np.asarray(keras.ops.convert_to_numpy(tensor)) for tap, tensor in output.items()}
     return np.asarray(keras.ops.convert_to_numpy(output))

@@ -1,4 +1,4 @@
-"""A spec becomes a Keras model."""
+"""From spec to Keras model."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def build(
     taps: tuple[str, ...] = (),
     dtype: str | None = None,
 ) -> keras.Model:
-    """A model of the spec, as `build_tree` makes it."""
+    """`build_tree` on the spec's layer tree."""
     dtype = dtype or keras.config.floatx()
     weights = starting_weights(spec, weights, seed, dtype)
     return _assembled(layer_tree(spec), spec.in_channels, weights, taps, dtype, _model_name(spec))
@@ -39,14 +39,14 @@ def build_tree(
     taps: tuple[str, ...] = (),
     dtype: str | None = None,
 ) -> keras.Model:
-    """A functional model whose variables hold the weights."""
+    """A functional model whose variables hold copies of the weights."""
     return _assembled(tree, channels, weights, taps, dtype or keras.config.floatx(), "resnet")
 
 
 def _assembled(
     tree: Chain, channels: int, weights: Mapping[str, np.ndarray], taps: tuple[str, ...], dtype: str, name: str
 ) -> keras.Model:
-    """Takes (batch, height, width, channels) of any size; returns the last child's output, or {tap: tensor}."""
+    """A model for (batch, height, width, channels) of any size; returns the last child's output, or {tap: tensor}."""
     require_dtype(dtype)
     nodes = tap_nodes(tree, taps)
     inputs = x = keras.Input((None, None, channels), dtype=dtype, name="images")
@@ -61,5 +61,5 @@ def _assembled(
 
 
 def _model_name(spec: ResNetSpec) -> str:
-    # What Keras and each of its backends accept, TensorFlow's scopes being the narrowest.
+    # Only what Keras and all of its engines accept; TensorFlow's scopes are the strictest.
     return re.sub(r"[^A-Za-z0-9_-]", "_", spec.name).lstrip("_-") or "resnet"

@@ -1,7 +1,7 @@
-"""The optimizers: a Keras optimizer with the neutral formulas, since Keras' own ones differ.
+"""The optimizers: a Keras optimizer with the neutral formulas, since Keras' own optimizers differ.
 
-keras.optimizers.SGD keeps the learning rate inside the momentum buffer, its weight decay is decoupled, and its
-Adam adds epsilon before the bias correction (keras/src/optimizers/sgd.py, adam.py, base_optimizer.py).
+keras.optimizers.SGD keeps the learning rate inside the momentum buffer, weight decay is decoupled, and Adam adds
+epsilon before the bias correction (keras/src/optimizers/sgd.py, adam.py, base_optimizer.py).
 """
 
 from __future__ import annotations
@@ -15,16 +15,17 @@ from resnet_core.layouts import to_hwio
 from resnet_core.training.contract import StepNumbers, TrainingState
 from resnet_core.training.recipe import Recipe
 from resnet_core.weights import Weights
-from resnet_keras.weights import to_neutral, variables
+from resnet_keras.weights import to_neutral
+from resnet_keras.weights import variables as named_variables
 
 
 class Optimizer(keras.optimizers.Optimizer):
-    """SGD with momentum, Adam or AdamW, as the recipe says, over the model's trainable variables."""
+    """SGD with momentum, Adam or AdamW, according to the recipe, over the model's trainable variables."""
 
     def __init__(self, recipe: Recipe, model: keras.Model, state: TrainingState, decayed: set[str]) -> None:
         super().__init__(learning_rate=recipe.learning_rate, name=recipe.optimizer)
         self.recipe = recipe
-        names = {id(variable): name for name, variable in variables(model)}
+        names = {id(variable): name for name, variable in named_variables(model)}
         self.names = [names[id(variable)] for variable in model.trainable_variables]
         self.decayed = decayed
         self.slots: dict[str, list[Any]] = {}
@@ -45,7 +46,7 @@ class Optimizer(keras.optimizers.Optimizer):
             self.slots[slot] = [self.add_variable_from_reference(variable, name=slot) for variable in variables]
 
     def prepare(self, numbers: StepNumbers) -> None:
-        """Set what changes from step to step; the compiled step reads these variables."""
+        """Set the variables that change from step to step, which the compiled step reads."""
         self.learning_rate.assign(numbers.learning_rate)
         if self.recipe.optimizer != "sgd":
             self.correction1.assign(numbers.correction1)
@@ -54,10 +55,10 @@ class Optimizer(keras.optimizers.Optimizer):
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
         """Move one parameter along its gradient.
 
-        Native tensors and Python floats: keras.ops.cast would make float32 of a float on TensorFlow.
+        Uses native tensors and Python floats: on TensorFlow, keras.ops.cast would turn a float into float32.
         """
         recipe, rate, index = self.recipe, self.learning_rate.value, self._get_variable_index(variable)
-        weight = keras.ops.convert_to_tensor(variable)  # TensorFlow hands its own variable in
+        weight = keras.ops.convert_to_tensor(variable)  # TensorFlow passes its native variable
         decay = recipe.weight_decay if self.names[index] in self.decayed else 0.0
         if decay and recipe.optimizer == "adamw":
             weight = weight * (1 - rate * decay)
@@ -85,7 +86,7 @@ class Optimizer(keras.optimizers.Optimizer):
         return mean / self.correction1.value / scale
 
     def get_slots(self) -> dict[str, Weights]:
-        """{slot: {parameter: array}} as copies."""
+        """{slot: {parameter: array}}, as copies."""
         return {
             slot: {name: to_neutral(value) for name, value in zip(self.names, own, strict=True)}
             for slot, own in self.slots.items()

@@ -1,4 +1,4 @@
-"""What is global to a Keras process: device, precision, versions."""
+"""Global state of a Keras process: device, precision, versions."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from resnet_core.errors import InputError
 
 
 def configure(device: str = "cpu", dtype: str = "float32") -> str:
-    """Set the process up before the first model: `device` "cpu", "gpu" or "auto". Returns "cpu" or "gpu".
+    """Set up the process before the first model: `device` is "cpu", "gpu" or "auto". Returns "cpu" or "gpu".
 
-    On a GPU, TF32 is off, so that float32 means float32, and memory grows as needed. Raises InputError
-    where no GPU is visible.
+    On a GPU, TF32 is off, so that float32 means float32, and memory grows as needed. Raises InputError if no
+    GPU is visible.
     """
     keras.config.set_floatx(dtype)
     return _CONFIGURE[keras.backend.backend()](device, dtype)
@@ -22,14 +22,14 @@ def configure(device: str = "cpu", dtype: str = "float32") -> str:
 def exact_float64() -> bool:
     """Whether float64 models compute in float64 throughout.
 
-    Keras' JAX and PyTorch backends compute BatchNormalization and means of float64 in float32
+    On JAX and PyTorch, Keras computes BatchNormalization and means of float64 in float32
     (BIT64_TO_BIT32_DTYPE in keras/src/backend/common/dtypes.py).
     """
     return keras.backend.backend() == "tensorflow"
 
 
 def require_dtype(dtype: str) -> None:
-    """Raise InputError where this process would silently keep float64 as float32."""
+    """Raise InputError if this process would silently keep float64 as float32."""
     if dtype == "float64" and keras.backend.backend() == "jax":
         import jax
 
@@ -41,16 +41,16 @@ def require_dtype(dtype: str) -> None:
 
 
 def peak_device_memory() -> int:
-    """Bytes that tensors took at most on the GPU; 0 on a CPU."""
+    """Peak memory of tensors on the GPU in bytes; 0 on a CPU."""
     return _PEAK_MEMORY[keras.backend.backend()]()
 
 
 def random_state() -> None:
-    """Keras keeps no global state that can be read: its layers have seeds of their own, and none here draws."""
+    """Keras has no readable global random state: its layers have their own seeds, and none here is random."""
 
 
 def versions() -> dict[str, str]:
-    """The framework, and what computes for it."""
+    """Versions of the framework and of what computes for it."""
     engine = keras.backend.backend()
     module = __import__(engine)
     version = module.__version__ if hasattr(module, "__version__") else importlib.metadata.version(engine)

@@ -1,4 +1,4 @@
-"""Training steps in Keras: compile once, `train_on_batch` ever after."""
+"""Training steps in Keras: compile once, then `train_on_batch`."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from resnet_keras.weights import get_weights
 
 
 class Trainer:
-    """The contract's trainer on `train_on_batch`; what changes from step to step is in variables."""
+    """The contract's trainer on `train_on_batch`; whatever changes from step to step is in variables."""
 
     inputs: ClassVar[frozenset[str]] = frozenset({"images", "targets", "numbers"})
 
     def __init__(self, spec: ResNetSpec, recipe: Recipe, state: TrainingState, *, dtype: str | None = None) -> None:
         dtype = dtype or "float32"
         self.model = build(spec, weights=state.weights, dtype=dtype)
-        for layer in norms(self.model):  # from here on they learn the unbiased variance
+        for layer in norms(self.model):  # from now on they are updated with the unbiased variance
             layer.__class__ = UnbiasedBatchNormalization
         self.optimizer = Optimizer(recipe, self.model, state, decayed_parameters(spec, recipe))
         self.dtype = dtype
@@ -33,17 +33,17 @@ class Trainer:
             optimizer=self.optimizer,
             loss=keras.losses.CategoricalCrossentropy(from_logits=True, dtype=dtype),
             metrics=[keras.metrics.CategoricalAccuracy(dtype=dtype)],
-            # XLA makes TensorFlow's step slower on a CPU (ResNet-20: 0.33 s against 0.26); JAX has nothing else.
+            # XLA makes TensorFlow's step slower on a CPU (ResNet-20: 0.33 s versus 0.26); JAX always uses it.
             jit_compile=keras.backend.backend() == "jax",
         )
-        self.functions: dict[int, Any] = {}  # of each batch size, see `step`
+        self.functions: dict[int, Any] = {}  # by batch size, see `step`
         self.steps = state.step
 
     def step(self, inputs: StepInputs) -> StepResult:
         self.optimizer.prepare(inputs.numbers)
         targets = inputs.targets.astype(self.dtype)
-        # One compiled function for each batch size. TensorFlow would compile the first size by itself and the second
-        # for any size, which rounds otherwise: the bits would depend on which came first, as after a resume.
+        # One compiled function per batch size. Otherwise TensorFlow would compile the first size for itself and the
+        # second for any size, which rounds differently: the bits would depend on which came first, as after resuming.
         self.model.train_function = self.functions.get(len(targets))
         loss, accuracy = self.model.train_on_batch(to_native(self.model, inputs.images, training=True), targets)
         self.functions[len(targets)] = self.model.train_function
@@ -58,9 +58,9 @@ class Trainer:
 
 
 class UnbiasedBatchNormalization(keras.layers.BatchNormalization):
-    """Keras' norm, whose running variance learns n / (n - 1) times the batch variance, as PyTorch's does.
+    """Keras' norm, but its running variance is updated with n / (n - 1) times the batch variance, as in PyTorch.
 
-    It has the same state, so that a built norm becomes one by changing its class.
+    It has the same state, so an existing norm can be converted by changing its class.
     """
 
     def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
@@ -74,7 +74,7 @@ class UnbiasedBatchNormalization(keras.layers.BatchNormalization):
 
 
 def norms(model: keras.Model) -> Iterator[keras.layers.Layer]:
-    """Every norm of the model, through the nested ones."""
+    """Every norm of the model, including nested models."""
     for layer in model.layers:
         if isinstance(layer, keras.Model):
             yield from norms(layer)

@@ -25,7 +25,7 @@ SUFFIXES = {
 
 
 def get_weights(model: keras.Model) -> Weights:
-    """Every variable's value, transposed, and what was kept aside."""
+    """Every variable's value, transposed, and the weights kept aside."""
     found = {name: to_neutral(variable) for name, variable in variables(model)}
     if (tree := getattr(model, "tree", None)) is None:
         return found
@@ -34,7 +34,7 @@ def get_weights(model: keras.Model) -> Weights:
 
 
 def set_weights(model: keras.Model, weights: Mapping[str, np.ndarray]) -> None:
-    """Assigned to the variables; what the model does not hold is kept aside."""
+    """Assigns to the variables; weights that the model does not hold are kept aside."""
     found, tree = dict(variables(model)), getattr(model, "tree", None)
     own = {name: oihw_shape(variable.shape) for name, variable in found.items()}
     checked = check_weights(weights, own if tree is None else state(tree), model.inputs[0].dtype)
@@ -45,17 +45,17 @@ def set_weights(model: keras.Model, weights: Mapping[str, np.ndarray]) -> None:
 
 
 def remember(model: keras.Model, tree: Chain, nodes: Mapping[str, str]) -> None:
-    """Let the model know its tree and taps.
+    """Attach the tree and the taps to the model.
 
-    Keras keeps what the outputs need: with taps that come before the head, the model has no head, whose weights are
-    kept `aside`. Past Keras' own __setattr__, which would take all of this for state of its own and save it.
+    Keras keeps only what the outputs need: if all taps come before the head, the model has no head, and the head's
+    weights are kept `aside`. This bypasses Keras' __setattr__, which would track and save these attributes.
     """
     for attribute, value in (("tree", tree), ("taps", dict(nodes)), ("aside", {})):
         object.__setattr__(model, attribute, value)
 
 
 def variables(model: keras.Model, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """(neutral name, variable) of every tensor, through the nested models."""
+    """(neutral name, variable) of every tensor, including nested models."""
     for layer in model.layers:
         if isinstance(layer, keras.Model):
             yield from variables(layer, f"{prefix}{layer.name}.")
@@ -66,5 +66,5 @@ def variables(model: keras.Model, prefix: str = "") -> Iterator[tuple[str, Any]]
 
 
 def to_neutral(value: Any) -> np.ndarray:
-    """A variable or a gradient of its shape as a neutral array."""
+    """A variable's value, or a gradient of the same shape, as a neutral array."""
     return to_oihw(np.asarray(keras.ops.convert_to_numpy(value)))

@@ -1,7 +1,7 @@
-"""The NumPy backend: the float64 truth that every other backend is held against.
+"""The NumPy backend: the float64 reference with which every other backend is compared.
 
-What is particular here:
-- it computes in float64 whatever dtype its weights are kept in;
+Particular to this package:
+- it computes in float64, whatever dtype its weights are stored in;
 - a model is a plain object with neutral arrays, in neutral layout; feature maps are (batch, height, width, channels);
 - every layer is written out, forward and backward, in `lowering.py`: read it to learn backpropagation.
 """
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from resnet_numpy.weights import get_weights, set_weights
 
 INTERFACE = 1
-FRAMEWORK: Mapping[str, str] = {}  # the core has it
+FRAMEWORK: Mapping[str, str] = {}  # NumPy comes with the core
 ENVIRONMENT: Mapping[str, str] = {}
 
 __all__ = [

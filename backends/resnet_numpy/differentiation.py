@@ -13,12 +13,12 @@ from resnet_numpy.model import ResNet
 def train_forward(
     model: ResNet, images: np.ndarray, spec: ResNetSpec | None = None
 ) -> np.ndarray | dict[str, np.ndarray]:
-    """Always in float64; the statistics are kept in the model's dtype."""
+    """Always in float64; the statistics are stored in the model's dtype."""
     return model(to_native(model, images, training=True), training=True)
 
 
 def gradients(model: ResNet, images: np.ndarray, cotangent: np.ndarray) -> Weights:
     """By the pullbacks of `lowering.py`, in float64."""
-    _, pullback, state = model.differentiate(to_native(model, images, training=True))
+    _, pullback, context = model.differentiate(to_native(model, images, training=True))
     pullback(np.asarray(cotangent, np.float64))
-    return {name: state.gradients[name] for name in model.weights if name in state.gradients}
+    return {name: context.gradients[name] for name in model.weights if name in context.gradients}

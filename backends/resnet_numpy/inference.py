@@ -1,4 +1,4 @@
-"""Images in, arrays out, in evaluation mode."""
+"""Inference: from images to arrays, in evaluation mode."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def predict(model: ResNet, images: np.ndarray) -> np.ndarray | dict[str, np.ndar
 
 
 def modes(model: ResNet) -> dict[str, bool]:
-    """A NumPy model has no mode: each call says what it is."""
+    """A NumPy model has no mode: it is an argument of each call."""
     return {}
 
 

@@ -39,17 +39,17 @@ class Pass:
     gradients: Weights = field(default_factory=dict)
 
 
-def run(node: tree.Node, x: Array, path: str, state: Pass) -> tuple[Array, Pullback]:
+def run(node: tree.Node, x: Array, path: str, context: Pass) -> tuple[Array, Pullback]:
     """(value, pullback) of one node, whose tensors are named `path.…`, for the input `x`."""
     match node:
         case tree.Chain():
-            return _chain(node, x, f"{path}.", state)
+            return _chain(node, x, f"{path}.", context)
         case tree.Residual():
-            return _residual(node, x, f"{path}.", state)
+            return _residual(node, x, f"{path}.", context)
         case tree.Conv():
-            return _conv(node, x, path, state)
+            return _conv(node, x, path, context)
         case tree.BatchNorm():
-            return _batch_norm(node, x, path, state)
+            return _batch_norm(node, x, path, context)
         case tree.ReLU():
             return np.maximum(x, 0.0), lambda dy: dy * (x > 0)
         case tree.MaxPool():
@@ -67,15 +67,15 @@ def run(node: tree.Node, x: Array, path: str, state: Pass) -> tuple[Array, Pullb
             height, width = x.shape[1:3]
             return x.mean((1, 2)), lambda dy: np.broadcast_to(dy[:, None, None] / (height * width), x.shape)
         case tree.Linear():
-            return _linear(node, x, path, state)
+            return _linear(node, x, path, context)
     raise InputError(f"backend numpy has no lowering for {type(node).__name__}; use another backend")
 
 
-def _chain(node: tree.Chain, x: Array, prefix: str, state: Pass) -> tuple[Array, Pullback]:
+def _chain(node: tree.Chain, x: Array, prefix: str, context: Pass) -> tuple[Array, Pullback]:
     pullbacks: list[Pullback] = []
     for name, child in node.children:
-        x, pullback = run(child, x, prefix + name, state)
-        if state.differentiate:
+        x, pullback = run(child, x, prefix + name, context)
+        if context.differentiate:
             pullbacks.append(pullback)
 
     def backward(dy: Array) -> Array:
@@ -86,12 +86,12 @@ def _chain(node: tree.Chain, x: Array, prefix: str, state: Pass) -> tuple[Array,
     return x, backward
 
 
-def _residual(node: tree.Residual, x: Array, prefix: str, state: Pass) -> tuple[Array, Pullback]:
+def _residual(node: tree.Residual, x: Array, prefix: str, context: Pass) -> tuple[Array, Pullback]:
     """post(body(p) + shortcut(p)) with p = pre(x). An addition hands its gradient to both sides; they meet in p."""
-    p, pre = _chain(node.pre, x, prefix, state)
-    main, body = _chain(node.body, p, prefix, state)
-    short, shortcut = _chain(node.shortcut, p, f"{prefix}shortcut.", state)
-    y, post = _chain(node.post, main + short, prefix, state)
+    p, pre = _chain(node.pre, x, prefix, context)
+    main, body = _chain(node.body, p, prefix, context)
+    short, shortcut = _chain(node.shortcut, p, f"{prefix}shortcut.", context)
+    y, post = _chain(node.post, main + short, prefix, context)
 
     def backward(dy: Array) -> Array:
         both = post(dy)
@@ -100,12 +100,12 @@ def _residual(node: tree.Residual, x: Array, prefix: str, state: Pass) -> tuple[
     return y, backward
 
 
-def _conv(node: tree.Conv, x: Array, path: str, state: Pass) -> tuple[Array, Pullback]:
+def _conv(node: tree.Conv, x: Array, path: str, context: Pass) -> tuple[Array, Pullback]:
     """A sum over the kernel's positions, each a matrix product of the pixels it meets."""
-    weight = state.weights[f"{path}.weight"]
+    weight = context.weights[f"{path}.weight"]
     pads = resolve(node.padding, node.kernel, node.stride, node.dilation, (x.shape[1], x.shape[2]))
     padded, crop = _pad(x, pads, 0.0)
-    y: Array | float = state.weights[f"{path}.bias"] if node.bias else 0.0
+    y: Array | float = context.weights[f"{path}.bias"] if node.bias else 0.0
     for (row, column), where in _windows(padded.shape, node, node.dilation):
         y = y + _grouped(padded[where], weight[:, :, row, column], node.groups)
 
@@ -114,9 +114,9 @@ def _conv(node: tree.Conv, x: Array, path: str, state: Pass) -> tuple[Array, Pul
         for (row, column), where in _windows(padded.shape, node, node.dilation):
             d_weight[:, :, row, column] = _grouped_outer(dy, padded[where], node.groups)
             d_padded[where] += _grouped_transposed(dy, weight[:, :, row, column], node.groups)
-        state.gradients[f"{path}.weight"] = d_weight
+        context.gradients[f"{path}.weight"] = d_weight
         if node.bias:
-            state.gradients[f"{path}.bias"] = dy.sum(IMAGE)
+            context.gradients[f"{path}.bias"] = dy.sum(IMAGE)
         return crop(d_padded)
 
     return np.asarray(y), backward
@@ -148,28 +148,28 @@ def _join(x: Array, shape: tuple[int, ...]) -> Array:
     return x.transpose(1, 0, 2).reshape(*shape[:-1], -1)
 
 
-def _batch_norm(node: tree.BatchNorm, x: Array, path: str, state: Pass) -> tuple[Array, Pullback]:
-    mean, variance = state.weights[f"{path}.running_mean"], state.weights[f"{path}.running_var"]
+def _batch_norm(node: tree.BatchNorm, x: Array, path: str, context: Pass) -> tuple[Array, Pullback]:
+    mean, variance = context.weights[f"{path}.running_mean"], context.weights[f"{path}.running_var"]
     count = x.size // x.shape[-1]
-    if state.training:
+    if context.training:
         old_mean, old_variance = mean, variance
         mean, variance = x.mean(IMAGE), x.var(IMAGE)  # biased: what normalizes
         unbiased = variance * count / (count - 1)  # what the running variance learns
-        state.statistics[f"{path}.running_mean"] = node.decay * old_mean + (1 - node.decay) * mean
-        state.statistics[f"{path}.running_var"] = node.decay * old_variance + (1 - node.decay) * unbiased
+        context.statistics[f"{path}.running_mean"] = node.decay * old_mean + (1 - node.decay) * mean
+        context.statistics[f"{path}.running_var"] = node.decay * old_variance + (1 - node.decay) * unbiased
     deviation = np.sqrt(variance + node.epsilon)
-    scale = state.weights[f"{path}.weight"] / deviation
+    scale = context.weights[f"{path}.weight"] / deviation
 
     def backward(dy: Array) -> Array:
         normalized = (x - mean) / deviation
-        state.gradients[f"{path}.weight"] = d_weight = (dy * normalized).sum(IMAGE)
-        state.gradients[f"{path}.bias"] = d_bias = dy.sum(IMAGE)
-        if not state.training:
+        context.gradients[f"{path}.weight"] = d_weight = (dy * normalized).sum(IMAGE)
+        context.gradients[f"{path}.bias"] = d_bias = dy.sum(IMAGE)
+        if not context.training:
             return dy * scale
         # Mean and variance are functions of x too: what they would carry away is taken out of the gradient.
         return scale * (dy - d_bias / count - normalized * (d_weight / count))
 
-    return (x - mean) * scale + state.weights[f"{path}.bias"], backward
+    return (x - mean) * scale + context.weights[f"{path}.bias"], backward
 
 
 def _max_pool(node: tree.MaxPool, x: Array) -> tuple[Array, Pullback]:
@@ -211,17 +211,17 @@ def _subsample(node: tree.Subsample, x: Array) -> tuple[Array, Pullback]:
     return x[where], backward
 
 
-def _linear(node: tree.Linear, x: Array, path: str, state: Pass) -> tuple[Array, Pullback]:
-    weight = state.weights[f"{path}.weight"]
+def _linear(node: tree.Linear, x: Array, path: str, context: Pass) -> tuple[Array, Pullback]:
+    weight = context.weights[f"{path}.weight"]
     y = x @ weight.T
 
     def backward(dy: Array) -> Array:
-        state.gradients[f"{path}.weight"] = _grouped_outer(dy, x, 1)
+        context.gradients[f"{path}.weight"] = _grouped_outer(dy, x, 1)
         if node.bias:
-            state.gradients[f"{path}.bias"] = dy.reshape(-1, dy.shape[-1]).sum(0)
+            context.gradients[f"{path}.bias"] = dy.reshape(-1, dy.shape[-1]).sum(0)
         return dy @ weight
 
-    return y + state.weights[f"{path}.bias"] if node.bias else y, backward
+    return y + context.weights[f"{path}.bias"] if node.bias else y, backward
 
 
 def _pad(x: Array, padding: tuple[Pair, Pair], value: float) -> tuple[Array, Pullback]:

@@ -1,4 +1,4 @@
-"""A spec becomes a NumPy model."""
+"""From spec to NumPy model."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from resnet_numpy.lowering import Array, Pass, Pullback, run
 
 
 class ResNet:
-    """`stem`, `stage1` … `stageN`, `head`, one after the other, with `weights` by neutral name.
+    """`stem`, `stage1` … `stageN`, `head`, one after another, with `weights` by neutral name.
 
     Takes (batch, height, width, channels) of any size; returns the logits, or {tap: array} when built with
     taps, in float64.
@@ -28,27 +28,27 @@ class ResNet:
         self.weights = weights
 
     def __call__(self, x: Array, training: bool = False) -> Array | dict[str, Array]:
-        """With `training`, batch statistics normalize and `weights` learns the new running ones."""
-        state = Pass(self.float64(), training)
+        """With `training`, norms use batch statistics, and the running statistics in `weights` are updated."""
+        context = Pass(self.float64(), training)
         outputs, x = {}, np.asarray(x, np.float64)
         for name, child in self.tree.children:
-            x, _ = run(child, x, name, state)
-            if name in self.taps.values():  # what nobody asked for is let go at once
+            x, _ = run(child, x, name, context)
+            if name in self.taps.values():  # keep only the requested outputs, to free memory
                 outputs[name] = x
-        self.learn(state.statistics)
+        self.learn(context.statistics)
         return {tap: outputs[node] for tap, node in self.taps.items()} if self.taps else x
 
     def differentiate(self, x: Array) -> tuple[Array, Pullback, Pass]:
         """(logits, pullback, pass) in training mode; no state is changed.
 
         The pullback takes the gradient of a loss with respect to the logits; calling it fills `pass.gradients`,
-        {neutral name: gradient}. `pass.statistics` has the running statistics that a training step would keep.
+        {neutral name: gradient}. `pass.statistics` has the running statistics after a training step.
         """
-        state = Pass(self.float64(), training=True, differentiate=True)
+        context = Pass(self.float64(), training=True, differentiate=True)
         pullbacks: list[Pullback] = []
         x = np.asarray(x, np.float64)
         for name, child in self.tree.children:
-            x, pullback = run(child, x, name, state)
+            x, pullback = run(child, x, name, context)
             pullbacks.append(pullback)
 
         def backward(dy: Array) -> Array:
@@ -56,14 +56,14 @@ class ResNet:
                 dy = pullback(dy)
             return dy
 
-        return x, backward, state
+        return x, backward, context
 
     def float64(self) -> Weights:
-        """The weights as they are computed with."""
+        """The weights in float64, as used in computations."""
         return {name: np.asarray(value, np.float64) for name, value in self.weights.items()}
 
     def learn(self, values: Mapping[str, Array]) -> None:
-        """Replace some weights, in the dtype that they are kept in."""
+        """Replace some weights, keeping the dtype in which they are stored."""
         for name, value in values.items():
             self.weights[name] = value.astype(self.weights[name].dtype)
 
@@ -76,7 +76,7 @@ def build(
     taps: tuple[str, ...] = (),
     dtype: str | None = None,
 ) -> ResNet:
-    """A model of the spec, as `build_tree` makes it."""
+    """`build_tree` on the spec's layer tree."""
     weights = starting_weights(spec, weights, seed, dtype)
     return build_tree(layer_tree(spec), channels=spec.in_channels, weights=weights, taps=taps, dtype=dtype)
 

@@ -1,4 +1,4 @@
-"""What is global to a NumPy process: nothing but its version."""
+"""Global state of a NumPy process: only its version."""
 
 from __future__ import annotations
 
@@ -8,24 +8,24 @@ from resnet_core.errors import InputError
 
 
 def configure(device: str = "cpu", dtype: str = "float32") -> str:
-    """Nothing to set up. Returns "cpu"; raises InputError where a GPU is demanded."""
+    """Nothing to set up. Returns "cpu"; raises InputError if a GPU is requested."""
     if device == "gpu":
         raise InputError("NumPy computes on the CPU only; choose the device cpu")
     return "cpu"
 
 
 def exact_float64() -> bool:
-    """Everything here is exact in float64."""
+    """Everything here computes in exact float64."""
     return True
 
 
 def peak_device_memory() -> int:
-    """Nothing is on a GPU."""
+    """Always 0: nothing is on a GPU."""
     return 0
 
 
 def random_state() -> None:
-    """NumPy's own global generator belongs to the process, and is looked at for every backend."""
+    """None: NumPy's global generator is checked for every backend anyway."""
 
 
 def versions() -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Training steps in NumPy: forward, loss, backward, update, each of them written out."""
+"""Training steps in NumPy: forward, loss, backward and update, all written out."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from resnet_numpy.weights import get_weights
 
 
 class Trainer:
-    """The contract's trainer, computed in float64; weights and slots are kept in `dtype`."""
+    """The contract's trainer, computed in float64; weights and slots are stored in `dtype`."""
 
     inputs: ClassVar[frozenset[str]] = frozenset({"images", "targets", "numbers"})
 
@@ -29,14 +29,14 @@ class Trainer:
         self.steps = state.step
 
     def step(self, inputs: StepInputs) -> StepResult:
-        logits, pullback, state = self.model.differentiate(to_native(self.model, inputs.images, training=True))
+        logits, pullback, context = self.model.differentiate(to_native(self.model, inputs.images, training=True))
         loss, gradient = cross_entropy(logits, inputs.targets)
         pullback(gradient)
         updated = {
-            name: self.optimizer.update(name, state.weights[name], state.gradients[name], inputs.numbers)
+            name: self.optimizer.update(name, context.weights[name], context.gradients[name], inputs.numbers)
             for name in self.parameters
         }
-        self.model.learn({**updated, **state.statistics})
+        self.model.learn({**updated, **context.statistics})
         self.steps += 1
         return StepResult(loss, int((logits.argmax(-1) == inputs.targets.argmax(-1)).sum()))
 

@@ -1,4 +1,4 @@
-"""Neutral weights in and out of a NumPy model: they are what it holds."""
+"""Neutral weights in and out of a NumPy model, which stores them directly."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ if TYPE_CHECKING:
 
 
 def get_weights(model: ResNet) -> Weights:
-    """Copies of what the model holds."""
+    """Copies of the model's weights."""
     return {name: array.copy() for name, array in model.weights.items()}
 
 
 def set_weights(model: ResNet, weights: Mapping[str, np.ndarray]) -> None:
-    """Replaced by copies."""
+    """Replaces the model's weights with copies."""
     shapes = {name: array.shape for name, array in model.weights.items()}
     checked = check_weights(weights, shapes, next(iter(model.weights.values())).dtype.name)
     model.weights = {name: array.copy() for name, array in checked.items()}

@@ -1,9 +1,9 @@
 """The PyTorch backend: a layer tree becomes an `nn.Module` whose state_dict has the neutral names.
 
-What is particular here:
+Particular to this package:
 - images and feature maps of the native model are (batch, channels, height, width);
 - `nn.BatchNorm2d` counts its batches, so the state_dict has `num_batches_tracked` besides the neutral names;
-- padding that is not symmetric is done by two small subclasses, in `lowering.py`.
+- asymmetric padding is handled by two small subclasses in `lowering.py`.
 """
 
 from collections.abc import Mapping
@@ -24,7 +24,7 @@ INTERFACE = 1
 FRAMEWORK: Mapping[str, str] = {"torch": "torch"}
 ENVIRONMENT: Mapping[str, str] = {}
 
-#: Endings of the files that `read_state_dict` reads.
+#: File endings that `read_state_dict` reads.
 READS = (".pth", ".pt", ".bin", ".ckpt", ".tar")
 
 __all__ = [

@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 def train_forward(
     model: ResNet, images: np.ndarray, spec: ResNetSpec | None = None
 ) -> np.ndarray | dict[str, np.ndarray]:
-    """PyTorch's own rule, an unbiased running variance, is the neutral one."""
+    """PyTorch's rule, an unbiased running variance, is the neutral one."""
     with mode(model, training=True), torch.no_grad():
         return to_arrays(model(to_native(model, images, training=True)))
 
 
 def gradients(model: ResNet, images: np.ndarray, cotangent: np.ndarray) -> Weights:
-    """By `backward`; statistics, counters and the user's own gradients are put back."""
+    """By `backward`; statistics, counters and the user's own gradients are restored."""
     state = {name: value.clone() for name, value in model.state_dict().items()}
     try:
         with mode(model, training=True):

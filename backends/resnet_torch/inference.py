@@ -1,4 +1,4 @@
-"""Images in, arrays out, in evaluation mode."""
+"""Inference: from images to arrays, in evaluation mode."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def predict(model: ResNet, images: np.ndarray) -> np.ndarray | dict[str, np.ndarray]:
-    """PyTorch computes channels first; in and out they come last."""
+    """PyTorch computes channels first; inputs and outputs here are channels last."""
     native = to_native(model, images)
     if not len(native):
         return empty_output(
@@ -34,7 +34,7 @@ def modes(model: nn.Module) -> dict[str, bool]:
 
 @contextmanager
 def mode(model: nn.Module, *, training: bool) -> Iterator[None]:
-    """Training or evaluation mode inside; afterwards every module's own again, frozen norms included."""
+    """Training or evaluation mode inside; afterward every module has its earlier mode again, even a frozen norm."""
     before = [(module, module.training) for module in model.modules()]
     model.train(training)
     try:
@@ -48,8 +48,8 @@ def to_native(model: ResNet, images: np.ndarray, *, training: bool = False) -> T
     """(batch, height, width, channels), checked, to (batch, channels, height, width) on the model's device."""
     checked = check_images(images, model.channels, model.tree, training=training)
     parameter = next(model.parameters())
-    # A copy, for its strides: a view of one channel is contiguous too, but PyTorch takes it for channels_last, and its
-    # norms sum channels_last in plain float32 (error 1e-3 where a channel's mean is 8 deviations; else 1e-7).
+    # A copy, for its strides: a view of one channel is contiguous too, but PyTorch treats it as channels_last, and its
+    # norms sum channels_last in plain float32 (error 1e-3 if a channel's mean is 8 deviations; otherwise 1e-7).
     channels_first = np.array(checked.transpose(0, 3, 1, 2), order="C")
     return torch.from_numpy(channels_first).to(parameter.device, parameter.dtype)
 

@@ -1,4 +1,4 @@
-"""A spec becomes a PyTorch model."""
+"""From spec to PyTorch model."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from resnet_torch.weights import set_weights
 
 
 class ResNet(nn.Module):
-    """`stem`, `stage1` … `stageN`, `head`, one after the other.
+    """`stem`, `stage1` … `stageN`, `head`, one after another.
 
     Takes (batch, channels, height, width) of any size; returns the logits, or {tap: tensor} when built
     with taps.
@@ -35,7 +35,7 @@ class ResNet(nn.Module):
         outputs = {}
         for name, module in self.named_children():
             x = module(x)
-            if name in self.taps.values():  # what nobody asked for is let go at once
+            if name in self.taps.values():  # keep only the requested outputs, to free memory
                 outputs[name] = x
         return {tap: outputs[node] for tap, node in self.taps.items()} if self.taps else x
 
@@ -48,7 +48,7 @@ def build(
     taps: tuple[str, ...] = (),
     dtype: str | None = None,
 ) -> ResNet:
-    """A model of the spec, as `build_tree` makes it."""
+    """`build_tree` on the spec's layer tree."""
     weights = starting_weights(spec, weights, seed, dtype)
     return build_tree(layer_tree(spec), channels=spec.in_channels, weights=weights, taps=taps, dtype=dtype)
 
@@ -62,7 +62,7 @@ def build_tree(
     dtype: str | None = None,
 ) -> ResNet:
     """A model whose parameters and buffers hold the weights, on PyTorch's default device."""
-    with torch.device("meta"):  # no values are drawn only to be overwritten
+    with torch.device("meta"):  # no initial values are drawn, since they would be overwritten
         model = ResNet(tree, channels, taps).to(getattr(torch, require_dtype(dtype or "float32")))
     model.to_empty(device=torch.get_default_device())
     for name, buffer in model.named_buffers():

@@ -1,4 +1,4 @@
-"""The optimizers: torch.optim has the neutral formulas as they are."""
+"""The optimizers: torch.optim already has the neutral formulas."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from resnet_core.training.contract import StepNumbers, TrainingState
 from resnet_core.training.recipe import Recipe
 from resnet_core.weights import Weights
 
-# The neutral slots in PyTorch's words.
+# The neutral slots, as PyTorch names them.
 SLOTS = {"momentum": "momentum_buffer", "moment1": "exp_avg", "moment2": "exp_avg_sq"}
 
 
 class Optimizer:
-    """SGD with momentum, Adam or AdamW, as the recipe says, over the model's parameters."""
+    """SGD with momentum, Adam or AdamW, according to the recipe, over the model's parameters."""
 
     def __init__(self, recipe: Recipe, model: nn.Module, state: TrainingState, decayed: set[str]) -> None:
         self.recipe, self.parameters = recipe, dict(model.named_parameters())
@@ -30,13 +30,13 @@ class Optimizer:
             self._restore(state)
 
     def update(self, numbers: StepNumbers) -> None:
-        """Move the parameters along their gradients. PyTorch counts the steps of Adam's corrections itself."""
+        """Move the parameters along their gradients. PyTorch counts the steps for Adam's corrections itself."""
         for group in self.native.param_groups:
             group["lr"] = numbers.learning_rate
         self.native.step()
 
     def get_slots(self) -> dict[str, Weights]:
-        """{slot: {parameter: array}} as copies; empty before the first step."""
+        """{slot: {parameter: array}}, as copies; empty before the first step."""
         if not self.native.state:
             return {}
         return {

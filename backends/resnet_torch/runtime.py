@@ -1,4 +1,4 @@
-"""What is global to a PyTorch process: device, precision, versions."""
+"""Global state of a PyTorch process: device, precision, versions."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from resnet_core.errors import InputError
 
 
 def configure(device: str = "cpu", dtype: str = "float32") -> str:
-    """Set the process up before the first model: `device` "cpu", "gpu" or "auto". Returns "cpu" or "gpu".
+    """Set up the process before the first model: `device` is "cpu", "gpu" or "auto". Returns "cpu" or "gpu".
 
-    On a GPU, TF32 is off, so that float32 means float32. Raises InputError where no GPU is visible.
+    On a GPU, TF32 is off, so that float32 means float32. Raises InputError if no GPU is visible.
     """
     if device == "gpu" and not torch.cuda.is_available():
         raise InputError(f"no GPU is visible to PyTorch {torch.__version__}; choose the device cpu")
@@ -21,12 +21,12 @@ def configure(device: str = "cpu", dtype: str = "float32") -> str:
 
 
 def exact_float64() -> bool:
-    """Everything here is exact in float64."""
+    """Everything here computes in exact float64."""
     return True
 
 
 def peak_device_memory() -> int:
-    """Bytes that tensors took at most on the GPU; 0 on a CPU."""
+    """Peak memory of tensors on the GPU in bytes; 0 on a CPU."""
     return torch.cuda.max_memory_allocated() if torch.cuda.is_available() else 0
 
 
@@ -37,5 +37,5 @@ def random_state() -> tuple[bytes, ...]:
 
 
 def versions() -> dict[str, str]:
-    """The framework, and what computes for it."""
+    """Versions of the framework and of what computes for it."""
     return {"torch": torch.__version__}

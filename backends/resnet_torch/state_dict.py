@@ -14,13 +14,13 @@ _EXPECTED = "expected a PyTorch state_dict written by torch.save"
 
 
 def read_state_dict(path: Path) -> dict[str, np.ndarray]:
-    """{name: array} of a .pth state_dict, without executing what it may contain (`weights_only`).
+    """{name: array} of a .pth state_dict, without executing any code in it (`weights_only`).
 
-    Raises WeightsError for anything but a mapping of names to dense float32 or float64 tensors (counters aside).
+    Raises WeightsError for anything but a mapping of names to dense float32 or float64 tensors (apart from counters).
     """
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # PyTorch's readers raise nearly anything on damaged data
+    except Exception as error:  # PyTorch's readers raise almost anything on damaged data
         raise WeightsError(f"{path}: cannot be read as a checkpoint ({_reason(error)}); {_EXPECTED}") from error
     if not isinstance(content, dict) or not all(isinstance(value, torch.Tensor) for value in content.values()):
         raise WeightsError(f"{path}: holds something other than a mapping of names to tensors; {_EXPECTED}")
@@ -33,7 +33,7 @@ def read_state_dict(path: Path) -> dict[str, np.ndarray]:
 
 
 def _reason(error: Exception) -> str:
-    if isinstance(error, pickle.UnpicklingError):  # its own words advise to load without protection
+    if isinstance(error, pickle.UnpicklingError):  # its message suggests loading without protection
         return "damaged, or it holds more than tensors; nothing in it was executed"
     first = str(error).partition("\n")[0].partition(". ")[0]
     return f"{type(error).__name__}: {first[:120]}" if first else type(error).__name__

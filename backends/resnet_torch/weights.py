@@ -1,4 +1,4 @@
-"""Neutral weights in and out of a PyTorch model: the same names, the same layout."""
+"""Neutral weights in and out of a PyTorch model, which has the same names and layout."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def get_weights(model: nn.Module) -> Weights:
 
 
 def set_weights(model: nn.Module, weights: Mapping[str, np.ndarray]) -> None:
-    """Copied in place: optimizers and other views of the parameters stay valid."""
+    """Copies in place, so that optimizers and other views of the parameters stay valid."""
     tensors = _tensors(model)
     dtype = str(next(model.parameters()).dtype).removeprefix("torch.")
     checked = check_weights(weights, {name: tuple(tensor.shape) for name, tensor in tensors.items()}, dtype)
@@ -27,6 +27,6 @@ def set_weights(model: nn.Module, weights: Mapping[str, np.ndarray]) -> None:
 
 
 def _tensors(model: nn.Module) -> dict[str, Tensor]:
-    # num_batches_tracked is PyTorch's own counter and no neutral tensor.
+    # num_batches_tracked is PyTorch's own counter, not a neutral tensor.
     state = model.state_dict()
     return {name: tensor for name, tensor in state.items() if not name.endswith("num_batches_tracked")}

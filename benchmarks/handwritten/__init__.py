@@ -1,5 +1,5 @@
-"""ResNet-50 as it is written by hand in each framework, without this project: the opponents of `no_tax.py`.
+"""Hand-written ResNet-50s in each framework, without this project, for comparison in `no_tax.py`.
 
-Each model module stands alone; the `*_weights.py` beside it gives its tensors the neutral names, so that both
-contestants can start from the same numbers.
+Each model module is self-contained; the `*_weights.py` next to it gives its tensors the neutral names, so that both
+models can start from the same numbers.
 """

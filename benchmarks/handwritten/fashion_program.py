@@ -1,7 +1,7 @@
-"""The program that the recipe `fashion-adam` came from, in plain PyTorch and nothing of this project.
+"""The program from which the recipe `fashion-adam` comes, in plain PyTorch, without this project.
 
 Dive into Deep Learning's ResNet-18 (sections 8.6.2 to 8.6.4) on Fashion-MNIST at 28 x 28: Adam, two epochs, batches
-of 256, initial weights and order as PyTorch draws them. Prints one line of JSON an epoch.
+of 256, initial weights and order as PyTorch draws them. Prints one line of JSON per epoch.
 """
 
 from __future__ import annotations

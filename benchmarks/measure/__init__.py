@@ -1,1 +1,1 @@
-"""What the benchmarks share: clocks, intervals, the machine, reports."""
+"""Shared code of the benchmarks: timing, intervals, facts about the machine, reports."""

@@ -1,4 +1,4 @@
-"""One process per framework, as the frameworks' global switches and threads demand."""
+"""One process per framework, which their global switches and threads require."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ Results = Iterator[tuple[str, dict[str, Any]]]
 
 
 def in_each_framework(options: Namespace, function: str, **arguments: Any) -> Results:
-    """(framework, result) of `function`, a "module:name" beside the scripts, each in a new process.
+    """(framework, result) of `function`, a "module:name" next to the scripts, each in a new process.
 
-    A framework that fails is reported on stderr and its result is {"error": …}; the others go on.
+    A framework that fails is reported on stderr, and its result is {"error": …}; the others still run.
     """
     searched = os.pathsep.join(filter(None, (str(HERE), os.environ.get("PYTHONPATH"))))
     environment = {"PYTHONPATH": searched}

@@ -1,4 +1,4 @@
-"""The median of a few measurements and how far it can be trusted."""
+"""The median of a few measurements, with a confidence interval."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ CONFIDENCE = 0.95
 
 @dataclass(frozen=True, slots=True)
 class MedianInterval:
-    """`coverage` is what the interval has by itself; below CONFIDENCE there were too few measurements."""
+    """`coverage` is the interval's actual coverage; below CONFIDENCE there were too few measurements."""
 
     median: float
     low: float
@@ -25,11 +25,11 @@ class MedianInterval:
 
 
 def median_interval(values: Sequence[float]) -> MedianInterval:
-    """The median with its binomial order-statistic interval, the narrowest that covers 95 %.
+    """The median with its binomial order-statistic interval, the narrowest that covers 95%.
 
-    The true median lies outside the k-th smallest and the k-th largest of n values only when fewer than k
-    of them fall on one side of it, as n coins do: no assumption about the distribution and nothing drawn at
-    random. Six values are the fewest that reach 95 %.
+    The true median is outside the k-th smallest and the k-th largest of n values only if fewer than k of them
+    fall on one side of it, as with n coin flips. This needs no assumption about the distribution and no random
+    resampling. At least six values are needed for 95%.
     """
     ordered, count = sorted(values), len(values)
     place = max((k for k in range(1, count // 2 + 1) if _coverage(count, k) >= CONFIDENCE), default=1)

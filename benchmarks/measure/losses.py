@@ -1,4 +1,4 @@
-"""Losses of runs step by step: how far two part, all of them as a table, and drawn over each other."""
+"""Losses of runs step by step: how far two diverge, all of them as a table, and in one figure."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-#: Two curves have visibly parted where they differ by more than this share.
+#: Two curves have visibly diverged if they differ by more than this fraction.
 VISIBLE = 0.01
 
 #: (framework, seed) -> the loss of every step
@@ -14,12 +14,12 @@ Losses = dict[tuple[str, int], np.ndarray]
 
 
 def differences(one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """Relative to the other, step by step."""
+    """Differences relative to `other`, step by step."""
     return np.abs(one - other) / np.abs(other)
 
 
 def difference(one: np.ndarray, other: np.ndarray) -> float:
-    """The largest of all steps."""
+    """The largest relative difference of all steps."""
     return float(differences(one, other).max())
 
 
@@ -30,14 +30,14 @@ def parting(apart: np.ndarray) -> int | None:
 
 
 def write(losses: Losses, path: Path) -> None:
-    """A column for each run."""
+    """Write a table with a column for each run."""
     header = ",".join(["step", *(f"{name} seed {seed}" for name, seed in losses)])
     steps = np.arange(1, len(next(iter(losses.values()))) + 1)
     np.savetxt(path, np.column_stack([steps, *losses.values()]), "%.9g", delimiter=",", header=header, comments="")
 
 
 def draw(losses: Losses, path: Path, recipe: str) -> None:
-    """PNG and SVG of seed 0: the losses over each other, and below how far they are from the first framework's."""
+    """Draw PNG and SVG for seed 0: the losses, and below their differences from the first framework's."""
     from matplotlib.figure import Figure
     from matplotlib.ticker import LogLocator
 

@@ -1,4 +1,4 @@
-"""What a result must name: the machine and the versions. No host name, no path."""
+"""Facts that a result must include: the machine and the versions. No host name, no path."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ def machine() -> Facts:
     if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
         facts["memory_gib"] = round(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30, 1)
     if hasattr(os, "getloadavg"):
-        # Others' work on the same cores shows here; well below 1 is a quiet machine.
+        # Shows other work on the same cores; a quiet machine is well below 1.
         facts["load_before"] = round(os.getloadavg()[0], 2)
     return facts
 
 
 def core_versions() -> dict[str, str]:
-    """Of what every benchmark uses; each framework's own come from its process."""
+    """Versions of what every benchmark uses; those of each framework come from its process."""
     packages = ("numpy", "resnet-core")
     return {"python": platform.python_version(), **{name: version(name) for name in packages}}
 

@@ -1,4 +1,4 @@
-"""A result as a person reads it, as a program reads it, and as it is kept."""
+"""A result as a printed table, as JSON, and as stored files."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def parse_with_output_options(parser: ArgumentParser) -> Namespace:
 
 @dataclass
 class Report:
-    """Made before the measurement, so that the date and the load are those of its start."""
+    """A benchmark's result. Create it before measuring, so that the date and the load are those of the start."""
 
     name: str
     title: str
@@ -51,7 +51,7 @@ class Report:
         self.results.append(result)
 
     def succeeded(self, answers: Iterable[tuple[str, dict[str, Any]]]) -> Iterator[tuple[str, dict[str, Any]]]:
-        """(framework, answer) of those that gave one, their versions noted; a row and `failed` for the others."""
+        """(framework, answer) of those that succeeded, with versions recorded; a row and `failed` for the others."""
         for framework, answer in answers:
             if "error" in answer:
                 self.failed = True
@@ -62,7 +62,7 @@ class Report:
                 yield framework, answer
 
     def finish(self, options: Namespace) -> None:
-        """Print the table; write what the options ask for."""
+        """Print the table, and write the files that the options ask for."""
         if self.timed and self.machine.get("load_before", 0) > QUIET_LOAD:
             self.notes.append("Others were using this machine: measure again on a quiet one.")
         self._print()

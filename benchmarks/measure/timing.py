@@ -16,13 +16,13 @@ def seconds(call: Call) -> float:
 
 
 def alternate(first: Call, second: Call, pairs: int) -> tuple[list[float], list[float]]:
-    """Seconds of both, one pair after the other, in the order A B B A A B …
+    """Seconds of both calls, in pairs, in the order A B B A A B …
 
-    What drifts slowly, such as the processor's clock or another process, then meets both alike.
+    Slow drifts, such as in the processor's clock or from another process, then affect both equally.
     """
     calls, times = (first, second), ([], [])
     for pair in range(pairs):
-        gc.collect()  # what one call leaves behind must not be swept up in the other's time
+        gc.collect()  # garbage from one call must not be collected during the other
         for which in (0, 1) if pair % 2 == 0 else (1, 0):
             times[which].append(seconds(calls[which]))
     return times

@@ -1,8 +1,8 @@
-"""How each framework's users run a model: the calls that are timed.
+"""The timed calls: how each framework's users run a model.
 
 Every module has the same two functions, `forward(model, images)` and `train_step(model, images, labels)`.
-Both return a call without arguments that does the work once and comes back only when it is done. Images
-are (batch, height, width, channels) in NumPy; what is prepared once is prepared outside the call.
+Both return a function without arguments that does the work once and returns only when it is done. Images are
+(batch, height, width, channels) in NumPy; one-time preparation happens outside that function.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from types import ModuleType
 
 FRAMEWORKS = ("torch", "keras", "flax")
 
-# Small, so that a network that learns noise stays finite; the time of a step doesn't depend on it.
+# Small, so that a network trained on noise stays finite; it does not affect the time of a step.
 LEARNING_RATE = 1e-4
 MOMENTUM = 0.9
 

@@ -27,7 +27,7 @@ def train_step(model: nnx.Module, images: np.ndarray, labels: np.ndarray) -> Cal
 
     def run() -> float:
         loss = _train_step(view, optimizer, inputs, targets)
-        # The loss is known before the new weights are; the step is done when those are.
+        # The loss is available before the new weights; the step is done when they are.
         jax.block_until_ready(nnx.state(view))
         return float(loss)
 

@@ -38,6 +38,6 @@ def train_step(model: nn.Module, images: np.ndarray, labels: np.ndarray) -> Call
 
 
 def _channels_first(images: np.ndarray) -> torch.Tensor:
-    # A copy, with the strides that a DataLoader gives: a view of one channel would be taken for channels_last, which is
-    # another computation (faster, and its norms sum in plain float32).
+    # A copy, with the strides of a DataLoader's batches: a view of one channel would be treated as channels_last, which
+    # is a different computation (faster, and its norms sum in plain float32).
     return torch.from_numpy(np.array(images.transpose(0, 3, 1, 2), order="C"))

@@ -21,6 +21,7 @@ from resnet_core.cli.options import (
     print_json,
     resolve_spec,
 )
+from resnet_core.cli.source import print_source
 from resnet_core.cli.training import evaluate_run, train_network
 from resnet_core.errors import InputError, ResNetError
 from resnet_core.files import write_atomically
@@ -185,6 +186,7 @@ def predict_images(
         tables.show(tables.prediction_table(predictions))
 
 
+app.command("source")(print_source)
 app.command("train")(train_network)
 app.command("evaluate")(evaluate_run)
 app.command("conformance")(check_conformance)

@@ -19,7 +19,7 @@ from resnet_core.backend import backends as registered
 from resnet_core.comparison import gradients
 from resnet_core.comparison.result import BackendResult, Comparison
 from resnet_core.data.images import sample_batch
-from resnet_core.data.shipped import shipped_model, shipped_pictures
+from resnet_core.data.shipped import shipped_images, shipped_model
 from resnet_core.errors import InputError, MissingBackendError, ResNetError, require_choice
 from resnet_core.initialization import probe_weights
 from resnet_core.numerics import relative_error
@@ -154,7 +154,7 @@ def _case(
         if weights is not None:
             raise InputError("weights: received some without a spec; name the network they are for")
         checked, network = shipped_model()
-        images, labels = shipped_pictures()
+        images, labels = shipped_images()
     else:
         network = read_spec(spec)
         checked = probe_weights(network) if weights is None else check_weights(weights, state(network))

@@ -187,7 +187,7 @@ def structurally_zero(gradients: Mapping[str, np.ndarray]) -> set[str]:
 
 
 def gradient_problems(gradients: Mapping[str, np.ndarray], spec: ResNetSpec) -> list[str]:
-    """A line for each kind of value that cannot be compared: missing or unknown, of a wrong shape, not finite."""
+    """A line for each problem that prevents a comparison: missing or unknown names, wrong shapes, values not finite."""
     expected = parameters(spec)
     shared = [name for name in expected if name in gradients]
     groups = {

@@ -12,5 +12,5 @@ def scientific(value: float) -> str:
 
 
 def join(names: Sequence[str]) -> str:
-    """ "a, b and c"."""
+    """The names as in "a, b and c", or "nothing"."""
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}" if names else "nothing"

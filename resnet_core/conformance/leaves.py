@@ -5,6 +5,7 @@ A convolution stands before the leaf, so that a gradient has to pass it, and a l
 
 from __future__ import annotations
 
+from resnet_core import tree
 from resnet_core.conformance.subjects import Subject
 from resnet_core.padding import symmetric
 from resnet_core.tree import (
@@ -96,7 +97,7 @@ LEAVES: dict[str, Subject] = {
 
 
 def without_a_case() -> set[str]:
-    """Names of the kinds of nodes that no subject has: a leaf that is added needs one."""
-    # By name: a dataclass with slots is made twice, and Python remembers both classes.
-    found = {type(node).__qualname__ for subject in LEAVES.values() for _, node in walk(subject.tree)}
-    return {kind.__qualname__ for kind in (*Leaf.__subclasses__(), *Combinator.__subclasses__())} - found
+    """Names of the kinds of nodes in `tree.py` that no subject has: a leaf that is added needs one."""
+    found = {type(node) for subject in LEAVES.values() for _, node in walk(subject.tree)}
+    kinds = {kind for kind in vars(tree).values() if isinstance(kind, type) and issubclass(kind, Leaf | Combinator)}
+    return {kind.__name__ for kind in kinds - found - {Leaf, Combinator}}

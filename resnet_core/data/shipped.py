@@ -22,7 +22,7 @@ def shipped_model() -> tuple[Weights, ResNetSpec]:
     return load_weights(FOLDER / "fashion_resnet20.safetensors")
 
 
-def shipped_pictures() -> tuple[np.ndarray, np.ndarray]:
+def shipped_images() -> tuple[np.ndarray, np.ndarray]:
     """(images, classes) of the shipped test pictures: (100, 28, 28, 1) float32, normalized as in the recipe; (100,)."""
     images, labels = sample_fashion()
     return np.stack([normalize(picture, 1) for picture in images]), labels

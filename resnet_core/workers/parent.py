@@ -119,7 +119,7 @@ class Worker:
         except Exception:  # `python` may be any program, not an interpreter
             self.kill()
             raise WorkerError(
-                f"its process answered {line.strip()[:80]!r}, which is no worker's answer: is it a Python interpreter?"
+                f"its process answered {line.strip()[:80]!r}, unlike a worker: is it a Python interpreter?"
             ) from None
         if error is not None:
             raise error

@@ -19,6 +19,7 @@ BACKENDS = (*FRAMEWORKS, "numpy")
 BUDGETS = {
     "model": (("__init__", "lowering", "model", "weights", "inference", "runtime"), 340),
     "training": (("differentiation", "optimizer", "trainer"), 200),
+    "programs": (("source",), 300),
 }
 FILES = {f"{name}.py" for names, _ in BUDGETS.values() for name in names}
 VERBS = (*REQUIRED, *OPTIONAL)
@@ -125,6 +126,26 @@ def test_every_lowering_has_a_case_for_every_node_in_the_same_order() -> None:
     for backend in BACKENDS:
         assert sorted(cases(backend)) == sorted(nodes), backend
         assert cases(backend) == cases("torch"), backend
+
+
+def test_every_source_has_a_case_for_every_leaf() -> None:
+    """A leaf without one has no program in that framework."""
+    leaves = {name for name in cases("torch") if name not in ("Chain", "Residual")}
+    for backend in BACKENDS:
+        matches = [node for node in ast.walk(parsed(backend, "source.py")) if isinstance(node, ast.Match)]
+        text = " ".join(ast.unparse(case.pattern) for match in matches for case in match.cases)
+        missing = {leaf for leaf in leaves if f"tree.{leaf}" not in text.replace("|", " ").split()}
+        assert missing == set(), backend
+
+
+def test_the_sources_print_the_same_definitions_in_the_same_order() -> None:
+    printed = {
+        backend: [n.name for n in parsed(backend, "source.py").body if isinstance(n, ast.FunctionDef)]
+        for backend in BACKENDS
+    }
+    shared = ["source", "_imports", "_conv", "_norm", "_layers", "_block", "_shortcut", "_stage", "_network", "_main"]
+    for backend, names in printed.items():
+        assert [name for name in names if name in shared] == shared, backend
 
 
 def code_lines(path: Path) -> int:

@@ -12,7 +12,7 @@ import pytest
 import resnet_core as rn
 from engine_pool import MAIN, TOLERANCE, EnginePool, problems
 from resnet_core.data.named import dataset
-from resnet_core.data.shipped import FOLDER, shipped_model, shipped_pictures
+from resnet_core.data.shipped import FOLDER, shipped_images, shipped_model
 from resnet_core.spec_files import to_json
 from resnet_core.training.pipeline import Pipeline
 from resnet_core.training.recipe_files import recipe
@@ -28,13 +28,10 @@ def logits(pool: EnginePool, engine: str, dtype: str, batches: list[np.ndarray])
 
 
 @lru_cache(maxsize=1)
-def test_pictures() -> tuple[list[np.ndarray], np.ndarray]:
+def all_test_images() -> tuple[list[np.ndarray], np.ndarray]:
     data = dataset("fashion-mnist", Path(SHARED) / "data" / "fashion-mnist")
     pipeline = Pipeline(data, recipe("fashion-resnet20"), shipped_model()[1])
     return [images for images, _ in pipeline.test_batches()], data.test.labels
-
-
-test_pictures.__test__ = False  # type: ignore[attr-defined]
 
 
 def test_the_shipped_network_is_the_one_that_the_recipe_and_the_log_tell_of() -> None:
@@ -51,7 +48,7 @@ def test_the_shipped_network_is_the_one_that_the_recipe_and_the_log_tell_of() ->
 
 @pytest.mark.parametrize("engine", MAIN)
 def test_the_shipped_sample_gives_the_same_logits_and_classes(pool: EnginePool, engine: str) -> None:
-    images, labels = shipped_pictures()
+    images, labels = shipped_images()
     truth = logits(pool, "numpy", "float64", [images])
     found = logits(pool, engine, "float32", [images])
     assert problems({"logits": found}, {"logits": truth}, TOLERANCE["float32"]) == {}
@@ -63,7 +60,7 @@ def test_the_shipped_sample_gives_the_same_logits_and_classes(pool: EnginePool, 
 def test_all_backends_agree_on_the_class_of_all_ten_thousand_test_pictures(
     pool: EnginePool, request: pytest.FixtureRequest
 ) -> None:
-    batches, labels = test_pictures()
+    batches, labels = all_test_images()
     dtypes = dict.fromkeys(MAIN, "float32")
     if request.config.getoption("--long"):
         dtypes["numpy"] = "float64"
@@ -79,7 +76,7 @@ def test_all_backends_agree_on_the_class_of_all_ten_thousand_test_pictures(
 
 
 def test_a_network_that_forgot_its_statistics_is_caught(pool: EnginePool) -> None:
-    images, _ = shipped_pictures()
+    images, _ = shipped_images()
     weights, spec = shipped_model()
     truth = logits(pool, "numpy", "float64", [images])
     fresh = {name: np.ones_like(array) if name.endswith("running_var") else array for name, array in weights.items()}

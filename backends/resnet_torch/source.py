@@ -1,0 +1,292 @@
+"""A network as a PyTorch program, one case for each leaf and definition. No framework is imported."""
+
+from __future__ import annotations
+
+from resnet_core import tree
+from resnet_core.errors import InputError
+from resnet_core.expressions import Code
+from resnet_core.outline import Step, literal
+from resnet_core.source_text import (
+    INITIAL,
+    Program,
+    block_reason,
+    branches,
+    call,
+    conv_reason,
+    cut,
+    docstring,
+    flag,
+    given,
+    helper_call,
+    indented,
+    joined,
+    mixed,
+    note,
+    padding_reason,
+    rows,
+    shape_text,
+    signature,
+    stage_call,
+    stage_reason,
+    turns,
+)
+from resnet_core.specification import ResNetSpec
+
+WEIGHTS = 'Weights: model.load_state_dict(safetensors.torch.load_file("weights.safetensors"))'
+
+SAME_MAX_POOL = '''
+class SameMaxPool2d(nn.Module):
+    """TensorFlow's "same": an even side is padded behind the image only."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        height, width = x.shape[2:]
+        x = functional.pad(x, (width % 2, 1, height % 2, 1), value=-torch.inf)
+        return functional.max_pool2d(x, 3, 2)
+'''
+
+DENSE_LINEAR = '''
+class DenseLinear(nn.Linear):
+    """A prediction at every position; in PyTorch the channels are not the last axis."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x.movedim(1, -1)).movedim(-1, 1)
+'''
+
+
+def source(spec: ResNetSpec) -> str:
+    """A complete program that needs PyTorch alone; its state_dict has the neutral names.
+
+    Raises InputError, one line, for a network that has no program.
+    """
+    program = Program(spec, "torch", "PyTorch")
+    definitions = [_conv(program), _norm(program), *_layers(program), _block(program), _stage(program)]
+    body = joined(*definitions, _network(program), _main(program))
+    return joined([*program.header(WEIGHTS), "", *_imports(body)], [body.rstrip()])
+
+
+def _imports(body: str) -> list[str]:
+    functional = ["from torch.nn import functional"] if "functional." in body else []
+    return ["import torch", "from torch import Tensor, nn", *functional]
+
+
+def _conv(program: Program) -> list[str]:
+    helper = program.outline.helper(tree.Conv)
+    if helper is None:
+        return []
+    lines = docstring([reason]) if (reason := conv_reason(program)) else []
+    texts = {field: literal(value) for field, value in helper.numbers.items()}
+    if isinstance(helper.numbers["padding"], Code) and texts["padding"] not in ("padding", "dilation"):
+        lines += note([f"padding = {texts['padding']}"], padding_reason(program))
+        texts["padding"] = "padding"
+    defaults = {"stride": "1", "padding": "0", "dilation": "1", "groups": "1"}
+    places = ("in_channels", "out_channels", "kernel", "stride", "padding", "dilation", "groups", "bias")
+    arguments = given((place, texts[place], defaults.get(place)) for place in places)
+    lines += call("return nn.Conv2d", [a.replace("kernel=", "kernel_size=") for a in arguments])
+    return [*call("def conv", signature(helper.parameters), " -> nn.Conv2d:", 0), *indented(lines)]
+
+
+def _norm(program: Program) -> list[str]:
+    helper = program.outline.helper(tree.BatchNorm)
+    if helper is None:
+        return []
+    epsilon, decay = literal(helper.numbers["epsilon"]), helper.numbers["decay"]
+    momentum = round(1 - float(decay), 15)  # type: ignore[arg-type]
+    lines = docstring([f"Momentum weighs the new batch: 1 - {literal(decay)}; the running variance is unbiased."])
+    lines += call("return nn.BatchNorm2d", ["channels", f"eps={epsilon}", f"momentum={literal(momentum)}"])
+    return [*call("def norm", signature(helper.parameters), " -> nn.BatchNorm2d:", 0), *indented(lines)]
+
+
+def _layers(program: Program) -> list[list[str]]:
+    """Layers that PyTorch lacks."""
+    found = []
+    if any(leaf.padding == "same" for leaf in program.leaves(tree.MaxPool)):
+        found.append(SAME_MAX_POOL.strip().splitlines())
+    if any(leaf.dense for leaf in program.leaves(tree.Linear)):
+        found.append(DENSE_LINEAR.strip().splitlines())
+    return found
+
+
+def _block(program: Program) -> list[str]:
+    block = program.outline.block
+    inside = {name for form in block.forms for name in block.derived_of(form)}
+    lines = ["super().__init__()"]
+    lines += [f"{name} = {code}" for name, code in block.derived.items() if name not in inside]
+    for step in block.body:
+        if step.kind is not tree.ReLU:
+            lines += _assign(program, "self", step)
+    lines += _shortcut(program)
+    return [
+        f"class {block.name}(nn.Module):",
+        *indented(docstring(block_reason(block))),
+        "",
+        *indented(call("def __init__", ["self", *signature(block.parameters)], " -> None:")),
+        *indented(lines, 8),
+        "",
+        "    def forward(self, x: Tensor) -> Tensor:",
+        *indented(_forward(program), 8),
+    ]
+
+
+def _shortcut(program: Program) -> list[str]:
+    block, found = program.outline.block, branches(program.outline.block)
+    if not found:
+        return []
+    lines = [f"self.{flag(found[0][1])} = {found[0][1].condition}"] if mixed(block) else []
+    always = not found[0][0]
+    lines += note(["self.shortcut = nn.Sequential()"], "" if always else "empty: the identity", 8)
+    for number, (test, form) in enumerate(found):
+        own = [f"{name} = {code}" for name, code in block.derived_of(form).items()]
+        for step in form.chain:
+            own += _assign(program, "self.shortcut", step, 8 if always else 12)
+        kept = f"if self.{flag(form)}:" if mixed(block) and not number else test
+        lines += own if always else [kept, *indented(own)]
+    return lines
+
+
+def _forward(program: Program) -> list[str]:
+    block = program.outline.block
+    lines, value, done = [], "x", 0
+    shortcut = "self.shortcut(x)" if branches(block) else "x"
+    for row in rows(block.body, cut(block)):
+        for step in row:
+            value = _run(step, value)
+        lines.append(f"y = {value}")
+        value, done = "y", done + len(row)
+        if done == cut(block):
+            activated = f"y if self.{flag(block.forms[0])} else x" if mixed(block) else "y"
+            lines.append(f"shortcut = self.shortcut({activated})")
+            shortcut = "shortcut"
+    value = f"{value} + {shortcut}"
+    for step in block.post:
+        value = _run(step, value)
+    return [*lines, f"return {value}"]
+
+
+def _stage(program: Program) -> list[str]:
+    loop, block = program.outline.loop, program.outline.block
+    before, arguments, behind = turns(loop, block.parameters)
+    name, made = f'f"{loop.prefix}{{number}}"', f"{block.name}({', '.join(arguments)})"
+    turn = call("blocks.add_module", [name, made], indent=8)
+    if len(turn) > 1:
+        turn = [*call(f"block = {block.name}", arguments, indent=8), f"blocks.add_module({name}, block)"]
+    return [
+        *call("def stage", signature(loop.parameters), " -> nn.Sequential:", 0),
+        *indented(docstring([stage_reason(loop)])),
+        "    blocks = nn.Sequential()",
+        "    for number in range(1, depth + 1):",
+        *indented([*before, *turn, *behind], 8),
+        "    return blocks",
+    ]
+
+
+def _network(program: Program) -> list[str]:
+    outline = program.outline
+    made, run = ["super().__init__()"], []
+    for part in outline.parts:
+        if part.arguments is not None:
+            made += call(f"self.{part.name} = stage", stage_call(outline.loop.parameters, part.arguments), indent=8)
+        else:
+            made.append(f"self.{part.name} = nn.Sequential()")
+            for step in part.steps:
+                made += _assign(program, f"self.{part.name}", step)
+        word = "return" if part is outline.parts[-1] else "x ="
+        run.append(f"{word} self.{part.name}(x)  # {shape_text(program.shapes[part.name], channels_first=True)}")
+    return [
+        "class ResNet(nn.Module):",
+        f'    """Images (batch, {program.spec.in_channels}, height, width) to {program.output}."""',
+        "",
+        "    def __init__(self) -> None:",
+        *indented([*made, *_initial(program)], 8),
+        "",
+        "    def forward(self, x: Tensor) -> Tensor:",
+        *indented(run, 8),
+    ]
+
+
+def _initial(program: Program) -> list[str]:
+    """The spec's initial values; what PyTorch draws by itself is not said again."""
+    convolution, linear, drawn = INITIAL[program.spec.initializer]
+    (_, fan, distribution), both = convolution, linear == convolution and program.leaves(tree.Linear)
+    lines = [f"if isinstance(module, nn.Conv2d{' | nn.Linear' if both else ''}):"]
+    if distribution == "normal":
+        mode = ', mode="fan_out"' if fan == "fan_out" else ""
+        lines.append(f"    nn.init.kaiming_normal_(module.weight{mode})")
+    elif distribution == "truncated":
+        lines.append("    std = (2.6 / module.weight[0].numel()) ** 0.5  # 1.3 * 2 / fan in")
+        lines.append("    nn.init.trunc_normal_(module.weight, std=std, a=-2 * std, b=2 * std)")
+    else:
+        lines.append("    nn.init.xavier_uniform_(module.weight)")
+    biased = any(leaf.bias for leaf in program.leaves(tree.Conv)) or any(
+        leaf.bias for leaf in program.leaves(tree.Linear)
+    )
+    if not drawn and biased:
+        lines += ["    if module.bias is not None:", "        nn.init.zeros_(module.bias)"]
+    lines = ["for module in self.modules():", *indented(lines)]
+    if program.zeroed:  # in a loop of its own: a block comes before its convolutions
+        test = f"    if isinstance(module, {program.outline.block.name}):"
+        zero = f"        nn.init.zeros_(module.{program.zeroed}.weight)"
+        lines += ["# Each block starts as its shortcut.", "for module in self.modules():", test, zero]
+    return lines
+
+
+def _main(program: Program) -> list[str]:
+    height, width = program.spec.input_size
+    return [
+        'if __name__ == "__main__":',
+        "    model = ResNet().eval()",
+        f"    x = torch.zeros(1, {program.spec.in_channels}, {height}, {width})",
+        "    for name, part in model.named_children():",
+        "        x = part(x)",
+        '        print(f"{name:8}{tuple(x.shape[1:])}")',
+        f"    assert sum(p.numel() for p in model.parameters()) == {program.parameters:_}",
+    ]
+
+
+def _assign(program: Program, owner: str, step: Step, indent: int = 8) -> list[str]:
+    """The lines that make a step's module."""
+    lines = []
+    for name, function, arguments, comment in _modules(program, step):
+        lines += note(call(f"{owner}.{name} = {function}", arguments, indent=indent), comment, indent)
+    return lines
+
+
+def _modules(program: Program, step: Step) -> list[tuple[str, str, list[str], str]]:
+    """(name, function, arguments, comment) of the modules of one step."""
+    name, text = step.name, {field: literal(value) for field, value in step.numbers.items()}
+    helper = program.outline.helper(step.kind)
+    match step.kind:
+        case tree.Conv if helper:
+            return [(name, "conv", helper_call(helper, step), "")]
+        case tree.BatchNorm if helper:
+            return [(name, "norm", helper_call(helper, step), "")]
+        case tree.ReLU:
+            return [(name, "nn.ReLU", [], "")]
+        case tree.MaxPool if text["padding"] == "'same'":
+            return [(name, "SameMaxPool2d", [], "")]
+        case tree.MaxPool:
+            return [(name, "nn.MaxPool2d", given(_window(text, text["padding"])), "")]
+        case tree.AveragePool:
+            return [(name, "nn.AvgPool2d", given(_window(text, "0")), "")]
+        case tree.Pad:
+            return [(name, "nn.ZeroPad2d", [text["padding"]], "zeros, which win over negative values")]
+        case tree.Subsample:
+            return [(name, "nn.MaxPool2d", ["1", text["stride"]], "picks every stride-th pixel")]
+        case tree.PadChannels:
+            return [
+                (name, "nn.ZeroPad3d", [f"(0, 0, 0, 0, {text['before']}, {text['after']})"], "channels, not pixels")
+            ]
+        case tree.GlobalAveragePool:
+            return [(name, "nn.AdaptiveAvgPool2d", ["1"], ""), ("flatten", "nn.Flatten", [], "")]
+        case tree.Linear:
+            function = "DenseLinear" if step.numbers["dense"] else "nn.Linear"
+            places = ("in_features", text["in_features"], None), ("out_features", text["out_features"], None)
+            return [(name, function, given((*places, ("bias", text["bias"], "True"))), "")]
+    raise InputError(f"source: PyTorch has no program for {step.kind.__name__}")
+
+
+def _window(text: dict[str, str], padding: str) -> list[tuple[str, str, str | None]]:
+    return [("kernel_size", text["kernel"], None), ("stride", text["stride"], None), ("padding", padding, "0")]
+
+
+def _run(step: Step, x: str) -> str:
+    return f"torch.relu({x})" if step.kind is tree.ReLU else f"self.{step.name}({x})"

@@ -1,0 +1,115 @@
+"""resnet18_d2l in Keras: 96 x 96 x 1 to 10 classes.
+
+He et al. 2015, Deep Residual Learning for Image Recognition, arXiv:1512.03385.
+Printed by `resnet source resnet18_d2l --backend keras` (resnet-core 0.0.0, layer tree
+369bf28c6f0f); yours to edit.
+"""
+
+import json
+import math
+from pathlib import Path
+
+import keras
+import numpy as np
+from keras import KerasTensor, initializers, layers, ops
+
+
+def conv(
+    x: KerasTensor, channels: int, kernel: int, stride: int = 1, *, name: str
+) -> KerasTensor:
+    """Pads both sides alike; "same" would pad a strided map behind the image."""
+    if stride > 1 and kernel > 1:
+        x = layers.ZeroPadding2D(kernel // 2, name=f"{name}_pad")(x)
+    bound = (kernel**2 * x.shape[-1]) ** -0.5
+    layer = layers.Conv2D(
+        channels,
+        kernel,
+        strides=stride,
+        padding="same" if stride == 1 else "valid",
+        bias_initializer=initializers.RandomUniform(-bound, bound),
+        name=name,
+    )
+    return layer(x)
+
+
+def norm(x: KerasTensor, *, name: str) -> KerasTensor:
+    """Momentum weighs the old value; the running variance is biased."""
+    layer = layers.BatchNormalization(momentum=0.9, epsilon=1e-5, name=name)
+    return layer(x)
+
+
+def basic_block(
+    x: KerasTensor, channels: int, stride: int, *, name: str
+) -> KerasTensor:
+    """Two 3 x 3 convolutions; the input is added to what they give."""
+    y = conv(x, channels, 3, stride, name=f"{name}_conv1")
+    y = norm(y, name=f"{name}_norm1")
+    y = layers.ReLU(name=f"{name}_relu1")(y)
+    y = conv(y, channels, 3, name=f"{name}_conv2")
+    y = norm(y, name=f"{name}_norm2")
+    if stride != 1 or x.shape[-1] != channels:
+        x = conv(x, channels, 1, stride, name=f"{name}_shortcut_conv")
+    y = layers.Add(name=f"{name}_add")([y, x])
+    return layers.ReLU(name=f"{name}_relu2")(y)
+
+
+def stage(
+    x: KerasTensor, channels: int, depth: int, stride: int = 1, *, name: str
+) -> KerasTensor:
+    """`depth` blocks: the first widens and strides."""
+    for number in range(1, depth + 1):
+        x = basic_block(x, channels, stride, name=f"{name}_block{number}")
+        stride = 1
+    return x
+
+
+def resnet(height: int | None = None, width: int | None = None) -> keras.Model:
+    """Images (batch, height, width, 1) to logits."""
+    images = keras.Input((height, width, 1))
+    x = conv(images, 64, 7, stride=2, name="stem_conv")
+    x = norm(x, name="stem_norm")
+    x = layers.ReLU(name="stem_relu")(x)
+    x = ops.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)), constant_values=-math.inf)
+    x = layers.MaxPooling2D(3, 2, name="stem_pool")(x)  # 24 x 24 x 64
+    x = stage(x, 64, depth=2, name="stage1")  # 24 x 24 x 64
+    x = stage(x, 128, depth=2, stride=2, name="stage2")  # 12 x 12 x 128
+    x = stage(x, 256, depth=2, stride=2, name="stage3")  # 6 x 6 x 256
+    x = stage(x, 512, depth=2, stride=2, name="stage4")  # 3 x 3 x 512
+    x = layers.GlobalAveragePooling2D(name="head_pool")(x)
+    bound = 512**-0.5
+    layer = layers.Dense(
+        10,
+        bias_initializer=initializers.RandomUniform(-bound, bound),
+        name="head_linear",
+    )
+    x = layer(x)  # 10
+    return keras.Model(images, x, name="resnet18_d2l")
+
+
+def read(path: str) -> dict[str, np.ndarray]:
+    """A safetensors file: the header's length, the header in JSON, the numbers."""
+    data = Path(path).read_bytes()
+    start = 8 + int.from_bytes(data[:8], "little")
+    header, tensors = json.loads(data[8:start]), {}
+    header.pop("__metadata__", None)
+    for name, entry in header.items():
+        begin, end = (start + offset for offset in entry["data_offsets"])
+        kind = {"F32": "<f4", "F64": "<f8"}[entry["dtype"]]
+        tensors[name] = np.frombuffer(data[begin:end], kind).reshape(entry["shape"])
+    return tensors
+
+
+def load(model: keras.Model, path: str) -> None:
+    """Neutral weights; kernels there are (out, in, height, width)."""
+    tensors, kinds = read(path), ("weight", "bias", "running_mean", "running_var")
+    for layer in model.layers:
+        for variable, kind in zip(layer.weights, kinds, strict=False):
+            value = tensors[f"{layer.name.replace('_', '.')}.{kind}"]
+            variable.assign(value.transpose(2, 3, 1, 0) if value.ndim == 4 else value.T)
+
+
+if __name__ == "__main__":
+    model = resnet(96, 96)
+    model.summary()
+    count = sum(math.prod(variable.shape) for variable in model.trainable_variables)
+    assert count == 11_178_378

@@ -1,0 +1,96 @@
+"""resnet20 in NumPy: 32 x 32 x 3 to 10 classes.
+
+He et al. 2015, Deep Residual Learning for Image Recognition, arXiv:1512.03385.
+Printed by `resnet source resnet20 --backend numpy` (resnet-core 0.0.0, layer tree
+1af6f47cd023); yours to edit.
+Inference only.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+
+Array = np.ndarray
+Weights = dict[str, np.ndarray]
+
+
+def conv(x: Array, weights: Weights, name: str, stride: int = 1) -> Array:
+    weight = weights[f"{name}.weight"]  # (out, in, height, width)
+    kernel = weight.shape[2]
+    x = np.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
+    x = sliding_window_view(x, (kernel, kernel), (1, 2))[:, ::stride, ::stride]
+    return np.einsum("bhwcij,ocij->bhwo", x, weight, optimize=True)
+
+
+def norm(x: Array, weights: Weights, name: str) -> Array:
+    """With the statistics that training has left."""
+    deviation = np.sqrt(weights[f"{name}.running_var"] + 1e-5)
+    x = (x - weights[f"{name}.running_mean"]) / deviation
+    return x * weights[f"{name}.weight"] + weights[f"{name}.bias"]
+
+
+def basic_block(
+    x: Array, weights: Weights, name: str, channels: int, stride: int
+) -> Array:
+    """Two 3 x 3 convolutions; the input is added to what they give.
+
+    The shortcut (option A) skips pixels and adds zero channels: it has no parameters.
+    """
+    y = conv(x, weights, f"{name}.conv1", stride)
+    y = norm(y, weights, f"{name}.norm1")
+    y = np.maximum(y, 0)
+    y = conv(y, weights, f"{name}.conv2")
+    y = norm(y, weights, f"{name}.norm2")
+    if stride != 1:
+        margin = (channels - x.shape[-1]) // 2
+        x = x[:, ::stride, ::stride]
+        x = np.pad(x, ((0, 0), (0, 0), (0, 0), (margin, margin)))
+    return np.maximum(y + x, 0)
+
+
+def stage(
+    x: Array, weights: Weights, name: str, channels: int, depth: int, stride: int = 1
+) -> Array:
+    """`depth` blocks: the first widens and strides."""
+    for number in range(1, depth + 1):
+        x = basic_block(x, weights, f"{name}.block{number}", channels, stride)
+        stride = 1
+    return x
+
+
+def resnet(x: Array, weights: Weights) -> Array:
+    """Images (batch, height, width, 3) to logits."""
+    x = conv(x, weights, "stem.conv")
+    x = norm(x, weights, "stem.norm")
+    x = np.maximum(x, 0)  # 32 x 32 x 16
+    x = stage(x, weights, "stage1", 16, depth=3)  # 32 x 32 x 16
+    x = stage(x, weights, "stage2", 32, depth=3, stride=2)  # 16 x 16 x 32
+    x = stage(x, weights, "stage3", 64, depth=3, stride=2)  # 8 x 8 x 64
+    x = x.mean((1, 2))
+    return x @ weights["head.linear.weight"].T + weights["head.linear.bias"]  # 10
+
+
+def read(path: str) -> dict[str, np.ndarray]:
+    """A safetensors file: the header's length, the header in JSON, the numbers."""
+    data = Path(path).read_bytes()
+    start = 8 + int.from_bytes(data[:8], "little")
+    header, tensors = json.loads(data[8:start]), {}
+    header.pop("__metadata__", None)
+    for name, entry in header.items():
+        begin, end = (start + offset for offset in entry["data_offsets"])
+        kind = {"F32": "<f4", "F64": "<f8"}[entry["dtype"]]
+        tensors[name] = np.frombuffer(data[begin:end], kind).reshape(entry["shape"])
+    return tensors
+
+
+if __name__ == "__main__":
+    weights = read(sys.argv[1])
+    for name, weight in weights.items():
+        print(f"{name:40}{weight.shape}")
+    images = np.zeros((1, 32, 32, 3))
+    print(f"output{' ':34}{resnet(images, weights).shape}")
+    trained = [w for name, w in weights.items() if ".running_" not in name]
+    assert sum(weight.size for weight in trained) == 269_722

@@ -1,0 +1,147 @@
+"""Prints programs, has them run in a process without this project, and says where they are not the network."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from safetensors.numpy import save_file
+
+import resnet_core as rn
+from resnet_core.numerics import relative_error
+from resnet_core.training.running_variance import unbiased_variances
+
+BACKENDS = ("torch", "keras", "flax", "numpy")
+CHILD = Path(__file__).with_name("run_programs.py")
+TOLERANCE = {"float64": 1e-12, "float32": 1e-5}
+
+#: Height and width have different parity behind the stem too: 19 x 18, then 10 x 9.
+SIZE = (37, 36)
+
+Found = dict[str, np.ndarray]
+
+NARROW: dict[str, object] = {"channels": (4, 6, 8, 10), "depths": (2, 1, 2, 1), "classes": 5, "input_size": SIZE}
+CIFAR: dict[str, object] = {"channels": (4, 6, 9), "depths": (2, 2, 1), "classes": 5, "input_size": SIZE}
+GROUPED: dict[str, object] = {
+    **NARROW,
+    "depths": (1, 1, 1, 1),
+    "channels": (16, 16, 32, 32),
+    "groups": 8,
+    "width_per_group": 8,
+}
+
+#: Every kind of network that has a name, and what fields make of them, narrow and shallow.
+KINDS: dict[str, rn.ResNetSpec] = {
+    "resnet18": rn.spec("resnet18", **NARROW),
+    "resnet50": rn.spec("resnet50", **NARROW),
+    "wide_resnet50_2": rn.spec("wide_resnet50_2", **NARROW),
+    "resnext50_32x4d": rn.spec("resnext50_32x4d", **GROUPED),
+    "resnet50_v1": rn.spec("resnet50_v1", **NARROW),
+    "resnet18_d2l": rn.spec("resnet18_d2l", **NARROW),
+    "resnet20": rn.spec("resnet20", **CIFAR),
+    "resnet_v2_50": rn.spec("resnet_v2_50", **NARROW),
+    "resnet50_os8": rn.spec("resnet50", output_stride=8, **NARROW),
+    "resnet18_os4": rn.spec("resnet18", output_stride=4, **NARROW),
+    "resnet_v2_50_os16": rn.spec("resnet_v2_50", output_stride=16, **NARROW),
+    "resnet_v2_50_dense": rn.spec("resnet_v2_50", output_stride=8, global_pool=False, **NARROW),
+    "resnet_v2_50_features": rn.spec("resnet_v2_50", **{**NARROW, "classes": None}),
+    "resnet50_without_stem": rn.spec("resnet50", stem=False, **NARROW),
+    "resnet18_preactivation": rn.spec("resnet18", preactivation=True, **NARROW),
+    "resnet18_projection_all": rn.spec("resnet18", shortcut="projection_all", **NARROW),
+    "resnet50_zeros": rn.spec("resnet50", stem_pool_padding="zeros", zero_init_residual=True, **NARROW),
+    "resnet20_preactivation": rn.spec("resnet20", preactivation=True, zero_init_residual=True, **CIFAR),
+    "resnet18_one_width": rn.spec("resnet18", output_stride=4, **{**NARROW, "channels": (4, 4, 4, 4)}),
+    "resnet18_even_stem": rn.spec("resnet18", stem_kernel=4, **NARROW),
+}
+
+
+@dataclass(frozen=True)
+class Case:
+    """A program and the network that it must be."""
+
+    spec: rn.ResNetSpec
+    text: str
+    dtype: str = "float64"
+    main: bool = False
+    initial: bool = False
+    compiled: bool = False
+    mutant: bool = False
+
+
+def print_program(spec: rn.ResNetSpec, backend: str) -> str:
+    return importlib.import_module(f"resnet_{backend}.source").source(spec)
+
+
+def case_images(spec: rn.ResNetSpec) -> np.ndarray:
+    """Two images of the spec's size."""
+    return np.random.default_rng(0).standard_normal((2, *spec.input_size, spec.in_channels))
+
+
+def run_programs(backend: str, cases: dict[str, Case], folder: Path) -> dict[str, Found]:
+    """What each program computed: all of them in one process, in which this project cannot be imported."""
+    jobs = []
+    for name, case in cases.items():
+        (folder / f"{name}.py").write_text(case.text)
+        weights, images = folder / f"{name}.safetensors", folder / f"{name}_images.npy"
+        save_file(rn.probe_weights(case.spec, dtype=case.dtype), weights)
+        np.save(images, case_images(case.spec))
+        flags = {flag: getattr(case, flag) for flag in ("dtype", "main", "initial", "compiled", "mutant")}
+        jobs.append({"program": name, "weights": str(weights), "images": str(images), **flags})
+    (folder / "jobs.json").write_text(json.dumps(jobs))
+    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "KERAS_BACKEND": "tensorflow", "JAX_PLATFORMS": "cpu"}
+    environment |= dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "TF_NUM_INTRAOP_THREADS"), "1")
+    command = [sys.executable, "-I", str(CHILD), backend, str(folder)]
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return {name: dict(np.load(folder / f"{name}.npz")) for name in cases}
+
+
+def differences(case: Case, backend: str, found: Found) -> list[str]:
+    """What of a program's results is not the network's, by the NumPy reference and the spec; [] where it is."""
+    if "error" in found:
+        return [str(found["error"])]
+    weights = rn.probe_weights(case.spec, dtype="float64")
+    images, tolerance = case_images(case.spec), TOLERANCE[case.dtype]
+    numpy = rn.load_backend("numpy")
+    model = rn.build(case.spec, "numpy", weights=weights, dtype="float64")
+    wrong = tensor_differences(case, backend, found)
+    truth = numpy.predict(model, images)
+    wrong += _unequal("output", found["output"], truth, tolerance)
+    if case.compiled and backend == "flax":
+        wrong += _unequal("compiled output", found["compiled output"], truth, tolerance)
+    if backend != "numpy":
+        truth = numpy.train_forward(model, images)
+        wrong += _unequal("train output", found["train output"], truth, tolerance * 10)
+        expected = {name: value for name, value in numpy.get_weights(model).items() if ".running_" in name}
+        after = {name.removeprefix("after "): value for name, value in found.items() if name.startswith("after ")}
+        if after.keys() != expected.keys():
+            return [*wrong, "statistics: other names"]
+        if backend != "torch":  # the other frameworks' own rule is the biased one
+            after |= unbiased_variances(case.spec, images.shape, weights, after)
+        for name, value in expected.items():
+            wrong += _unequal(f"statistics {name}", after[name], value, tolerance * 10)
+    return wrong
+
+
+def tensor_differences(case: Case, backend: str, found: Found) -> list[str]:
+    """Names, shapes and values of the tensors that the program has after it has loaded the neutral file."""
+    weights = rn.probe_weights(case.spec, dtype=case.dtype)
+    own = {name.removeprefix("tensor "): value for name, value in found.items() if name.startswith("tensor ")}
+    if own.keys() != weights.keys():
+        return [f"tensors: {sorted(own.keys() ^ weights.keys())}"]
+    if backend == "torch" and list(own) != list(weights):
+        return ["tensors: another order"]
+    return [f"tensor {name}" for name in weights if not np.array_equal(own[name], weights[name])]
+
+
+def _unequal(what: str, found: np.ndarray, truth: np.ndarray, tolerance: float) -> list[str]:
+    if found.shape != truth.shape:
+        return [f"{what}: shape {found.shape} for {truth.shape}"]
+    error = relative_error(found, truth)
+    return [] if error <= tolerance else [f"{what}: {error:.1e}"]

@@ -1,0 +1,163 @@
+"""Runs printed programs where this project cannot be imported. A process of its own: `run_programs.py BACKEND FOLDER`.
+
+Reads FOLDER/jobs.json, [{program, weights, images, main}], and writes beside each program what it computed. Every
+program is one that stands alone: here is nothing but what its reader would type to use it.
+"""
+
+from __future__ import annotations
+
+import importlib.abc
+import json
+import runpy
+import sys
+import types
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+Found = dict[str, np.ndarray]
+
+
+class Guard(importlib.abc.MetaPathFinder):
+    """This project does not exist here."""
+
+    def find_spec(self, name: str, path: Any = None, target: Any = None) -> None:
+        if name.partition(".")[0].startswith("resnet_"):
+            raise ModuleNotFoundError(f"{name} is hidden")
+
+
+def read_program(path: Path) -> types.SimpleNamespace:
+    """The definitions of a program."""
+    return types.SimpleNamespace(**runpy.run_path(str(path), run_name="program"))
+
+
+def run_torch(program: Any, job: dict[str, Any], dtype: str) -> Found:
+    import torch
+    from safetensors.torch import load_file
+
+    model = program.ResNet().to(getattr(torch, dtype))
+    model.load_state_dict(load_file(job["weights"]), strict=True)
+    images = torch.from_numpy(np.load(job["images"]).astype(dtype).transpose(0, 3, 1, 2).copy())
+    found = {f"tensor {k}": v.numpy().copy() for k, v in model.state_dict().items() if "num_batches" not in k}
+    with torch.no_grad():
+        found["output"] = channels_last(model.eval()(images).numpy())
+        found["train output"] = channels_last(model.train()(images).numpy())
+    return found | {f"after {k}": v.numpy() for k, v in model.state_dict().items() if ".running_" in k}
+
+
+def initial_torch(program: Any, job: dict[str, Any]) -> Found:
+    import torch
+
+    torch.manual_seed(0)
+    return {f"initial {k}": v.detach().numpy() for k, v in program.ResNet().named_parameters()}
+
+
+def run_keras(program: Any, job: dict[str, Any], dtype: str) -> Found:
+    import keras
+
+    keras.config.set_floatx(dtype)
+    images = np.load(job["images"]).astype(dtype)
+    model = program.resnet()
+    program.load(model, job["weights"])
+    found = {f"tensor {name}": value for name, value in keras_tensors(model).items()}
+    found["output"] = np.asarray(model(images, training=False))
+    found["train output"] = np.asarray(model(images, training=True))
+    after = {f"after {name}": value for name, value in keras_tensors(model).items() if ".running_" in name}
+    keras.backend.clear_session()
+    return found | after
+
+
+def initial_keras(program: Any, job: dict[str, Any]) -> Found:
+    import keras
+
+    keras.config.set_floatx("float32")
+    keras.utils.set_random_seed(0)
+    return {f"initial {name}": value for name, value in keras_tensors(program.resnet()).items()}
+
+
+def keras_tensors(model: Any) -> Found:
+    suffixes = {"gamma": "weight", "beta": "bias", "moving_mean": "running_mean", "moving_variance": "running_var"}
+    suffixes |= {"kernel": "weight", "bias": "bias"}
+    return {
+        f"{layer.name.replace('_', '.')}.{suffixes[variable.name]}": neutral(np.array(variable))
+        for layer in model.layers
+        for variable in layer.weights
+    }
+
+
+def run_flax(program: Any, job: dict[str, Any], dtype: str) -> Found:
+    import jax
+    from flax import nnx
+
+    with jax.enable_x64(dtype == "float64"):
+        images = np.load(job["images"]).astype(dtype)
+        model = program.ResNet(rngs=nnx.Rngs(0))
+        program.load(model, job["weights"])
+        found = {f"tensor {name}": value for name, value in flax_tensors(model).items()}
+        model.eval()
+        found["output"] = np.asarray(model(images))
+        if job.get("compiled"):
+            found["compiled output"] = np.asarray(nnx.jit(lambda model, x: model(x))(model, images))
+        model.train()
+        found["train output"] = np.asarray(model(images))
+    return found | {f"after {name}": value for name, value in flax_tensors(model).items() if ".running_" in name}
+
+
+def initial_flax(program: Any, job: dict[str, Any]) -> Found:
+    from flax import nnx
+
+    return {f"initial {name}": value for name, value in flax_tensors(program.ResNet(rngs=nnx.Rngs(0))).items()}
+
+
+def flax_tensors(model: Any) -> Found:
+    from flax import nnx
+
+    suffixes = {"kernel": "weight", "scale": "weight", "bias": "bias", "mean": "running_mean", "var": "running_var"}
+    found = {}
+    for keys, variable in nnx.iter_graph(model):
+        if isinstance(variable, nnx.Param | nnx.BatchStat):
+            *place, kind = [f"block{key + 1}" if isinstance(key, int) else key for key in keys if key != "layers"]
+            found[".".join(place).replace("_", ".") + "." + suffixes[kind]] = neutral(np.array(variable[...]))
+    return found
+
+
+def run_numpy(program: Any, job: dict[str, Any], dtype: str) -> Found:
+    weights = program.read(job["weights"])
+    found = {f"tensor {name}": value for name, value in weights.items()}
+    return found | {"output": program.resnet(np.load(job["images"]).astype(dtype), weights)}
+
+
+def neutral(value: np.ndarray) -> np.ndarray:
+    return value.transpose(3, 2, 0, 1) if value.ndim == 4 else value.T
+
+
+def channels_last(value: np.ndarray) -> np.ndarray:
+    return value.transpose(0, 2, 3, 1) if value.ndim == 4 else value
+
+
+def main() -> None:
+    backend, folder = sys.argv[1], Path(sys.argv[2])
+    sys.meta_path.insert(0, Guard())
+    warnings.simplefilter("ignore")
+    for job in json.loads((folder / "jobs.json").read_text()):
+        path = folder / f"{job['program']}.py"
+        try:
+            program = read_program(path)
+            found = globals()[f"run_{backend}"](program, job, job["dtype"])
+            if job.get("initial"):
+                found |= globals()[f"initial_{backend}"](program, job)
+            if job.get("main"):
+                sys.argv = [str(path), job["weights"]]
+                runpy.run_path(str(path), run_name="__main__")
+        except Exception as error:
+            if not job.get("mutant"):
+                raise
+            found = {"error": np.array(f"{type(error).__name__}: {error}"[:200])}
+        np.savez(folder / f"{job['program']}.npz", **found)
+    assert not [name for name in sys.modules if name.startswith("resnet_")]
+
+
+if __name__ == "__main__":
+    main()

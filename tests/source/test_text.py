@@ -1,0 +1,119 @@
+"""What programs look like: their length, their form, their bytes; and that printing needs no framework."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import io
+import os
+import subprocess
+import sys
+import time
+import tokenize
+from pathlib import Path
+
+import pytest
+from golden_files import FOLDER, SPECS, print_golden
+from printing import BACKENDS, print_program
+
+import resnet_core as rn
+from hidden import hide
+
+#: Lines of code of resnet18, and of resnet50 and resnet152.
+MOST = {"torch": (90, 95), "keras": (90, 90), "numpy": (95, 95), "flax": (125, 125)}
+
+
+def code_lines(text: str) -> int:
+    """Lines that are no blanks, comments or docstrings."""
+    kinds = (tokenize.NL, tokenize.NEWLINE, tokenize.COMMENT, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER)
+    tokens = tokenize.generate_tokens(io.StringIO(text).readline)
+    lines = {line for t in tokens if t.type not in kinds for line in range(t.start[0], t.end[0] + 1)}
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
+            lines -= set(range(node.lineno, int(node.end_lineno or 0) + 1))
+    return len(lines)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("name", SPECS)
+def test_a_program_is_printed_as_it_was(name: str, backend: str) -> None:
+    """Where this is meant to change: `python tests/source/golden_files.py`, and read what `git diff` shows."""
+    assert print_golden(name, backend) == (FOLDER / f"{name}_{backend}.py").read_text()
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_programs_are_as_short_as_one_would_write_them(backend: str) -> None:
+    first, others = MOST[backend]
+    assert code_lines(print_program(rn.spec("resnet18"), backend)) <= first
+    for name in ("resnet50", "resnet152"):
+        assert code_lines(print_program(rn.spec(name), backend)) <= others
+    for name in rn.names():
+        text = print_program(rn.spec(name), backend)
+        assert text.count("\n") <= 170, name
+        assert max(map(len, text.splitlines())) <= 88, name
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_lines_grow_with_the_kinds_of_block_and_not_with_the_blocks(backend: str) -> None:
+    shallow, deep = (print_program(rn.spec(name), backend).splitlines() for name in ("resnet50", "resnet152"))
+    changed = [(a, b) for a, b in zip(shallow, deep, strict=True) if a != b]
+    stages = [pair for pair in changed if "depth=" in pair[0]]
+    assert len(stages) == 2
+    assert len(changed) <= 7  # and the name, the command, the digest and the count
+
+
+@pytest.mark.parametrize("name", ["resnet18", "resnet50", "resnet_v2_50", "resnet20"])
+def test_the_same_definitions_stand_in_the_same_order_in_every_framework(name: str) -> None:
+    def definitions(backend: str) -> list[str]:
+        body = ast.parse(print_program(rn.spec(name), backend)).body
+        names = [node.name for node in body if isinstance(node, ast.FunctionDef | ast.ClassDef)]
+        plain = [found.replace("_", "").lower() for found in names]
+        return [found for found in plain if found not in ("read", "load", "samemaxpool2d", "uniform")]
+
+    assert definitions("torch")[:2] == ["conv", "norm"]
+    assert all(definitions(backend) == definitions("torch") for backend in BACKENDS)
+
+
+def test_printing_needs_no_framework(tmp_path: Path) -> None:
+    """None can be found, and printing does not look for one; the programs are the same bytes in any process."""
+    path = hide(tmp_path, "torch", "tensorflow", "keras", "jax", "flax", "optax")
+    program = (
+        "import resnet_core as rn, sys\n"
+        f"for name in {BACKENDS}: print(rn.source(rn.spec('resnet_v2_50'), name), end='')\n"
+        "assert not {'torch', 'keras', 'jax', 'flax'} & sys.modules.keys()"
+    )
+    expected = "".join(print_program(rn.spec("resnet_v2_50"), backend) for backend in BACKENDS)
+    for seed in ("1", "2"):
+        environment = {**os.environ, "PYTHONPATH": path, "PYTHONHASHSEED": seed}
+        command = [sys.executable, "-c", program]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True, cwd=tmp_path)
+        assert done.stdout == expected
+
+
+def test_the_command_prints_and_writes(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "resnet_core", "source", "resnet20", "--backend", "numpy"]
+    printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert printed == print_program(rn.spec("resnet20"), "numpy")
+    subprocess.run([*command, "-o", str(tmp_path / "program.py")], check=True)
+    assert (tmp_path / "program.py").read_text() == printed
+    failed = subprocess.run([*command[:-1], "nothing"], capture_output=True, text=True, check=False)
+    assert (failed.returncode, failed.stderr.count("\n")) == (2, 1)
+
+
+def test_a_change_of_the_spec_stands_in_the_header() -> None:
+    text = print_program(rn.spec("resnet50", output_stride=8, classes=10), "torch")
+    header = " ".join(text.split('"""')[1].split())
+    assert "`resnet source resnet50 --backend torch --set classes=10 --set output_stride=8`" in header
+
+
+def test_printing_takes_no_time() -> None:
+    importlib.import_module("resnet_torch.source")
+    for name, most in (("resnet152", 0.5), ("resnet1202", 1.0)):
+        best = min(_seconds(name) for _ in range(3))
+        assert best < most, f"{name}: {best:.2f} s"
+
+
+def _seconds(name: str) -> float:
+    start = time.process_time()
+    print_program(rn.spec(name), "torch")
+    return time.process_time() - start
