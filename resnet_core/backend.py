@@ -217,7 +217,11 @@ def environment(name: str) -> dict[str, str]:
 
 
 def declared(name: str, attribute: str, default: Any) -> Any:
-    """What this backend's package declares beyond the contract, such as `READS`. Imports no framework."""
+    """What this backend's package declares beyond the contract; no framework is imported.
+
+    `READS` has the endings of the weight files that its `read_state_dict` reads, `QUICK_ENVIRONMENT` the environment
+    variables that make small programs fast (`resnet conformance` sets them unless the user has).
+    """
     return getattr(_package(name)[1], attribute, default)
 
 

@@ -79,7 +79,8 @@ class _Run:
     ) -> None:
         self.backend, self.python, self.time_limit, self.progress = backend, python, time_limit, progress
         # One thread each: nothing here is large, and two processes work at the same time.
-        self.defaults = {"OMP_NUM_THREADS": "1", **contract.environment(backend)}
+        quick = contract.declared(backend, "QUICK_ENVIRONMENT", {})
+        self.defaults = {"OMP_NUM_THREADS": "1", **contract.environment(backend), **quick}
         self.environment = environment
         self.versions: dict[str, str] = {}
         self.exact_float64 = False
