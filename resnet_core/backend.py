@@ -222,7 +222,7 @@ def declared(name: str, attribute: str, default: Any) -> Any:
     `READS` has the endings of the weight files that its `read_state_dict` reads, `QUICK_ENVIRONMENT` the environment
     variables that make small programs fast (`resnet conformance` sets them unless the user has).
     """
-    return getattr(_package(name)[1], attribute, default)
+    return vars(_package(name)[1]).get(attribute, default)  # asking a lazy package would import its framework
 
 
 def apply_environment(name: str) -> None:
