@@ -26,9 +26,6 @@ ENVIRONMENT: Mapping[str, str] = {
     "XLA_PYTHON_CLIENT_PREALLOCATE": "false",  # processes share a GPU, so none may reserve all of its memory
 }
 
-#: Environment variables for its processes: several share a GPU, so none may reserve all of its memory.
-ENVIRONMENT = {"XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
-
 #: For small programs, which XLA optimizes for longer than they run; `resnet conformance` is three times as fast.
 QUICK_ENVIRONMENT: Mapping[str, str] = {"XLA_FLAGS": "--xla_backend_optimization_level=0"}
 

@@ -45,9 +45,6 @@ ENVIRONMENT: Mapping[str, str] = {
     "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
 }
 
-#: Environment variables for its processes: several share a GPU, so none may reserve all of its memory.
-ENVIRONMENT = {"TF_CPP_MIN_LOG_LEVEL": "3", "TF_FORCE_GPU_ALLOW_GROWTH": "true"}
-
 #: For small programs, which XLA optimizes for longer than they run; `resnet conformance` is three times as fast.
 QUICK_ENVIRONMENT: Mapping[str, str] = {"XLA_FLAGS": "--xla_backend_optimization_level=0"}
 

@@ -71,6 +71,16 @@ def test_the_packages_export_the_same_names(backend: str) -> None:
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
+def test_nothing_is_declared_twice(backend: str) -> None:
+    """The second of two declarations would take the first one's place, without a word."""
+    body = parsed(backend, "__init__.py").body
+    names = [ast.unparse(node.target) for node in body if isinstance(node, ast.AnnAssign)]
+    names += [ast.unparse(target) for node in body if isinstance(node, ast.Assign) for target in node.targets]
+    assert sorted(names) == sorted(set(names))
+    assert {"INTERFACE", "FRAMEWORK", "ENVIRONMENT"} <= set(names)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
 def test_what_editors_see_is_what_is_exported(backend: str) -> None:
     """The names under TYPE_CHECKING, from the files where `lazy_exports` finds them."""
     seen = {
