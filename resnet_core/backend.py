@@ -16,6 +16,7 @@ import inspect
 import os
 import sys
 from collections.abc import Callable, Mapping
+from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from types import ModuleType
 from typing import Any, Protocol, cast
@@ -97,9 +98,9 @@ class Backend(Protocol):
         """A native model of a layer tree with these weights, for images of any size with `channels` channels.
 
         Called natively, it returns the output of the tree's last child, or {tap: output} when built with taps
-        (`architecture.tap_nodes`). `dtype` applies to parameters, statistics and arithmetic; None means float32. The
-        weights must have this dtype. The model remembers its tree. Every number of the tree is passed to the
-        framework explicitly: nothing is left to a default.
+        (`architecture.tap_nodes`). `dtype` applies to parameters, statistics and arithmetic; None means
+        float32, in Keras its floatx. The weights must have this dtype. The model remembers its tree. Every number of
+        the tree is passed to the framework explicitly: nothing is left to a default.
         """
 
     def get_weights(self, model: Any) -> Weights:
@@ -193,6 +194,7 @@ def backends() -> list[str]:
     return sorted({entry.name for entry in entry_points(group=GROUP)})
 
 
+@cache
 def load_backend(name: str) -> Backend:
     """The backend's package, with its names and signatures checked. Imports the framework.
 
@@ -267,8 +269,8 @@ def build(
     """A native model in the named backend: an nn.Module, a keras.Model, an nnx.Module …
 
     It holds the given neutral `weights`, or the spec's initial weights for `seed`; with `taps` it returns
-    {tap: output} instead of the logits. `dtype` is "float32" (also None) or "float64". Raises as `load_backend` and
-    `Backend` do.
+    {tap: output} instead of the logits. `dtype` is "float32" or "float64"; None means float32, in Keras its
+    floatx. Raises as `load_backend` and `Backend` do.
     """
     return load_backend(backend).build(spec, weights=weights, seed=seed, taps=taps, dtype=dtype)
 
@@ -289,7 +291,8 @@ def load_source(name: str) -> Callable[[ResNetSpec], str]:
     """
     _, module = _package(name)
     file = f"{module.__name__}.source"
-    if importlib.util.find_spec(file) is None:
+    # A package of a single module has no files in it.
+    if not hasattr(module, "__path__") or importlib.util.find_spec(file) is None:
         raise InputError(f"package {module.__name__} has no source, which is optional, and needed here")
     try:
         return cast(Callable[[ResNetSpec], str], importlib.import_module(file).source)

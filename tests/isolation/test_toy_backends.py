@@ -322,6 +322,14 @@ def test_a_toy_with_a_broken_import_fails_and_is_not_taken_for_missing(asked: tu
     assert_has_numbers(result["backends"]["equal"])
 
 
+def test_a_toy_of_a_single_file_prints_no_programs_and_says_so(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "resnet_core", "source", "resnet20", "--backend", "equal"]
+    environment = register(tmp_path, "equal")
+    process = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    assert process.returncode == 2
+    assert process.stderr == "resnet: package toy_equal has no source, which is optional, and needed here\n"
+
+
 def test_two_packages_of_one_name_are_bad_input(tmp_path: Path) -> None:
     environment = register(tmp_path, "equal", "wrong")
     (tmp_path / "toy_wrong-0.1.dist-info" / "entry_points.txt").write_text(
