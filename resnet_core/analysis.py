@@ -9,7 +9,7 @@ from math import prod
 from resnet_core.architecture import layer_tree, tap_nodes, taps
 from resnet_core.errors import InputError
 from resnet_core.specification import ResNetSpec
-from resnet_core.tree import Leaf, Node, Shape, Tensor, join, leaves
+from resnet_core.tree import Chain, Leaf, Node, Shape, Tensor, join, leaves
 
 #: A network is given as a spec or as a tree.
 Network = ResNetSpec | Node
@@ -79,11 +79,16 @@ def totals(spec: ResNetSpec, size: tuple[int, int] | None = None) -> Totals:
 
 def tap_shapes(spec: ResNetSpec, size: tuple[int, int] | None = None) -> dict[str, Shape]:
     """{tap: shape of its output for one image}. Raises as `layers` does."""
-    shape = _image(spec, size)
-    after: dict[str, Shape] = {}
-    for name, node in layer_tree(spec).children:
-        after[name] = shape = trace(node, shape, name)[1]
-    return {tap: after[name] for tap, name in tap_nodes(layer_tree(spec), taps(spec)).items()}
+    shapes = child_shapes(layer_tree(spec), _image(spec, size))
+    return {tap: shapes[name] for tap, name in tap_nodes(layer_tree(spec), taps(spec)).items()}
+
+
+def child_shapes(tree: Chain, shape: Shape) -> dict[str, Shape]:
+    """{child of the tree: shape of its output} for one input of `shape`. Raises as `trace` does."""
+    shapes: dict[str, Shape] = {}
+    for name, node in tree.children:
+        shapes[name] = shape = trace(node, shape, name)[1]
+    return shapes
 
 
 def trace(tree: Node, shape: Shape, path: str = "") -> tuple[list[Layer], Shape]:

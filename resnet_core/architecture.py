@@ -46,11 +46,6 @@ def layer_tree(spec: ResNetSpec) -> Chain:
     return Chain(tuple(children))
 
 
-def as_tree(network: ResNetSpec | Chain) -> Chain:
-    """The layer tree of a spec; a tree is returned unchanged."""
-    return layer_tree(network) if isinstance(network, ResNetSpec) else network
-
-
 def taps(spec: ResNetSpec) -> tuple[str, ...]:
     """Names of the intermediate outputs: `stem` (after its pool), every stage, and the network's output.
 

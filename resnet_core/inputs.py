@@ -13,21 +13,24 @@ from typing import Any
 
 import numpy as np
 
-from resnet_core.analysis import state, trace
-from resnet_core.architecture import as_tree
+from resnet_core.analysis import child_shapes, trace
+from resnet_core.architecture import layer_tree
 from resnet_core.errors import InputError
 from resnet_core.initialization import initialize
 from resnet_core.specification import ResNetSpec
 from resnet_core.tree import Chain, Shape
-from resnet_core.weights import Weights, check_weights, require_dtype
+from resnet_core.weights import Weights, require_dtype
 
 
 def starting_weights(
     spec: ResNetSpec, weights: Mapping[str, np.ndarray] | None, seed: int, dtype: str | None
 ) -> Weights:
-    """The weights for `build`: the given ones, checked, or the spec's initial ones. A dtype of None means float32."""
+    """The weights for `build`: the given ones, which `build_tree` checks, or the spec's initial ones.
+
+    A dtype of None means float32.
+    """
     dtype = require_dtype(dtype or "float32")
-    return initialize(spec, seed, dtype) if weights is None else check_weights(weights, state(spec), dtype)
+    return initialize(spec, seed, dtype) if weights is None else dict(weights)
 
 
 def check_images(images: np.ndarray, channels: int, tree: Chain | None, *, training: bool = False) -> np.ndarray:
@@ -59,7 +62,7 @@ def empty_output(tree: Chain, nodes: Mapping[str, str], images: Any, dtype: Any)
 
     `nodes` is {tap: child of the tree}, empty without taps.
     """
-    shapes = _child_shapes(tree, images.shape[1:])
+    shapes = child_shapes(tree, images.shape[1:])
     if not nodes:
         return np.zeros((0, *list(shapes.values())[-1]), dtype)
     return {tap: np.zeros((0, *shapes[node]), dtype) for tap, node in nodes.items()}
@@ -68,9 +71,11 @@ def empty_output(tree: Chain, nodes: Mapping[str, str], images: Any, dtype: Any)
 def remembered_tree(model: Any, spec: ResNetSpec | None) -> Chain:
     """The model's tree, or else the spec's. Raises InputError if the model has lost its tree and no spec is given."""
     tree: Chain | None = getattr(model, "tree", None)
-    if spec is None and tree is None:
+    if tree is not None:
+        return tree
+    if spec is None:
         raise InputError("model: has no layer tree (one loaded from a framework's own file has lost it); give the spec")
-    return as_tree(spec) if tree is None and spec is not None else tree  # type: ignore[return-value]
+    return layer_tree(spec)
 
 
 @lru_cache(maxsize=64)
@@ -81,12 +86,3 @@ def _norm_positions(tree: Chain, shape: Shape) -> tuple[tuple[str, int], ...]:
     """
     layers, _ = trace(tree, shape)
     return tuple((layer.path, prod(layer.input_shape[:-1])) for layer in layers if layer.state > layer.parameters)
-
-
-@lru_cache(maxsize=64)
-def _child_shapes(tree: Chain, shape: Shape) -> dict[str, Shape]:
-    """{child of the tree: shape of its output for one image}."""
-    shapes = {}
-    for name, node in tree.children:
-        shapes[name] = shape = trace(node, shape, name)[1]
-    return shapes

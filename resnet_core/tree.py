@@ -25,7 +25,10 @@ Role = Literal["kernel", "bias", "scale", "shift", "statistic"]
 
 
 class Tensor(NamedTuple):
-    """One tensor of a leaf. Code that treats tensors differently looks at the role, not at the name."""
+    """One tensor of a leaf. Code that treats tensors differently looks at the role, not at the name.
+
+    But for the two statistics, which are told apart by their names, `running_mean` and `running_var`.
+    """
 
     shape: Shape
     role: Role

@@ -8,10 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from resnet_core.analysis import parameters
+from resnet_core.analysis import parameters, trace
 from resnet_core.backend import TrainableBackend, load_backend
 from resnet_core.initialization import probe_tensors
-from resnet_core.inputs import empty_output
 from resnet_core.padding import Pair
 from resnet_core.specification import ResNetSpec
 from resnet_core.tree import Chain
@@ -52,7 +51,7 @@ class Subject:
 
     def cotangent(self, size: Pair | None = None) -> np.ndarray:
         """Standard normal, of the shape of the output."""
-        shape = empty_output(self.tree, {}, self.images(size), np.float64).shape[1:]
+        _, shape = trace(self.tree, (*(size or self.sizes[0]), self.channels))
         return np.random.default_rng(8).standard_normal((BATCH, *shape))
 
 

@@ -117,7 +117,7 @@ class Trainer(Protocol):
         updated with the unbiased variance of the batch. Nothing is rolled back, even if the loss is NaN or infinite:
         that is up to the caller, who has the earlier state. The arrays in `inputs` are not modified.
 
-        The core makes the inputs and has rejected batches too small for a norm, so they are not checked again.
+        Raises InputError for images that no step can learn from, as `TrainableBackend.train_forward` does.
         """
         ...
 

@@ -23,10 +23,12 @@ import resnet_core as rn
 from random_specs import sizes, specs
 from resnet_core import ResNetSpec
 from resnet_core.architecture import layer_tree
+from resnet_core.numerics import relative_error
 from resnet_core.spec_files import to_toml
 from resnet_core.specification import BlockStride
 from resnet_core.zoo import ZOO
 
+#: float64; right code reaches 9e-16 over 1,200 random specs.
 TOLERANCE = 1e-12
 TINY: dict[str, Any] = {"depths": (1, 2, 2), "channels": (4, 6, 8), "classes": 3}
 
@@ -52,15 +54,8 @@ def errors(spec: ResNetSpec, size: tuple[int, int], seed: int = 0) -> dict[tuple
     for output_stride in sorted(set(running)):
         for tap, dense in predict(rn.spec(strided, output_stride=output_stride)).items():
             step = at_tap[tap] // min(at_tap[tap], output_stride)
-            found[output_stride, tap] = distance(dense[:, ::step, ::step], truth[tap])
+            found[output_stride, tap] = relative_error(dense[:, ::step, ::step], truth[tap])
     return found
-
-
-def distance(found: np.ndarray, truth: np.ndarray) -> float:
-    if found.shape != truth.shape:
-        return float("inf")
-    difference = np.abs(found - truth).max()
-    return float(difference / np.abs(truth).max()) if difference else 0.0
 
 
 def wrong(spec: ResNetSpec, size: tuple[int, int], seed: int = 0) -> dict[tuple[int, str], float]:
@@ -178,5 +173,5 @@ def test_a_mean_over_the_map_is_of_more_pixels() -> None:
         weights = rn.probe_weights(spec, dtype="float64")
         return rn.build(spec, "numpy", weights=weights, dtype="float64")(images, training=training)
 
-    assert distance(run(8, True, False), run(None, True, False)) > 1e-3
-    assert distance(run(8, False, True)[:, ::2, ::2], run(None, False, True)) > 1e-3
+    assert relative_error(run(8, True, False), run(None, True, False)) > 1e-3
+    assert relative_error(run(8, False, True)[:, ::2, ::2], run(None, False, True)) > 1e-3
