@@ -63,12 +63,12 @@ def layers(spec: ResNetSpec, size: tuple[int, int] | None = None) -> list[Layer]
 
     Raises InputError, with the layer's path, if the image is too small.
     """
-    return trace(layer_tree(spec), _image(spec, size))[0]
+    return trace(layer_tree(spec), image_shape(spec, size))[0]
 
 
 def totals(spec: ResNetSpec, size: tuple[int, int] | None = None) -> Totals:
     """Counts over the whole network. Raises as `layers` does."""
-    found, output_shape = trace(layer_tree(spec), _image(spec, size))
+    found, output_shape = trace(layer_tree(spec), image_shape(spec, size))
     return Totals(
         parameters=sum(layer.parameters for layer in found),
         state=sum(layer.state for layer in found),
@@ -79,7 +79,7 @@ def totals(spec: ResNetSpec, size: tuple[int, int] | None = None) -> Totals:
 
 def tap_shapes(spec: ResNetSpec, size: tuple[int, int] | None = None) -> dict[str, Shape]:
     """{tap: shape of its output for one image}. Raises as `layers` does."""
-    shapes = child_shapes(layer_tree(spec), _image(spec, size))
+    shapes = child_shapes(layer_tree(spec), image_shape(spec, size))
     return {tap: shapes[name] for tap, name in tap_nodes(layer_tree(spec), taps(spec)).items()}
 
 
@@ -125,7 +125,8 @@ def _layer(leaf: Leaf, path: str, shape: Shape) -> Layer:
     return Layer(path, leaf, shape, output, trained, sum(size for size, _ in sizes), leaf.macs(shape))
 
 
-def _image(spec: ResNetSpec, size: tuple[int, int] | None) -> Shape:
+def image_shape(spec: ResNetSpec, size: tuple[int, int] | None = None) -> Shape:
+    """(height, width, channels) of one image of `size`, by default the spec's own. Raises InputError below 1x1."""
     height, width = spec.input_size if size is None else size
     if min(height, width) < 1:
         raise InputError(f"input: received {height}x{width}; expected at least 1x1")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 
 from resnet_core import spec_files
-from resnet_core.analysis import Layer, layers, tap_shapes, totals
+from resnet_core.analysis import totals
 from resnet_core.cli.conformance import check_conformance
 from resnet_core.cli.options import (
     BackendOption,
@@ -21,6 +21,7 @@ from resnet_core.cli.options import (
     print_json,
     resolve_spec,
 )
+from resnet_core.cli.show import show_spec
 from resnet_core.cli.source import print_source
 from resnet_core.cli.training import evaluate_run, train_network
 from resnet_core.errors import InputError, ResNetError
@@ -77,38 +78,7 @@ def list_specs(as_json: JsonFlag = False) -> None:
         tables.show(tables.spec_table(rows))
 
 
-@app.command("show")
-def show_spec(
-    spec: SpecArgument,
-    input_size: Annotated[
-        str | None, typer.Option("--input", metavar="SIZE", help="Image size: 224, or 480x640 (height x width).")
-    ] = None,
-    overrides: SetOption = None,
-    as_json: JsonFlag = False,
-) -> None:
-    """Show the layers of a network as a table."""
-    resolved = resolve_spec(spec, overrides)
-    size = resolved.input_size if input_size is None else _size(input_size)
-    found, summary, taps = layers(resolved, size), totals(resolved, size), tap_shapes(resolved, size)
-    shape = (*size, resolved.in_channels)
-    if as_json:
-        print_json(
-            {
-                "name": resolved.name,
-                "input": list(shape),
-                "parameters": summary.parameters,
-                "state": summary.state,
-                "macs": summary.macs,
-                "output": list(summary.output_shape),
-                "taps": {tap: list(value) for tap, value in taps.items()},
-                "layers": [_layer(layer) for layer in found],
-                "spec": json.loads(spec_files.to_json(resolved)),
-            }
-        )
-    else:
-        from resnet_core.cli import tables
-
-        tables.show(tables.layer_table(found, summary, taps, shape))
+app.command("show")(show_spec)
 
 
 @app.command("compare")
@@ -207,13 +177,6 @@ def _report(comparison: Comparison, json_file: str | None) -> None:
         print(f"resnet: {' '.join(line.split())}", file=sys.stderr)
 
 
-def _size(text: str) -> tuple[int, int]:
-    parts = text.lower().split("x")
-    if len(parts) > 2 or not all(part.strip().isdecimal() and 0 < int(part) < 10**6 for part in parts):
-        raise InputError(f"--input: received {text!r}; expected a size such as 224 or 480x640 (height x width)")
-    return int(parts[0]), int(parts[-1])
-
-
 def _pythons(assignments: list[str]) -> dict[str, str]:
     pythons = {}
     for assignment in assignments:
@@ -235,18 +198,6 @@ def _summary(spec: ResNetSpec) -> dict[str, Any]:
         "state": summary.state,
         "macs": summary.macs,
         "input": [*spec.input_size, spec.in_channels],
-    }
-
-
-def _layer(layer: Layer) -> dict[str, Any]:
-    return {
-        "path": layer.path,
-        "kind": type(layer.leaf).__name__,
-        "output": list(layer.output_shape),
-        "parameters": layer.parameters,
-        "state": layer.state,
-        "macs": layer.macs,
-        "tensors": {name: list(tensor.shape) for name, tensor in layer.leaf.tensors().items()},
     }
 
 

@@ -1,19 +1,15 @@
-"""Tables for the terminal: specs, layers, comparisons, predictions."""
+"""Tables for the terminal: specs, comparisons, predictions."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from itertools import groupby
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Console, RenderableType
 from rich.table import Table
-from rich.text import Text
 
-from resnet_core.analysis import Layer, Totals
 from resnet_core.comparison.result import BackendResult, Comparison
 from resnet_core.comparison.wording import scientific
-from resnet_core.tree import AveragePool, BatchNorm, Conv, Leaf, Linear, MaxPool, Pad, PadChannels, Shape, Subsample
 
 
 def show(renderable: RenderableType) -> None:
@@ -27,7 +23,7 @@ def show(renderable: RenderableType) -> None:
 
 def spec_table(rows: Sequence[Mapping[str, Any]]) -> Table:
     """`resnet list`: one row per named spec."""
-    table = _table(
+    table = plain_table(
         "name", "block", "depths", "channels", parameters="right", state="right", MACs="right", input="right"
     )
     for row in rows:
@@ -44,38 +40,12 @@ def spec_table(rows: Sequence[Mapping[str, Any]]) -> Table:
     return table
 
 
-def layer_table(layers: Sequence[Layer], totals: Totals, taps: Mapping[str, Shape], input_shape: Shape) -> Group:
-    """`resnet show`: one row per layer; a block that repeats the previous one is folded into it."""
-    table = _table("layer", "kind", output="right", parameters="right", MACs="right")
-    table.add_row("input", "", shape_text(input_shape), "", "")
-    for _section, rows in groupby(_folded(layers), key=lambda row: row[0]):
-        table.add_section()
-        for _, path, layer, times in rows:
-            table.add_row(
-                path,
-                kind_text(layer.leaf),
-                shape_text(layer.output_shape),
-                _count(layer.parameters, times),
-                _count(layer.macs, times),
-            )
-    table.add_section()
-    table.add_row(
-        "total", "", shape_text(totals.output_shape), f"{totals.parameters:,}", f"{totals.macs:,}", style="bold"
-    )
-    described = ", ".join(f"{tap} {shape_text(shape)}" for tap, shape in taps.items())
-    return Group(
-        table,
-        Text(f"state (parameters and running statistics): {totals.state:,}"),
-        Text(f"taps: {described}"),
-    )
-
-
 def comparison_table(comparison: Comparison) -> Table:
     """`resnet compare`: one row per backend."""
     results = comparison.backends.values()
     labeled = any(result.accuracy is not None for result in results)
     deep = comparison.level in ("gradients", "training")
-    table = _table(
+    table = plain_table(
         "backend", parameters="right", state="right", output="right", error="right", at="left",
         **({"gradients": "right"} if deep else {}),
         **({"accuracy": "right"} if labeled else {}),
@@ -108,7 +78,7 @@ def comparison_table(comparison: Comparison) -> Table:
 
 def prediction_table(predictions: Sequence[Mapping[str, Any]]) -> Table:
     """`resnet predict`: the most likely classes of each picture."""
-    table = _table("image", rank="right", **{"class": "right"}, label="left", probability="right")
+    table = plain_table("image", rank="right", **{"class": "right"}, label="left", probability="right")
     for prediction in predictions:
         table.add_section()
         for rank, row in enumerate(prediction["top"], start=1):
@@ -127,73 +97,8 @@ def shape_text(shape: Sequence[int]) -> str:
     return " x ".join(map(str, shape))
 
 
-def kind_text(leaf: Leaf) -> str:
-    """The kind of a layer, with the numbers that differ from the usual ones."""
-    kind = type(leaf).__name__
-    match leaf:
-        case Conv():
-            notes = [f"{leaf.kernel[0]}x{leaf.kernel[1]}"]
-            notes += [f"stride {leaf.stride[0]}"] if leaf.stride != (1, 1) else []
-            notes += [f"dilation {leaf.dilation[0]}"] if leaf.dilation != (1, 1) else []
-            notes += [f"{leaf.groups} groups"] if leaf.groups > 1 else []
-            notes += ["bias"] if leaf.bias else []
-        case BatchNorm():
-            notes = [f"epsilon {leaf.epsilon:g}", f"decay {leaf.decay:g}"]
-        case MaxPool() | AveragePool():
-            notes = [f"{leaf.kernel[0]}x{leaf.kernel[1]}", f"stride {leaf.stride[0]}"]
-            notes += ["same"] if leaf.padding == "same" else []
-        case Pad():
-            notes = [f"{leaf.padding[0][0]} of zeros"]
-        case Subsample():
-            notes = [f"stride {leaf.stride[0]}"]
-        case PadChannels():
-            notes = [f"{leaf.before} before", f"{leaf.after} after"]
-        case Linear():
-            notes = ["at every position"] if leaf.dense else []
-        case _:
-            notes = []
-    return " ".join((kind, ", ".join(notes))).strip()
-
-
-def _folded(layers: Sequence[Layer]) -> Iterator[tuple[str, str, Layer, int]]:
-    """(section, path, layer, times): consecutive identical blocks of a stage are merged into one."""
-    blocks = [(name, list(rows)) for name, rows in groupby(layers, key=lambda layer: _section(layer.path))]
-    index = 0
-    while index < len(blocks):
-        name, rows = blocks[index]
-        last = index
-        while last + 1 < len(blocks) and _same(rows, name, blocks[last + 1]):
-            last += 1
-        times = last - index + 1
-        number = blocks[last][0].rpartition("block")[2]
-        label = name if times == 1 else f"{name}…{number}"
-        for layer in rows:
-            yield label, label + layer.path[len(name) :], layer, times
-        index = last + 1
-
-
-def _section(path: str) -> str:
-    first, _, rest = path.partition(".")
-    return f"{first}.{rest.partition('.')[0]}" if first.startswith("stage") else first
-
-
-def _same(rows: Sequence[Layer], name: str, other: tuple[str, Sequence[Layer]]) -> bool:
-    other_name, other_rows = other
-    if "." not in name or name.partition(".")[0] != other_name.partition(".")[0] or len(rows) != len(other_rows):
-        return False
-    return all(
-        a.path[len(name) :] == b.path[len(other_name) :] and a.leaf == b.leaf and a.output_shape == b.output_shape
-        for a, b in zip(rows, other_rows, strict=True)
-    )
-
-
-def _count(value: int, times: int) -> str:
-    if not value:
-        return ""
-    return f"{value:,}" if times == 1 else f"{times} x {value:,}"
-
-
-def _table(*left: str, **aligned: Any) -> Table:
+def plain_table(*left: str, **aligned: Any) -> Table:
+    """Columns without lines: `left` by name, the others {name: justification}."""
     table = Table(box=None, header_style="bold", pad_edge=False)
     for header in left:
         table.add_column(header, no_wrap=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -33,9 +34,9 @@ def resnet(*arguments: str, **environment: str) -> subprocess.CompletedProcess[s
     )
 
 
-def printed(*arguments: str) -> str:
+def printed(*arguments: str, **environment: str) -> str:
     """Standard output of a command that must succeed and say nothing on standard error."""
-    process = resnet(*arguments)
+    process = resnet(*arguments, **environment)
     assert (process.returncode, process.stderr) == (0, "")
     return process.stdout
 
@@ -86,16 +87,47 @@ def test_list_json_has_the_promised_fields() -> None:
     }
 
 
+def rows(*arguments: str) -> dict[str, list[str]]:
+    """{first cell: the others} of each row of `resnet show`, the first of equal names."""
+    found: dict[str, list[str]] = {}
+    for line in printed("show", *arguments).splitlines():
+        cells = re.split(r" {2,}", line.strip())
+        found.setdefault(cells[0], cells[1:])
+    return found
+
+
 def test_show_prints_path_kind_shape_parameters_and_macs_totals_and_taps() -> None:
     text = printed("show", "resnet50")
-    (row,) = [line for line in text.splitlines() if line.strip().startswith("stem.conv")]
-    for cell in ("112 x 112 x 64", "9,408", "118,013,952"):
-        assert cell in row
-    (total,) = [line for line in text.splitlines() if line.strip().startswith("total")]
-    assert "25,557,032" in total
-    assert "4,089,184,256" in total
+    found = rows("resnet50")
+    assert found["conv"] == ["Conv 7x7, stride 2", "112 x 112 x 64", "9,408", "118,013,952"]
+    assert found["stage3"] == ["6 blocks", "14 x 14 x 1024", "7,098,368", "1,464,336,384"]
+    assert found["block2…6"] == ["5 alike, each", "14 x 14 x 1024", "1,117,184", "218,365,952"]
+    assert found["shortcut.conv"][0] == "Conv 1x1"
+    assert found["total"] == ["1000", "25,557,032", "4,089,184,256"]
+    assert "every BatchNorm: epsilon 1e-05, decay 0.9" in text
     assert "25,610,152" in text
     assert "taps: stem 56 x 56 x 64, stage1 56 x 56 x 256" in text
+
+
+def test_show_says_what_is_added_to_the_body() -> None:
+    lines = [line.split() for line in printed("show", "resnet_v2_50").splitlines()]
+    assert [line[1:] for line in lines if line[0] == "+"][:2] == [["shortcut", "of", "relu1"], ["identity"]]
+
+
+def test_show_stops_at_a_depth() -> None:
+    layers, blocks, sections = (rows("resnet18", "--depth", depth) for depth in "321")
+    assert {"stem", "conv", "block1…2", "conv1"} <= layers.keys()
+    of_blocks = {f"{kind}{number}" for kind in ("conv", "norm", "relu") for number in "12"}
+    assert blocks.keys() == layers.keys() - of_blocks - {"+", "shortcut.conv", "shortcut.norm"}
+    assert sections.keys() < blocks.keys()
+    assert "stage4" in sections
+    assert "block1" not in sections
+
+
+def test_show_fits_into_80_columns() -> None:
+    lines = printed("show", "resnet50", FORCE_COLOR="1", TERM="dumb").splitlines()  # a terminal of 80 columns
+    assert max(map(len, lines)) == 80
+    assert not any("…" in line for line in lines if "alike" not in line)
 
 
 def test_show_json_lists_every_layer() -> None:
@@ -128,7 +160,7 @@ def test_a_spec_is_a_name_or_a_file_with_overrides(tmp_path: Path) -> None:
 
 
 def test_show_folds_repeated_blocks_of_the_deepest_network() -> None:
-    assert len(printed("show", "resnet1202").splitlines()) < 60
+    assert len(printed("show", "resnet1202").splitlines()) < 80
 
 
 def test_compare_json_is_json_alone_on_standard_output() -> None:

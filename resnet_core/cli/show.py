@@ -1,0 +1,171 @@
+"""`resnet show`: the layers of a network as a tree, with like blocks folded."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Annotated, Any
+
+import typer
+
+from resnet_core import spec_files
+from resnet_core.analysis import Layer, image_shape, layers, tap_shapes, totals
+from resnet_core.cli.options import JsonFlag, SetOption, SpecArgument, print_json, resolve_spec
+from resnet_core.errors import InputError
+from resnet_core.folding import Block, Section, fold, names_text
+from resnet_core.specification import ResNetSpec
+from resnet_core.tree import AveragePool, BatchNorm, Conv, Leaf, Linear, MaxPool, Pad, PadChannels, Subsample
+
+#: A row of the table: what it is called, of what kind it is, the shape of its output, parameters and MACs.
+Row = tuple[str, str, Sequence[int] | None, int, int]
+
+
+def show_spec(
+    spec: SpecArgument,
+    input_size: Annotated[
+        str | None, typer.Option("--input", metavar="SIZE", help="Image size: 224, or 480x640 (height x width).")
+    ] = None,
+    depth: Annotated[
+        int, typer.Option(min=1, max=3, help="1: stem, stages and head; 2: their blocks too; 3: all layers.")
+    ] = 3,
+    overrides: SetOption = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Show the layers of a network: shapes, parameters, multiply-accumulates."""
+    resolved = resolve_spec(spec, overrides)
+    size = resolved.input_size if input_size is None else _size(input_size)
+    if as_json:
+        print_json(_to_json(resolved, size))
+    else:
+        _print(resolved, size, depth)
+
+
+def kind_text(leaf: Leaf, *, settings: bool = True) -> str:
+    """The kind of a layer, with the numbers that differ from the usual ones; of a norm its settings, if asked for."""
+    kind = type(leaf).__name__
+    match leaf:
+        case Conv():
+            kind += f" {leaf.kernel[0]}x{leaf.kernel[1]}"
+            notes = [f"stride {leaf.stride[0]}"] if leaf.stride != (1, 1) else []
+            notes += [f"dilation {leaf.dilation[0]}"] if leaf.dilation != (1, 1) else []
+            notes += [f"{leaf.groups} groups"] if leaf.groups > 1 else []
+            notes += ["bias"] if leaf.bias else []
+        case BatchNorm():
+            notes = [f"epsilon {leaf.epsilon:g}", f"decay {leaf.decay:g}"] if settings else []
+        case MaxPool() | AveragePool():
+            kind += f" {leaf.kernel[0]}x{leaf.kernel[1]}"
+            notes = [f"stride {leaf.stride[0]}"]
+            notes += ["same"] if leaf.padding == "same" else []
+        case Pad():
+            notes = [f"{leaf.padding[0][0]} of zeros"]
+        case Subsample():
+            notes = [f"stride {leaf.stride[0]}"]
+        case PadChannels():
+            notes = [f"{leaf.before} before", f"{leaf.after} after"]
+        case Linear():
+            notes = ["at every position"] if leaf.dense else []
+        case _:
+            notes = []
+    return ", ".join((kind, *notes))
+
+
+def _print(spec: ResNetSpec, size: tuple[int, int], depth: int) -> None:
+    from rich.text import Text
+
+    from resnet_core.cli import tables
+
+    sections, summary = fold(spec, size), totals(spec, size)
+    norms = {(leaf.epsilon, leaf.decay): leaf for leaf in _leaves(sections) if isinstance(leaf, BatchNorm)}
+    table = tables.plain_table("layer", "kind", output="right", parameters="right", MACs="right")
+    table.columns[1].no_wrap = False
+    table.add_row("input", "", tables.shape_text(image_shape(spec, size)), "", "")
+    for section in sections:
+        table.add_section()
+        for name, kind, shape, parameters, macs in _rows(section, depth, settings=len(norms) > 1):
+            counts = (f"{parameters:,}" if parameters else "", f"{macs:,}" if macs else "")
+            style = "bold" if name == section.name else ""
+            table.add_row(name, kind, "" if shape is None else tables.shape_text(shape), *counts, style=style)
+    table.add_section()
+    counts = (f"{summary.parameters:,}", f"{summary.macs:,}")
+    table.add_row("total", "", tables.shape_text(summary.output_shape), *counts, style="bold")
+    tables.show(table)
+    if len(norms) == 1:
+        (norm,) = norms.values()
+        tables.show(Text(f"every {kind_text(norm).replace(',', ':', 1)}"))
+    tables.show(Text(f"state (parameters and running statistics): {summary.state:,}"))
+    described = (f"{tap} {tables.shape_text(shape)}" for tap, shape in tap_shapes(spec, size).items())
+    tables.show(Text("taps: " + ", ".join(described)))
+
+
+def _leaves(sections: Sequence[Section]) -> Iterator[Leaf]:
+    return (layer.leaf for section in sections for block in section.blocks for layer in block.layers)
+
+
+def _rows(section: Section, depth: int, *, settings: bool) -> Iterator[Row]:
+    count = sum(len(block.names) for block in section.blocks)
+    blocks = any(name for block in section.blocks for name in block.names)
+    kind = f"{count} block{'s' * (count > 1)}" if blocks else ""
+    yield section.name, kind, section.output_shape, section.parameters, section.macs
+    for block in section.blocks if depth > 1 else ():
+        if blocks:
+            times = f"{len(block.names)} alike, each" if len(block.names) > 1 else ""
+            sums = (sum(layer.parameters for layer in block.layers), sum(layer.macs for layer in block.layers))
+            yield f"  {names_text(block.names)}", times, block.output_shape, *sums
+        if depth > 2 or not blocks:
+            yield from _layer_rows(
+                block, f"{section.name}.{block.names[0]}".rstrip("."), "    " if blocks else "  ", settings
+            )
+
+
+def _layer_rows(block: Block, path: str, indent: str, settings: bool) -> Iterator[Row]:
+    for layer in (*block.body, *(block.shortcut or ())):
+        yield _layer_row(layer, path, indent, settings)
+    if block.shortcut is not None:
+        yield f"{indent}+", _addition(block, path), None, 0, 0
+    for layer in block.post:
+        yield _layer_row(layer, path, indent, settings)
+
+
+def _layer_row(layer: Layer, path: str, indent: str, settings: bool) -> Row:
+    kind = kind_text(layer.leaf, settings=settings)
+    return indent + layer.path[len(path) + 1 :], kind, layer.output_shape, layer.parameters, layer.macs
+
+
+def _addition(block: Block, path: str) -> str:
+    """What is added to the body; a shortcut that does not read the block's input says what it reads."""
+    shortcut = "shortcut" if block.shortcut else "identity"
+    return f"{shortcut} of {block.body[block.reads - 1].path[len(path) + 1 :]}" if block.reads else shortcut
+
+
+def _to_json(spec: ResNetSpec, size: tuple[int, int]) -> Mapping[str, Any]:
+    summary = totals(spec, size)
+    return {
+        "name": spec.name,
+        "input": list(image_shape(spec, size)),
+        "parameters": summary.parameters,
+        "state": summary.state,
+        "macs": summary.macs,
+        "output": list(summary.output_shape),
+        "taps": {tap: list(value) for tap, value in tap_shapes(spec, size).items()},
+        "layers": [_layer_to_json(layer) for layer in layers(spec, size)],
+        "spec": json.loads(spec_files.to_json(spec)),
+    }
+
+
+def _layer_to_json(layer: Layer) -> dict[str, Any]:
+    return {
+        "path": layer.path,
+        "kind": type(layer.leaf).__name__,
+        "output": list(layer.output_shape),
+        "parameters": layer.parameters,
+        "state": layer.state,
+        "macs": layer.macs,
+        "tensors": {name: list(tensor.shape) for name, tensor in layer.leaf.tensors().items()},
+    }
+
+
+def _size(text: str) -> tuple[int, int]:
+    parts = text.lower().split("x")
+    if len(parts) > 2 or not all(part.strip().isdecimal() and 0 < int(part) < 10**6 for part in parts):
+        raise InputError(f"--input: received {text!r}; expected a size such as 224 or 480x640 (height x width)")
+    return int(parts[0]), int(parts[-1])
