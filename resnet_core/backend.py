@@ -167,6 +167,16 @@ class TrainableBackend(Backend, Protocol):
         """
 
 
+class NamedBackend(Backend, Protocol):
+    """A backend that tells what its framework calls a model's tensors. Optional."""
+
+    def native_tensors(self, model: Any) -> dict[str, tuple[str, tuple[int, ...]]]:
+        """{neutral name: (the framework's own name, its shape there)} of every tensor of the model, in tree order.
+
+        The own name is the one by which the framework's own files and listings know the tensor.
+        """
+
+
 def _verbs(protocol: type) -> dict[str, inspect.Signature]:
     return {
         name: inspect.signature(function)
@@ -176,12 +186,12 @@ def _verbs(protocol: type) -> dict[str, inspect.Signature]:
 
 
 #: {verb: its signature}, including `self`.
-REQUIRED, OPTIONAL = _verbs(Backend), _verbs(TrainableBackend)
+REQUIRED, OPTIONAL, NAMING = _verbs(Backend), _verbs(TrainableBackend), _verbs(NamedBackend)
 
 #: Where the built-in packages keep their verbs: {verb: file}.
 HOMES = {
     **dict.fromkeys(("build", "build_tree"), "model"),
-    **dict.fromkeys(("get_weights", "set_weights"), "weights"),
+    **dict.fromkeys(("get_weights", "native_tensors", "set_weights"), "weights"),
     **dict.fromkeys(("predict", "modes"), "inference"),
     **dict.fromkeys(("train_forward", "gradients"), "differentiation"),
     "Trainer": "trainer",
@@ -208,7 +218,7 @@ def load_backend(name: str) -> Backend:
             raise MissingBackendError(f"backend {name} needs {distribution}, which is not installed: {pip}")
     for verb, signature in REQUIRED.items():
         _check_verb(name, module, verb, signature, required=True)
-    for verb, signature in OPTIONAL.items():
+    for verb, signature in {**OPTIONAL, **NAMING}.items():
         _check_verb(name, module, verb, signature, required=False)
     return cast(Backend, module)
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from resnet_flax.model import build, build_tree
     from resnet_flax.runtime import configure, exact_float64, peak_device_memory, random_state, versions
     from resnet_flax.trainer import Trainer
-    from resnet_flax.weights import get_weights, set_weights
+    from resnet_flax.weights import get_weights, native_tensors, set_weights
 
 INTERFACE = 1
 FRAMEWORK: Mapping[str, str] = {"flax": "flax", "jax": "jax", "optax": "optax"}
@@ -41,6 +41,7 @@ __all__ = [
     "get_weights",
     "gradients",
     "modes",
+    "native_tensors",
     "peak_device_memory",
     "predict",
     "random_state",

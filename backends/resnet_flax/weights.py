@@ -40,6 +40,13 @@ def set_weights(model: nnx.Module, weights: Mapping[str, np.ndarray]) -> None:
             variable.set_value(jnp.asarray(to_hwio(checked[name])))
 
 
+def native_tensors(model: nnx.Module) -> dict[str, tuple[str, tuple[int, ...]]]:
+    """The attributes on the way to each variable, as in `nnx.to_flat_state(nnx.state(model))`."""
+    paths = nnx.to_flat_state(nnx.state(model))
+    found = {neutral_name(path): (".".join(map(str, path)), tuple(variable.shape)) for path, variable in paths}
+    return {name: found[name] for name in state(model.tree)}
+
+
 def model_dtype(model: nnx.Module) -> str:
     """The dtype of the model's parameters."""
     parameter = next(variable for _, variable in variables(model) if isinstance(variable, nnx.Param))

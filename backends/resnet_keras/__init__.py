@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from resnet_keras.model import build, build_tree
     from resnet_keras.runtime import configure, exact_float64, peak_device_memory, random_state, versions
     from resnet_keras.trainer import Trainer
-    from resnet_keras.weights import get_weights, set_weights
+    from resnet_keras.weights import get_weights, native_tensors, set_weights
 
 
 def _engine() -> str:
@@ -60,6 +60,7 @@ __all__ = [
     "get_weights",
     "gradients",
     "modes",
+    "native_tensors",
     "peak_device_memory",
     "predict",
     "random_state",

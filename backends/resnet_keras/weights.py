@@ -44,6 +44,12 @@ def set_weights(model: keras.Model, weights: Mapping[str, np.ndarray]) -> None:
         variable.assign(np.array(to_hwio(checked[name]), order="C"))  # a copy: JAX takes over what suits it
 
 
+def native_tensors(model: keras.Model) -> dict[str, tuple[str, tuple[int, ...]]]:
+    """Each variable's `path`."""
+    found = {name: (variable.path, tuple(variable.shape)) for name, variable in variables(model)}
+    return {name: found[name] for name in state(model.tree) if name in found}
+
+
 def remember(model: keras.Model, tree: Chain, nodes: Mapping[str, str]) -> None:
     """Attach the tree and the taps to the model.
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from resnet_numpy.model import build, build_tree
     from resnet_numpy.runtime import configure, exact_float64, peak_device_memory, random_state, versions
     from resnet_numpy.trainer import Trainer
-    from resnet_numpy.weights import get_weights, set_weights
+    from resnet_numpy.weights import get_weights, native_tensors, set_weights
 
 INTERFACE = 1
 FRAMEWORK: Mapping[str, str] = {}  # NumPy comes with the core
@@ -35,6 +35,7 @@ __all__ = [
     "get_weights",
     "gradients",
     "modes",
+    "native_tensors",
     "peak_device_memory",
     "predict",
     "random_state",

@@ -23,3 +23,8 @@ def set_weights(model: ResNet, weights: Mapping[str, np.ndarray]) -> None:
     shapes = {name: array.shape for name, array in model.weights.items()}
     checked = check_weights(weights, shapes, next(iter(model.weights.values())).dtype.name)
     model.weights = {name: array.copy() for name, array in checked.items()}
+
+
+def native_tensors(model: ResNet) -> dict[str, tuple[str, tuple[int, ...]]]:
+    """The keys of `model.weights`, which are the neutral names."""
+    return {name: (name, array.shape) for name, array in model.weights.items()}

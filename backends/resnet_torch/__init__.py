@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from resnet_torch.runtime import configure, exact_float64, peak_device_memory, random_state, versions
     from resnet_torch.state_dict import read_state_dict
     from resnet_torch.trainer import Trainer
-    from resnet_torch.weights import get_weights, set_weights
+    from resnet_torch.weights import get_weights, native_tensors, set_weights
 
 INTERFACE = 1
 FRAMEWORK: Mapping[str, str] = {"torch": "torch"}
@@ -39,6 +39,7 @@ __all__ = [
     "get_weights",
     "gradients",
     "modes",
+    "native_tensors",
     "peak_device_memory",
     "predict",
     "random_state",

@@ -26,6 +26,11 @@ def set_weights(model: nn.Module, weights: Mapping[str, np.ndarray]) -> None:
             tensor.copy_(torch.from_numpy(checked[name]))
 
 
+def native_tensors(model: nn.Module) -> dict[str, tuple[str, tuple[int, ...]]]:
+    """The keys of the state_dict, which are the neutral names."""
+    return {name: (name, tuple(tensor.shape)) for name, tensor in _tensors(model).items()}
+
+
 def _tensors(model: nn.Module) -> dict[str, Tensor]:
     # num_batches_tracked is PyTorch's own counter, not a neutral tensor.
     state = model.state_dict()

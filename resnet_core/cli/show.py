@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from resnet_core import spec_files
-from resnet_core.analysis import Layer, image_shape, layers, tap_shapes, totals
+from resnet_core.analysis import Layer, image_shape, layers, state, tap_shapes, totals
 from resnet_core.cli.options import JsonFlag, SetOption, SpecArgument, print_json, resolve_spec
 from resnet_core.errors import InputError
 from resnet_core.folding import Block, Section, fold, names_text
@@ -28,13 +28,18 @@ def show_spec(
     depth: Annotated[
         int, typer.Option(min=1, max=3, help="1: stem, stages and head; 2: their blocks too; 3: all layers.")
     ] = 3,
+    backend: Annotated[
+        str | None, typer.Option(metavar="B", help="Show instead what this backend calls each tensor.")
+    ] = None,
     overrides: SetOption = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Show the layers of a network: shapes, parameters, multiply-accumulates."""
+    """Show the layers of a network: shapes, parameters, multiply-accumulates; or a framework's names of its tensors."""
     resolved = resolve_spec(spec, overrides)
     size = resolved.input_size if input_size is None else _size(input_size)
-    if as_json:
+    if backend is not None:
+        _native(resolved, backend, as_json=as_json)
+    elif as_json:
         print_json(_to_json(resolved, size))
     else:
         _print(resolved, size, depth)
@@ -162,6 +167,34 @@ def _layer_to_json(layer: Layer) -> dict[str, Any]:
         "macs": layer.macs,
         "tensors": {name: list(tensor.shape) for name, tensor in layer.leaf.tensors().items()},
     }
+
+
+def _native(spec: ResNetSpec, backend: str, *, as_json: bool) -> None:
+    """The neutral and the framework's own names and shapes of every tensor."""
+    from resnet_core.initialization import initialize
+    from resnet_core.workers.backend_process import BackendProcess
+
+    with BackendProcess(backend) as process:
+        process.open()
+        process.build(spec, initialize(spec))
+        found = process.native_tensors()
+    shapes = state(spec)
+    if as_json:
+        rows = [
+            {"name": name, "shape": list(shapes[name]), "own_name": own, "own_shape": list(shape)}
+            for name, (own, shape) in found.items()
+        ]
+        print_json({"name": spec.name, "backend": backend, "versions": process.versions, "tensors": rows})
+        return
+    from resnet_core.cli import tables
+
+    versions = ", ".join(f"{package} {version}" for package, version in process.versions.items())
+    table = tables.plain_table("neutral name", "shape", f"in {versions}", "shape there")
+    for column in (table.columns[0], table.columns[2]):
+        column.no_wrap, column.overflow = False, "fold"  # a name is to be copied: never cut
+    for name, (own, shape) in found.items():
+        table.add_row(name, tables.shape_text(shapes[name]), own, tables.shape_text(shape))
+    tables.show(table)
 
 
 def _size(text: str) -> tuple[int, int]:

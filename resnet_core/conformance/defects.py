@@ -292,6 +292,7 @@ PREDICT, TRAIN = "predict equals the reference", "train forward equals the refer
 GRADIENTS, STEP = "gradients equal the reference", "a step from a shared state equals the reference"
 GLOBAL, REFUSED = "no verb touches what is global", "weights that do not fit are refused and change nothing"
 BUILT, NONE = "get weights returns what the model was built with", "images that are none are refused"
+NATIVE = "native tensors have names of their own"
 TIE = "a tie goes to the first and relu has no slope at zero"
 SMALL = "resnet20"
 
@@ -324,6 +325,16 @@ DEFECTS: dict[str, Defect] = {
     ),
     "incomplete weights are accepted": Defect(REFUSED, "a missing tensor", _verb("build", _accepts_incomplete)),
     "set_weights changes what it refuses": Defect(REFUSED, "an unknown tensor", _set_before_checking),
+    "native_tensors gives one name to all": Defect(
+        NATIVE,
+        SMALL,
+        _result("native_tensors", lambda found: {name: ("weight", shape) for name, (_, shape) in found.items()}),
+    ),
+    "native_tensors has another tensor's shape": Defect(
+        NATIVE,
+        SMALL,
+        _result("native_tensors", lambda found: {name: (own, (7, *s[1:])) for name, (own, s) in found.items()}),
+    ),
     "the seed is ignored": Defect(
         "a seed is the specs initial weights",
         SMALL,

@@ -91,6 +91,11 @@ class BackendProcess:
         shapes = {name: tuple(shape) for name, shape in found["shapes"].items()}
         return Description(shapes, found["parameters"], found["state"])
 
+    def native_tensors(self) -> dict[str, tuple[str, tuple[int, ...]]]:
+        """{neutral name: (the framework's own name, its shape there)} of every tensor."""
+        found, _ = self._call("native_tensors")
+        return {name: (own, tuple(shape)) for name, (own, shape) in found.items()}
+
     def time_predictions(self, images: np.ndarray, *, repeats: int, budget: float) -> tuple[Seconds, int]:
         """(durations of `predict`, peak memory in bytes). The repeats end after about `budget` seconds in total."""
         found, _ = self._call("time_predictions", {"images": images}, repeats=repeats, budget=budget)

@@ -95,6 +95,11 @@ def get_weights(session: Session, arrays: Arrays) -> Answer:
     return None, session.backend.get_weights(session.model)
 
 
+def native_tensors(session: Session, arrays: Arrays) -> Answer:
+    """{neutral name: [the framework's own name, its shape there]}."""
+    return optional(session.backend, "native_tensors")(session.model), None
+
+
 def read_state_dict(session: Session, arrays: Arrays, *, backend: str, path: str) -> Answer:
     """{name: array} of a checkpoint in the backend's own format."""
     return None, optional(load_backend(backend), "read_state_dict")(Path(path))

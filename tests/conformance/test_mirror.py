@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from resnet_core.backend import HOMES, OPTIONAL, REQUIRED
+from resnet_core.backend import HOMES, NAMING, OPTIONAL, REQUIRED
 
 ROOT = Path(__file__).parents[2] / "backends"
 FRAMEWORKS = ("torch", "keras", "flax")
@@ -22,7 +22,7 @@ BUDGETS = {
     "programs": (("source",), 300),
 }
 FILES = {f"{name}.py" for names, _ in BUDGETS.values() for name in names}
-VERBS = (*REQUIRED, *OPTIONAL)
+VERBS = (*REQUIRED, *OPTIONAL, *NAMING)
 #: A .pth file is PyTorch's own; the slow convolution of maps smaller than the kernel is XLA's.
 EXTRA_FILES = {"torch": {"state_dict.py"}, "flax": {"convolution.py"}}
 EXTRA_NAMES = {"torch": {"read_state_dict"}}
@@ -96,7 +96,7 @@ def test_what_editors_see_is_what_is_exported(backend: str) -> None:
 
 @pytest.mark.parametrize("verb", VERBS)
 def test_a_verb_has_the_contracts_parameters_and_one_home_everywhere(verb: str) -> None:
-    expected = [name for name in {**REQUIRED, **OPTIONAL}[verb].parameters if name != "self"]
+    expected = [name for name in {**REQUIRED, **OPTIONAL, **NAMING}[verb].parameters if name != "self"]
     for backend in BACKENDS:
         file, function = functions(backend)[verb]
         assert file == f"{HOMES[verb]}.py"

@@ -130,6 +130,18 @@ def test_show_fits_into_80_columns() -> None:
     assert not any("…" in line for line in lines if "alike" not in line)
 
 
+def test_show_has_a_frameworks_own_names_beside_the_neutral_ones() -> None:
+    shown = json.loads(printed("show", *NARROW, "--backend", "torch", "--json"))
+    spec = rn.spec("resnet20", depths=(1,), channels=(2,), input_size=(9, 11))
+    native = rn.build(spec, "torch").state_dict()
+    assert {row["name"]: tuple(row["shape"]) for row in shown["tensors"]} == rn.state(spec)
+    own = {row["own_name"]: tuple(row["own_shape"]) for row in shown["tensors"]}
+    assert own == {name: tuple(value.shape) for name, value in native.items() if "num_batches" not in name}
+    assert ["head.linear.weight", "10 x 2", "head.linear.weight", "10 x 2"] in [
+        re.split(r" {2,}", line.strip()) for line in printed("show", *NARROW, "--backend", "numpy").splitlines()
+    ]
+
+
 def test_show_json_lists_every_layer() -> None:
     shown = json.loads(printed("show", *NARROW, "--json"))
     spec = rn.spec("resnet20", depths=(1,), channels=(2,), input_size=(9, 11))
