@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -12,9 +13,10 @@ from resnet_core import spec_files
 from resnet_core.analysis import Layer, image_shape, layers, state, tap_shapes, totals
 from resnet_core.cli.options import JsonFlag, SetOption, SpecArgument, print_json, resolve_spec
 from resnet_core.errors import InputError
-from resnet_core.folding import Block, Section, fold, names_text
+from resnet_core.presentation.folding import Block, Section, fold, names_text
+from resnet_core.presentation.layer_text import kind_text
 from resnet_core.specification import ResNetSpec
-from resnet_core.tree import AveragePool, BatchNorm, Conv, Leaf, Linear, MaxPool, Pad, PadChannels, Subsample
+from resnet_core.tree import BatchNorm, Leaf
 
 #: A row of the table: what it is called, of what kind it is, the shape of its output, parameters and MACs.
 Row = tuple[str, str, Sequence[int] | None, int, int]
@@ -31,47 +33,25 @@ def show_spec(
     backend: Annotated[
         str | None, typer.Option(metavar="B", help="Show instead what this backend calls each tensor.")
     ] = None,
+    diagram: Annotated[
+        Path | None, typer.Option(metavar="F", help="Draw the network instead, to F.svg or F.png.")
+    ] = None,
     overrides: SetOption = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Show the layers of a network: shapes, parameters, multiply-accumulates; or a framework's names of its tensors."""
     resolved = resolve_spec(spec, overrides)
     size = resolved.input_size if input_size is None else _size(input_size)
-    if backend is not None:
+    if diagram is not None:
+        from resnet_core.presentation.diagram import draw
+
+        draw(resolved, diagram, size)
+    elif backend is not None:
         _native(resolved, backend, as_json=as_json)
     elif as_json:
         print_json(_to_json(resolved, size))
     else:
         _print(resolved, size, depth)
-
-
-def kind_text(leaf: Leaf, *, settings: bool = True) -> str:
-    """The kind of a layer, with the numbers that differ from the usual ones; of a norm its settings, if asked for."""
-    kind = type(leaf).__name__
-    match leaf:
-        case Conv():
-            kind += f" {leaf.kernel[0]}x{leaf.kernel[1]}"
-            notes = [f"stride {leaf.stride[0]}"] if leaf.stride != (1, 1) else []
-            notes += [f"dilation {leaf.dilation[0]}"] if leaf.dilation != (1, 1) else []
-            notes += [f"{leaf.groups} groups"] if leaf.groups > 1 else []
-            notes += ["bias"] if leaf.bias else []
-        case BatchNorm():
-            notes = [f"epsilon {leaf.epsilon:g}", f"decay {leaf.decay:g}"] if settings else []
-        case MaxPool() | AveragePool():
-            kind += f" {leaf.kernel[0]}x{leaf.kernel[1]}"
-            notes = [f"stride {leaf.stride[0]}"]
-            notes += ["same"] if leaf.padding == "same" else []
-        case Pad():
-            notes = [f"{leaf.padding[0][0]} of zeros"]
-        case Subsample():
-            notes = [f"stride {leaf.stride[0]}"]
-        case PadChannels():
-            notes = [f"{leaf.before} before", f"{leaf.after} after"]
-        case Linear():
-            notes = ["at every position"] if leaf.dense else []
-        case _:
-            notes = []
-    return ", ".join((kind, *notes))
 
 
 def _print(spec: ResNetSpec, size: tuple[int, int], depth: int) -> None:

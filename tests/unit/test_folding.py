@@ -9,7 +9,7 @@ import pytest
 import resnet_core as rn
 from resnet_core.analysis import Layer
 from resnet_core.errors import InputError
-from resnet_core.folding import Block, Section, fold, names_text
+from resnet_core.presentation.folding import Block, Section, fold, names_text
 from resnet_core.tree import Subsample
 
 

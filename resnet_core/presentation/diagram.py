@@ -1,0 +1,248 @@
+"""A network as a figure: a column for each section, a frame for each block, and the shortcuts around them.
+
+Lengths are inches on a page whose y axis points down, so that positions read as the data flows.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Iterator, Sequence
+from math import log2
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from resnet_core.analysis import Layer, image_shape, totals
+from resnet_core.errors import InputError
+from resnet_core.files import write_atomically
+from resnet_core.presentation.folding import Block, Section, fold, names_text
+from resnet_core.specification import ResNetSpec
+from resnet_core.tree import AveragePool, Conv, GlobalAveragePool, Leaf, Linear, MaxPool, Shape, Subsample
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+ENDINGS = (".svg", ".png")
+
+#: Fill by kind of layer; what is not listed is `OTHER`. Norms and activations, of which there are many, are thin.
+COLORS: dict[type[Leaf], str] = {
+    Conv: "#a9c8ec", MaxPool: "#b9dfb4", AveragePool: "#b9dfb4", GlobalAveragePool: "#b9dfb4", Subsample: "#b9dfb4",
+    Linear: "#d3c0e8",
+}  # fmt: skip
+OTHER, FRAME, LINE, FAINT = "#f3dfb6", "#f4f5f7", "#3b4252", "#6b7280"
+
+NARROW, WIDE = 0.95, 1.45  # boxes, from the fewest channels to the most
+THICK, THIN, GAP = 0.27, 0.15, 0.045  # layers with a kernel, all others, and what is between them
+TITLE, SUM, ARM = 0.2, 0.075, 0.32  # a frame's title, the radius of a sum, and how far a shortcut reaches out
+COLUMN = WIDE + 2 * ARM + 0.28
+HEADER, MARGIN = 0.95, 0.25
+
+
+def draw(spec: ResNetSpec, file: Path, size: tuple[int, int] | None = None) -> None:
+    """Write the figure for images of `size` = (height, width), by default the spec's own, as SVG or PNG.
+
+    Raises InputError for another ending, where matplotlib is missing, and as `analysis.layers` does.
+    """
+    if file.suffix.lower() not in ENDINGS:
+        raise InputError(f"diagram: received {file.name!r}; expected a file that ends in {' or '.join(ENDINGS)}")
+    sections = fold(spec, size)
+    try:
+        from matplotlib import rc_context
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise InputError('a diagram needs matplotlib, which is not installed: pip install "matplotlib>=3.9"') from error
+    height = HEADER + max(map(_column_height, sections)) + 3 * MARGIN
+    width = COLUMN * (len(sections) + 1) + MARGIN
+    figure = Figure(figsize=(width, height))
+    axes = figure.add_axes((0, 0, 1, 1))
+    axes.set(xlim=(0, width), ylim=(height, 0))
+    axes.set_axis_off()
+    _Page(axes, sections).draw(spec, image_shape(spec, size))
+    buffer = io.BytesIO()
+    # Text stays text, and equal figures are equal files.
+    with rc_context({"svg.fonttype": "none", "svg.hashsalt": "resnet"}):
+        figure.savefig(buffer, format=file.suffix[1:].lower(), dpi=150, metadata=_undated(file))
+    write_atomically(file, buffer.getvalue())
+
+
+def layer_label(layer: Layer) -> str:
+    """What a box says: "3×3, 64, /2" is a convolution to 64 channels with stride 2."""
+    leaf = layer.leaf
+    match leaf:
+        case Conv():
+            words = [f"{leaf.kernel[0]}×{leaf.kernel[1]}, {leaf.out_channels}"]
+            words += [f"/{leaf.stride[0]}"] if leaf.stride != (1, 1) else []
+            words += [f"rate {leaf.dilation[0]}"] if leaf.dilation != (1, 1) else []
+            words += [f"{leaf.groups} groups"] if leaf.groups > 1 else []
+            return ", ".join(words)
+        case MaxPool() | AveragePool():
+            return f"{leaf.kernel[0]}×{leaf.kernel[1]} {_words(leaf)}, /{leaf.stride[0]}"
+        case Subsample():
+            return f"subsample, /{leaf.stride[0]}"
+        case Linear():
+            return f"linear, {leaf.out_features}"
+        case _:
+            return _words(leaf)
+
+
+def _words(leaf: Leaf) -> str:
+    """GlobalAveragePool as "global average pool", and ReLU as it is."""
+    name = type(leaf).__name__
+    return " ".join(re.findall(r"[A-Z][a-z]+", name)).lower() if re.search("[a-z]{2}", name) else name
+
+
+def _undated(file: Path) -> dict[str, None]:
+    return {"Date": None} if file.suffix.lower() == ".svg" else {}
+
+
+def _thickness(layer: Layer) -> float:
+    return THICK if type(layer.leaf) in COLORS else THIN
+
+
+def _stack_height(layers: Sequence[Layer]) -> float:
+    return sum(_thickness(layer) + GAP for layer in layers)
+
+
+def _block_height(block: Block) -> float:
+    added = 2 * SUM + 2 * GAP if block.shortcut is not None else 0.0
+    title = TITLE if block.names[0] else GAP
+    return title + _stack_height(block.body) + added + _stack_height(block.post) + GAP
+
+
+def _column_height(section: Section) -> float:
+    return sum(_block_height(block) + MARGIN for block in section.blocks) - MARGIN
+
+
+class _Page:
+    """The axes and what is drawn into them."""
+
+    def __init__(self, axes: Axes, sections: Sequence[Section]) -> None:
+        self.axes, self.sections = axes, sections
+        layers = [layer for section in sections for block in section.blocks for layer in block.layers]
+        channels = [layer.output_shape[-1] for layer in layers]
+        self.fewest, self.most = min(channels), max(max(channels), 2 * min(channels))
+
+    def draw(self, spec: ResNetSpec, image: Shape) -> None:
+        """Everything."""
+        summary = totals(spec, (image[0], image[1]))
+        title = f"{_count(summary.parameters)} parameters, {_count(summary.macs)} multiply-accumulates"
+        self._text(MARGIN, 0.2, spec.name or "network", size=13, weight="bold", ha="left")
+        self._text(MARGIN, 0.42, title, size=8, color=FAINT, ha="left")
+        top = HEADER + MARGIN
+        self._heading(COLUMN / 2, "input", _size(image))
+        bottom = top + THICK
+        center = COLUMN / 2
+        self._box(center, top, WIDE, THICK, "images", "white")
+        for section in self.sections:
+            self._turn(center, bottom, center + COLUMN, top)
+            center += COLUMN
+            self._heading(center, section.name, _size(section.output_shape))
+            bottom = self._column(section, center, top)
+        self._arrow([(center, bottom), (center, bottom + MARGIN)])
+
+    def _column(self, section: Section, center: float, top: float) -> float:
+        for number, block in enumerate(section.blocks):
+            if number:
+                self._arrow([(center, top), (center, top + MARGIN)])
+                top += MARGIN
+            top = self._block(block, center, top)
+        return top
+
+    def _block(self, block: Block, center: float, top: float) -> float:
+        """Returns the lower edge."""
+        height = _block_height(block)
+        self._frame(center - COLUMN / 2 + 0.1, top, COLUMN - 0.2, height)
+        y = top + GAP
+        if block.names[0]:
+            left, middle = center - COLUMN / 2 + 0.17, top + TITLE / 2
+            self._text(left, middle, names_text(block.names), size=7, color=FAINT, ha="left")
+            if len(block.names) > 1:
+                self._text(center - 0.1, middle, f"× {len(block.names)}", size=8.5, weight="bold", ha="right")
+            y = top + TITLE
+        starts = list(self._stack(block.body, center, y))
+        self._line([(center, top), (center, starts[-1])])
+        y = starts[-1]
+        if block.shortcut is not None:
+            y += GAP + SUM
+            self._shortcut(block, center, starts[block.reads] - GAP / 2 if block.reads else top + GAP, y)
+            y += SUM + GAP
+        (*_, y) = self._stack(block.post, center, y)
+        self._line([(center, y - GAP), (center, top + height)])
+        return top + height
+
+    def _stack(self, layers: Sequence[Layer], center: float, y: float) -> Iterator[float]:
+        """Draws the boxes; yields where each starts, and where the last one ends."""
+        for layer in layers:
+            yield y
+            self._line([(center, y - GAP), (center, y)])
+            color = COLORS.get(type(layer.leaf), OTHER)
+            self._box(center, y, self._width(layer), _thickness(layer), layer_label(layer), color)
+            y += _thickness(layer) + GAP
+        yield y
+
+    def _shortcut(self, block: Block, center: float, start: float, end: float) -> None:
+        """From `start` around the right side to the sum, whose center is at `end`; its layers stand on it."""
+        from matplotlib.patches import Circle
+
+        arm = center + WIDE / 2 + ARM / 2 + 0.04
+        self._line([(center, end - SUM - GAP), (center, end + SUM + GAP)])
+        self._arrow([(center, start), (arm, start), (arm, end), (center + SUM, end)])
+        self.axes.add_patch(Circle((center, end), SUM, facecolor="white", edgecolor=LINE, linewidth=0.8, zorder=4))
+        self._text(center, end, "+", size=8, zorder=5)
+        if block.shortcut:
+            label = ", ".join(layer_label(layer) for layer in block.shortcut)
+            box = {"facecolor": COLORS.get(type(block.shortcut[0].leaf), OTHER), "edgecolor": LINE, "linewidth": 0.6}
+            style = {**box, "boxstyle": "round,pad=0.25,rounding_size=0.2"}
+            self._text(arm, (start + end) / 2, label, size=6, rotation=90, bbox=style, zorder=4)
+
+    def _width(self, layer: Layer) -> float:
+        share = log2(layer.output_shape[-1] / self.fewest) / log2(self.most / self.fewest)
+        return NARROW + (WIDE - NARROW) * share
+
+    def _turn(self, center: float, bottom: float, next_center: float, top: float) -> None:
+        """From the foot of one column to the head of the next."""
+        between, low, high = next_center - COLUMN / 2, bottom + MARGIN / 2, top - MARGIN / 2
+        corners = [(center, low), (between, low), (between, high), (next_center, high)]
+        self._arrow([(center, bottom), *corners, (next_center, top)])
+
+    def _heading(self, center: float, name: str, size: str) -> None:
+        self._text(center, HEADER - 0.24, name, size=10, weight="bold")
+        self._text(center, HEADER - 0.06, size, size=8, color=FAINT)
+
+    def _frame(self, left: float, top: float, width: float, height: float) -> None:
+        from matplotlib.patches import FancyBboxPatch
+
+        style = "round,pad=0,rounding_size=0.06"
+        patch = FancyBboxPatch((left, top), width, height, boxstyle=style, facecolor=FRAME, edgecolor="none", zorder=0)
+        self.axes.add_patch(patch)
+
+    def _box(self, center: float, top: float, width: float, height: float, label: str, color: str) -> None:
+        from matplotlib.patches import Rectangle
+
+        corner = (center - width / 2, top)
+        self.axes.add_patch(Rectangle(corner, width, height, facecolor=color, edgecolor=LINE, linewidth=0.6, zorder=3))
+        self._text(center, top + height / 2, label, size=7.5 if height == THICK else 6, zorder=4)
+
+    def _line(self, points: Sequence[tuple[float, float]]) -> None:
+        xs, ys = zip(*points, strict=True)
+        self.axes.plot(xs, ys, color=LINE, linewidth=0.9, zorder=2)
+
+    def _arrow(self, points: Sequence[tuple[float, float]]) -> None:
+        self._line(points)
+        style = {"arrowstyle": "-|>", "color": LINE, "linewidth": 0.9, "shrinkA": 0, "shrinkB": 0, "mutation_scale": 7}
+        self.axes.annotate("", points[-1], points[-2], arrowprops=style, zorder=2)
+
+    def _text(self, x: float, y: float, text: str, *, ha: str = "center", **options: Any) -> None:
+        self.axes.text(x, y, text, ha=ha, va="center", **options)
+
+
+def _count(value: int) -> str:
+    """4.09 billion, 269 thousand."""
+    for unit, name in ((10**9, "billion"), (10**6, "million"), (10**3, "thousand")):
+        if value >= unit:
+            return f"{value / unit:.3g} {name}"
+    return str(value)
+
+
+def _size(shape: Shape) -> str:
+    return " × ".join(map(str, shape))
