@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from resnet_core.comparison.compare import compare
     from resnet_core.comparison.result import BackendResult, Comparison
     from resnet_core.data.named import dataset
+    from resnet_core.difference.difference import Difference, diff
     from resnet_core.prediction.predict import Prediction, predict
     from resnet_core.training.evaluation import Evaluation, evaluate
     from resnet_core.training.recipe_files import recipe
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 __all__ = [
     "BackendResult",
     "Comparison",
+    "Difference",
     "Evaluation",
     "InputError",
     "MissingBackendError",
@@ -48,6 +50,7 @@ __all__ = [
     "cast",
     "compare",
     "dataset",
+    "diff",
     "evaluate",
     "from_torchvision",
     "initialize",
@@ -75,11 +78,13 @@ __all__ = [
 _LAZY = {
     "BackendResult": "comparison.result",
     "Comparison": "comparison.result",
+    "Difference": "difference.difference",
     "Evaluation": "training.evaluation",
     "Prediction": "prediction.predict",
     "TrainingResult": "training.start",
     "compare": "comparison.compare",
     "dataset": "data.named",
+    "diff": "difference.difference",
     "evaluate": "training.evaluation",
     "predict": "prediction.predict",
     "recipe": "training.recipe_files",

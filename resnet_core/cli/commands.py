@@ -12,6 +12,7 @@ import typer
 from resnet_core import spec_files
 from resnet_core.analysis import totals
 from resnet_core.cli.conformance import check_conformance
+from resnet_core.cli.difference import diff_networks
 from resnet_core.cli.options import (
     BackendOption,
     DeviceOption,
@@ -157,6 +158,7 @@ def predict_images(
 
 
 app.command("source")(print_source)
+app.command("diff")(diff_networks)
 app.command("train")(train_network)
 app.command("evaluate")(evaluate_run)
 app.command("conformance")(check_conformance)

@@ -184,6 +184,24 @@ def test_show_folds_repeated_blocks_of_the_deepest_network() -> None:
     assert len(printed("show", "resnet1202").splitlines()) < 80
 
 
+def test_diff_prints_what_separates_two_networks_and_their_programs() -> None:
+    lines = [
+        re.split(r" {2,}", line.strip()) for line in printed("diff", "resnet50", "--set", "stride_on=1x1").splitlines()
+    ]
+    assert ["conv1 of stage2…4.block1", "Conv: stride 1", "Conv: stride 2"] in lines
+    assert ["-", "self.conv1 = conv(in_channels, channels, 1)"] in lines
+    assert ["+", "self.conv1 = conv(in_channels, channels, 1, stride)"] in lines
+
+
+def test_diff_writes_a_page_or_json(tmp_path: Path) -> None:
+    for name in ("a.html", "a.json"):
+        assert printed("diff", "resnet18", "--backends", "torch,keras", "-o", str(tmp_path / name)) == ""
+    assert "<title>resnet18 in torch and resnet18 in keras</title>" in (tmp_path / "a.html").read_text()
+    assert json.loads((tmp_path / "a.json").read_text())["same_network"] is True
+    shown = printed("diff", "resnet18", "--backends", "torch,keras", "--json")
+    assert json.loads(shown) == json.loads((tmp_path / "a.json").read_text())
+
+
 def test_compare_json_is_json_alone_on_standard_output() -> None:
     result = json.loads(printed("compare", *NARROW, "--device", "cpu", "--backends", "torch", "--json", "-"))
     assert {"spec", "equal", "level", "dtype", "device", "reference", "backends"} <= result.keys()
@@ -260,6 +278,11 @@ def test_help_names_every_command() -> None:
         (["show", "no.toml"], "no.toml: no such file; expected a spec in TOML or JSON"),
         (["show"], "Missing argument 'SPEC'"),
         (["show", "resnet18", "--color"], "No such option"),
+        (["show", "resnet18", "--depth", "4"], "4 is not in the range 1<=x<=3"),
+        (["show", "resnet18", "--diagram", "a.pdf"], "received 'a.pdf'; expected a file that ends in .svg or .png"),
+        (["diff", "resnet18"], "diff: received one network and one backend (resnet18, torch); expected a second"),
+        (["diff", "resnet18", "resnet50", "-o", "a.txt"], "diff: received 'a.txt'; expected a file that ends in .html"),
+        (["diff", "resnet18", "--backends", "a,b,c"], "--backends: received 'a,b,c'; expected one name, or two"),
         (["shw", "resnet18"], "No such command"),
         (["compare", "resnet20", "--backends", "numpy"], "backends: numpy is the reference and always runs"),
         (["compare", "resnet20", "--backends", ","], "backends: received none; registered are"),

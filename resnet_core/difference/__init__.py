@@ -1,0 +1,1 @@
+"""What separates two networks, or one network in two frameworks."""
