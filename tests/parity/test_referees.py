@@ -16,11 +16,11 @@ from engine_pool import EnginePool
 from referee_check import RUNS, Defect, Referee, measure, outputs, planted
 from referee_slim import from_slim
 from referees import draw
+from resnet_core.tolerances import TOLERANCES
 
 FIXTURES = Path(__file__).parents[1] / "referees"
 
-#: The fixtures were computed in float64 and rounded once to float32, which is the error allowed in float64.
-TOLERANCE = {"float64": 1e-7, "float32": 1e-5}
+TOLERANCE = TOLERANCES["recorded output"]
 
 TORCHVISION = ("resnet18", "resnet50", "resnext50_32x4d")
 SLIM = ("pooled", "dense16", "dense8")

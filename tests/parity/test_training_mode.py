@@ -8,8 +8,9 @@ import pytest
 import resnet_core as rn
 from engine_pool import MAIN, EnginePool, batch, problems
 from resnet_core.analysis import tap_shapes
-from resnet_core.comparison.gradients import gradient_errors
+from resnet_core.numerics import gradient_errors
 from resnet_core.spec_files import to_json
+from resnet_core.tolerances import TOLERANCES
 from resnet_core.weights import Weights
 from resnet_core.workers.child import Arrays
 
@@ -31,11 +32,9 @@ def size(spec: rn.ResNetSpec) -> tuple[int, int]:
     return (66, 52) if spec.stem_stride == 2 else (11, 8)
 
 
-#: Right code reaches 2e-14 in float64 (batch statistics lose a digit) and 7e-6 in float32.
-LOGITS = {"float64": 1e-12, "float32": 2e-5}
-STATISTICS = {"float64": 1e-13, "float32": 5e-6}
-#: Right code reaches 3e-14 in float64; in float32 narrow networks, in which no ReLU's sign flips, reach 5e-6.
-GRADIENTS = {"float64": 1e-11, "float32": 5e-5}
+LOGITS, STATISTICS, GRADIENTS = (
+    TOLERANCES[quantity] for quantity in ("training output", "running statistics", "gradients")
+)
 #: A central difference of a forward pass is good for about eight digits.
 DERIVATIVE = 1e-6
 

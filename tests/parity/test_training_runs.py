@@ -10,8 +10,9 @@ import pytest
 
 import resnet_core as rn
 from engine_pool import MAIN, EnginePool, problems
-from resnet_core.comparison.gradients import structurally_zero as without_gradient
+from resnet_core.numerics import structurally_zero as without_gradient
 from resnet_core.spec_files import to_json
+from resnet_core.tolerances import TOLERANCES
 from resnet_core.training.contract import TrainingState
 from resnet_core.training.recipe import Recipe
 from resnet_core.training.recipe_files import RECIPES as NAMED
@@ -44,10 +45,8 @@ RECIPES = {
 #: Steps that the reference takes before a step is shared: the first of Adam is the gradient's sign, and no gate.
 WARM = 5
 
-#: Right code reaches 6e-16 in losses, 5e-15 in what 20 steps leave, 2e-14 in what one does.
-LOSS, WEIGHTS, STEP = 1e-11, 1e-10, 1e-12
-#: float32, one step from a shared state. Rounding alone is 6e-8; right code reaches 8e-7.
-FLOAT32 = 1e-5
+LOSS, WEIGHTS, STEP = (TOLERANCES[quantity]["float64"] for quantity in ("loss", "weights", "step"))
+FLOAT32 = TOLERANCES["step"]["float32"]
 
 
 def batches(spec: rn.ResNetSpec, steps: int) -> Arrays:

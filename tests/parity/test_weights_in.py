@@ -16,12 +16,13 @@ import resnet_core as rn
 from engine_pool import EnginePool
 from referees import draw
 from resnet_core.data.images import load_image
+from resnet_core.tolerances import TOLERANCES
 from resnet_core.weights import Weights
 from resnet_core.workers.child import Arrays
 
 PHOTO = Path(rn.__file__).parent / "data" / "sample" / "photo.jpg"
 REFEREE = Path(__file__).parents[1] / "referees" / "torchvision.json"
-TOLERANCE = 1e-5
+TOLERANCE = TOLERANCES["output"]["float32"]
 HEIGHT, WIDTH = 128, 96
 
 
