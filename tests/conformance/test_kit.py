@@ -108,7 +108,9 @@ def test_a_broken_backend_is_found(defect: str, tmp_path: Path) -> None:
     assert report["conforms"] is False
     assert name in failed(report)
     assert lines
-    assert all(line.startswith(f"resnet: {group}: ") for line in lines)
+    messages = {result["message"] for result in report["results"] if result["status"] == "failed"}
+    assert len(lines) == len(messages)
+    assert all(line.startswith("resnet: ") and f"{group}: " in line for line in lines)
 
 
 @pytest.mark.parametrize("group", ["declaration", "weights", "training mode", "gradients", "trainer"])

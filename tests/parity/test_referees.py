@@ -81,7 +81,7 @@ DEFECTS: dict[str, dict[str, Defect]] = {
         "stride on the first 1x1": {"stride_on": "1x1"},
         "epsilon of Keras' default": {"norm_epsilon": 1e-3},
         "lost running variance": WEIGHT_DEFECTS["lost running variance"],
-        "kernel transposed": WEIGHT_DEFECTS["kernel with height and width transposed"],
+        "kernel transposed": WEIGHT_DEFECTS["kernels transposed"],
     },
     "resnext50_32x4d": {
         "stride on the first 1x1": {"stride_on": "1x1"},

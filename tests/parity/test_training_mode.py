@@ -76,11 +76,11 @@ def test_train_mode_of_keras_on_jax_and_pytorch(pool: EnginePool, engine: str) -
 
 
 @pytest.mark.parametrize("engine", MAIN)
-def test_a_wrong_momentum_is_caught(pool: EnginePool, engine: str) -> None:
+def test_a_wrong_decay_is_caught(pool: EnginePool, engine: str) -> None:
     spec = SPECS["resnet18"]
     truth = train(pool, "numpy", spec, "float64")[1]
     worker = pool.engine(engine, "float64")
-    worker.call("defects:plant", name="wrong momentum")
+    worker.call("defects:plant", name="wrong decay")
     try:
         found = train(pool, engine, spec, "float64")[1]
     finally:
