@@ -232,6 +232,17 @@ def _constant_rate(inputs: StepInputs) -> StepInputs:
     return replace(inputs, numbers=replace(inputs.numbers, learning_rate=0.05))
 
 
+def _pictures_in_place(inputs: StepInputs) -> StepInputs:
+    inputs.images[...] *= 0.5
+    return inputs
+
+
+def _state_in_place(state: TrainingState) -> TrainingState:
+    for value in state.weights.values():
+        value *= 0.5
+    return state
+
+
 def _single_state(backend: Any) -> dict[str, Any]:
     """A Trainer whose states are all the same arrays."""
 
@@ -392,6 +403,8 @@ DEFECTS: dict[str, Defect] = {
     "a Trainer that predicts zeros": Defect(
         "a trainer predicts with its weights in evaluation mode", "", _trainer(output=np.zeros_like)
     ),
+    "a step that changes its images": Defect(STEP, "momentum", _trainer(given=_pictures_in_place)),
+    "a Trainer that changes the state it starts from": Defect("a state is a copy", "", _trainer(start=_state_in_place)),
     "states that share their arrays": Defect("a state is a copy", "", _single_state),
     "a Trainer that draws random numbers": Defect(
         "a trainer leaves random states alone", "", _trainer(result=lambda found: (random.random(), found)[1])

@@ -1,4 +1,8 @@
-"""Training mode agrees too: logits normalized by the batch, updated running statistics, gradients."""
+"""Training mode agrees too: logits normalized by the batch, updated running statistics, gradients.
+
+On a CPU the conformance kit says this of every engine, layer by layer and in small networks, with its own planted
+defects; here it is said on GPUs, which the kit does not ask, and of Keras' float64 on JAX and PyTorch.
+"""
 
 from __future__ import annotations
 
@@ -53,6 +57,7 @@ def train(pool: EnginePool, engine: str, spec: rn.ResNetSpec, dtype: str) -> tup
     return taps, {name: value for name, value in state.items() if name not in rn.parameters(spec)}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("engine", MAIN)
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 @pytest.mark.parametrize("name", SPECS)
@@ -75,6 +80,7 @@ def test_train_mode_of_keras_on_jax_and_pytorch(pool: EnginePool, engine: str) -
     assert problems(statistics, true_statistics, STATISTICS["float64"]) == {}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("engine", MAIN)
 def test_a_wrong_decay_is_caught(pool: EnginePool, engine: str) -> None:
     spec = SPECS["resnet18"]
@@ -88,6 +94,7 @@ def test_a_wrong_decay_is_caught(pool: EnginePool, engine: str) -> None:
     assert set(problems(found, truth, 1e-2)) == set(truth)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("engine", ["keras", "flax"])
 def test_a_biased_running_variance_is_caught(pool: EnginePool, engine: str) -> None:
     spec = SPECS["resnet18"]
@@ -151,6 +158,7 @@ def test_gradients_of_the_reference_are_its_derivatives(pool: EnginePool) -> Non
             assert abs(float((found[name] * directions[name]).sum() - value)) <= DERIVATIVE * scale, name
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("engine", MAIN)
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 @pytest.mark.parametrize("name", SPECS)
@@ -172,6 +180,7 @@ def test_gradients_that_take_batch_statistics_for_constants_are_caught(pool: Eng
         worker.call("training_tasks:inference_gradients", planted=False)
 
 
+@pytest.mark.long
 def test_gradients_of_a_network_that_misses_a_relu_are_caught(pool: EnginePool) -> None:
     worker = pool.engine("flax", "float64")
     worker.call("defects:plant", name="missing ReLU")

@@ -35,7 +35,10 @@ RECIPES = {
 def take_step(trainer: Any, images: np.ndarray, labels: np.ndarray, numbers: StepNumbers, recipe: Recipe) -> StepResult:
     """One step on images and their classes: the only place of the kit that knows how a step is asked for."""
     targets = target_distribution(labels, CLASSES, recipe.label_smoothing)
-    return trainer.step(StepInputs(images, targets, numbers))
+    given = {"images": images.copy(), "targets": targets.copy()}
+    result = trainer.step(StepInputs(images, targets, numbers))
+    expect_same("what a step was given", {"images": images, "targets": targets}, given)
+    return result
 
 
 def batch(step: int) -> tuple[np.ndarray, np.ndarray]:
