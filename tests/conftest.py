@@ -16,7 +16,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--long",
         action="store_true",
-        help="300 random specs instead of 50, training runs killed 30 times instead of 3, test pictures in NumPy too",
+        help="also the tests that are marked long, 300 random specs instead of 50, runs killed 30 times instead of 3",
     )
     group.addoption(
         "--python",
@@ -25,6 +25,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         metavar="NAME=PATH",
         help="a backend's own interpreter; may be repeated",
     )
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """What is marked long is left out, unless it was asked for or the kit, which runs on a CPU, cannot say it."""
+    device = config.getoption("--require-device") or config.getoption("--device")
+    if not config.getoption("--long") and device == "cpu":
+        left_out = [item for item in items if item.get_closest_marker("long")]
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if not item.get_closest_marker("long")]
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -12,7 +12,7 @@ import typer
 from rich.table import Table
 
 from resnet_core.cli.options import print_json
-from resnet_core.conformance.report import ConformanceReport
+from resnet_core.conformance.report import ConformanceReport, folded
 from resnet_core.files import write_atomically
 
 STATUSES = ("passed", "failed", "not offered")
@@ -42,8 +42,8 @@ def check_conformance(
         print(f"\n{report_sentence(report)}")
     if json_file not in (None, "-"):
         write_atomically(Path(str(json_file)), (json.dumps(report.to_json(), indent=1) + "\n").encode())
-    for result in report.violations():
-        print(f"resnet: {result.line()}", file=sys.stderr)
+    for line in folded(report.violations()):
+        print(f"resnet: {line}", file=sys.stderr)
     raise typer.Exit(0 if report.conforms else 1)
 
 

@@ -25,17 +25,15 @@ from resnet_core.initialization import probe_weights
 from resnet_core.numerics import relative_error
 from resnet_core.spec_files import spec as read_spec
 from resnet_core.specification import ResNetSpec
+from resnet_core.tolerances import TOLERANCES
 from resnet_core.training.recipe import check_trainable
-from resnet_core.weights import Weights, check_weights
+from resnet_core.weights import DTYPES, Weights, check_weights
 from resnet_core.workers.backend_process import BackendProcess, Description
 from resnet_core.workers.child import Arrays
 from resnet_core.workers.parent import TIME_LIMIT
 
 LEVELS = ("shapes", "logits", "gradients", "training")
 REFERENCE = "numpy"
-
-#: Largest error of a tap that still counts as equal, by dtype. Correct code reaches 2e-15 and 1e-6.
-TOLERANCE = {"float32": 1e-5, "float64": 1e-12}
 
 #: Number of images in the batch that is compared and timed.
 BATCH = 4
@@ -75,7 +73,7 @@ def compare(
     names = _chosen(backends)
     require_choice("level", level, LEVELS)
     dtype = dtype or ("float64" if level in ("gradients", "training") else "float32")
-    require_choice("dtype", dtype, tuple(TOLERANCE))
+    require_choice("dtype", dtype, DTYPES)
     require_choice("device", device, DEVICES)
     for name in pythons or {}:
         if name not in names:
@@ -208,7 +206,7 @@ def _judge(process: BackendProcess, case: _Case, reference: Arrays, truth: gradi
     if reference:  # the plain model's output counts as the last tap too
         last = output_name(case.spec)
         errors[last] = max(errors[last], _error(output, reference[last]))
-    tolerance = TOLERANCE[process.dtype]
+    tolerance = TOLERANCES["output"][process.dtype]
     tolerances = dict.fromkeys(errors, tolerance)
     lines = _shape_errors(case.spec, described, found, len(case.images))
     if truth is not None:

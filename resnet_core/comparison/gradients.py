@@ -6,8 +6,8 @@ pixels, in PyTorch on a CPU, correct code has an error of 1e-5 in resnet18 and 0
 of training propagate it to errors of 3e-3 in the losses, 2e-3 in the weights and 2e-4 in the running statistics. No
 tolerance separates that from a mistake. So in float32
 
-- everything at these levels is decided in a narrow network of the same kind (`narrowed`), with the tolerances below:
-  `gradients_narrow`, and `loss`, `weights` and `statistics`;
+- everything at these levels is decided in a narrow network of the same kind (`narrowed`), within the limits of
+  `resnet_core/tolerances.py`: `gradients_narrow`, and `loss`, `weights` and `statistics`;
 - `gradients`, those of the requested network, are shown but decide nothing.
 
 Correct code reaches 2e-5 in narrow networks. Occasionally a sign flips there too (of 42 draws, in one for the
@@ -26,28 +26,21 @@ from resnet_core.analysis import parameters, state, tap_shapes
 from resnet_core.architecture import output_name
 from resnet_core.comparison.narrow import narrowed
 from resnet_core.initialization import probe_weights
-from resnet_core.numerics import relative_error
+from resnet_core.numerics import gradient_errors, relative_error, structurally_zero
 from resnet_core.specification import ResNetSpec
+from resnet_core.tolerances import TOLERANCES
 from resnet_core.training.recipe import Recipe
 from resnet_core.weights import Weights
 from resnet_core.workers.backend_process import BackendProcess
 
-#: Largest error that still counts as equal. Correct code reaches 4e-13 in float64 (resnet18 at full width).
-TOLERANCES = {
-    "float64": {"gradients": 1e-11, "loss": 1e-11, "weights": 1e-10, "statistics": 1e-10},
-    "float32": {"gradients": 5e-5, "loss": 1e-5, "weights": 1e-5, "statistics": 1e-5},
-}
+#: What each error of these levels is: {key of `max_error`: quantity in `TOLERANCES`}.
+QUANTITIES = {"gradients": "gradients", "loss": "loss", "weights": "weights", "statistics": "weights"}
 
 #: Maximum number of draws of the narrow network; the first within the tolerances decides.
 DRAWS = 5
 
 #: Number of images in a batch of the narrow network.
 BATCH = 4
-
-#: A gradient below this fraction of the network's largest is structurally zero: that of a bias followed by a norm.
-ZERO = 1e-12
-#: A tensor's error is relative to its largest gradient, but at least to this fraction of the network's largest.
-FLOOR = 1e-3
 
 #: Two steps that use everything: Nesterov momentum, coupled weight decay, a learning rate that drops.
 RECIPE = Recipe(
@@ -139,7 +132,7 @@ def solve(process: BackendProcess, problem: Problem, *, only_gradients: bool = F
 
 def judge(process: BackendProcess, truth: Truth) -> Verdict:
     """Compare one backend with the reference, by the rule for the dtype in which it computes."""
-    limits = TOLERANCES[process.dtype]
+    limits = {key: TOLERANCES[quantity][process.dtype] for key, quantity in QUANTITIES.items()}
     if process.dtype == "float64":
         return _verdict(solve(process, truth.asked), truth.at_full_width(), truth.asked.spec, limits)
     shown = _verdict(solve(process, truth.asked, only_gradients=True), truth.at_full_width(), truth.asked.spec, limits)
@@ -157,33 +150,6 @@ def judge(process: BackendProcess, truth: Truth) -> Verdict:
         _narrow_keys(best.tolerances),
         shown.problems or best.problems,
     )
-
-
-def gradient_errors(found: Mapping[str, np.ndarray], reference: Mapping[str, np.ndarray]) -> dict[str, float]:
-    """{parameter: error} relative to the reference's gradients; infinite for one that only one side has.
-
-    The scale of an error is the tensor's largest gradient, with a floor: a tensor with small gradients has the
-    rounding errors of the whole network. For a structurally zero one, the scale is such that in float64 it must be as
-    small here.
-    """
-    largest = max(float(np.abs(array).max()) for array in reference.values())
-    zeros, zero_scale = structurally_zero(reference), largest * ZERO / TOLERANCES["float64"]["gradients"]
-    result = dict.fromkeys(found.keys() - reference.keys(), float("inf"))
-    for name, true in reference.items():
-        value = found.get(name)
-        if value is None or value.shape != true.shape or not np.isfinite(value).all():
-            result[name] = float("inf")
-            continue
-        scale = zero_scale if name in zeros else max(float(np.abs(true).max()), FLOOR * largest)
-        difference = float(np.abs(np.asarray(value, np.float64) - true).max())
-        result[name] = difference / scale if scale else 0.0 if difference == 0 else float("inf")
-    return result
-
-
-def structurally_zero(gradients: Mapping[str, np.ndarray]) -> set[str]:
-    """Parameters with a vanishing gradient: biases followed by a norm. With Adam, their steps would be pure noise."""
-    size = {name: float(np.abs(array).max()) for name, array in gradients.items()}
-    return {name for name, value in size.items() if value < ZERO * max(size.values())}
 
 
 def gradient_problems(gradients: Mapping[str, np.ndarray], spec: ResNetSpec) -> list[str]:

@@ -16,6 +16,7 @@ import numpy as np
 from resnet_core.backend import OPTIONAL
 from resnet_core.errors import InputError
 from resnet_core.numerics import relative_error
+from resnet_core.tolerances import TOLERANCES
 from resnet_core.weights import DTYPES
 
 #: What an inference-only backend leaves out.
@@ -33,9 +34,9 @@ class Context:
     backend: Any
     dtype: str
 
-    def gate(self, float64: float, float32: float) -> float:
+    def tolerance(self, quantity: str) -> float:
         """The largest error that still counts as equal."""
-        return float64 if self.dtype == "float64" else float32
+        return TOLERANCES[quantity][self.dtype]
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,11 +99,11 @@ def expect_array(what: str, found: Any, dtype: str, shape: tuple[int, ...]) -> N
     expect(found.dtype.name == dtype, f"{what}: received {found.dtype}; expected {dtype}")
 
 
-def expect_close(what: str, found: Any, truth: np.ndarray, gate: float) -> None:
-    """It is an array within the gate of the reference: max|a - b| / max|b|."""
+def expect_close(what: str, found: Any, truth: np.ndarray, tolerance: float) -> None:
+    """It is an array within the tolerance of the reference: max|a - b| / max|b|."""
     expect_array(what, found, getattr(found, "dtype", truth.dtype).name, truth.shape)
     error = relative_error(found, truth)
-    expect(error <= gate, f"{what}: differs from the reference by {error:.2g}; allowed is {gate:g}")
+    expect(error <= tolerance, f"{what}: differs from the reference by {error:.2g}; allowed is {tolerance:g}")
 
 
 def expect_same(what: str, found: Any, truth: Mapping[str, np.ndarray]) -> None:

@@ -16,15 +16,13 @@ import numpy as np
 
 from resnet_core import tree
 from resnet_core.architecture import layer_tree
+from resnet_core.conformance.changes import TREE_CHANGES, WEIGHT_CHANGES, TreeChange, WeightChange
 from resnet_core.conformance.checks.gradients import KINKS
 from resnet_core.errors import InputError
 from resnet_core.initialization import initialize
-from resnet_core.padding import symmetric
-from resnet_core.rewrite import rewrite
 from resnet_core.training.contract import StepInputs, TrainingState
 from resnet_core.training.recipe import Recipe
 from resnet_core.training.schedule import step_numbers
-from resnet_core.weights import Weights
 
 #: From a backend, the verbs that the defect has instead.
 Plant = Callable[[Any], dict[str, Any]]
@@ -65,10 +63,10 @@ def _each(change: Callable[[np.ndarray], Any]) -> Callable[[Any], Any]:
     return lambda found: {k: change(v) for k, v in found.items()} if isinstance(found, dict) else change(found)
 
 
-def _lowering(
-    change: Callable[[tree.Chain], Any], weigh: Callable[[Weights], Weights] = lambda weights: weights
-) -> Plant:
-    """Models of a wrong tree, or with wrong weights."""
+def _lowering(name: str) -> Plant:
+    """Models of a wrong tree, or with wrong weights, by the change's name."""
+    change: TreeChange = TREE_CHANGES.get(name, lambda root: root)
+    weigh: WeightChange = WEIGHT_CHANGES.get(name, lambda weights: weights)
 
     def plant(backend: Any) -> dict[str, Any]:
         def build_tree(root: tree.Chain, *, weights: Any, **named: Any) -> Any:
@@ -81,45 +79,6 @@ def _lowering(
         return {"build": build, "build_tree": build_tree}
 
     return plant
-
-
-def _every(kind: type, change: Callable[[Any], Any]) -> Plant:
-    """Every node of the kind is changed."""
-    return _lowering(lambda root: rewrite(root, kind, change))
-
-
-def _leaf(kind: type, **changes: Any) -> Plant:
-    """Every leaf of the kind has other numbers."""
-    return _every(kind, lambda leaf: replace(leaf, **changes))
-
-
-def _same_where_strided(leaf: tree.Conv) -> tree.Conv:
-    return leaf if leaf.stride == (1, 1) else replace(leaf, padding="same")
-
-
-def _raw_shortcut(block: tree.Residual) -> tree.Residual:
-    body = tree.Chain((*block.pre.children, *block.body.children))
-    return replace(block, pre=tree.Chain(), body=body) if block.shortcut.children else block
-
-
-def _swapped(weights: Weights, one: str, other: str) -> Weights:
-    def partner(name: str) -> str:
-        path, _, last = name.rpartition(".")
-        return f"{path}.{ {one: other, other: one}.get(last, last) }"
-
-    return {name: weights.get(partner(name), value) for name, value in weights.items()}
-
-
-def _kernels(change: Callable[[np.ndarray], np.ndarray]) -> Plant:
-    """Square kernels are handed over in a wrong layout."""
-
-    def square(value: np.ndarray) -> bool:
-        return value.ndim == 4 and value.shape[2] == value.shape[3] > 1
-
-    return _lowering(
-        lambda root: root,
-        lambda weights: {k: np.ascontiguousarray(change(v)) if square(v) else v for k, v in weights.items()},
-    )
 
 
 def _accepts_incomplete(right: Any, spec: Any, *, weights: Any = None, dtype: Any = None, **named: Any) -> Any:
@@ -273,6 +232,17 @@ def _constant_rate(inputs: StepInputs) -> StepInputs:
     return replace(inputs, numbers=replace(inputs.numbers, learning_rate=0.05))
 
 
+def _pictures_in_place(inputs: StepInputs) -> StepInputs:
+    inputs.images[...] *= 0.5
+    return inputs
+
+
+def _state_in_place(state: TrainingState) -> TrainingState:
+    for value in state.weights.values():
+        value *= 0.5
+    return state
+
+
 def _single_state(backend: Any) -> dict[str, Any]:
     """A Trainer whose states are all the same arrays."""
 
@@ -295,6 +265,24 @@ BUILT, NONE = "get weights returns what the model was built with", "images that 
 NATIVE = "native tensors have names of their own"
 TIE = "a tie goes to the first and relu has no slope at zero"
 SMALL = "resnet20"
+
+#: A wrong tree or wrong weights: {change: (check, case) that catches it}.
+LOWERED = {
+    "SAME padding at stride 2": (PREDICT, "convolution, even padding at stride 2"),
+    "symmetric instead of SAME max-pool": (PREDICT, "max-pool, same"),
+    "height and width swapped in the SAME rule": (PREDICT, "max-pool, same"),
+    "dilation lost": (PREDICT, "convolution, dilated"),
+    "wrong epsilon": (PREDICT, "norm, first"),
+    "wrong decay": (TRAIN, "norm"),
+    "missing ReLU": (PREDICT, "residual, no shortcut"),
+    "channels padded at the end": (PREDICT, "channel padding"),
+    "averaging instead of subsampling": (PREDICT, "subsample"),
+    "projection reads the raw input": (PREDICT, "residual, all parts"),
+    "swapped gamma and variance": (PREDICT, "norm, first"),
+    "swapped beta and mean": (PREDICT, "norm, first"),
+    "kernels transposed": (PREDICT, "convolution"),
+    "kernels flipped": (PREDICT, "convolution"),
+}
 
 #: What is planted: {defect: where it is caught}.
 DEFECTS: dict[str, Defect] = {
@@ -355,33 +343,7 @@ DEFECTS: dict[str, Defect] = {
         PREDICT, "convolution", _result("predict", _each(lambda a: a.astype(np.float32).astype(a.dtype))), "float64"
     ),
     "channels first": Defect(PREDICT, "convolution", _result("predict", _each(lambda a: np.moveaxis(a, -1, 1)))),
-    "SAME padding at stride 2": Defect(
-        PREDICT, "convolution, even padding at stride 2", _every(tree.Conv, _same_where_strided)
-    ),
-    "symmetric instead of SAME max-pool": Defect(PREDICT, "max-pool, same", _leaf(tree.MaxPool, padding=symmetric(3))),
-    "height and width swapped in the SAME rule": Defect(
-        PREDICT, "max-pool, same", _leaf(tree.MaxPool, padding=((1, 1), (0, 1)))
-    ),
-    "dilation lost": Defect(PREDICT, "convolution, dilated", _leaf(tree.Conv, dilation=(1, 1), padding=symmetric(3))),
-    "wrong epsilon": Defect(PREDICT, "norm, first", _leaf(tree.BatchNorm, epsilon=1e-3)),
-    "missing ReLU": Defect(
-        PREDICT, "residual, no shortcut", _every(tree.Residual, lambda block: replace(block, post=tree.Chain()))
-    ),
-    "channels padded at the end": Defect(
-        PREDICT, "channel padding", _every(tree.PadChannels, lambda leaf: tree.PadChannels(0, leaf.before + leaf.after))
-    ),
-    "averaging instead of subsampling": Defect(
-        PREDICT, "subsample", _every(tree.Subsample, lambda leaf: tree.AveragePool(leaf.stride, leaf.stride))
-    ),
-    "projection reads the raw input": Defect(PREDICT, "residual, all parts", _every(tree.Residual, _raw_shortcut)),
-    "swapped gamma and variance": Defect(
-        PREDICT, "norm, first", _lowering(lambda root: root, lambda w: _swapped(w, "weight", "running_var"))
-    ),
-    "swapped beta and mean": Defect(
-        PREDICT, "norm, first", _lowering(lambda root: root, lambda w: _swapped(w, "bias", "running_mean"))
-    ),
-    "kernels transposed": Defect(PREDICT, "convolution", _kernels(lambda w: w.swapaxes(2, 3))),
-    "kernels flipped": Defect(PREDICT, "convolution", _kernels(lambda w: w[:, :, ::-1, ::-1])),
+    **{name: Defect(check, case, _lowering(name)) for name, (check, case) in LOWERED.items()},
     "one tap for another": Defect(
         "taps are those asked for",
         SMALL,
@@ -410,7 +372,6 @@ DEFECTS: dict[str, Defect] = {
         lambda backend: {"train_forward": lambda model, images, spec=None: backend.predict(model, images)},
     ),
     "wrong running variances": Defect(TRAIN, "norm", _moved_statistics("train_forward", _of_variances(1.001))),
-    "wrong decay": Defect(TRAIN, "norm", _leaf(tree.BatchNorm, decay=0.99)),
     "a spec is refused": Defect(
         "train forward returns taps and takes a spec",
         "",
@@ -453,6 +414,8 @@ DEFECTS: dict[str, Defect] = {
     "a Trainer that predicts zeros": Defect(
         "a trainer predicts with its weights in evaluation mode", "", _trainer(output=np.zeros_like)
     ),
+    "a step that changes its images": Defect(STEP, "momentum", _trainer(given=_pictures_in_place)),
+    "a Trainer that changes the state it starts from": Defect("a state is a copy", "", _trainer(start=_state_in_place)),
     "states that share their arrays": Defect("a state is a copy", "", _single_state),
     "a Trainer that draws random numbers": Defect(
         "a trainer leaves random states alone", "", _trainer(result=lambda found: (random.random(), found)[1])
@@ -462,5 +425,5 @@ DEFECTS: dict[str, Defect] = {
 #: Checks of the kit itself, of which no backend can have a defect, and the one that is planted by a test.
 UNPLANTED = {
     "every kind of layer has a case",
-    "float64 is exact in a process that nobody configured",  # the same gate as "float64 in float32"
+    "float64 is exact in a process that nobody configured",  # the same limit as "float64 in float32"
 }

@@ -19,7 +19,7 @@ import pytest
 
 from resnet_core.conformance.check import CHECKS
 from resnet_core.conformance.kit import PLANTED, conformance
-from resnet_core.conformance.report import ConformanceReport, Result
+from resnet_core.conformance.report import ConformanceReport, Result, folded
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -60,7 +60,7 @@ class ConformanceCheck(pytest.Item):
         assert_held(report(self.parent.backend), self.name)
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: object = None) -> str:
-        """The violations, a line each, without a traceback of the kit."""
+        """The violations, a line for each kind, without a traceback of the kit."""
         return str(excinfo.value)
 
     def reportinfo(self) -> tuple[str, None, str]:
@@ -81,9 +81,9 @@ def results_of(found: ConformanceReport, name: str) -> list[Result]:
 
 
 def assert_held(found: ConformanceReport, name: str) -> None:
-    """Fail with a line for each violation of a check; skip what is not offered at all."""
+    """Fail with a line for each kind of violation of a check; skip what is not offered at all."""
     results = results_of(found, name) or list(found.violations())
-    violations = [result.line() for result in results if result.status == "failed"]
+    violations = folded(result for result in results if result.status == "failed")
     if violations:
         pytest.fail("\n".join(violations), pytrace=False)
     if all(result.status == "not offered" for result in results):

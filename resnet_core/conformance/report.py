@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -21,8 +21,22 @@ class Result:
 
     def line(self) -> str:
         """The violation, for a person."""
-        where = f" [{', '.join(part for part in (self.case, self.dtype) if part)}]"
-        return f"{self.group}: {self.name}{where}: {self.message}"
+        return f"{self.where()}: {self.message}"
+
+    def where(self) -> str:
+        """The check, its case and its dtype."""
+        return f"{self.group}: {self.name} [{', '.join(part for part in (self.case, self.dtype) if part)}]"
+
+
+def folded(results: Iterable[Result]) -> list[str]:
+    """A line for each message, in the order of the first check that gave it: what crashes, crashes everywhere."""
+    of_message: dict[str, list[Result]] = {}
+    for result in results:
+        of_message.setdefault(result.message, []).append(result)
+    return [
+        first.line() if not more else f"{message}, in {1 + len(more)} checks; first: {first.where()}"
+        for message, (first, *more) in of_message.items()
+    ]
 
 
 @dataclass(frozen=True, slots=True)

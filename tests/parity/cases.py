@@ -6,6 +6,9 @@ import resnet_core as rn
 
 FULL = ("resnet18", "resnet50", "resnet50_v1", "resnet18_d2l", "resnet20", "resnet_v2_50")
 
+#: One network of each kind; the others of the zoo are deeper, and nothing else that a size could show.
+KINDS = (*FULL, "resnext50_32x4d", "wide_resnet50_2")
+
 CHANGES: dict[str, dict[str, object]] = {
     **{name: {"groups": 8, "width_per_group": 16} for name in ("resnext50_32x4d", "resnext101_32x8d")},
     "resnext101_64x4d": {"groups": 4, "width_per_group": 32},
@@ -16,6 +19,8 @@ CHANGES: dict[str, dict[str, object]] = {
 #: (height, width), seed: even; odd and not square; mixed parity where the strides and the pool sit (33 x 26).
 PAIRS = (((64, 64), 0), ((67, 45), 1), ((66, 52), 2))
 CIFAR_PAIRS = (((32, 32), 0), ((33, 27), 1), ((34, 28), 2))
+#: The pair that is odd and not square.
+ODD = 1
 
 
 def spec(name: str) -> rn.ResNetSpec:

@@ -11,15 +11,17 @@ import numpy as np
 import resnet_core as rn
 from engines import ENGINES, QUICK, TESTS
 from resnet_core.backend import environment as environment_of
-from resnet_core.comparison.compare import TOLERANCE
 from resnet_core.errors import ResNetError
 from resnet_core.numerics import relative_error
 from resnet_core.spec_files import to_json
+from resnet_core.tolerances import TOLERANCES
 from resnet_core.weights import Weights
 from resnet_core.workers.child import Arrays
 from resnet_core.workers.parent import Worker
 
 MAIN = ("torch", "keras", "flax")
+#: What a tap may be off by, {dtype: limit}.
+TOLERANCE = TOLERANCES["output"]
 
 Key = TypeVar("Key")
 

@@ -1,4 +1,8 @@
-"""The check can fail: every planted defect is caught by it, in every backend, and passes without the defect."""
+"""The check can fail: every planted defect is caught by it, in a network of the zoo, and it passes without the defect.
+
+In PyTorch and in float32, whose limit is the looser one. The conformance kit plants in every backend what shows in a
+single layer.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +10,7 @@ import pytest
 
 import defects
 import resnet_core as rn
-from engine_pool import MAIN, TOLERANCE, EnginePool, batch, problems
+from engine_pool import TOLERANCE, EnginePool, batch, problems
 
 NARROW = {"channels": [8, 16, 32], "depths": [1, 2, 1], "classes": 10}
 BOTTLENECK = rn.spec("resnet50", **NARROW)
@@ -26,43 +30,41 @@ WHERE = {
     "symmetric instead of SAME max-pool": SLIM,
     "height and width swapped in the SAME rule": SLIM,
     "dilation lost": DILATED,
-    "option A pads channels at the end": CIFAR,
-    "option A averages instead of subsampling": CIFAR,
+    "channels padded at the end": CIFAR,
+    "averaging instead of subsampling": CIFAR,
     "projection reads the raw input": SLIM,
     "swapped gamma and variance": BOTTLENECK,
     "swapped beta and mean": BOTTLENECK,
     "lost running mean": BOTTLENECK,
     "lost running variance": BOTTLENECK,
-    "kernel with height and width transposed": BOTTLENECK,
-    "kernel flipped (convolution for correlation)": BOTTLENECK,
+    "kernels transposed": BOTTLENECK,
+    "kernels flipped": BOTTLENECK,
     "lost convolution bias": D2L,
     "groups dealt in the wrong order": GROUPED,
 }
 
 
-@pytest.mark.parametrize("engine", MAIN)
-@pytest.mark.parametrize("dtype", ["float64", "float32"])
 @pytest.mark.parametrize("name", WHERE)
-def test_the_check_catches(pool: EnginePool, name: str, dtype: str, engine: str) -> None:
+def test_the_check_catches(pool: EnginePool, name: str) -> None:
     spec = WHERE[name]
     # An averaging pool without padding has the subsampling's shape for even sizes only.
-    size = (64, 48) if name.startswith("option A averages") else SIZE
+    size = (64, 48) if name.startswith("averaging") else SIZE
     weights, images = rn.probe_weights(spec, 3), batch(spec, size, 3)
     truth = pool.reference(spec, weights, images)
-    assert problems(pool.taps(engine, spec, weights, images, dtype), truth, TOLERANCE[dtype]) == {}
+    assert problems(pool.taps("torch", spec, weights, images, "float32"), truth, TOLERANCE["float32"]) == {}
 
-    worker = pool.engine(engine, dtype)
+    worker = pool.engine("torch", "float32")
     if name in defects.WEIGHT_DEFECTS:
-        found = pool.taps(engine, spec, defects.WEIGHT_DEFECTS[name](weights), images, dtype)
+        found = pool.taps("torch", spec, defects.WEIGHT_DEFECTS[name](weights), images, "float32")
     else:
         worker.call("defects:plant", name=name)
         try:
-            found = pool.taps(engine, spec, weights, images, dtype)
+            found = pool.taps("torch", spec, weights, images, "float32")
         finally:
             worker.call("defects:plant", name=None)
-    assert "logits" in problems(found, truth, TOLERANCE[dtype])
+    assert "logits" in problems(found, truth, TOLERANCE["float32"])
     assert problems(found, truth, 100 * TOLERANCE["float32"]), "caught only just: the defect is too small to trust"
 
 
 def test_every_defect_of_evaluation_is_tried() -> None:
-    assert set(WHERE) == {*defects.TREE_DEFECTS, *defects.WEIGHT_DEFECTS} - {"wrong momentum"}
+    assert set(WHERE) == {*defects.TREE_DEFECTS, *defects.WEIGHT_DEFECTS} - {"wrong decay"}

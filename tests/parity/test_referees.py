@@ -16,11 +16,11 @@ from engine_pool import EnginePool
 from referee_check import RUNS, Defect, Referee, measure, outputs, planted
 from referee_slim import from_slim
 from referees import draw
+from resnet_core.tolerances import TOLERANCES
 
 FIXTURES = Path(__file__).parents[1] / "referees"
 
-#: The fixtures were computed in float64 and rounded once to float32, which is the error allowed in float64.
-TOLERANCE = {"float64": 1e-7, "float32": 1e-5}
+TOLERANCE = TOLERANCES["recorded output"]
 
 TORCHVISION = ("resnet18", "resnet50", "resnext50_32x4d")
 SLIM = ("pooled", "dense16", "dense8")
@@ -81,7 +81,7 @@ DEFECTS: dict[str, dict[str, Defect]] = {
         "stride on the first 1x1": {"stride_on": "1x1"},
         "epsilon of Keras' default": {"norm_epsilon": 1e-3},
         "lost running variance": WEIGHT_DEFECTS["lost running variance"],
-        "kernel transposed": WEIGHT_DEFECTS["kernel with height and width transposed"],
+        "kernel transposed": WEIGHT_DEFECTS["kernels transposed"],
     },
     "resnext50_32x4d": {
         "stride on the first 1x1": {"stride_on": "1x1"},

@@ -61,7 +61,7 @@ DEFECTS: dict[str, dict[str, Defect]] = {
         "minus infinity around the max-pool": {"stem_pool_padding": "symmetric"},
         "SAME max-pool": {"stem_pool_padding": "same"},
         "stride in the first unit": {"stride_unit": "first"},
-        "kernel transposed": WEIGHT_DEFECTS["kernel with height and width transposed"],
+        "kernel transposed": WEIGHT_DEFECTS["kernels transposed"],
         "lost running variance": WEIGHT_DEFECTS["lost running variance"],
     },
 }

@@ -57,13 +57,10 @@ def test_the_shipped_sample_gives_the_same_logits_and_classes(pool: EnginePool, 
 
 
 @pytest.mark.skipif(not SHARED, reason="RESNET_SHARED names no folder with data/fashion-mnist")
-def test_all_backends_agree_on_the_class_of_all_ten_thousand_test_pictures(
-    pool: EnginePool, request: pytest.FixtureRequest
-) -> None:
+@pytest.mark.long
+def test_all_backends_agree_on_the_class_of_all_ten_thousand_test_pictures(pool: EnginePool) -> None:
     batches, labels = all_test_images()
-    dtypes = dict.fromkeys(MAIN, "float32")
-    if request.config.getoption("--long"):
-        dtypes["numpy"] = "float64"
+    dtypes = {**dict.fromkeys(MAIN, "float32"), "numpy": "float64"}
     found = pool.everywhere(dtypes, lambda engine: logits(pool, engine, dtypes[engine], batches))
     first = found[MAIN[0]]
     assert len(first) == 10_000

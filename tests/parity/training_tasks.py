@@ -155,20 +155,6 @@ def _summed_loss(session: Any) -> tuple[Any, str, Any]:
     return trainer, "cross_entropy", lambda *given, **named: original(*given, reduction="sum", **named)
 
 
-def _split_ties(session: Any) -> tuple[Any, str, Any]:
-    """A max-pool that shares its gradient among equal values, as a maximum over an axis does."""
-    import torch
-    from torch import nn
-
-    def forward(self: Any, x: Any) -> Any:
-        pad, kernel, stride = self.padding, self.kernel_size, self.stride
-        if any(pad if isinstance(pad, tuple) else (pad,)):
-            x = nn.functional.pad(x, (pad[1], pad[1], pad[0], pad[0]), value=-torch.inf)
-        return x.unfold(2, kernel[0], stride[0]).unfold(3, kernel[1], stride[1]).amax((-1, -2))
-
-    return nn.MaxPool2d, "forward", forward
-
-
 DEFECTS: dict[str, Callable[[Any], tuple[Any, str, Any]]] = {
     "decoupled decay": _decoupled_decay,
     "rate inside the buffer": _rate_inside_the_buffer,
@@ -181,5 +167,4 @@ DEFECTS: dict[str, Callable[[Any], tuple[Any, str, Any]]] = {
     "AdamW for Adam": _recipe_defect(optimizer="adamw"),
     "schedule off by one step": _late_schedule,
     "summed loss": _summed_loss,
-    "gradient of ties": _split_ties,
 }

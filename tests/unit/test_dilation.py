@@ -26,10 +26,11 @@ from resnet_core.architecture import layer_tree
 from resnet_core.numerics import relative_error
 from resnet_core.spec_files import to_toml
 from resnet_core.specification import BlockStride
+from resnet_core.tolerances import TOLERANCES
 from resnet_core.zoo import ZOO
 
 #: float64; right code reaches 9e-16 over 1,200 random specs.
-TOLERANCE = 1e-12
+TOLERANCE = TOLERANCES["output"]["float64"]
 TINY: dict[str, Any] = {"depths": (1, 2, 2), "channels": (4, 6, 8), "classes": 3}
 
 

@@ -65,10 +65,10 @@ def a_gpu_is_found_or_refused(context: Context) -> None:
 
 @check(GROUP, dtypes=("float64",), fresh=True)
 def float64_is_exact_in_a_process_that_nobody_configured(context: Context) -> None:
-    """Whoever says `exact_float64` needs no `configure` first; the gate is 1e-12."""
+    """Whoever says `exact_float64` needs no `configure` first."""
     subject = NETWORKS[SMALL]
     found = context.backend.predict(subject.build(context.backend, "float64"), subject.images(SIZES[0]))
-    expect_close("output", found, predicted(subject, SIZES[0]), 1e-12)
+    expect_close("output", found, predicted(subject, SIZES[0]), context.tolerance("output"))
 
 
 @check(GROUP)

@@ -1,0 +1,43 @@
+"""The largest errors that still count as equal: one table for the comparison, the conformance kit and the tests.
+
+An error is max|a − b| / max|b| against the NumPy float64 reference (`numerics.relative_error`); that of a gradient is
+described at `numerics.gradient_errors`. Each limit lies between what correct code reaches and what the
+smallest planted defect makes; where a sentence names a figure, correct code reaches it.
+"""
+
+from __future__ import annotations
+
+from types import MappingProxyType as ReadOnly
+
+#: {quantity: {dtype: limit}}.
+TOLERANCES = ReadOnly(
+    {
+        # Evaluation mode, every tap. 2e-15 and 1e-6, through 1202 layers too: each norm rescales the rounding errors.
+        "output": {"float64": 1e-12, "float32": 1e-5},
+        # Training mode. 2e-14 and 7e-6: a batch's mean and variance lose a digit.
+        "training output": {"float64": 1e-12, "float32": 2e-5},
+        # After one training-mode pass. They are averages, in which rounding errors cancel: tighter than the output.
+        "running statistics": {"float64": 1e-13, "float32": 5e-6},
+        # 4e-13 in resnet18 at full width. In float32 only narrow networks, in which hardly any ReLU's sign flips, can
+        # be judged: 5e-6 to 2e-5.
+        "gradients": {"float64": 1e-11, "float32": 5e-5},
+        # One training step from a shared state: its loss, and the weights, statistics and slots that it leaves. 2e-14
+        # and 8e-7: a learning rate scales the gradients' errors down.
+        "step": {"float64": 1e-12, "float32": 1e-5},
+        # The loss of each of several steps. 6e-16, but each step starts from the errors of those before it.
+        "loss": {"float64": 1e-11, "float32": 1e-5},
+        # Weights, statistics and slots after several steps. 5e-15 after 20 steps; a ReLU's sign may flip in a longer
+        # run, which costs more than all rounding before it.
+        "weights": {"float64": 1e-10, "float32": 1e-5},
+        # Outputs that other people's code computed in float64 and that were recorded in float32, whose rounding is
+        # 6e-8.
+        "recorded output": {"float64": 1e-7, "float32": 1e-5},
+    }
+)
+
+#: A gradient below this fraction of the network's largest is structurally zero: that of a bias followed by a norm,
+#: which is rounding and nothing else.
+ZERO_GRADIENT = 1e-12
+#: A gradient's error is relative to the tensor's largest gradient, but at least to this fraction of the network's
+#: largest: a tensor with small gradients has the rounding errors of the whole network.
+GRADIENT_FLOOR = 1e-3
