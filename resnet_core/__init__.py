@@ -16,9 +16,10 @@ from resnet_core.backend import backends, build, lazy_exports, load_backend, sou
 from resnet_core.conversion.torchvision_names import from_torchvision
 from resnet_core.errors import InputError, MissingBackendError, ResNetError, SpecError, WeightsError
 from resnet_core.initialization import initialize, probe_weights
+from resnet_core.preparation import Preparation
 from resnet_core.spec_files import names, save_spec, spec
 from resnet_core.specification import ResNetSpec
-from resnet_core.weight_file import load_weights, save_weights
+from resnet_core.weight_file import WeightFile, load_weights, read_weight_file, save_weights
 from resnet_core.weights import cast
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from resnet_core.comparison.result import BackendResult, Comparison
     from resnet_core.data.named import dataset
     from resnet_core.difference.difference import Difference, diff
+    from resnet_core.prediction.network import TrainedNetwork, trained_network
     from resnet_core.prediction.predict import Prediction, predict
     from resnet_core.training.evaluation import Evaluation, evaluate
     from resnet_core.training.recipe_files import recipe
@@ -40,10 +42,13 @@ __all__ = [
     "InputError",
     "MissingBackendError",
     "Prediction",
+    "Preparation",
     "ResNetError",
     "ResNetSpec",
     "SpecError",
+    "TrainedNetwork",
     "TrainingResult",
+    "WeightFile",
     "WeightsError",
     "backends",
     "build",
@@ -62,6 +67,7 @@ __all__ = [
     "parameters",
     "predict",
     "probe_weights",
+    "read_weight_file",
     "recipe",
     "save_spec",
     "save_weights",
@@ -71,6 +77,7 @@ __all__ = [
     "taps",
     "totals",
     "train",
+    "trained_network",
     "unbiased_variances",
 ]
 
@@ -81,6 +88,7 @@ _LAZY = {
     "Difference": "difference.difference",
     "Evaluation": "training.evaluation",
     "Prediction": "prediction.predict",
+    "TrainedNetwork": "prediction.network",
     "TrainingResult": "training.start",
     "compare": "comparison.compare",
     "dataset": "data.named",
@@ -89,6 +97,7 @@ _LAZY = {
     "predict": "prediction.predict",
     "recipe": "training.recipe_files",
     "train": "training.start",
+    "trained_network": "prediction.network",
     "unbiased_variances": "training.running_variance",
 }
 

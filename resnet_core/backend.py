@@ -10,6 +10,7 @@ backend always come with a new `INTERFACE` version.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import importlib.util
 import inspect
@@ -23,7 +24,7 @@ from typing import Any, Protocol, cast
 
 import numpy as np
 
-from resnet_core.errors import BackendError, InputError, MissingBackendError
+from resnet_core.errors import BackendError, InputError, MissingBackendError, ResNetError
 from resnet_core.specification import ResNetSpec
 from resnet_core.tree import Chain
 from resnet_core.weights import Weights
@@ -202,6 +203,18 @@ HOMES = {
 def backends() -> list[str]:
     """Names of all registered backends, whether or not their frameworks are installed."""
     return sorted({entry.name for entry in entry_points(group=GROUP)})
+
+
+def first_installed() -> str:
+    """The first of the registered backends whose framework is installed; numpy only where there is no other.
+
+    Raises MissingBackendError if none is.
+    """
+    for name in sorted(backends(), key=lambda name: (name == "numpy", name != "torch", name)):
+        with contextlib.suppress(ResNetError):  # a broken one is no choice
+            if all(importlib.util.find_spec(framework) for framework in _package(name)[1].FRAMEWORK):
+                return name
+    raise MissingBackendError("no backend is installed; install one, such as pip install 'resnet-core[torch]'")
 
 
 @cache

@@ -14,22 +14,46 @@ from resnet_core import zoo
 from resnet_core.errors import InputError, SpecError
 from resnet_core.fields import dump_toml, parse_assignments, parse_json, parse_toml, read_fields, with_none
 from resnet_core.files import write_atomically
+from resnet_core.safetensors_file import read_metadata
 from resnet_core.specification import OPTIONAL, ResNetSpec, from_fields, to_fields
 
 
 def spec(source: str | Path | ResNetSpec, /, **overrides: Any) -> ResNetSpec:
-    """A spec by name, from a .toml or .json file, or from another spec, with fields replaced. Raises InputError.
+    """A spec by name, from a .toml or .json file, from a run's folder, a weight file, or from another spec.
+
+    Fields are replaced by the `overrides`. A name of the zoo goes before a folder of that name. Raises InputError.
 
     >>> spec("resnet50", classes=10).classes
     10
     """
     if isinstance(source, ResNetSpec):
         fields = to_fields(source)
+    elif str(source) not in zoo.ZOO and is_run(Path(source)):
+        fields = with_none(read_fields(Path(source) / "spec.toml", "a spec", SpecError), OPTIONAL)
+    elif is_weight_file(Path(source)):
+        fields = to_fields(from_json(read_metadata(Path(source))["spec"], str(source)))
     elif isinstance(source, Path) or Path(source).suffix in (".toml", ".json"):
         fields = with_none(read_fields(Path(source), "a spec", SpecError), OPTIONAL)
     else:
         fields = zoo.fields(source)
     return from_fields({**fields, **overrides})
+
+
+def is_run(path: Path) -> bool:
+    """Whether this is the folder of a training run."""
+    return (path / "spec.toml").is_file() and (path / "run.json").is_file()
+
+
+def is_weight_file(path: Path) -> bool:
+    """Whether this is a neutral weight file, as far as its metadata say."""
+    return path.suffix == ".safetensors" and {"format", "spec", "digest"} <= read_metadata(path).keys()
+
+
+def brings_weights(source: str | Path | ResNetSpec) -> bool:
+    """Whether this is a run's folder or a neutral weight file, and no name of the zoo."""
+    if isinstance(source, ResNetSpec) or str(source) in zoo.ZOO:
+        return False
+    return is_run(Path(source)) or is_weight_file(Path(source))
 
 
 def names() -> list[str]:

@@ -1,14 +1,17 @@
 """The neutral weight file: a single safetensors file, checked in full before any framework sees a byte of it.
 
-It holds the neutral tensors in PyTorch's layout and three metadata entries: `format` (its version), `spec` (JSON)
-and `digest` (SHA-256 of the tensors). Nothing in it is ever executed.
+It holds the neutral tensors in PyTorch's layout, and as metadata `format` (2), `spec` (JSON), `digest`, and where they
+are known `preparation` (JSON, `resnet_core.preparation`) and `classes` (a JSON list of names). The digest is the
+SHA-256 of the tensors and of the other metadata as they are stored, so that a later version, whose specs have one field
+more, reads the same bytes. Format 1, whose digest covers the tensors only, is read for ever. Nothing is ever executed.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import msgspec
@@ -17,29 +20,55 @@ import numpy as np
 from resnet_core.analysis import state
 from resnet_core.architecture import layer_tree
 from resnet_core.errors import InputError, WeightsError
-from resnet_core.files import read_bytes, write_atomically
+from resnet_core.files import write_atomically
+from resnet_core.preparation import Preparation, preparation_from_json
+from resnet_core.safetensors_file import digest, read_safetensors, safetensors_bytes
 from resnet_core.spec_files import from_json, to_json
 from resnet_core.specification import ResNetSpec
 from resnet_core.tree import leaves
 from resnet_core.weights import Weights, cast, check_weights
 
-FORMAT = "1"
+FORMAT = "2"
 
 # Fields in which a file's spec may differ from the requested one: they do not change what the weights mean.
 _FREE_FIELDS = (
     "name", "input_size", "output_stride", "global_pool", "norm_decay", "initializer", "zero_init_residual",
 )  # fmt: skip
-_SAFETENSORS_DTYPES = {"F32": "float32", "F64": "float64"}
-_COUNTER_DTYPES = {**_SAFETENSORS_DTYPES, "I64": "int64"}
 
 
-def save_weights(path: str | Path, weights: Mapping[str, np.ndarray], spec: ResNetSpec) -> None:
-    """Check the weights against the spec and write them atomically. Equal weights give equal bytes.
+@dataclass(frozen=True)
+class WeightFile:
+    """What a neutral file holds; `preparation` and `classes` are None where it does not say."""
 
-    Raises WeightsError if they do not fit the spec, InputError if the file cannot be written.
+    spec: ResNetSpec
+    weights: Weights = field(repr=False)
+    preparation: Preparation | None = None
+    classes: tuple[str, ...] | None = None
+    format: str = FORMAT
+
+
+def save_weights(
+    path: str | Path,
+    weights: Mapping[str, np.ndarray],
+    spec: ResNetSpec,
+    *,
+    preparation: Preparation | None = None,
+    classes: Sequence[str] | None = None,
+) -> None:
+    """Check the weights against the spec and write them atomically. Equal content gives equal bytes.
+
+    `preparation` says how pictures become images, `classes` what the classes are called, in order. Raises WeightsError
+    if the weights do not fit the spec, InputError for names that do not or if the file cannot be written.
     """
     checked = check_weights(weights, state(spec))
-    metadata = {"digest": digest(checked), "format": FORMAT, "spec": to_json(spec)}
+    metadata = {"format": FORMAT, "spec": to_json(spec)}
+    if preparation is not None:
+        _require_channels(preparation, spec)
+        metadata["preparation"] = preparation.to_json()
+    if classes is not None:
+        _require_count(classes, spec)
+        metadata["classes"] = json.dumps(list(classes), ensure_ascii=False)
+    metadata["digest"] = file_digest(checked, metadata)
     write_atomically(Path(path), safetensors_bytes(checked, metadata))
 
 
@@ -47,6 +76,15 @@ def load_weights(
     path: str | Path, *, spec: ResNetSpec | None = None, dtype: str | None = None
 ) -> tuple[Weights, ResNetSpec]:
     """(weights, spec) of a neutral file. With `spec`, the file must hold that network; with `dtype`, it is converted.
+
+    Raises as `read_weight_file` does.
+    """
+    found = read_weight_file(path, spec=spec)
+    return (found.weights if dtype is None else cast(found.weights, dtype)), found.spec
+
+
+def read_weight_file(path: str | Path, *, spec: ResNetSpec | None = None) -> WeightFile:
+    """Everything in a neutral file. With `spec`, the file must hold that network.
 
     Raises WeightsError, one line, for anything that is not exactly such a file, InputError if it cannot be read.
     """
@@ -57,77 +95,72 @@ def load_weights(
             f"{path}: a safetensors file without this project's metadata (format, spec, digest); "
             "expected one written by resnet_core.save_weights"
         )
-    if metadata["format"] != FORMAT:
-        raise WeightsError(f"{path}: format {metadata['format']!r}; this version reads format {FORMAT}")
+    if metadata["format"] not in ("1", FORMAT):
+        raise WeightsError(f"{path}: format {metadata['format']!r}; this version reads formats 1 and {FORMAT}")
     try:
-        own = from_json(metadata["spec"])
-        weights = check_weights(arrays, state(own))
+        found = _checked(arrays, metadata)
     except InputError as error:
         raise WeightsError(f"{path}: {error}") from error
-    if digest(weights) != metadata["digest"]:
-        raise WeightsError(f"{path}: the digest does not match: the file was damaged or changed; get a fresh copy")
     if spec is not None:
-        try:
-            check_weights(weights, state(spec))
-        except WeightsError as error:
-            raise WeightsError(
-                f"{path}: holds {own.name or 'another spec'}, not the requested network: {error}"
-            ) from error
-        if (difference := _difference(own, spec)) is not None:
-            raise WeightsError(f"{path}: was written for another network: {difference}")
-    return (weights if dtype is None else cast(weights, dtype)), own
+        _require_network(path, found, spec)
+    return found
 
 
-def digest(weights: Mapping[str, np.ndarray]) -> str:
-    """SHA-256 of names, dtypes, shapes and little-endian bytes, sorted by name."""
-    total = hashlib.sha256()
-    for name in sorted(weights):
-        array = np.ascontiguousarray(weights[name])
-        total.update(json.dumps([name, array.dtype.name, list(array.shape)]).encode())
-        total.update(array.astype(array.dtype.newbyteorder("<"), copy=False).data)
-    return total.hexdigest()
+def _checked(arrays: Weights, metadata: Mapping[str, str]) -> WeightFile:
+    own = from_json(metadata["spec"])
+    weights = check_weights(arrays, state(own))
+    expected = digest(weights) if metadata["format"] == "1" else file_digest(weights, metadata)
+    if metadata["digest"] != expected:
+        raise WeightsError("the digest does not match: the file was damaged or changed; get a fresh copy")
+    if metadata["format"] == "1":
+        return WeightFile(own, weights, format="1")
+    preparation = classes = None
+    if "preparation" in metadata:
+        preparation = preparation_from_json(metadata["preparation"], "preparation")
+        _require_channels(preparation, own)
+    if "classes" in metadata:
+        classes = _names(metadata["classes"])
+        _require_count(classes, own)
+    return WeightFile(own, weights, preparation, classes)
 
 
-def read_safetensors(path: Path) -> tuple[Weights, dict[str, str]]:
-    """({name: array}, metadata) of any safetensors file of float32 or float64 tensors; nothing is executed.
-
-    PyTorch's counters, the only integers in a state_dict, are passed through; the caller decides about them. Raises
-    WeightsError for any other file or dtype, InputError if it cannot be read.
-    """
-    import safetensors
-
-    expected = "a .safetensors file"
-    data = read_bytes(path, expected)
+def _names(text: str) -> tuple[str, ...]:
     try:
-        entries = safetensors.deserialize(data)  # type: ignore[no-untyped-call]
-        header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
-    except (safetensors.SafetensorError, ValueError) as error:
-        raise WeightsError(
-            f"{path}: not a readable safetensors file ({error}); it may be truncated or of another kind"
-        ) from error
-    arrays: Weights = {}
-    for name, entry in entries:
-        known = _COUNTER_DTYPES if name.endswith(".num_batches_tracked") else _SAFETENSORS_DTYPES
-        if entry["dtype"] not in known:
-            raise WeightsError(f"{path}: {name} is {entry['dtype']}; expected F32 or F64")
-        little = np.dtype(known[entry["dtype"]]).newbyteorder("<")
-        array = np.frombuffer(entry["data"], little).reshape(entry["shape"])
-        arrays[name] = array.astype(little.newbyteorder("="), copy=True)
-    return arrays, header.get("__metadata__") or {}
+        return tuple(msgspec.json.decode(text, type=list[str]))
+    except msgspec.DecodeError as error:
+        raise InputError(f"classes: received {text[:40]!r}; expected a JSON list of names") from error
 
 
-def safetensors_bytes(arrays: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> bytes:
-    """A safetensors file of contiguous arrays. Equal content gives equal bytes."""
-    import safetensors.numpy
+def _require_network(path: Path, found: WeightFile, spec: ResNetSpec) -> None:
+    own = found.spec
+    try:
+        check_weights(found.weights, state(spec))
+    except WeightsError as error:
+        raise WeightsError(f"{path}: holds {own.name or 'another spec'}, not the requested network: {error}") from error
+    if (difference := _difference(own, spec)) is not None:
+        raise WeightsError(f"{path}: was written for another network: {difference}")
 
-    data = safetensors.numpy.save(dict(arrays), dict(metadata))
-    # The library writes the metadata in hash order; here they are sorted.
-    length = int.from_bytes(data[:8], "little")
-    header = json.loads(data[8 : 8 + length])
-    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
-    text = json.dumps(header, separators=(",", ":")).encode()
-    text += b" " * (-len(text) % 8)
-    return len(text).to_bytes(8, "little") + text + data[8 + length :]
+
+def _require_channels(preparation: Preparation, spec: ResNetSpec) -> None:
+    if preparation.channels != spec.in_channels:
+        raise InputError(
+            f"preparation: gives {preparation.channels} channels, and the network takes {spec.in_channels}"
+        )
+
+
+def _require_count(classes: Sequence[str], spec: ResNetSpec) -> None:
+    if len(classes) != spec.classes:
+        raise InputError(f"classes: received {len(classes)} names; expected one for each of {spec.classes} classes")
+
+
+def file_digest(weights: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> str:
+    """Format 2's: SHA-256 of the tensors' digest and of all other metadata, by name, in the bytes that are stored."""
+    total = hashlib.sha256(digest(weights).encode())
+    for name in sorted(metadata.keys() - {"digest"}):
+        for text in (name, metadata[name]):
+            data = text.encode()
+            total.update(len(data).to_bytes(8, "little") + data)
+    return total.hexdigest()
 
 
 def _difference(own: ResNetSpec, other: ResNetSpec) -> str | None:

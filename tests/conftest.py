@@ -5,6 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from hypothesis import settings
+
+# A loaded machine is no reason to fail.
+settings.register_profile("resnet", deadline=None)
+settings.load_profile("resnet")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

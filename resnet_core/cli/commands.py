@@ -14,14 +14,13 @@ from resnet_core.analysis import totals
 from resnet_core.cli.conformance import check_conformance
 from resnet_core.cli.difference import diff_networks
 from resnet_core.cli.options import (
-    BackendOption,
     DeviceOption,
     JsonFlag,
     SetOption,
-    SpecArgument,
     print_json,
     resolve_spec,
 )
+from resnet_core.cli.prediction import predict_pictures
 from resnet_core.cli.show import show_spec
 from resnet_core.cli.source import print_source
 from resnet_core.cli.training import evaluate_run, train_network
@@ -110,18 +109,25 @@ def compare_backends(
 ) -> None:
     """Build the network in every backend, run it on real images, and check that all compute the same."""
     from resnet_core.comparison.compare import compare
-    from resnet_core.conversion.read import read_weights
+    from resnet_core.prediction.network import trained_network
 
     if spec is None and (weights is not None or overrides):
         raise InputError("compare: received --weights or --set without a SPEC; name the network they are for")
-    network = None if spec is None else resolve_spec(spec, overrides)
+    network, arrays, preparation = None, None, None
+    if spec is not None:
+        network = resolve_spec(spec, overrides)
+        if weights is not None or spec_files.brings_weights(spec):
+            found = trained_network(spec, weights)
+            network = spec_files.spec(found.spec, **spec_files.parse_overrides(overrides or []))
+            arrays, preparation = found.weights, found.preparation
     comparison = compare(
         network,
         None if backends is None else [name.strip() for name in backends.split(",") if name.strip()],
         device=device,
         level=level,
         dtype=dtype,
-        weights=None if weights is None or network is None else read_weights(weights, network),
+        weights=arrays,
+        preparation=preparation,
         pythons=_pythons(python or []),
         time_limit=time_limit,
         progress=_progress,
@@ -131,32 +137,7 @@ def compare_backends(
     raise typer.Exit(2 if comparison.refused else 0 if comparison.equal else 1)
 
 
-@app.command("predict")
-def predict_images(
-    spec: SpecArgument,
-    images: Annotated[list[Path], typer.Argument(metavar="IMAGE…", help="Pictures to classify.")],
-    weights: Annotated[Path, typer.Option(metavar="F", help="A neutral file, or a torchvision checkpoint.")],
-    backend: BackendOption,
-    top: Annotated[int, typer.Option(min=1, help="How many classes to print.")] = 5,
-    labels: Annotated[Path | None, typer.Option(metavar="F", help="Class names, one per line.")] = None,
-    device: DeviceOption = "auto",
-    overrides: SetOption = None,
-    as_json: JsonFlag = False,
-) -> None:
-    """Classify pictures, prepared as in torchvision."""
-    from resnet_core.prediction.predict import predict
-
-    network = resolve_spec(spec, overrides)
-    found = predict(network, images, weights=weights, backend=backend, top=top, labels=labels, device=device)
-    predictions = [prediction.to_json() for prediction in found]
-    if as_json:
-        print_json(predictions)
-    else:
-        from resnet_core.cli import tables
-
-        tables.show(tables.prediction_table(predictions))
-
-
+app.command("predict")(predict_pictures)
 app.command("source")(print_source)
 app.command("diff")(diff_networks)
 app.command("train")(train_network)

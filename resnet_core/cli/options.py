@@ -15,7 +15,8 @@ from resnet_core.numerics import finite
 from resnet_core.specification import ResNetSpec
 
 SpecArgument = Annotated[
-    str, typer.Argument(metavar="SPEC", help="A name from `resnet list`, or a .toml or .json file.")
+    str,
+    typer.Argument(metavar="SPEC", help="A name from `resnet list`, a .toml or .json file, a run, a weight file."),
 ]
 SetOption = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Replace a field of the spec; can be repeated.")

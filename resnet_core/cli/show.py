@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -17,6 +17,9 @@ from resnet_core.presentation.folding import Block, Section, fold, names_text
 from resnet_core.presentation.layer_text import kind_text
 from resnet_core.specification import ResNetSpec
 from resnet_core.tree import BatchNorm, Leaf
+
+if TYPE_CHECKING:
+    from resnet_core.prediction.network import TrainedNetwork
 
 #: A row of the table: what it is called, of what kind it is, the shape of its output, parameters and MACs.
 Row = tuple[str, str, Sequence[int] | None, int, int]
@@ -52,6 +55,10 @@ def show_spec(
         print_json(_to_json(resolved, size))
     else:
         _print(resolved, size, depth)
+        if spec_files.brings_weights(spec):
+            from resnet_core.prediction.network import trained_network
+
+            _print_inputs(trained_network(spec))
 
 
 def _print(spec: ResNetSpec, size: tuple[int, int], depth: int) -> None:
@@ -80,6 +87,17 @@ def _print(spec: ResNetSpec, size: tuple[int, int], depth: int) -> None:
     tables.show(Text(f"state (parameters and running statistics): {summary.state:,}"))
     described = (f"{tap} {tables.shape_text(shape)}" for tap, shape in tap_shapes(spec, size).items())
     tables.show(Text("taps: " + ", ".join(described)))
+
+
+def _print_inputs(found: TrainedNetwork) -> None:
+    """What the weights say of their pictures."""
+    from rich.text import Text
+
+    from resnet_core.cli import tables
+
+    tables.show(Text(f"pictures: {found.preparation}" + (" (assumed)" if found.assumed else "")))
+    if found.classes:
+        tables.show(Text(f"classes: {', '.join(found.classes)}"))
 
 
 def _leaves(sections: Sequence[Section]) -> Iterator[Leaf]:

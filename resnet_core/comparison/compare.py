@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from msgspec.structs import replace
 
 from resnet_core.analysis import state, tap_shapes, totals
 from resnet_core.architecture import output_name, taps
@@ -18,11 +19,12 @@ from resnet_core.backend import DEVICES
 from resnet_core.backend import backends as registered
 from resnet_core.comparison import gradients
 from resnet_core.comparison.result import BackendResult, Comparison
-from resnet_core.data.images import sample_batch
+from resnet_core.data.prepare import sample_images
 from resnet_core.data.shipped import shipped_images, shipped_model
 from resnet_core.errors import InputError, MissingBackendError, ResNetError, require_choice
 from resnet_core.initialization import probe_weights
 from resnet_core.numerics import relative_error
+from resnet_core.preparation import Preparation, standard_preparation
 from resnet_core.spec_files import spec as read_spec
 from resnet_core.specification import ResNetSpec
 from resnet_core.tolerances import TOLERANCES
@@ -50,6 +52,7 @@ def compare(
     level: str = "logits",
     dtype: str | None = None,
     weights: Mapping[str, np.ndarray] | None = None,
+    preparation: Preparation | None = None,
     pythons: Mapping[str, str] | None = None,
     time_limit: float = TIME_LIMIT,
     progress: Callable[[str], None] = lambda message: None,
@@ -63,6 +66,7 @@ def compare(
     - `dtype`: "float32" or "float64"; by default float32, or float64 for gradients and training. A backend without
       exact float64 uses float32.
     - `weights`: neutral weights; by default ones that expose every mapping error (`probe_weights`).
+    - `preparation`: how the pictures become images; by default `standard_preparation` at the spec's size.
     - `pythons`: {backend: path of its own Python interpreter}.
     - `time_limit`: seconds for one request to one backend.
     - `progress`: called with a message before each backend.
@@ -78,7 +82,7 @@ def compare(
     for name in pythons or {}:
         if name not in names:
             raise InputError(f"pythons: received one for {name!r}; the compared backends are {', '.join(names)}")
-    case = _case(spec, weights, level, device, dtype, time_limit)
+    case = _case(spec, weights, preparation, level, device, dtype, time_limit)
     reference: Arrays = {}
     if level != "shapes":
         progress(f"{REFERENCE}: the reference in float64")
@@ -142,6 +146,7 @@ class _Case:
 def _case(
     spec: ResNetSpec | str | Path | None,
     weights: Mapping[str, np.ndarray] | None,
+    preparation: Preparation | None,
     level: str,
     device: str,
     dtype: str,
@@ -156,10 +161,17 @@ def _case(
     else:
         network = read_spec(spec)
         checked = probe_weights(network) if weights is None else check_weights(weights, state(network))
-        images = sample_batch(network.input_size, network.in_channels, BATCH)
+        images = sample_images(_fitting(preparation, network), BATCH)
     if level == "training":
         check_trainable(network)
     return _Case(network, checked, images.astype(np.float32), labels, level, device, dtype, time_limit)
+
+
+def _fitting(preparation: Preparation | None, spec: ResNetSpec) -> Preparation:
+    """The given one at the spec's size, if it can be had at that size."""
+    if preparation is None or (preparation.mean_picture is not None and preparation.size != spec.input_size):
+        return standard_preparation(spec.input_size, spec.in_channels)
+    return replace(preparation, size=spec.input_size)
 
 
 def _reference(case: _Case) -> Arrays:

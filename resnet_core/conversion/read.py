@@ -10,8 +10,9 @@ from resnet_core.backend import backends, declared, environment
 from resnet_core.conversion.torchvision_names import from_torchvision, is_torchvision
 from resnet_core.errors import BackendError, InputError, WeightsError
 from resnet_core.files import read_bytes
+from resnet_core.safetensors_file import read_safetensors
 from resnet_core.specification import ResNetSpec
-from resnet_core.weight_file import load_weights, read_safetensors
+from resnet_core.weight_file import load_weights
 from resnet_core.weights import Weights, check_weights
 from resnet_core.workers.parent import Worker
 

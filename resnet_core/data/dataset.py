@@ -4,23 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
+
+from resnet_core.preparation import Preparation
 
 Size = tuple[int, int]
 
 
 @dataclass(frozen=True)
 class Split:
-    """Labels (n,) int64, and `read(indices, size, channels)`: (len(indices), height, width, channels) uint8.
+    """Labels (n,) int64, and `read(indices, preparation)`: (len(indices), height, width, channels) uint8.
 
-    `size` and `channels` are those of the pictures, or None if they vary (a folder of files).
+    `size` and `channels` are those of the pictures, or None if they vary (a folder of files). `resize` is how pictures
+    of another size get there.
     """
 
     labels: np.ndarray
-    read: Callable[[np.ndarray, Size, int], np.ndarray]
+    read: Callable[[np.ndarray, Preparation], np.ndarray]
     size: Size | None
     channels: int | None
+    resize: Literal["cover", "stretch"]
 
     def __len__(self) -> int:
         return len(self.labels)

@@ -12,10 +12,12 @@ from pathlib import Path
 
 import numpy as np
 
-from resnet_core.data.dataset import Dataset, Size, Split
-from resnet_core.data.images import cover, read_picture
+from resnet_core.data.dataset import Dataset, Split
+from resnet_core.data.images import read_picture
+from resnet_core.data.prepare import fitted, picture_mode, pixels
 from resnet_core.errors import DataError, InputError
 from resnet_core.files import read_bytes
+from resnet_core.preparation import Preparation
 
 CLASSES = {
     "fashion-mnist": (
@@ -70,18 +72,21 @@ def _arrays(
 def _array_split(pictures: np.ndarray, labels: np.ndarray) -> Split:
     own = (pictures.shape[1], pictures.shape[2])
 
-    def read(indices: np.ndarray, size: Size, channels: int) -> np.ndarray:
-        return pictures[indices] if size == own else np.stack([_resized(pictures[index], size) for index in indices])
+    def read(indices: np.ndarray, preparation: Preparation) -> np.ndarray:
+        if preparation.size == own:
+            return pictures[indices]
+        return np.stack([_fitted(pictures[index], preparation) for index in indices])
 
-    return Split(labels, read, own, pictures.shape[3])
+    # Bilinear, like torchvision's Resize of a picture to (height, width), which D2L uses.
+    return Split(labels, read, own, pictures.shape[3], "stretch")
 
 
-def _resized(picture: np.ndarray, size: Size) -> np.ndarray:
-    """Bilinear, like torchvision's Resize of a picture, which D2L uses."""
+def _fitted(picture: np.ndarray, preparation: Preparation) -> np.ndarray:
+    """Channel by channel, since Pillow has no pictures of two or of five."""
     from PIL import Image
 
     channels = [Image.fromarray(picture[..., index]) for index in range(picture.shape[2])]
-    return np.stack([np.asarray(c.resize(size[::-1], Image.Resampling.BILINEAR)) for c in channels], axis=-1)
+    return np.concatenate([pixels(fitted(channel, preparation, "")) for channel in channels], axis=-1)
 
 
 def _idx(name: str, folder: Path) -> Dataset:
@@ -181,9 +186,9 @@ def _picture_split(folder: Path, classes: tuple[str, ...]) -> Split:
     if not paths:
         raise DataError(f"{folder}: no pictures; expected {folder.name}/CLASS/*.png, .jpg, …")
 
-    def read(indices: np.ndarray, size: Size, channels: int) -> np.ndarray:
-        mode = "L" if channels == 1 else "RGB"
-        pictures = [np.asarray(cover(read_picture(paths[index], mode), size, paths[index])) for index in indices]
-        return np.stack(pictures).reshape(len(pictures), *size, -1)
+    def read(indices: np.ndarray, preparation: Preparation) -> np.ndarray:
+        mode = picture_mode(preparation.channels)
+        found = (fitted(read_picture(paths[index], mode), preparation, paths[index]) for index in indices)
+        return np.stack([pixels(picture) for picture in found])
 
-    return Split(np.array(labels, np.int64), read, None, None)
+    return Split(np.array(labels, np.int64), read, None, None, "cover")

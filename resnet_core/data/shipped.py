@@ -9,7 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
-from resnet_core.data.images import normalize, sample_fashion
+from resnet_core.data.images import sample_fashion
+from resnet_core.data.prepare import normalized
+from resnet_core.preparation import standard_preparation
 from resnet_core.specification import ResNetSpec
 from resnet_core.weight_file import load_weights
 from resnet_core.weights import Weights
@@ -25,4 +27,4 @@ def shipped_model() -> tuple[Weights, ResNetSpec]:
 def shipped_images() -> tuple[np.ndarray, np.ndarray]:
     """(images, classes) of the shipped test pictures: (100, 28, 28, 1) float32, normalized as in the recipe; (100,)."""
     images, labels = sample_fashion()
-    return np.stack([normalize(picture, 1) for picture in images]), labels
+    return normalized(images, standard_preparation((28, 28), 1)), labels

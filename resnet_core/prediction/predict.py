@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,17 +9,16 @@ from typing import Any
 
 import numpy as np
 
-from resnet_core.analysis import state
-from resnet_core.backend import DEVICES
-from resnet_core.conversion.read import read_weights
-from resnet_core.data.images import load_image
+from resnet_core.backend import DEVICES, first_installed
 from resnet_core.errors import InputError, require_choice
 from resnet_core.files import read_bytes
 from resnet_core.numerics import log_softmax
-from resnet_core.spec_files import spec as read_spec
-from resnet_core.specification import ResNetSpec
-from resnet_core.weights import check_weights
+from resnet_core.prediction.network import Source, TrainedNetwork, trained_network
+from resnet_core.prediction.pictures import PathLike, picture_batches, picture_files
 from resnet_core.workers.backend_process import BackendProcess
+
+#: Pictures that are predicted at once.
+BATCH = 64
 
 
 @dataclass(frozen=True)
@@ -38,59 +36,73 @@ class ClassScore:
 
 @dataclass(frozen=True)
 class Prediction:
-    """The most likely classes of a picture, the most likely first; `image` is its path as given."""
+    """The most likely classes of a picture, the most likely first; `image` is its path as given.
+
+    `error` says why a picture could not be read; `top` is empty then.
+    """
 
     image: str
     top: tuple[ClassScore, ...]
+    error: str | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """{"image", "top": [{"class", "label", "probability"}, …]}."""
-        return {"image": self.image, "top": [score.to_json() for score in self.top]}
+        """{"image", "top": [{"class", "label", "probability"}, …]}, and "error" where there is one."""
+        found: dict[str, Any] = {"image": self.image, "top": [score.to_json() for score in self.top]}
+        return found if self.error is None else {**found, "error": self.error}
 
 
 def predict(
-    spec: str | Path | ResNetSpec,
-    pictures: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+    network: Source | TrainedNetwork,
+    pictures: PathLike | Sequence[PathLike],
     *,
-    weights: str | Path | Mapping[str, np.ndarray],
-    backend: str,
+    weights: PathLike | Mapping[str, np.ndarray] | None = None,
+    backend: str | None = None,
     top: int = 5,
     labels: str | Path | Sequence[str] | None = None,
     device: str = "auto",
 ) -> list[Prediction]:
     """The `top` most likely classes of each picture, computed in a separate process.
 
-    - `spec`: a name, a .toml or .json file, or a ResNetSpec.
-    - `pictures`: files; they are prepared as in torchvision, at the spec's input size (`load_image`).
+    - `network`: a run's folder or a neutral weight file; or with `weights` a name, a .toml or .json file, or a spec.
+    - `pictures`: files, and folders of them. They are prepared as the weights say, else as in torchvision
+      (`trained_network`, `TrainedNetwork.assumed`).
     - `weights`: {neutral name: array}, a neutral file, or torchvision's state_dict as .safetensors or .pth.
-    - `labels`: the names of the classes, or a file with one name per line.
+    - `backend`: by default the first that is installed.
+    - `labels`: the names of the classes, or a file with one name per line, by default those of the weights.
 
-    If probabilities are equal, the smaller class number comes first. Raises InputError, one line, for anything that
-    cannot be read or does not fit, WorkerError if the backend's process fails.
+    A picture that cannot be read has an `error`, and the others are predicted all the same. If probabilities are equal,
+    the smaller class number comes first. Raises InputError, one line, for anything else that cannot be read or does not
+    fit, WorkerError if the backend's process fails.
     """
-    network = read_spec(spec)
     require_choice("device", device, DEVICES)
-    if network.classes is None or not network.global_pool:
-        raise InputError("predict: the spec has no classifier; expected classes and global_pool = true")
     if top < 1:
         raise InputError(f"top: received {top}; expected an integer from 1")
-    names = _labels(labels, network.classes)
-    files = [pictures] if isinstance(pictures, str | os.PathLike) else pictures
-    if isinstance(weights, Mapping):
-        arrays = check_weights(weights, state(network))
-    else:
-        arrays = read_weights(Path(weights), network)
-    images = [load_image(file, network.input_size, network.in_channels) for file in files]
-    dtype = next(iter(arrays.values())).dtype.name
-    with BackendProcess(backend, device=device, dtype=dtype) as process:
+    found = network if isinstance(network, TrainedNetwork) else trained_network(network, weights)
+    spec = found.spec
+    if spec.classes is None or not spec.global_pool:
+        raise InputError("predict: the spec has no classifier; expected classes and global_pool = true")
+    names = found.classes if labels is None else _labels(labels, spec.classes)
+    files = picture_files(pictures)
+    size = min(BATCH, len(files))
+    dtype = next(iter(found.weights.values())).dtype.name
+    predictions: list[Prediction] = []
+    with BackendProcess(backend or first_installed(), device=device, dtype=dtype) as process:
         process.open()
-        process.build(network, arrays)
-        # One image at a time, so that memory does not grow with their number.
-        logits = [process.predict(image[None])["output"][0] for image in images]
-    return [
-        Prediction(os.fspath(file), _top(row, min(top, network.classes), names))
-        for file, row in zip(files, logits, strict=True)
-    ]
+        process.build(spec, found.weights)
+        for batch in picture_batches(files, found.preparation, size):
+            logits = iter(_logits(process, batch.images, size))
+            for file, error in zip(batch.files, batch.errors, strict=True):
+                scores = () if error else _top(next(logits), min(top, spec.classes), names)
+                predictions.append(Prediction(file, scores, error))
+    return predictions
+
+
+def _logits(process: BackendProcess, images: np.ndarray, size: int) -> np.ndarray:
+    """Of every image; the batch is filled up to `size`, since frameworks compile anew for each shape."""
+    if not len(images):
+        return images
+    filled = np.concatenate([images, np.repeat(images[-1:], size - len(images), axis=0)])
+    return process.predict(filled)["output"][: len(images)]
 
 
 def _top(logits: np.ndarray, count: int, names: Sequence[str] | None) -> tuple[ClassScore, ...]:

@@ -18,12 +18,12 @@ from resnet_core.analysis import parameters
 from resnet_core.analysis import state as state_shapes
 from resnet_core.errors import WeightsError
 from resnet_core.files import write_atomically
+from resnet_core.safetensors_file import digest, read_safetensors, safetensors_bytes
 from resnet_core.spec_files import from_json, to_json
 from resnet_core.specification import ResNetSpec
 from resnet_core.training.contract import TrainingState
 from resnet_core.training.recipe import Recipe
 from resnet_core.training.recipe_files import recipe_from_json, recipe_to_json
-from resnet_core.weight_file import digest, read_safetensors, safetensors_bytes
 from resnet_core.weights import Weights, check_weights
 
 FORMAT = "checkpoint 1"

@@ -12,9 +12,12 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property, lru_cache
 
 import numpy as np
+from msgspec.structs import replace
 
-from resnet_core.data.dataset import Dataset, Size, Split
+from resnet_core.data.dataset import Dataset, Size
+from resnet_core.data.prepare import normalized
 from resnet_core.errors import DataError
+from resnet_core.preparation import Inputs, Preparation
 from resnet_core.specification import ResNetSpec
 from resnet_core.training.recipe import Recipe
 from resnet_core.training.schedule import steps_per_epoch, total_steps
@@ -36,6 +39,7 @@ class Pipeline:
         self.size: Size = recipe.resize or data.train.size or spec.input_size
         self.channels = spec.in_channels
         self._check(spec)
+        self._resizing = Preparation(size=self.size, channels=self.channels, resize=data.train.resize)
         self.steps_per_epoch = steps_per_epoch(recipe, len(data.train))
         if not self.steps_per_epoch:
             raise DataError(
@@ -50,8 +54,11 @@ class Pipeline:
         epoch, position = divmod(step, self.steps_per_epoch)
         size = self.recipe.batch_size
         indices = self._order(epoch)[position * size : (position + 1) * size]
-        pictures = self._augmented(self._centered(self._read(self.data.train, indices)), step)
-        return self._normalized(pictures), self.data.train.labels[indices]
+        pictures = self.data.train.read(indices, self.preparation)
+        if self.recipe.mean == "pixel":  # before the crop, which moves the pixels
+            pictures = pictures - self._mean_picture
+        images = normalized(self._augmented(pictures, step), replace(self.preparation, mean_picture=None))
+        return images, self.data.train.labels[indices]
 
     def batches(self, start: int, stop: int) -> Iterator[tuple[int, Batch]]:
         """(step, batch) for range(start, stop); the next batch is prepared while the current one is in use."""
@@ -68,7 +75,7 @@ class Pipeline:
         split = self.data.test
         for start in range(0, len(split), EVALUATION_BATCH):
             indices = np.arange(start, min(start + EVALUATION_BATCH, len(split)))
-            yield self._normalized(self._centered(self._read(split, indices))), split.labels[indices]
+            yield normalized(split.read(indices, self.preparation), self.preparation), split.labels[indices]
 
     def batch_shapes(self) -> list[tuple[int, ...]]:
         """Shapes of the training batches that occur."""
@@ -81,12 +88,21 @@ class Pipeline:
     def _draw_order(self, epoch: int) -> np.ndarray:
         return np.random.default_rng([self.recipe.seed, _ORDER, epoch]).permutation(len(self.data.train))
 
-    def _read(self, split: Split, indices: np.ndarray) -> np.ndarray:
-        return split.read(indices, self.size, self.channels)
+    @cached_property
+    def preparation(self) -> Preparation:
+        """How the test pictures become images; training pictures are augmented on the way."""
+        mean, deviation = self.recipe.mean, self.recipe.deviation
+        return replace(
+            self._resizing,
+            mean=None if mean == "pixel" else mean,
+            deviation=deviation,
+            mean_picture=self._mean_picture.astype("<f4").tobytes() if mean == "pixel" else None,
+        )
 
-    def _centered(self, pictures: np.ndarray) -> np.ndarray:
-        """Subtract each pixel's mean, if the recipe says so. This comes before the crop, which moves the pixels."""
-        return pictures - self._mean_picture if self.recipe.mean == "pixel" else pictures
+    @property
+    def inputs(self) -> Inputs:
+        """What a network trained on this says of its pictures."""
+        return Inputs(self.preparation, self.data.classes)
 
     @cached_property
     def _mean_picture(self) -> np.ndarray:
@@ -94,7 +110,7 @@ class Pipeline:
         split, total = self.data.train, np.zeros((*self.size, self.channels), np.int64)
         for start in range(0, len(split), EVALUATION_BATCH):
             indices = np.arange(start, min(start + EVALUATION_BATCH, len(split)))
-            total += self._read(split, indices).sum(0, dtype=np.int64)
+            total += split.read(indices, self._resizing).sum(0, dtype=np.int64)
         return (total / len(split)).astype(np.float32)
 
     def _augmented(self, pictures: np.ndarray, step: int) -> np.ndarray:
@@ -110,14 +126,6 @@ class Pipeline:
             mirrored = rng.random(size=(count, 1, 1, 1)) < 0.5
             pictures = np.where(mirrored, pictures[:, :, ::-1], pictures)
         return pictures
-
-    def _normalized(self, pictures: np.ndarray) -> np.ndarray:
-        images = pictures.astype(np.float32) / np.float32(255)
-        if isinstance(self.recipe.mean, tuple):
-            images -= np.array(self.recipe.mean, np.float32)
-        if self.recipe.deviation is not None:
-            images /= np.array(self.recipe.deviation, np.float32)
-        return images
 
     def _check(self, spec: ResNetSpec) -> None:
         channels, classes = self.data.train.channels, len(self.data.classes)

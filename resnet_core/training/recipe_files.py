@@ -6,7 +6,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-from resnet_core.data.images import GRAY_DEVIATION, GRAY_MEAN
 from resnet_core.errors import RecipeError
 from resnet_core.fields import (
     dump_toml,
@@ -18,6 +17,7 @@ from resnet_core.fields import (
     with_none,
 )
 from resnet_core.files import write_atomically
+from resnet_core.preparation import GRAY_DEVIATION, GRAY_MEAN
 from resnet_core.training.recipe import FIELDS, OPTIONAL, Recipe
 
 RECIPES: dict[str, dict[str, Any]] = {

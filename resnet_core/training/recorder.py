@@ -6,6 +6,7 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
+from resnet_core.preparation import Inputs
 from resnet_core.specification import ResNetSpec
 from resnet_core.training.checkpoint import Checkpoint
 from resnet_core.training.contract import TrainingState
@@ -28,6 +29,7 @@ class RunRecorder:
     folder: RunFolder
     spec: ResNetSpec
     recipe: Recipe
+    inputs: Inputs
     reporter: Reporter
     keep: int = 3
     pending: list[StepRecord | EpochRecord] = field(default_factory=list)  # not in the log yet
@@ -52,11 +54,11 @@ class RunRecorder:
     def save(self, state: TrainingState, progress: dict[str, Any]) -> None:
         """Write the log, then a checkpoint, so that a checkpoint is never ahead of the log."""
         self.flush()
-        self.folder.save(Checkpoint(self.spec, self.recipe, state, progress), self.keep)
+        self.folder.save(Checkpoint(self.spec, self.recipe, state, progress), self.inputs, self.keep)
 
     def save_best(self, state: TrainingState) -> None:
         """Replace the best weights."""
-        self.folder.save_best(state.weights, self.spec)
+        self.folder.save_best(state.weights, self.spec, self.inputs)
 
     def last_checkpoint(self) -> str:
         """The newest checkpoint's file name, or "none"."""

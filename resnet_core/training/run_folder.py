@@ -19,8 +19,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from resnet_core.data.readers import CLASSES
 from resnet_core.errors import DataError, InputError
 from resnet_core.files import append_lines, read_bytes, write_atomically
+from resnet_core.preparation import Inputs, Preparation
 from resnet_core.spec_files import save_spec
 from resnet_core.spec_files import spec as read_spec
 from resnet_core.specification import ResNetSpec
@@ -41,7 +43,7 @@ class RunFolder:
     def __init__(self, path: Path) -> None:
         self.path = path
 
-    def create(self, start: Checkpoint, about: dict[str, Any]) -> None:
+    def create(self, start: Checkpoint, inputs: Inputs, about: dict[str, Any]) -> None:
         """Start a new run here, with its first checkpoint; the folder must be new or empty.
 
         It may also hold the files of a run that was killed while it was being created: without run.json it has taken
@@ -60,7 +62,7 @@ class RunFolder:
             ) from error
         save_spec(self.path / "spec.toml", start.spec)
         save_recipe(self.path / "recipe.toml", start.recipe)
-        self.save(start, keep=1)
+        self.save(start, inputs, keep=1)
         self.write_about(about)  # last: a folder with a run.json is complete
         (self.path / _STARTING).unlink()
 
@@ -85,24 +87,49 @@ class RunFolder:
             ) from error
         return read_spec(self.path / "spec.toml"), recipe(self.path / "recipe.toml"), about
 
+    def early_preparation(self) -> Preparation | None:
+        """How a run prepared its pictures that was made before weight files said so; None if it cannot be known.
+
+        Named data sets were stretched where their size was not the network's, folders of pictures covered and cropped.
+        """
+        spec, plan, about = self.open()
+        if plan.mean == "pixel":  # the mean picture of its data is not in the folder
+            return None
+        return Preparation(
+            size=spec.input_size,
+            channels=spec.in_channels,
+            resize="stretch" if about["data"] in CLASSES else "cover",
+            mean=plan.mean,
+            deviation=plan.deviation,
+        )
+
+    def early_classes(self) -> tuple[str, ...] | None:
+        """The names of such a run's classes, if its data set is a known one."""
+        spec, _, about = self.open()
+        names = CLASSES.get(about["data"], ())
+        return names if len(names) == spec.classes else None
+
     def write_about(self, about: dict[str, Any]) -> None:
         """Replace run.json."""
         write_atomically(self.path / "run.json", (json.dumps(about, indent=1) + "\n").encode())
 
-    def save(self, checkpoint: Checkpoint, keep: int) -> None:
+    def save(self, checkpoint: Checkpoint, inputs: Inputs, keep: int) -> None:
         """Write the last weights and a checkpoint, then remove all but the newest `keep` checkpoints.
 
         The checkpoint comes last: if it is missing, a run that resumes from the previous one rewrites the rest.
         """
         folder = self.path / "checkpoints"
-        save_weights(self.path / "last.safetensors", checkpoint.state.weights, checkpoint.spec)
+        self._save_weights("last.safetensors", checkpoint.state.weights, checkpoint.spec, inputs)
         save_checkpoint(folder / f"step-{checkpoint.state.step:09d}.safetensors", checkpoint)
         for old in self.checkpoints()[keep:]:
             old.unlink(missing_ok=True)
 
-    def save_best(self, weights: Weights, spec: ResNetSpec) -> None:
+    def save_best(self, weights: Weights, spec: ResNetSpec, inputs: Inputs) -> None:
         """Replace the best weights."""
-        save_weights(self.path / "best.safetensors", weights, spec)
+        self._save_weights("best.safetensors", weights, spec, inputs)
+
+    def _save_weights(self, name: str, weights: Weights, spec: ResNetSpec, inputs: Inputs) -> None:
+        save_weights(self.path / name, weights, spec, preparation=inputs.preparation, classes=inputs.classes)
 
     def checkpoints(self) -> list[Path]:
         """The checkpoint files, newest first."""

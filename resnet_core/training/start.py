@@ -115,7 +115,7 @@ def train(
         pipeline,
         make_trainer(network, plan, state, dtype=dtype),
         sums,
-        RunRecorder(folder, network, plan, reporter, keep),
+        RunRecorder(folder, network, plan, pipeline.inputs, reporter, keep),
         backend,
         checkpoint_every or pipeline.steps_per_epoch,
     )
@@ -160,7 +160,7 @@ def _begin(
     recipe, progress = pipeline.recipe, RunProgress()
     state = TrainingState(initialize(spec, recipe.seed, dtype) if weights is None else weights)
     about = {"format": 1, "data": pipeline.data.name, "dtype": dtype, "sessions": [{**session, "step": 0}]}
-    folder.create(Checkpoint(spec, recipe, state, progress.to_json()), about)
+    folder.create(Checkpoint(spec, recipe, state, progress.to_json()), pipeline.inputs, about)
     return state, progress
 
 

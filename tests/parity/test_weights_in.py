@@ -17,7 +17,7 @@ import resnet_core as rn
 from engine_pool import MAIN, EnginePool
 from referees import draw
 from resnet_core.conversion import read
-from resnet_core.data.images import load_image
+from resnet_core.data.prepare import load_image
 from resnet_core.errors import InputError
 from resnet_core.tolerances import TOLERANCES
 from resnet_core.weights import Weights

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import os
 import pickle
@@ -17,7 +19,8 @@ from PIL import Image
 
 import resnet_core as rn
 from hidden import hide
-from resnet_core.data.images import load_image
+from resnet_core.data.prepare import load_image
+from resnet_core.preparation import standard_preparation
 from resnet_core.spec_files import from_json
 
 NARROW = ["resnet20", "--set", "depths=[1]", "--set", "channels=[2]", "--set", "input_size=[9, 11]"]
@@ -278,7 +281,7 @@ def test_help_names_every_command() -> None:
         (["show", "no.toml"], "no.toml: no such file; expected a spec in TOML or JSON"),
         (["show"], "Missing argument 'SPEC'"),
         (["show", "resnet18", "--color"], "No such option"),
-        (["show", "resnet18", "--depth", "4"], "4 is not in the range 1<=x<=3"),
+        (["show", "resnet18", "--depth", "4"], "Invalid value for '--depth'"),
         (["show", "resnet18", "--diagram", "a.pdf"], "received 'a.pdf'; expected a file that ends in .svg or .png"),
         (["diff", "resnet18"], "diff: received one network and one backend (resnet18, torch); expected a second"),
         (["diff", "resnet18", "resnet50", "-o", "a.txt"], "diff: received 'a.txt'; expected a file that ends in .html"),
@@ -300,15 +303,18 @@ def test_help_names_every_command() -> None:
             "no.safetensors: no such file; expected a .safetensors",
         ),
         (["predict", "resnet20", "--weights", "w", "--backend", "numpy"], "Missing argument"),
-        (["predict", "resnet20", "a.png", "--backend", "numpy"], "Missing option '--weights'"),
+        (
+            ["predict", "resnet20", "a.png", "--backend", "numpy"],
+            "resnet20: received no weights; expected some with it",
+        ),
+        (
+            ["predict", "resnet20", "a.png", "--weights", "w", "-o", "a.txt"],
+            "predict: received 'a.txt'; expected a file",
+        ),
         (["predict", "resnet20", "a.png", "--weights", "w.pth", "--backend", "numpy"], "w.pth: no such file; expected"),
         (
             ["predict", "resnet20", "a.png", "--weights", "w", "--backend", "numpy", "--top", "0"],
             "Invalid value for '--top'",
-        ),
-        (
-            ["predict", "resnet20", "a.png", "--weights", "w", "--backend", "numpy", "--set", "classes=none"],
-            "predict: the spec has no classifier",
         ),
     ],
 )
@@ -417,7 +423,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A spec, its weights and a picture."""
     folder = tmp_path_factory.mktemp("predict")
     rn.save_spec(folder / "mine.toml", SPEC)
-    rn.save_weights(folder / "w.safetensors", rn.probe_weights(SPEC), SPEC)
+    weights, preparation = rn.probe_weights(SPEC), standard_preparation((9, 9), 3)
+    rn.save_weights(folder / "w.safetensors", weights, SPEC, preparation=preparation)
+    rn.save_weights(folder / "bare.safetensors", weights, SPEC)
     pixels = np.random.default_rng(0).integers(0, 256, (30, 40, 3), np.uint8)
     Image.fromarray(pixels).save(folder / "a.png")
     (folder / "broken.png").write_bytes((folder / "a.png").read_bytes()[:200])
@@ -448,6 +456,56 @@ def test_predict_prints_the_most_likely_classes_first(folder: Path) -> None:
     assert [entry["class"] for entry in found["top"]] == np.argsort(-logits)[:3].tolist()
     np.testing.assert_allclose(probabilities[0], np.exp(logits.max()) / np.exp(logits).sum(), rtol=1e-12)
     assert f"thing {found['top'][0]['class']}" in printed(*arguments)
+
+
+def test_predict_says_what_it_assumes_of_weights_that_say_nothing(folder: Path) -> None:
+    process = resnet(*predict(folder, weights="bare.safetensors"), "--json")
+    assert process.returncode == 0
+    assert process.stdout == printed(*predict(folder), "--json")
+    (line,) = process.stderr.splitlines()
+    assert line.endswith(
+        "bare.safetensors: says nothing of its pictures; assumed is shorter side to 10 (bilinear), center 9 x 9, RGB, "
+        "mean 0.485 0.456 0.406, deviation 0.229 0.224 0.225"
+    )
+
+
+def test_one_bad_picture_is_named_and_the_rest_predicted(folder: Path) -> None:
+    """Exit code 1; a weight file stands for its network; CSV and JSON have the error beside the picture."""
+    pictures = [str(folder / name) for name in ("a.png", "broken.png", "none.png")]
+    arguments = ["predict", str(folder / "w.safetensors"), *pictures, "--backend", "numpy", "--top", "2"]
+    process = resnet(*arguments, "--json")
+    assert process.returncode == 1
+    good, broken, none = json.loads(process.stdout)
+    assert [good] == json.loads(printed(*predict(folder), "--top", "2", "--json"))
+    assert broken["top"] == none["top"] == []
+    assert [line.removeprefix("resnet: ") for line in process.stderr.splitlines()] == [broken["error"], none["error"]]
+    rows = list(csv.DictReader(io.StringIO(resnet(*arguments, "--csv").stdout)))
+    assert [row["image"] for row in rows] == [pictures[0], *pictures]
+    assert rows[-1]["error"] == none["error"]
+    assert float(rows[0]["probability"]) == pytest.approx(good["top"][0]["probability"], rel=1e-8)
+
+
+def test_a_folder_is_its_pictures_and_a_file_takes_the_result(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "pictures" / "deep").mkdir(parents=True)
+    for name in ("b.png", "a.png", "deep/c.PNG"):
+        (tmp_path / "pictures" / name).write_bytes((folder / "a.png").read_bytes())
+    (tmp_path / "pictures" / "notes.txt").write_text("no picture")
+    arguments = ["predict", str(folder / "w.safetensors"), str(tmp_path / "pictures"), "--backend", "numpy"]
+    assert printed(*arguments, "-o", str(tmp_path / "found.json")) == ""
+    found = json.loads((tmp_path / "found.json").read_text())
+    assert [Path(entry["image"]).name for entry in found] == ["a.png", "b.png", "c.PNG"]
+    assert found[0]["top"] == found[1]["top"] == found[2]["top"]
+    (tmp_path / "empty").mkdir()
+    assert "a folder without pictures" in refused("predict", str(folder / "w.safetensors"), str(tmp_path / "empty"))
+
+
+def test_show_and_compare_take_a_weight_file_for_its_network(folder: Path) -> None:
+    text = printed("show", str(folder / "w.safetensors"))
+    assert "pictures: shorter side to 10 (bilinear), center 9 x 9, RGB, mean" in text
+    assert json.loads(printed("show", str(folder / "w.safetensors"), "--json"))["spec"]["name"] == "mine"
+    process = resnet("compare", str(folder / "w.safetensors"), "--backends", "torch", "--json", "-")
+    assert process.returncode == 0, process.stderr
+    assert json.loads(process.stdout)["spec"]["name"] == "mine"
 
 
 @pytest.mark.parametrize(

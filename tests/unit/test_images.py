@@ -14,7 +14,8 @@ import pytest
 from PIL import Image
 
 from resnet_core.data import images
-from resnet_core.data.images import load_image, sample_batch, sample_fashion
+from resnet_core.data.images import sample_fashion
+from resnet_core.data.prepare import load_image, sample_batch
 from resnet_core.errors import InputError
 
 PHOTO = Path(images.__file__).parent / "sample" / "photo.jpg"

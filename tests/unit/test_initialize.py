@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 import resnet_core as rn
 from random_specs import specs
 from resnet_core import InputError, ResNetSpec
-from resnet_core.weight_file import digest
+from resnet_core.safetensors_file import digest
 from resnet_core.weights import Weights
 
 WIDE = ResNetSpec(

@@ -18,6 +18,7 @@ from resnet_core.data import named as datasets
 from resnet_core.data.dataset import Dataset, Split
 from resnet_core.data.named import dataset
 from resnet_core.errors import DataError, InputError
+from resnet_core.preparation import Preparation
 from resnet_core.training.pipeline import Pipeline
 from resnet_core.training.recipe import Recipe
 
@@ -66,7 +67,7 @@ def pipeline(data: Dataset, **fields: Any) -> Pipeline:
 
 def everything(split: Split) -> np.ndarray:
     assert split.size is not None
-    return split.read(np.arange(len(split)), split.size, split.channels or 3)
+    return split.read(np.arange(len(split)), Preparation(size=split.size, channels=split.channels or 3))
 
 
 @pytest.mark.parametrize("kind", ["idx.gz", "idx", "npz"])
@@ -95,11 +96,11 @@ def test_cifars_binary_version_comes_in(tmp_path: Path) -> None:
 def test_folders_of_pictures_by_class_come_in(tmp_path: Path) -> None:
     data = dataset(write_pictures(tmp_path / "animals"))
     assert data.classes == ("cat", "dog")
-    found = data.test.read(np.array([0, 5]), (6, 4), 3)
+    found = data.test.read(np.array([0, 5]), Preparation(size=(6, 4)))
     assert found.shape == (2, 6, 4, 3)
     assert (found[0] == 0).all()
     assert (found[1] == 42).all()
-    assert data.test.read(np.array([5]), (6, 4), 1).shape == (1, 6, 4, 1)
+    assert data.test.read(np.array([5]), Preparation(size=(6, 4), channels=1)).shape == (1, 6, 4, 1)
 
 
 def test_a_corrupt_picture_is_named(tmp_path: Path) -> None:

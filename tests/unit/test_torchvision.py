@@ -11,7 +11,7 @@ import safetensors.numpy
 import resnet_core as rn
 from resnet_core import WeightsError
 from resnet_core.conversion.read import read_weights
-from resnet_core.weight_file import read_safetensors
+from resnet_core.safetensors_file import read_safetensors
 
 
 def torchvision_names(spec: rn.ResNetSpec, convs: int) -> dict[str, tuple[int, ...]]:

@@ -21,10 +21,13 @@ from hypothesis import strategies as st
 import resnet_core as rn
 from random_specs import specs
 from resnet_core import InputError, ResNetSpec, WeightsError
+from resnet_core.preparation import standard_preparation
+from resnet_core.safetensors_file import digest, read_safetensors
 from resnet_core.spec_files import from_json
-from resnet_core.weight_file import digest, read_safetensors
+from resnet_core.weight_file import file_digest
 from resnet_core.weights import Weights, check_weights
 
+SHIPPED = Path(rn.__file__).parent / "trained" / "fashion_resnet20.safetensors"
 SPEC = ResNetSpec(name="tiny", depths=(1,), channels=(2,), block="basic", classes=2, in_channels=1, stem_kernel=1)
 
 
@@ -41,7 +44,9 @@ def rewrite(path: Path, tensors: dict[str, np.ndarray] | None = None, **metadata
     """The file again, with a digest that fits, other tensors and other metadata (None: left out)."""
     own, old = read_safetensors(path)
     kept = own if tensors is None else tensors
-    merged = {**old, "digest": digest(kept), **metadata}
+    merged = {**old, **metadata}
+    if "digest" not in metadata:
+        merged["digest"] = file_digest(kept, {key: value for key, value in merged.items() if value is not None})
     path.write_bytes(safetensors.numpy.save(kept, {key: value for key, value in merged.items() if value is not None}))
     return path
 
@@ -92,7 +97,67 @@ def test_the_file_is_plain_safetensors_with_pytorchs_layout(tmp_path: Path) -> N
     _, metadata = read_safetensors(path)
     assert list(metadata) == ["digest", "format", "spec"]
     assert from_json(metadata["spec"]) == SPEC
-    assert metadata["digest"] == digest(plain)
+    assert metadata["digest"] == file_digest(plain, metadata)
+
+
+def test_preparation_and_class_names_travel_with_the_weights(tmp_path: Path) -> None:
+    preparation = standard_preparation((9, 11), SPEC.in_channels)
+    names = [f"class {number}" for number in range(SPEC.classes or 0)]
+    rn.save_weights(tmp_path / "w", tiny_weights(), SPEC, preparation=preparation, classes=names)
+    found = rn.read_weight_file(tmp_path / "w")
+    assert (found.preparation, found.classes, found.format) == (preparation, tuple(names), "2")
+    assert rn.load_weights(tmp_path / "w")[1] == SPEC
+    plain = rn.read_weight_file(saved(tmp_path))
+    assert (plain.preparation, plain.classes) == (None, None)
+
+
+def test_a_file_of_format_1_is_read_for_ever() -> None:
+    """The shipped network was written by the first version: no preparation, and a digest of the tensors alone."""
+    found = rn.read_weight_file(SHIPPED)
+    assert (found.format, found.preparation, found.classes) == ("1", None, None)
+    assert found.spec.name == "resnet20"
+    assert digest(found.weights) == read_safetensors(SHIPPED)[1]["digest"]
+
+
+def test_a_field_of_a_later_version_is_kept_and_breaks_no_digest(tmp_path: Path) -> None:
+    """The digest is of the stored bytes: a preparation with one more field, in another order, is still whole."""
+    path = saved(tmp_path)
+    text = json.dumps({"tone": "film", "size": [9, 11], "channels": SPEC.in_channels})
+    found = rn.read_weight_file(rewrite(path, preparation=text))
+    assert found.preparation is not None
+    assert found.preparation.others == {"tone": "film"}
+    rn.save_weights(path, found.weights, SPEC, preparation=found.preparation)
+    again = rn.read_weight_file(path).preparation
+    assert again == found.preparation
+
+
+@pytest.mark.parametrize("key", ["spec", "preparation", "classes"])
+def test_changed_metadata_do_not_pass_the_digest(key: str, tmp_path: Path) -> None:
+    names = [f"class {number}" for number in range(SPEC.classes or 0)]
+    preparation = standard_preparation((9, 11), SPEC.in_channels)
+    rn.save_weights(tmp_path / "w", tiny_weights(), SPEC, preparation=preparation, classes=names)
+    metadata = read_safetensors(tmp_path / "w")[1]
+    changed = {"spec": ("0.9", "0.8"), "preparation": ("[9, 11]", "[9, 12]"), "classes": ("class 0", "class x")}[key]
+    assert changed[0] in metadata[key]
+    text = metadata[key].replace(*changed)
+    path = rewrite(tmp_path / "w", **{key: text, "digest": metadata["digest"]})
+    assert "the digest does not match" in refused(path)
+    rn.read_weight_file(rewrite(path))  # with its own digest, it is a file
+
+
+@pytest.mark.parametrize(
+    ("metadata", "words"),
+    [
+        ({"preparation": "{"}, "preparation: not valid JSON"),
+        ({"preparation": "{}"}, "preparation: size: missing"),
+        ({"preparation": '{"size": 9, "channels": 7}'}, "preparation: received channels = 7; expected"),
+        ({"preparation": '{"size": 9, "crop": 2}'}, "preparation: crop: received 2"),
+        ({"classes": '["a"]'}, "classes: received 1 names; expected one for each of"),
+        ({"classes": "{}"}, "classes: received"),
+    ],
+)
+def test_metadata_that_do_not_fit_are_refused(metadata: dict[str, str], words: str, tmp_path: Path) -> None:
+    assert words in refused(rewrite(saved(tmp_path), **metadata))
 
 
 @pytest.mark.parametrize(
@@ -345,7 +410,7 @@ def test_a_file_without_any_metadata_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_future_format_is_refused(tmp_path: Path) -> None:
-    assert refused(rewrite(saved(tmp_path), format="2")) == "format '2'; this version reads format 1"
+    assert refused(rewrite(saved(tmp_path), format="3")) == "format '3'; this version reads formats 1 and 2"
 
 
 @pytest.mark.parametrize(

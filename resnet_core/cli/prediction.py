@@ -1,0 +1,84 @@
+"""`resnet predict`: the most likely classes of pictures."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from resnet_core.cli.options import DeviceOption, JsonFlag, SetOption, resolve_spec
+from resnet_core.errors import InputError
+from resnet_core.files import write_atomically
+from resnet_core.numerics import finite
+
+if TYPE_CHECKING:
+    from resnet_core.prediction.predict import Prediction
+
+
+def predict_pictures(
+    network: Annotated[
+        str, typer.Argument(metavar="RUN|SPEC", help="A run's folder or a weight file; or a spec, with --weights.")
+    ],
+    pictures: Annotated[list[Path], typer.Argument(metavar="PICTURE…", help="Pictures, and folders of them.")],
+    weights: Annotated[
+        Path | None, typer.Option(metavar="F", help="A neutral file, or a torchvision checkpoint.")
+    ] = None,
+    backend: Annotated[str | None, typer.Option(metavar="B", help="By default the first that is installed.")] = None,
+    top: Annotated[int, typer.Option(min=1, help="How many classes to print.")] = 5,
+    labels: Annotated[
+        Path | None, typer.Option(metavar="F", help="Class names, one per line; by default those of the weights.")
+    ] = None,
+    device: DeviceOption = "auto",
+    overrides: SetOption = None,
+    output: Annotated[Path | None, typer.Option("-o", "--output", metavar="F", help="Write F.csv or F.json.")] = None,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print only CSV.")] = False,
+    as_json: JsonFlag = False,
+) -> None:
+    """Classify pictures, prepared as the network was trained. Exit code 1 if some of them cannot be read."""
+    from resnet_core.prediction.network import trained_network
+    from resnet_core.prediction.predict import predict
+
+    if output is not None and output.suffix.lower() not in (".csv", ".json"):
+        raise InputError(f"predict: received {output.name!r}; expected a file that ends in .csv or .json")
+    found = trained_network(resolve_spec(network, overrides) if overrides else network, weights)
+    predictions = predict(found, pictures, backend=backend, top=top, labels=labels, device=device)
+    bad = [prediction for prediction in predictions if prediction.error]
+    if len(bad) == len(predictions):
+        raise InputError("; ".join(str(prediction.error) for prediction in bad[:3]) + (" …" if len(bad) > 3 else ""))
+    if found.assumed:
+        print(f"resnet: {found.assumed}", file=sys.stderr)
+    for prediction in bad:
+        print(f"resnet: {prediction.error}", file=sys.stderr)
+    if output is not None:
+        write_atomically(output, (to_csv if output.suffix.lower() == ".csv" else _to_json)(predictions).encode())
+    elif as_json or as_csv:
+        print((to_csv if as_csv else _to_json)(predictions), end="")
+    else:
+        from resnet_core.cli import tables
+
+        tables.show(tables.prediction_table([prediction.to_json() for prediction in predictions]))
+    raise typer.Exit(1 if bad else 0)
+
+
+def to_csv(predictions: Sequence[Prediction]) -> str:
+    """A line for each class of each picture, and one with the error of a picture that cannot be read."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(("image", "rank", "class", "label", "probability", "error"))
+    for prediction in predictions:
+        for rank, score in enumerate(prediction.top, start=1):
+            row = (rank, score.index, score.label or "", f"{score.probability:.9g}", "")
+            writer.writerow((prediction.image, *row))
+        if prediction.error:
+            writer.writerow((prediction.image, "", "", "", "", prediction.error))
+    return text.getvalue()
+
+
+def _to_json(predictions: Sequence[Prediction]) -> str:
+    return json.dumps(finite([prediction.to_json() for prediction in predictions]), indent=1) + "\n"

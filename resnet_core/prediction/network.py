@@ -1,0 +1,86 @@
+"""A trained network, from whatever names it: a run, a weight file, or a spec with weights."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from resnet_core.analysis import state
+from resnet_core.conversion.read import read_weights
+from resnet_core.errors import InputError
+from resnet_core.preparation import Preparation, standard_preparation
+from resnet_core.spec_files import brings_weights, is_run, is_weight_file
+from resnet_core.spec_files import spec as read_spec
+from resnet_core.specification import ResNetSpec
+from resnet_core.training.run_folder import RunFolder
+from resnet_core.weight_file import WeightFile, read_weight_file
+from resnet_core.weights import Weights, check_weights
+
+Source = str | Path | ResNetSpec
+
+
+@dataclass(frozen=True)
+class TrainedNetwork:
+    """A spec with weights, and what they say of their pictures.
+
+    `assumed` is a sentence where the preparation is not known but assumed, else empty. `classes` are names, or None.
+    """
+
+    spec: ResNetSpec
+    weights: Weights
+    preparation: Preparation
+    classes: tuple[str, ...] | None
+    assumed: str = ""
+
+
+def trained_network(
+    source: Source, weights: str | os.PathLike[str] | Mapping[str, np.ndarray] | None = None
+) -> TrainedNetwork:
+    """The network of a run's folder (its best weights), of a neutral weight file, or of a spec with `weights`.
+
+    Raises InputError, one line, for a spec without weights, and for weights that cannot be read or do not fit.
+    """
+    if weights is None and brings_weights(source) and not isinstance(source, ResNetSpec):
+        place = Path(source)
+        return _of_run(place) if is_run(place) else _of_file(read_weight_file(place), str(place))
+    spec = read_spec(source)
+    if weights is None:
+        raise InputError(
+            f"{spec.name or 'the spec'}: received no weights; expected some with it, or the folder of a run, or a "
+            "weight file, in its place"
+        )
+    if isinstance(weights, Mapping):
+        arrays = check_weights(weights, state(spec))
+        return TrainedNetwork(spec, arrays, *_standard(spec, "the given weights"))
+    path = Path(weights)
+    if is_weight_file(path):
+        return _of_file(read_weight_file(path, spec=spec), str(path), spec)
+    return TrainedNetwork(spec, read_weights(path, spec), *_standard(spec, str(path)))
+
+
+def _of_run(folder: Path) -> TrainedNetwork:
+    """With the best weights, or before the first epoch has ended, the last."""
+    best = folder / "best.safetensors"
+    found = read_weight_file(best if best.exists() else folder / "last.safetensors")
+    run = RunFolder(folder)
+    if found.preparation is None and (preparation := run.early_preparation()) is not None:
+        told = f"{folder}: its weights say nothing of their pictures; by the run's recipe it is {preparation}"
+        return TrainedNetwork(found.spec, found.weights, preparation, run.early_classes(), told)
+    return _of_file(found, str(folder))
+
+
+def _of_file(found: WeightFile, name: str, spec: ResNetSpec | None = None) -> TrainedNetwork:
+    own = spec or found.spec
+    if found.preparation is not None:
+        return TrainedNetwork(own, found.weights, found.preparation, found.classes)
+    preparation, _, assumed = _standard(found.spec, name)
+    return TrainedNetwork(own, found.weights, preparation, found.classes, assumed)
+
+
+def _standard(spec: ResNetSpec, name: str) -> tuple[Preparation, None, str]:
+    preparation = standard_preparation(spec.input_size, spec.in_channels)
+    return preparation, None, f"{name}: says nothing of its pictures; assumed is {preparation}"

@@ -1,0 +1,65 @@
+"""Batches of images from many picture files: in parallel, a few at a time, and each bad file by name."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from resnet_core.data.prepare import prepared_image
+from resnet_core.data.readers import PICTURES
+from resnet_core.errors import InputError
+from resnet_core.preparation import Preparation
+
+PathLike = str | os.PathLike[str]
+
+
+@dataclass(frozen=True)
+class PictureBatch:
+    """Some of the files: `images` (n, height, width, channels) are of those that have no error, in order."""
+
+    files: tuple[str, ...]
+    errors: tuple[str | None, ...]
+    images: np.ndarray
+
+
+def picture_files(sources: PathLike | Sequence[PathLike]) -> list[str]:
+    """The named files, and of each folder the pictures in it, by name. Raises InputError for a folder without any."""
+    named = [sources] if isinstance(sources, str | os.PathLike) else list(sources)
+    files: list[str] = []
+    for source in named:
+        if not Path(source).is_dir():
+            files.append(os.fspath(source))
+            continue
+        found = sorted(str(path) for path in Path(source).rglob("*") if path.suffix.lower() in PICTURES)
+        if not found:
+            raise InputError(f"{source}: a folder without pictures; expected some that end in {', '.join(PICTURES)}")
+        files += found
+    if not files:
+        raise InputError("pictures: received none; expected files, or folders with pictures in them")
+    return files
+
+
+def picture_batches(files: Sequence[str], preparation: Preparation, size: int) -> Iterator[PictureBatch]:
+    """The files in batches of `size`; the next one is read while one is in use. Two are in memory at a time."""
+    chunks = [files[start : start + size] for start in range(0, len(files), size)]
+    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:  # Pillow decodes and resizes without Python's lock
+        waiting = [pool.submit(_read, file, preparation) for file in chunks[0]]
+        for index, chunk in enumerate(chunks):
+            read = [future.result() for future in waiting]
+            following = chunks[index + 1] if index + 1 < len(chunks) else ()
+            waiting = [pool.submit(_read, file, preparation) for file in following]
+            images = [image for image, _ in read if image is not None]
+            empty = np.empty((0, *preparation.size, preparation.channels), np.float32)
+            yield PictureBatch(tuple(chunk), tuple(error for _, error in read), np.stack(images) if images else empty)
+
+
+def _read(file: str, preparation: Preparation) -> tuple[np.ndarray | None, str | None]:
+    try:
+        return prepared_image(file, preparation), None
+    except InputError as error:
+        return None, str(error)
