@@ -9,6 +9,9 @@ FULL = ("resnet18", "resnet50", "resnet50_v1", "resnet18_d2l", "resnet20", "resn
 #: One network of each kind; the others of the zoo are deeper, and nothing else that a size could show.
 KINDS = (*FULL, "resnext50_32x4d", "wide_resnet50_2")
 
+#: Where rounding errors have the longest way: float32 is asked of these too.
+DEEPEST = ("resnet152", "resnet110", "resnet_v2_200")
+
 CHANGES: dict[str, dict[str, object]] = {
     **{name: {"groups": 8, "width_per_group": 16} for name in ("resnext50_32x4d", "resnext101_32x8d")},
     "resnext101_64x4d": {"groups": 4, "width_per_group": 32},

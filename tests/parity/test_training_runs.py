@@ -101,6 +101,7 @@ def test_twenty_steps_are_the_same_run(pool: EnginePool, recipe: str, engine: st
     assert wrong(pool, SPEC, found, true, LOSS, WEIGHTS) == {}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("engine", MAIN)
 @pytest.mark.parametrize("name", NAMED)
 def test_two_steps_of_every_named_recipe(pool: EnginePool, name: str, engine: str) -> None:

@@ -119,7 +119,9 @@ def test_numpy_trains_the_same_run_without_a_framework(work: Work) -> None:
     assert max(relative_error(other[name], one[name]) for name in one) < TOLERANCES["weights"]["float64"]
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize(
+    "backend", ["torch", "numpy", *(pytest.param(backend, marks=pytest.mark.long) for backend in ("keras", "flax"))]
+)
 def test_a_killed_run_resumes_to_the_same_bits(work: Work, backend: str, request: pytest.FixtureRequest) -> None:
     """SIGKILL at random moments, again and again: the weights at the end are those of a run nobody killed."""
     usual, many = {"torch": (3, 30)}.get(backend, (1, 5))
