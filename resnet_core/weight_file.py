@@ -143,9 +143,7 @@ def _require_network(path: Path, found: WeightFile, spec: ResNetSpec) -> None:
 
 def _require_channels(preparation: Preparation, spec: ResNetSpec) -> None:
     if preparation.channels != spec.in_channels:
-        raise InputError(
-            f"preparation: gives {preparation.channels} channels, and the network takes {spec.in_channels}"
-        )
+        raise InputError(f"preparation: received channels = {preparation.channels}; expected {spec.in_channels}")
 
 
 def _require_count(classes: Sequence[str], spec: ResNetSpec) -> None:

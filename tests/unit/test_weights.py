@@ -27,7 +27,8 @@ from resnet_core.spec_files import from_json
 from resnet_core.weight_file import file_digest
 from resnet_core.weights import Weights, check_weights
 
-SHIPPED = Path(rn.__file__).parent / "trained" / "fashion_resnet20.safetensors"
+#: Written by this project before there was format 2: `probe_weights` of a narrow resnet20.
+FORMAT_1 = Path(__file__).parents[1] / "fixtures" / "format1.safetensors"
 SPEC = ResNetSpec(name="tiny", depths=(1,), channels=(2,), block="basic", classes=2, in_channels=1, stem_kernel=1)
 
 
@@ -112,11 +113,13 @@ def test_preparation_and_class_names_travel_with_the_weights(tmp_path: Path) -> 
 
 
 def test_a_file_of_format_1_is_read_for_ever() -> None:
-    """The shipped network was written by the first version: no preparation, and a digest of the tensors alone."""
-    found = rn.read_weight_file(SHIPPED)
+    """It has no preparation, and a digest of the tensors alone."""
+    found = rn.read_weight_file(FORMAT_1)
     assert (found.format, found.preparation, found.classes) == ("1", None, None)
-    assert found.spec.name == "resnet20"
-    assert digest(found.weights) == read_safetensors(SHIPPED)[1]["digest"]
+    assert (found.spec.name, found.spec.input_size) == ("narrow", (9, 11))
+    assert digest(found.weights) == read_safetensors(FORMAT_1)[1]["digest"]
+    for name, array in rn.probe_weights(found.spec).items():
+        np.testing.assert_array_equal(found.weights[name], array)
 
 
 def test_a_field_of_a_later_version_is_kept_and_breaks_no_digest(tmp_path: Path) -> None:
