@@ -100,6 +100,31 @@ def test_the_command_prints_and_writes(tmp_path: Path) -> None:
     assert (failed.returncode, failed.stderr.count("\n")) == (2, 1)
 
 
+def test_the_command_overwrites_nothing_else(tmp_path: Path) -> None:
+    """What a reader has made of a program is not lost; the same program again is not written again."""
+    file = tmp_path / "program.py"
+    command = [sys.executable, "-m", "resnet_core", "source", "resnet20", "--backend", "numpy", "-o", str(file)]
+
+    def run() -> tuple[int, str]:
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        return done.returncode, done.stdout + done.stderr
+
+    assert run() == (0, "")
+    before = file.stat()
+    assert run() == (0, "")
+    assert file.stat().st_ino == before.st_ino
+    file.write_text("# mine\n")
+    code, said = run()
+    assert (code, said.count("\n"), file.read_text()) == (2, 1, "# mine\n")
+    assert "is there with other content; remove it, or write to another file" in said
+    file.unlink()
+    file.mkdir()
+    code, said = run()
+    assert (code, said.count("\n")) == (2, 1)
+    assert "is a directory; expected a new file" in said
+    assert [path.name for path in tmp_path.iterdir()] == ["program.py"]
+
+
 def test_a_change_of_the_spec_stands_in_the_header() -> None:
     text = print_program(rn.spec("resnet50", output_stride=8, classes=10), "torch")
     header = " ".join(text.split('"""')[1].split())
