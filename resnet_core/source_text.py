@@ -46,6 +46,14 @@ INITIAL: dict[str, tuple[tuple[float, str, str], tuple[float, str, str], bool]] 
     "xavier": ((1.0, "fan_avg", "uniform"), (1.0, "fan_avg", "uniform"), True),
 }
 
+#: What programs use of the standard library by its own name.
+STANDARD_NAMES = {
+    "collections.abc": ("Collection",),
+    "functools": ("partial",),
+    "itertools": ("chain", "islice", "repeat"),
+    "pathlib": ("Path",),
+}
+
 #: A safetensors file is simple enough to be read by hand: programs need no library for it.
 READ = '''
 def read(path: str) -> dict[str, np.ndarray]:
@@ -69,6 +77,8 @@ class Program:
     spec: ResNetSpec
     backend: str
     framework: str
+    #: Options of the command beyond those of the network.
+    options: str = ""
 
     @cached_property
     def tree(self) -> tree.Chain:
@@ -134,10 +144,8 @@ class Program:
         height, width = self.spec.input_size
         what = "features" if self.spec.classes is None else f"{self.spec.classes} classes"
         digest = hashlib.sha256(repr(self.tree).encode()).hexdigest()[:12]
-        origin = (
-            f"Printed by `{_command(self.spec, self.backend)}` (resnet-core {version('resnet-core')}, layer tree "
-            f"{digest}); yours to edit."
-        )
+        command = _command(self.spec, self.backend) + self.options
+        origin = f"Printed by `{command}` (resnet-core {version('resnet-core')}, layer tree {digest}); yours to edit."
         size = f"{height} x {width} x {self.spec.in_channels}"
         title = f"{self.spec.name or 'A ResNet'} in {self.framework}: {size} to {what}."
         return docstring([title, "\n".join([_paper(self.spec), *wrapped(origin), *notes])], 0)
@@ -153,13 +161,14 @@ def _command(spec: ResNetSpec, backend: str) -> str:
     if spec.name not in zoo.ZOO:
         return f"resnet source {spec.name or 'spec'}.toml --backend {backend}"
     named, own = to_fields(ResNetSpec(**zoo.fields(spec.name))), to_fields(spec)
-    changed = [f" --set {key}={_plain(own[key])}" for key in own if own[key] != named[key]]
+    changed = [f" --set {key}={plain(own[key])}" for key in own if own[key] != named[key]]
     return f"resnet source {spec.name} --backend {backend}{''.join(changed)}"
 
 
-def _plain(value: object) -> str:
+def plain(value: object) -> str:
+    """A field's value as one types it behind `--set key=`."""
     if isinstance(value, list):
-        return "[" + ",".join(map(_plain, value)) + "]"
+        return "[" + ",".join(map(plain, value)) + "]"
     return "none" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
 
 
@@ -213,6 +222,16 @@ def indented(lines: Iterable[str], indent: int = 4) -> list[str]:
 def joined(*definitions: Sequence[str]) -> str:
     """The text of a file: two empty lines between its definitions."""
     return "\n\n\n".join("\n".join(lines) for lines in definitions if lines) + "\n"
+
+
+def standard_imports(body: str) -> list[str]:
+    """What a program imports of the standard library, as a formatter sorts it."""
+    plain = [f"import {name}" for name in ("json", "math", "sys") if re.search(rf"(?<![.\w]){name}\.[a-z]", body)]
+    found = {
+        module: [name for name in names if re.search(rf"(?<![.\w]){name}([(\[]|\.[a-z])", body)]
+        for module, names in STANDARD_NAMES.items()
+    }
+    return [*plain, *(f"from {module} import {', '.join(names)}" for module, names in found.items() if names)]
 
 
 # Parameters and arguments.

@@ -6,6 +6,7 @@ from resnet_core import tree
 from resnet_core.errors import InputError
 from resnet_core.expressions import Code, Value
 from resnet_core.outline import Form, Step, literal
+from resnet_core.programs.training_text import recipe_options
 from resnet_core.source_text import (
     INITIAL,
     READ,
@@ -32,9 +33,12 @@ from resnet_core.source_text import (
     signature,
     stage_call,
     stage_reason,
+    standard_imports,
     turns,
 )
 from resnet_core.specification import ResNetSpec
+from resnet_core.training.recipe import Recipe
+from resnet_flax.training_source import training
 
 #: What every definition ends with.
 LAST = ["*", "rngs: nnx.Rngs"]
@@ -65,23 +69,23 @@ def load(model: nnx.Module, path: str) -> None:
 '''.strip().splitlines()
 
 
-def source(spec: ResNetSpec) -> str:
+def source(spec: ResNetSpec, recipe: Recipe | None = None) -> str:
     """A complete program that needs Flax and NumPy; `load` reads a neutral file.
 
     Raises InputError, one line, for a network that has no program.
     """
-    program = Program(spec, "flax", "Flax (NNX)")
+    program = Program(spec, "flax", "Flax (NNX)", recipe_options(recipe))
     program.refuse_underscores()
     definitions = [*_layers(program), _conv(program), _norm(program), _block(program), _stage(program)]
     load = [line.replace("block", program.outline.loop.prefix) for line in LOAD]
-    body = joined(*definitions, _network(program), READ, load, _main(program))
+    body = joined(*definitions, _network(program), READ, load, *training(program, recipe), _main(program))
     return joined([*program.header(), "", *_imports(body)], [body.rstrip()])
 
 
 def _imports(body: str) -> list[str]:
-    functools = ["from functools import partial"] if "partial(" in body else []
-    plain = ["import json", *functools, "from pathlib import Path", "", "import jax", "import jax.numpy as jnp"]
-    return [*plain, "import numpy as np", "from flax import nnx", "from jax import Array"]
+    optax = ["import optax"] if "optax." in body else []
+    own = ["import jax", "import jax.numpy as jnp", "import numpy as np", *optax]
+    return [*standard_imports(body), "", *own, "from flax import nnx", "from jax import Array"]
 
 
 def _conv(program: Program) -> list[str]:

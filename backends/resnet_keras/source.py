@@ -5,6 +5,7 @@ from __future__ import annotations
 from resnet_core import tree
 from resnet_core.errors import InputError
 from resnet_core.outline import Parameter, Step, literal
+from resnet_core.programs.training_text import recipe_options
 from resnet_core.source_text import (
     INITIAL,
     READ,
@@ -28,10 +29,13 @@ from resnet_core.source_text import (
     signature,
     stage_call,
     stage_reason,
+    standard_imports,
     turns,
     used,
 )
 from resnet_core.specification import ResNetSpec
+from resnet_core.training.recipe import Recipe
+from resnet_keras.training_source import training
 
 #: What every function begins with, and what it knows from there.
 FIRST = "x: KerasTensor"
@@ -54,25 +58,24 @@ def load(model: keras.Model, path: str) -> None:
 '''.strip().splitlines()
 
 
-def source(spec: ResNetSpec) -> str:
+def source(spec: ResNetSpec, recipe: Recipe | None = None) -> str:
     """A complete program that needs Keras and NumPy; `load` reads a neutral file.
 
     Raises InputError, one line, for a network that has no program.
     """
-    program = Program(spec, "keras", "Keras")
+    program = Program(spec, "keras", "Keras", recipe_options(recipe))
     program.refuse_underscores()
     block, kept = _block(program)
     stage, stage_kept = _stage(program, kept)
     definitions = [_conv(program), _norm(program), *_layers(program), block, stage]
-    body = joined(*definitions, _network(program, stage_kept), READ, LOAD, _main(program))
+    body = joined(*definitions, _network(program, stage_kept), READ, LOAD, *training(program, recipe), _main(program))
     return joined([*program.header(), "", *_imports(body)], [body.rstrip()])
 
 
 def _imports(body: str) -> list[str]:
-    plain = [f"import {name}" for name in ("json", "math", "sys") if reads(body, name)]
     names = [name for name in ("initializers", "layers", "ops") if reads(body, name)]
     own = f"from keras import {', '.join(['KerasTensor', *names])}"
-    return [*plain, "from pathlib import Path", "", "import keras", "import numpy as np", own]
+    return [*standard_imports(body), "", "import keras", "import numpy as np", own]
 
 
 def _conv(program: Program) -> list[str]:

@@ -6,6 +6,7 @@ from resnet_core import tree
 from resnet_core.errors import InputError
 from resnet_core.expressions import Code
 from resnet_core.outline import Step, literal
+from resnet_core.programs.training_text import recipe_options
 from resnet_core.source_text import (
     INITIAL,
     Program,
@@ -28,9 +29,12 @@ from resnet_core.source_text import (
     signature,
     stage_call,
     stage_reason,
+    standard_imports,
     turns,
 )
 from resnet_core.specification import ResNetSpec
+from resnet_core.training.recipe import Recipe
+from resnet_torch.training_source import training
 
 WEIGHTS = 'Weights: model.load_state_dict(safetensors.torch.load_file("weights.safetensors"))'
 
@@ -53,20 +57,22 @@ class DenseLinear(nn.Linear):
 '''
 
 
-def source(spec: ResNetSpec) -> str:
+def source(spec: ResNetSpec, recipe: Recipe | None = None) -> str:
     """A complete program that needs PyTorch alone; its state_dict has the neutral names.
 
     Raises InputError, one line, for a network that has no program.
     """
-    program = Program(spec, "torch", "PyTorch")
+    program = Program(spec, "torch", "PyTorch", recipe_options(recipe))
     definitions = [_conv(program), _norm(program), *_layers(program), _block(program), _stage(program)]
-    body = joined(*definitions, _network(program), _main(program))
+    body = joined(*definitions, _network(program), *training(program, recipe), _main(program))
     return joined([*program.header(WEIGHTS), "", *_imports(body)], [body.rstrip()])
 
 
 def _imports(body: str) -> list[str]:
     functional = ["from torch.nn import functional"] if "functional." in body else []
-    return ["import torch", "from torch import Tensor, nn", *functional]
+    loader = ["from torch.utils.data import DataLoader"] if "DataLoader[" in body else []
+    standard = [*standard_imports(body), ""] if standard_imports(body) else []
+    return [*standard, "import torch", "from torch import Tensor, nn", *functional, *loader]
 
 
 def _conv(program: Program) -> list[str]:

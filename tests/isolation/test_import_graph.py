@@ -11,7 +11,9 @@ import pytest
 CORE = Path(__file__).parents[2] / "resnet_core"
 
 #: The folders from the ground up: one may import those before it. `heart` is what stands in no folder.
-FLOORS = ("heart", "data", "training", "workers", "conversion", "prediction", "comparison", "conformance", "cli")
+FLOORS = (
+    "heart", "data", "training", "programs", "workers", "conversion", "prediction", "comparison", "conformance", "cli",
+)  # fmt: skip
 
 
 def room(module: str) -> str:
