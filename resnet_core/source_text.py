@@ -20,6 +20,7 @@ from resnet_core.anti_unification import outline
 from resnet_core.architecture import layer_tree, output_name
 from resnet_core.errors import InputError
 from resnet_core.expressions import Code, Value
+from resnet_core.initialization import SPREADS, Spread
 from resnet_core.outline import Block, Form, Helper, Loop, Outline, Parameter, Step, literal
 from resnet_core.padding import symmetric
 from resnet_core.specification import ResNetSpec, to_fields
@@ -35,15 +36,6 @@ PAPERS = {
     "wide": "Zagoruyko and Komodakis 2016, Wide Residual Networks, arXiv:1605.07146.",
     "preactivation": "He et al. 2016, Identity Mappings in Deep Residual Networks, arXiv:1603.05027.",
     "": "He et al. 2015, Deep Residual Learning for Image Recognition, arXiv:1512.03385.",
-}
-
-#: (scale, fan, distribution) of convolutions and of linear layers, and whether biases are drawn or zero: what
-#: `initialization.initialize` draws, as a rule of variance scaling.
-INITIAL: dict[str, tuple[tuple[float, str, str], tuple[float, str, str], bool]] = {
-    "torchvision": ((2.0, "fan_out", "normal"), (1 / 3, "fan_in", "uniform"), True),
-    "he": ((2.0, "fan_in", "normal"), (2.0, "fan_in", "normal"), False),
-    "slim": ((2.6, "fan_in", "truncated"), (2.6, "fan_in", "truncated"), False),
-    "xavier": ((1.0, "fan_avg", "uniform"), (1.0, "fan_avg", "uniform"), True),
 }
 
 #: What programs use of the standard library by its own name.
@@ -127,13 +119,18 @@ class Program:
             if "_" in path:
                 raise InputError(f"source: received the node {path!r}; names of nodes have no underscore here")
 
-    @cached_property
-    def drawn_biases(self) -> tuple[bool, bool]:
-        """Whether biases of convolutions, and of linear layers, have random initial values."""
-        drawn = INITIAL[self.spec.initializer][2]
-        return drawn and any(leaf.bias for leaf in self.leaves(tree.Conv)), drawn and any(
-            leaf.bias for leaf in self.leaves(tree.Linear)
-        )
+    def spread(self, role: str) -> Spread | None:
+        """Of the initial values of a role ("convolution", "linear", "bias"); None for those that start at 0."""
+        return SPREADS[self.spec.initializer].get(role)
+
+    def draws_biases(self, role: str) -> bool:
+        """Whether biases of convolutions, or of linear layers, have random initial values."""
+        return self.spread("bias") is not None and self.has_biases(role)
+
+    def has_biases(self, role: str) -> bool:
+        """Whether some convolution, or some linear layer, has a bias."""
+        leaves = self.leaves(tree.Conv) if role == "convolution" else self.leaves(tree.Linear)
+        return any(leaf.bias for leaf in leaves)  # type: ignore[attr-defined]
 
     def leaves(self, kind: type[L]) -> list[L]:
         """The different leaves of one kind."""
@@ -450,6 +447,16 @@ def keeps_size(program: Program) -> bool:
         leaf.kernel[0] % 2 and leaf.padding == symmetric(leaf.kernel[0], leaf.dilation[0])
         for leaf in program.leaves(tree.Conv)
     )
+
+
+def scale_text(spread: Spread) -> str:
+    """The variance times the fan, as one would write it."""
+    return "1 / 3" if spread.scale == 1 / 3 else literal(spread.scale)
+
+
+def truncated_deviation(spread: Spread, inputs: str) -> str:
+    """The line that names the deviation of a truncated normal, before the cut; frameworks take it as it is."""
+    return f"deviation = ({literal(spread.scale)} / {inputs}) ** 0.5  # {spread.scale / 2:g} * 2 / fan in"
 
 
 def fan_in(texts: Mapping[str, str], inputs: str) -> str:
