@@ -6,10 +6,12 @@ import ast
 import importlib
 import io
 import os
+import re
 import subprocess
 import sys
 import time
 import tokenize
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -57,12 +59,57 @@ def test_programs_are_as_short_as_one_would_write_them(backend: str) -> None:
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_lines_grow_with_the_kinds_of_block_and_not_with_the_blocks(backend: str) -> None:
-    shallow, deep = (print_program(rn.spec(name), backend).splitlines() for name in ("resnet50", "resnet152"))
-    changed = [(a, b) for a, b in zip(shallow, deep, strict=True) if a != b]
-    stages = [pair for pair in changed if "depth=" in pair[0]]
-    assert len(stages) == 2
-    assert len(changed) <= 7  # and the name, the command, the digest and the count
+@pytest.mark.parametrize(
+    ("shallow", "deep", "depths"),
+    [("resnet18", "resnet34", [(2, 3), (2, 4), (2, 6), (2, 3)]), ("resnet50", "resnet152", [(4, 8), (6, 36)])],
+)
+def test_deeper_networks_differ_in_their_depths_only(
+    shallow: str, deep: str, depths: list[tuple[int, int]], backend: str
+) -> None:
+    """And in what is said of the whole: the name, the layer tree's digest and the number of parameters."""
+
+    def lines(name: str) -> list[str]:
+        text = print_program(rn.spec(name), backend).replace(name, "NAME")
+        text = re.sub(r"layer tree\s+[0-9a-f]{12}\); yours to\s+edit\.", "layer tree; yours to edit.", text)
+        return text.replace(f"{rn.totals(rn.spec(name)).parameters:_}", "COUNT").splitlines()
+
+    changed = [(a, b) for a, b in zip(lines(shallow), lines(deep), strict=True) if a != b]
+    assert [tuple(int(re.findall(r"depth=(\d+)", line)[0]) for line in pair) for pair in changed] == depths
+    assert all(re.sub(r"depth=\d+", "", a) == re.sub(r"depth=\d+", "", b) for a, b in changed)
+
+
+def test_golden_files_are_strictly_typed(request: pytest.FixtureRequest) -> None:
+    """By the folder's own settings; what was found is kept for the next run."""
+    cache = Path(str(request.config.cache.mkdir("mypy_of_programs")))
+    command = [
+        sys.executable,
+        "-m",
+        "mypy",
+        "--config-file",
+        "mypy.ini",
+        "--cache-dir",
+        str(cache),
+        "--no-error-summary",
+    ]
+    files = [f"{name}.py" for name in FILES]
+    done = subprocess.run([*command, *files], cwd=FOLDER, capture_output=True, text=True, check=False)
+    assert done.stdout + done.stderr == ""
+
+
+def test_golden_files_are_clean_and_simple() -> None:
+    """The folder's own settings: many rules, and no function with more than five ways through it."""
+    settings = tomllib.loads((FOLDER / "ruff.toml").read_text())
+    assert settings["lint"]["mccabe"]["max-complexity"] == 5
+    assert "C90" in settings["lint"]["select"]
+    for command in (["check"], ["format", "--check"]):
+        done = subprocess.run(
+            [sys.executable, "-m", "ruff", *command, "--no-cache", "."],
+            cwd=FOLDER,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout
 
 
 @pytest.mark.parametrize("name", ["resnet18", "resnet50", "resnet_v2_50", "resnet20"])
