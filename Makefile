@@ -15,7 +15,7 @@ test: environment
 	$(RUN)/pytest --numprocesses 2 $(ARGS)
 
 test-long: environment
-	$(RUN)/pytest tests/parity/test_random_specs.py tests/training/test_runs.py tests/parity/test_shipped.py --long $(ARGS)
+	$(RUN)/pytest tests/parity/test_random_specs.py tests/training/test_runs.py tests/parity/test_shipped.py tests/source --long $(ARGS)
 
 lint: environment
 	$(RUN)/ruff check .

@@ -16,7 +16,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--long",
         action="store_true",
-        help="300 random specs instead of 50, training runs killed 30 times instead of 3, test pictures in NumPy too",
+        help="300 random specs instead of 50, training runs killed 30 times instead of 3, test pictures in NumPy too, "
+        "programs of the whole zoo",
     )
     group.addoption(
         "--python",

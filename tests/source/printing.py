@@ -85,7 +85,9 @@ def case_images(spec: rn.ResNetSpec) -> np.ndarray:
     return np.random.default_rng(0).standard_normal((2, *spec.input_size, spec.in_channels))
 
 
-def run_programs(backend: str, cases: dict[str, Case], folder: Path) -> dict[str, Found]:
+def run_programs(
+    backend: str, cases: dict[str, Case], folder: Path, keras_engine: str = "tensorflow"
+) -> dict[str, Found]:
     """What each program computed: all of them in one process, in which this project cannot be imported."""
     jobs = []
     for name, case in cases.items():
@@ -101,7 +103,7 @@ def run_programs(backend: str, cases: dict[str, Case], folder: Path) -> dict[str
         flags["batches"] = None if case.batches is None else str(folder / f"{name}_batches.npz")
         jobs.append({"program": name, "weights": str(weights), "images": str(images), **flags})
     (folder / "jobs.json").write_text(json.dumps(jobs))
-    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "KERAS_BACKEND": "tensorflow", "JAX_PLATFORMS": "cpu"}
+    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "KERAS_BACKEND": keras_engine, "JAX_PLATFORMS": "cpu"}
     environment |= dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "TF_NUM_INTRAOP_THREADS"), "1")
     # XLA's last passes take most of the compile time and change no operation, as in tests/parity/laboratory.py.
     environment["XLA_FLAGS"] = "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"

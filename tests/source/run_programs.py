@@ -62,8 +62,8 @@ def run_keras(program: Any, job: dict[str, Any], dtype: str) -> Found:
     model = program.resnet()
     program.load(model, job["weights"])
     found = {f"tensor {name}": value for name, value in keras_tensors(model).items()}
-    found["output"] = np.asarray(model(images, training=False))
-    found["train output"] = np.asarray(model(images, training=True))
+    found["output"] = keras.ops.convert_to_numpy(model(images, training=False))
+    found["train output"] = keras.ops.convert_to_numpy(model(images, training=True))
     after = {f"after {name}": value for name, value in keras_tensors(model).items() if ".running_" in name}
     keras.backend.clear_session()
     return found | after
@@ -78,10 +78,14 @@ def initial_keras(program: Any, job: dict[str, Any]) -> Found:
 
 
 def keras_tensors(model: Any) -> Found:
+    import keras
+
     suffixes = {"gamma": "weight", "beta": "bias", "moving_mean": "running_mean", "moving_variance": "running_var"}
     suffixes |= {"kernel": "weight", "bias": "bias"}
     return {
-        f"{layer.name.replace('_', '.')}.{suffixes[variable.name]}": neutral(np.array(variable))
+        f"{layer.name.replace('_', '.')}.{suffixes[variable.name]}": neutral(
+            keras.ops.convert_to_numpy(variable).copy()
+        )
         for layer in model.layers
         for variable in layer.weights
     }

@@ -28,7 +28,7 @@ from resnet_core.training.running_variance import variance_corrections
 from resnet_core.training.schedule import learning_rate, total_steps
 
 FRAMEWORKS = ("torch", "keras", "flax")
-SPEC = rn.spec("resnet20", channels=[4, 8], depths=[1, 1], shortcut="projection", classes=7, input_size=[12, 11])
+SPEC = rn.spec("resnet20", channels=[4], depths=[1], classes=7, input_size=[12, 11])
 
 #: Steps of a run, and those of an epoch: the batches come twice.
 STEPS, PER_EPOCH = 4, 2
