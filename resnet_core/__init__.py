@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from resnet_core.analysis import layers, parameters, state, totals
 from resnet_core.architecture import layer_tree, taps
-from resnet_core.backend import backends, build, lazy_exports, load_backend, source
+from resnet_core.backend import backends, build, lazy_exports, load_backend
 from resnet_core.conversion.torchvision_names import from_torchvision
 from resnet_core.errors import InputError, MissingBackendError, ResNetError, SpecError, WeightsError
 from resnet_core.initialization import initialize, probe_weights
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from resnet_core.difference.difference import Difference, diff
     from resnet_core.prediction.network import TrainedNetwork, trained_network
     from resnet_core.prediction.predict import Prediction, predict
+    from resnet_core.programs.source import source
     from resnet_core.training.evaluation import Evaluation, evaluate
     from resnet_core.training.recipe_files import recipe
     from resnet_core.training.running_variance import unbiased_variances
@@ -96,6 +97,7 @@ _LAZY = {
     "evaluate": "training.evaluation",
     "predict": "prediction.predict",
     "recipe": "training.recipe_files",
+    "source": "programs.source",
     "train": "training.start",
     "trained_network": "prediction.network",
     "unbiased_variances": "training.running_variance",

@@ -40,8 +40,8 @@ DEVICES = ("auto", "cpu", "gpu")
 #: What a backend may import from the core, as `resnet_core.NAME`.
 OPEN_TO_BACKENDS = (
     "analysis", "architecture", "backend", "errors", "expressions", "inputs", "layouts", "numerics", "outline",
-    "padding", "rewrite", "source_text", "specification", "training.contract", "training.recipe",
-    "training.running_variance", "tree", "weights",
+    "padding", "programs.training_text", "rewrite", "source_text", "specification", "training.contract",
+    "training.recipe", "training.running_variance", "tree", "weights",
 )  # fmt: skip
 
 
@@ -298,19 +298,11 @@ def build(
     return load_backend(backend).build(spec, weights=weights, seed=seed, taps=taps, dtype=dtype)
 
 
-def source(spec: ResNetSpec, backend: str) -> str:
-    """The network as a program of the named backend's framework, complete and independent of this project.
+def load_source(name: str) -> Callable[..., str]:
+    """The backend's `source(spec, recipe=None) -> str`, in its file `source.py`; it imports no framework.
 
-    No framework is imported, so that none need be installed. Raises InputError for an unknown backend, for one whose
-    package prints no programs, and for a network that has none; BackendError for a package that fails.
-    """
-    return load_source(backend)(spec)
-
-
-def load_source(name: str) -> Callable[[ResNetSpec], str]:
-    """`source(spec) -> str` of the backend's file `source.py`, which is optional and imports no framework.
-
-    Errors as `source`.
+    Both are optional, the recipe and the file. Raises InputError for an unknown backend and for a package without the
+    file, BackendError for one that fails.
     """
     _, module = _package(name)
     file = f"{module.__name__}.source"
@@ -318,7 +310,7 @@ def load_source(name: str) -> Callable[[ResNetSpec], str]:
     if not hasattr(module, "__path__") or importlib.util.find_spec(file) is None:
         raise InputError(f"package {module.__name__} has no source, which is optional, and needed here")
     try:
-        return cast(Callable[[ResNetSpec], str], importlib.import_module(file).source)
+        return cast(Callable[..., str], importlib.import_module(file).source)
     except Exception as error:
         raise BackendError(f"backend {name}: {file} cannot be imported: {_line(error)}") from error
 

@@ -46,6 +46,18 @@ def write_atomically(path: Path, data: bytes) -> None:
             Path(temporary).unlink()
 
 
+def write_new(path: Path, data: bytes) -> None:
+    """Write `data` to a file that is not there yet; nothing is done where it is there and the same.
+
+    Raises InputError, and changes nothing, where something else is there or it cannot be written.
+    """
+    if path.exists() or path.is_symlink():
+        if read_bytes(path, "a new file") != data:
+            raise InputError(f"{path}: is there with other content; remove it, or write to another file")
+        return
+    write_atomically(path, data)
+
+
 def append_lines(path: Path, lines: list[str]) -> None:
     """Append lines to a text file, and wait until they are on disk. Raises InputError if they cannot be written."""
     try:

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterator
+from dataclasses import dataclass
 from math import prod, sqrt
+from typing import Literal
 
 import numpy as np
 
@@ -18,6 +20,48 @@ from resnet_core.errors import InputError
 from resnet_core.specification import ResNetSpec
 from resnet_core.tree import Leaf, Node, Residual, Shape, Tensor, leaves, walk
 from resnet_core.weights import Weights, require_dtype
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Variance scaling: variance `scale / fan`, with the fan of the layer's kernel.
+
+    A truncated normal is cut at two of its deviations, and its variance is that before the cut.
+    """
+
+    scale: float
+    fan: Literal["fan_in", "fan_out", "fan_avg"]
+    distribution: Literal["normal", "truncated", "uniform"]
+
+    def of(self, kernel: Shape) -> float:
+        """The deviation for a kernel, or the limit on both sides of 0 of a uniform distribution."""
+        fan_in, fan_out = fans(kernel)
+        fan = {"fan_in": fan_in, "fan_out": fan_out, "fan_avg": (fan_in + fan_out) / 2}[self.fan]
+        if self.distribution != "uniform":
+            return sqrt(self.scale / fan)
+        # A variance of 1 / 3 is a limit of 1, said as PyTorch says it, to the last bit.
+        return 1 / sqrt(fan) if 3 * self.scale == 1 else sqrt(3 * self.scale / fan)
+
+
+#: {initializer: {role: spread}}; a role that has none starts at 0. `initialize` draws by them, and printed programs
+#: say them in their framework's words.
+SPREADS: dict[str, dict[str, Spread]] = {
+    "torchvision": {
+        "convolution": Spread(2.0, "fan_out", "normal"),
+        "linear": Spread(1 / 3, "fan_in", "uniform"),
+        "bias": Spread(1 / 3, "fan_in", "uniform"),
+    },
+    "he": {"convolution": Spread(2.0, "fan_in", "normal"), "linear": Spread(2.0, "fan_in", "normal")},
+    "slim": {
+        "convolution": Spread(1.3 * 2, "fan_in", "truncated"),
+        "linear": Spread(1.3 * 2, "fan_in", "truncated"),
+    },
+    "xavier": {
+        "convolution": Spread(1.0, "fan_avg", "uniform"),
+        "linear": Spread(1.0, "fan_avg", "uniform"),
+        "bias": Spread(1 / 3, "fan_in", "uniform"),
+    },
+}
 
 
 def initialize(spec: ResNetSpec, seed: int = 0, dtype: str = "float32") -> Weights:
@@ -108,21 +152,19 @@ def _kernel(leaf: Leaf) -> Shape:
 
 
 def _draw(initializer: str, tensor: Tensor, kernel: Shape, rng: np.random.Generator) -> np.ndarray:
-    shape = tensor.shape
-    fan_in, fan_out = fans(kernel)
-    bound = 1 / sqrt(fan_in)
-    if tensor.role == "bias":
-        return np.zeros(shape) if initializer in ("he", "slim") else rng.uniform(-bound, bound, shape)
-    if initializer == "he":
-        return rng.standard_normal(shape) * sqrt(2 / fan_in)
-    if initializer == "slim":
-        return _truncated_normal(shape, rng) * sqrt(1.3 * 2 / fan_in)
-    if initializer == "xavier":
-        limit = sqrt(6 / (fan_in + fan_out))
-        return rng.uniform(-limit, limit, shape)
-    if len(kernel) > 2:  # torchvision's rule is for convolutions; a linear layer keeps PyTorch's default
-        return rng.standard_normal(shape) * sqrt(2 / fan_out)
-    return rng.uniform(-bound, bound, shape)
+    role = "bias" if tensor.role == "bias" else "convolution" if len(kernel) > 2 else "linear"
+    spread = SPREADS[initializer].get(role)
+    if spread is None:
+        return np.zeros(tensor.shape)
+    size = spread.of(kernel)
+    if spread.distribution == "uniform":
+        return rng.uniform(-size, size, tensor.shape)
+    normal = _truncated_normal if spread.distribution == "truncated" else _normal
+    return normal(tensor.shape, rng) * size
+
+
+def _normal(shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
+    return rng.standard_normal(shape)
 
 
 def _truncated_normal(shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:

@@ -20,6 +20,7 @@ from resnet_core.anti_unification import outline
 from resnet_core.architecture import layer_tree, output_name
 from resnet_core.errors import InputError
 from resnet_core.expressions import Code, Value
+from resnet_core.initialization import SPREADS, Spread
 from resnet_core.outline import Block, Form, Helper, Loop, Outline, Parameter, Step, literal
 from resnet_core.padding import symmetric
 from resnet_core.specification import ResNetSpec, to_fields
@@ -37,13 +38,12 @@ PAPERS = {
     "": "He et al. 2015, Deep Residual Learning for Image Recognition, arXiv:1512.03385.",
 }
 
-#: (scale, fan, distribution) of convolutions and of linear layers, and whether biases are drawn or zero: what
-#: `initialization.initialize` draws, as a rule of variance scaling.
-INITIAL: dict[str, tuple[tuple[float, str, str], tuple[float, str, str], bool]] = {
-    "torchvision": ((2.0, "fan_out", "normal"), (1 / 3, "fan_in", "uniform"), True),
-    "he": ((2.0, "fan_in", "normal"), (2.0, "fan_in", "normal"), False),
-    "slim": ((2.6, "fan_in", "truncated"), (2.6, "fan_in", "truncated"), False),
-    "xavier": ((1.0, "fan_avg", "uniform"), (1.0, "fan_avg", "uniform"), True),
+#: What programs use of the standard library by its own name.
+STANDARD_NAMES = {
+    "collections.abc": ("Collection",),
+    "functools": ("partial",),
+    "itertools": ("chain", "islice", "repeat"),
+    "pathlib": ("Path",),
 }
 
 #: A safetensors file is simple enough to be read by hand: programs need no library for it.
@@ -69,6 +69,8 @@ class Program:
     spec: ResNetSpec
     backend: str
     framework: str
+    #: Options of the command beyond those of the network.
+    options: str = ""
 
     @cached_property
     def tree(self) -> tree.Chain:
@@ -117,13 +119,18 @@ class Program:
             if "_" in path:
                 raise InputError(f"source: received the node {path!r}; names of nodes have no underscore here")
 
-    @cached_property
-    def drawn_biases(self) -> tuple[bool, bool]:
-        """Whether biases of convolutions, and of linear layers, have random initial values."""
-        drawn = INITIAL[self.spec.initializer][2]
-        return drawn and any(leaf.bias for leaf in self.leaves(tree.Conv)), drawn and any(
-            leaf.bias for leaf in self.leaves(tree.Linear)
-        )
+    def spread(self, role: str) -> Spread | None:
+        """Of the initial values of a role ("convolution", "linear", "bias"); None for those that start at 0."""
+        return SPREADS[self.spec.initializer].get(role)
+
+    def draws_biases(self, role: str) -> bool:
+        """Whether biases of convolutions, or of linear layers, have random initial values."""
+        return self.spread("bias") is not None and self.has_biases(role)
+
+    def has_biases(self, role: str) -> bool:
+        """Whether some convolution, or some linear layer, has a bias."""
+        leaves = self.leaves(tree.Conv) if role == "convolution" else self.leaves(tree.Linear)
+        return any(leaf.bias for leaf in leaves)  # type: ignore[attr-defined]
 
     def leaves(self, kind: type[L]) -> list[L]:
         """The different leaves of one kind."""
@@ -134,10 +141,8 @@ class Program:
         height, width = self.spec.input_size
         what = "features" if self.spec.classes is None else f"{self.spec.classes} classes"
         digest = hashlib.sha256(repr(self.tree).encode()).hexdigest()[:12]
-        origin = (
-            f"Printed by `{_command(self.spec, self.backend)}` (resnet-core {version('resnet-core')}, layer tree "
-            f"{digest}); yours to edit."
-        )
+        command = _command(self.spec, self.backend) + self.options
+        origin = f"Printed by `{command}` (resnet-core {version('resnet-core')}, layer tree {digest}); yours to edit."
         size = f"{height} x {width} x {self.spec.in_channels}"
         title = f"{self.spec.name or 'A ResNet'} in {self.framework}: {size} to {what}."
         return docstring([title, "\n".join([_paper(self.spec), *wrapped(origin), *notes])], 0)
@@ -153,13 +158,14 @@ def _command(spec: ResNetSpec, backend: str) -> str:
     if spec.name not in zoo.ZOO:
         return f"resnet source {spec.name or 'spec'}.toml --backend {backend}"
     named, own = to_fields(ResNetSpec(**zoo.fields(spec.name))), to_fields(spec)
-    changed = [f" --set {key}={_plain(own[key])}" for key in own if own[key] != named[key]]
+    changed = [f" --set {key}={plain(own[key])}" for key in own if own[key] != named[key]]
     return f"resnet source {spec.name} --backend {backend}{''.join(changed)}"
 
 
-def _plain(value: object) -> str:
+def plain(value: object) -> str:
+    """A field's value as one types it behind `--set key=`."""
     if isinstance(value, list):
-        return "[" + ",".join(map(_plain, value)) + "]"
+        return "[" + ",".join(map(plain, value)) + "]"
     return "none" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
 
 
@@ -213,6 +219,16 @@ def indented(lines: Iterable[str], indent: int = 4) -> list[str]:
 def joined(*definitions: Sequence[str]) -> str:
     """The text of a file: two empty lines between its definitions."""
     return "\n\n\n".join("\n".join(lines) for lines in definitions if lines) + "\n"
+
+
+def standard_imports(body: str) -> list[str]:
+    """What a program imports of the standard library, as a formatter sorts it."""
+    plain = [f"import {name}" for name in ("json", "math", "sys") if re.search(rf"(?<![.\w]){name}\.[a-z]", body)]
+    found = {
+        module: [name for name in names if re.search(rf"(?<![.\w]){name}([(\[]|\.[a-z])", body)]
+        for module, names in STANDARD_NAMES.items()
+    }
+    return [*plain, *(f"from {module} import {', '.join(names)}" for module, names in found.items() if names)]
 
 
 # Parameters and arguments.
@@ -431,6 +447,16 @@ def keeps_size(program: Program) -> bool:
         leaf.kernel[0] % 2 and leaf.padding == symmetric(leaf.kernel[0], leaf.dilation[0])
         for leaf in program.leaves(tree.Conv)
     )
+
+
+def scale_text(spread: Spread) -> str:
+    """The variance times the fan, as one would write it."""
+    return "1 / 3" if spread.scale == 1 / 3 else literal(spread.scale)
+
+
+def truncated_deviation(spread: Spread, inputs: str) -> str:
+    """The line that names the deviation of a truncated normal, before the cut; frameworks take it as it is."""
+    return f"deviation = ({literal(spread.scale)} / {inputs}) ** 0.5  # {spread.scale / 2:g} * 2 / fan in"
 
 
 def fan_in(texts: Mapping[str, str], inputs: str) -> str:

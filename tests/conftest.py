@@ -21,7 +21,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--long",
         action="store_true",
-        help="also the tests that are marked long, 300 random specs instead of 50, runs killed 30 times instead of 3",
+        help="also the tests that are marked long, 300 random specs instead of 50, runs killed 30 times instead of 3, "
+        "programs of the whole zoo",
     )
     group.addoption(
         "--python",

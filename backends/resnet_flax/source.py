@@ -6,8 +6,8 @@ from resnet_core import tree
 from resnet_core.errors import InputError
 from resnet_core.expressions import Code, Value
 from resnet_core.outline import Form, Step, literal
+from resnet_core.programs.training_text import recipe_options
 from resnet_core.source_text import (
-    INITIAL,
     READ,
     WIDTH,
     Program,
@@ -28,13 +28,18 @@ from resnet_core.source_text import (
     padding_reason,
     rename,
     rows,
+    scale_text,
     shape_text,
     signature,
     stage_call,
     stage_reason,
+    standard_imports,
+    truncated_deviation,
     turns,
 )
 from resnet_core.specification import ResNetSpec
+from resnet_core.training.recipe import Recipe
+from resnet_flax.training_source import training
 
 #: What every definition ends with.
 LAST = ["*", "rngs: nnx.Rngs"]
@@ -65,23 +70,23 @@ def load(model: nnx.Module, path: str) -> None:
 '''.strip().splitlines()
 
 
-def source(spec: ResNetSpec) -> str:
+def source(spec: ResNetSpec, recipe: Recipe | None = None) -> str:
     """A complete program that needs Flax and NumPy; `load` reads a neutral file.
 
     Raises InputError, one line, for a network that has no program.
     """
-    program = Program(spec, "flax", "Flax (NNX)")
+    program = Program(spec, "flax", "Flax (NNX)", recipe_options(recipe))
     program.refuse_underscores()
     definitions = [*_layers(program), _conv(program), _norm(program), _block(program), _stage(program)]
     load = [line.replace("block", program.outline.loop.prefix) for line in LOAD]
-    body = joined(*definitions, _network(program), READ, load, _main(program))
+    body = joined(*definitions, _network(program), READ, load, *training(program, recipe), _main(program))
     return joined([*program.header(), "", *_imports(body)], [body.rstrip()])
 
 
 def _imports(body: str) -> list[str]:
-    functools = ["from functools import partial"] if "partial(" in body else []
-    plain = ["import json", *functools, "from pathlib import Path", "", "import jax", "import jax.numpy as jnp"]
-    return [*plain, "import numpy as np", "from flax import nnx", "from jax import Array"]
+    optax = ["import optax"] if "optax." in body else []
+    own = ["import jax", "import jax.numpy as jnp", "import numpy as np", *optax]
+    return [*standard_imports(body), "", *own, "from flax import nnx", "from jax import Array"]
 
 
 def _conv(program: Program) -> list[str]:
@@ -93,7 +98,7 @@ def _conv(program: Program) -> list[str]:
     if isinstance(helper.numbers["padding"], Code) and texts["padding"] not in ("padding", "dilation"):
         lines += note([f"padding = {texts['padding']}"], padding_reason(program))
         texts["padding"] = "padding"
-    initial, more = _initial(program, 0, f"({fan_in(texts, 'in_channels')})")
+    initial, more = _initial(program, "convolution", f"({fan_in(texts, 'in_channels')})")
     named = {"strides": ("stride", "1"), "padding": ("padding", ""), "kernel_dilation": ("dilation", "1")}
     named |= {"feature_group_count": ("groups", "1"), "use_bias": ("bias", "True")}
     arguments = ["in_channels", "channels", f"({texts['kernel']}, {texts['kernel']})"]
@@ -118,7 +123,9 @@ def _norm(program: Program) -> list[str]:
 
 def _layers(program: Program) -> list[list[str]]:
     """What Flax lacks: biases that are drawn."""
-    return [UNIFORM.strip().splitlines()] if any(program.drawn_biases) else []
+    return (
+        [UNIFORM.strip().splitlines()] if program.draws_biases("convolution") or program.draws_biases("linear") else []
+    )
 
 
 def _block(program: Program) -> list[str]:
@@ -264,18 +271,18 @@ def _network(program: Program) -> list[str]:
     ]
 
 
-def _initial(program: Program, which: int, inputs: str) -> tuple[list[str], list[str]]:
+def _initial(program: Program, role: str, inputs: str) -> tuple[list[str], list[str]]:
     """(arguments, lines before) for the spec's initial values; what Flax draws by itself is not said again."""
-    scale, fan, distribution = INITIAL[program.spec.initializer][which]  # type: ignore[misc]
-    arguments, lines = [], []
-    if distribution == "truncated":
-        lines.append(f"deviation = (2.6 / {inputs}) ** 0.5  # 1.3 * 2 / fan in")
+    spread, arguments, lines = program.spread(role), [], []
+    assert spread is not None
+    if spread.distribution == "truncated":
+        lines.append(truncated_deviation(spread, inputs))
         arguments.append("kernel_init=nnx.initializers.truncated_normal(deviation)")
     else:
-        text = "1 / 3" if scale == 1 / 3 else scale
-        lines.append(f'initial = nnx.initializers.variance_scaling({text}, "{fan}", "{distribution}")')
+        rule = f'{scale_text(spread)}, "{spread.fan}", "{spread.distribution}"'
+        lines.append(f"initial = nnx.initializers.variance_scaling({rule})")
         arguments.append("kernel_init=initial")
-    if program.drawn_biases[which]:
+    if program.draws_biases(role):
         arguments.append(f"bias_init=uniform({inputs.removeprefix('(').removesuffix(')')})")
     return arguments, lines
 
@@ -301,7 +308,7 @@ def _assign(program: Program, target: str, step: Step, indent: int = 8) -> list[
         return call(f"{target} = {helper.name}", [*helper_call(helper, step), RNGS], indent=indent)
     if step.kind is not tree.Linear:
         return []
-    initial, lines = _initial(program, 1, text["in_features"])
+    initial, lines = _initial(program, "linear", text["in_features"])
     places = [("in_features", text["in_features"], None), ("out_features", text["out_features"], None)]
     arguments = given([*places, ("use_bias", text["bias"], "True")])
     return [*lines, *call(f"{target} = nnx.Linear", [*arguments, *initial, RNGS], indent=indent)]

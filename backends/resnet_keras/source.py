@@ -5,8 +5,8 @@ from __future__ import annotations
 from resnet_core import tree
 from resnet_core.errors import InputError
 from resnet_core.outline import Parameter, Step, literal
+from resnet_core.programs.training_text import recipe_options
 from resnet_core.source_text import (
-    INITIAL,
     READ,
     WIDTH,
     Program,
@@ -24,14 +24,19 @@ from resnet_core.source_text import (
     note,
     reads,
     rename,
+    scale_text,
     shape_text,
     signature,
     stage_call,
     stage_reason,
+    standard_imports,
+    truncated_deviation,
     turns,
     used,
 )
 from resnet_core.specification import ResNetSpec
+from resnet_core.training.recipe import Recipe
+from resnet_keras.training_source import training
 
 #: What every function begins with, and what it knows from there.
 FIRST = "x: KerasTensor"
@@ -54,25 +59,24 @@ def load(model: keras.Model, path: str) -> None:
 '''.strip().splitlines()
 
 
-def source(spec: ResNetSpec) -> str:
+def source(spec: ResNetSpec, recipe: Recipe | None = None) -> str:
     """A complete program that needs Keras and NumPy; `load` reads a neutral file.
 
     Raises InputError, one line, for a network that has no program.
     """
-    program = Program(spec, "keras", "Keras")
+    program = Program(spec, "keras", "Keras", recipe_options(recipe))
     program.refuse_underscores()
     block, kept = _block(program)
     stage, stage_kept = _stage(program, kept)
     definitions = [_conv(program), _norm(program), *_layers(program), block, stage]
-    body = joined(*definitions, _network(program, stage_kept), READ, LOAD, _main(program))
+    body = joined(*definitions, _network(program, stage_kept), READ, LOAD, *training(program, recipe), _main(program))
     return joined([*program.header(), "", *_imports(body)], [body.rstrip()])
 
 
 def _imports(body: str) -> list[str]:
-    plain = [f"import {name}" for name in ("json", "math", "sys") if reads(body, name)]
     names = [name for name in ("initializers", "layers", "ops") if reads(body, name)]
     own = f"from keras import {', '.join(['KerasTensor', *names])}"
-    return [*plain, "from pathlib import Path", "", "import keras", "import numpy as np", own]
+    return [*standard_imports(body), "", "import keras", "import numpy as np", own]
 
 
 def _conv(program: Program) -> list[str]:
@@ -81,7 +85,7 @@ def _conv(program: Program) -> list[str]:
         return []
     texts = {field: literal(value) for field, value in helper.numbers.items()}
     lines, padding = _padding(program, texts)
-    initial, more = _initial(program, 0, f"({fan_in(texts, 'x.shape[-1]')})")
+    initial, more = _initial(program, "convolution", f"({fan_in(texts, 'x.shape[-1]')})")
     said = {"strides": (texts["stride"], "1"), "padding": (padding, '"valid"'), "groups": (texts["groups"], "1")}
     said |= {"dilation_rate": (texts["dilation"], "1"), "use_bias": (texts["bias"], "True")}
     arguments = ["channels", texts["kernel"]]
@@ -205,18 +209,18 @@ def _network(program: Program, kept: tuple[Parameter, ...]) -> list[str]:
     ]
 
 
-def _initial(program: Program, which: int, inputs: str) -> tuple[list[str], list[str]]:
+def _initial(program: Program, role: str, inputs: str) -> tuple[list[str], list[str]]:
     """(arguments, lines before) for the spec's initial values; what Keras draws by itself is not said again."""
-    scale, fan, distribution = INITIAL[program.spec.initializer][which]  # type: ignore[misc]
-    arguments, lines = [], []
-    if distribution == "truncated":
-        lines.append(f"deviation = (2.6 / {inputs}) ** 0.5  # 1.3 * 2 / fan in")
+    spread, arguments, lines = program.spread(role), [], []
+    assert spread is not None
+    if spread.distribution == "truncated":
+        lines.append(truncated_deviation(spread, inputs))
         arguments.append("kernel_initializer=initializers.TruncatedNormal(stddev=deviation)")
-    elif fan != "fan_avg":  # Glorot's is Keras' own
-        text = "1 / 3" if scale == 1 / 3 else scale
-        lines.append(f'initial = initializers.VarianceScaling({text}, "{fan}", {DISTRIBUTIONS[distribution]})')
+    elif spread.fan != "fan_avg":  # Glorot's is Keras' own
+        distribution = DISTRIBUTIONS[spread.distribution]
+        lines.append(f'initial = initializers.VarianceScaling({scale_text(spread)}, "{spread.fan}", {distribution})')
         arguments.append("kernel_initializer=initial")
-    if program.drawn_biases[which]:
+    if program.draws_biases(role):
         power = "**-0.5" if inputs.isdigit() else " ** -0.5"
         lines.append(f"bound = {inputs}{power}")
         arguments.append("bias_initializer=initializers.RandomUniform(-bound, bound)")
@@ -270,7 +274,7 @@ def _assign(program: Program, step: Step, value: str, target: str, path: str, in
         case tree.GlobalAveragePool:
             return _apply("layers.GlobalAveragePooling2D", [name], value, target, indent)
         case tree.Linear:
-            initial, lines = _initial(program, 1, text["in_features"])
+            initial, lines = _initial(program, "linear", text["in_features"])
             arguments = [text["out_features"], *([] if step.numbers["bias"] else ["use_bias=False"]), *initial, name]
             return [*lines, *_apply("layers.Dense", arguments, value, target, indent, room=9)]
     raise InputError(f"source: Keras has no program for {step.kind.__name__}")

@@ -6,6 +6,7 @@ from resnet_core import tree
 from resnet_core.errors import InputError
 from resnet_core.expressions import Code
 from resnet_core.outline import Parameter, Step, literal
+from resnet_core.programs.training_text import recipe_options
 from resnet_core.source_text import (
     READ,
     Program,
@@ -25,10 +26,13 @@ from resnet_core.source_text import (
     signature,
     stage_call,
     stage_reason,
+    standard_imports,
     turns,
     used,
 )
 from resnet_core.specification import ResNetSpec
+from resnet_core.training.recipe import Recipe
+from resnet_numpy.training_source import training
 
 #: What every function begins with; widths are in the weights.
 FIRST = ["x: Array", "weights: Weights", "name: str"]
@@ -36,23 +40,23 @@ KNOWN = {"in_channels": "x.shape[-1]"}
 IN_WEIGHTS = ("in_channels", "channels", "kernel")
 
 
-def source(spec: ResNetSpec) -> str:
+def source(spec: ResNetSpec, recipe: Recipe | None = None) -> str:
     """A complete program that needs NumPy alone and computes the logits from a neutral file.
 
-    Raises InputError, one line, for a network that has no program.
+    Raises InputError, one line, for a network that has no program, and for a recipe.
     """
-    program = Program(spec, "numpy", "NumPy")
+    program = Program(spec, "numpy", "NumPy", recipe_options(recipe))
     block, kept = _block(program)
     stage, stage_kept = _stage(program, kept)
     definitions = [_conv(program), _norm(program), *_layers(program), block, stage]
-    body = joined(*definitions, _network(program, stage_kept), READ, _main(program))
+    body = joined(*definitions, _network(program, stage_kept), READ, *training(program, recipe), _main(program))
     return joined([*program.header("Inference only."), "", *_imports(body)], [body.rstrip()])
 
 
 def _imports(body: str) -> list[str]:
     windows = ["from numpy.lib.stride_tricks import sliding_window_view"] if "sliding_window_view" in body else []
     names = ["", "Array = np.ndarray", "Weights = dict[str, np.ndarray]"]
-    return ["import json", "import sys", "from pathlib import Path", "", "import numpy as np", *windows, *names]
+    return [*standard_imports(body), "", "import numpy as np", *windows, *names]
 
 
 def _conv(program: Program) -> list[str]:

@@ -6,8 +6,8 @@ from resnet_core import tree
 from resnet_core.errors import InputError
 from resnet_core.expressions import Code
 from resnet_core.outline import Step, literal
+from resnet_core.programs.training_text import recipe_options
 from resnet_core.source_text import (
-    INITIAL,
     Program,
     block_reason,
     branches,
@@ -28,9 +28,13 @@ from resnet_core.source_text import (
     signature,
     stage_call,
     stage_reason,
+    standard_imports,
+    truncated_deviation,
     turns,
 )
 from resnet_core.specification import ResNetSpec
+from resnet_core.training.recipe import Recipe
+from resnet_torch.training_source import training
 
 WEIGHTS = 'Weights: model.load_state_dict(safetensors.torch.load_file("weights.safetensors"))'
 
@@ -53,20 +57,22 @@ class DenseLinear(nn.Linear):
 '''
 
 
-def source(spec: ResNetSpec) -> str:
+def source(spec: ResNetSpec, recipe: Recipe | None = None) -> str:
     """A complete program that needs PyTorch alone; its state_dict has the neutral names.
 
     Raises InputError, one line, for a network that has no program.
     """
-    program = Program(spec, "torch", "PyTorch")
+    program = Program(spec, "torch", "PyTorch", recipe_options(recipe))
     definitions = [_conv(program), _norm(program), *_layers(program), _block(program), _stage(program)]
-    body = joined(*definitions, _network(program), _main(program))
+    body = joined(*definitions, _network(program), *training(program, recipe), _main(program))
     return joined([*program.header(WEIGHTS), "", *_imports(body)], [body.rstrip()])
 
 
 def _imports(body: str) -> list[str]:
     functional = ["from torch.nn import functional"] if "functional." in body else []
-    return ["import torch", "from torch import Tensor, nn", *functional]
+    loader = ["from torch.utils.data import DataLoader"] if "DataLoader[" in body else []
+    standard = [*standard_imports(body), ""] if standard_imports(body) else []
+    return [*standard, "import torch", "from torch import Tensor, nn", *functional, *loader]
 
 
 def _conv(program: Program) -> list[str]:
@@ -205,21 +211,20 @@ def _network(program: Program) -> list[str]:
 
 def _initial(program: Program) -> list[str]:
     """The spec's initial values; what PyTorch draws by itself is not said again."""
-    convolution, linear, drawn = INITIAL[program.spec.initializer]
-    (_, fan, distribution), both = convolution, linear == convolution and program.leaves(tree.Linear)
+    convolution, both = program.spread("convolution"), program.leaves(tree.Linear)
+    both = both if convolution == program.spread("linear") else []
+    assert convolution is not None
     lines = [f"if isinstance(module, nn.Conv2d{' | nn.Linear' if both else ''}):"]
-    if distribution == "normal":
-        mode = ', mode="fan_out"' if fan == "fan_out" else ""
+    if convolution.distribution == "normal":
+        mode = ', mode="fan_out"' if convolution.fan == "fan_out" else ""
         lines.append(f"    nn.init.kaiming_normal_(module.weight{mode})")
-    elif distribution == "truncated":
-        lines.append("    std = (2.6 / module.weight[0].numel()) ** 0.5  # 1.3 * 2 / fan in")
+    elif convolution.distribution == "truncated":
+        deviation = truncated_deviation(convolution, "module.weight[0].numel()")
+        lines.append(f"    {deviation.replace('deviation', 'std')}")
         lines.append("    nn.init.trunc_normal_(module.weight, std=std, a=-2 * std, b=2 * std)")
     else:
         lines.append("    nn.init.xavier_uniform_(module.weight)")
-    biased = any(leaf.bias for leaf in program.leaves(tree.Conv)) or any(
-        leaf.bias for leaf in program.leaves(tree.Linear)
-    )
-    if not drawn and biased:
+    if program.spread("bias") is None and (program.has_biases("convolution") or program.has_biases("linear")):
         lines += ["    if module.bias is not None:", "        nn.init.zeros_(module.bias)"]
     lines = ["for module in self.modules():", *indented(lines)]
     if program.zeroed:  # in a loop of its own: a block comes before its convolutions

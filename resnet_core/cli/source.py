@@ -8,20 +8,42 @@ from typing import Annotated
 import typer
 
 from resnet_core.cli.options import BackendOption, SetOption, SpecArgument, resolve_spec
-from resnet_core.files import write_atomically
+from resnet_core.errors import InputError
+from resnet_core.files import write_new
 
 
 def print_source(
     spec: SpecArgument,
     backend: BackendOption,
-    output: Annotated[Path | None, typer.Option("-o", "--output", metavar="F", help="Write to F.")] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("-o", "--output", metavar="F", help="Write to F, which must be new or the same already."),
+    ] = None,
     overrides: SetOption = None,
+    train: Annotated[
+        bool, typer.Option("--train", help="Print its training too: optimizer, loss, rates, loop.")
+    ] = False,
+    recipe: Annotated[
+        str | None,
+        typer.Option(
+            metavar="F", help="A recipe's name or file, for --train; by default fashion-adam, as `resnet train`."
+        ),
+    ] = None,
+    changes: Annotated[
+        list[str] | None,
+        typer.Option("--with", metavar="KEY=VALUE", help="Replace a field of the recipe; can be repeated."),
+    ] = None,
 ) -> None:
     """A complete program that builds the network in one framework; this project is not needed to run it."""
-    from resnet_core.backend import source
+    from resnet_core.programs.source import source
+    from resnet_core.training.recipe_files import DEFAULT, recipe_overrides
+    from resnet_core.training.recipe_files import recipe as read_recipe
 
-    text = source(resolve_spec(spec, overrides), backend)
+    if not train and (recipe is not None or changes):
+        raise InputError("--recipe, --with: received without --train; add it, since only training has a recipe")
+    plan = read_recipe(recipe or DEFAULT, **recipe_overrides(changes or [])) if train else False
+    text = source(resolve_spec(spec, overrides), backend, train=plan)
     if output is None:
         print(text, end="")
     else:
-        write_atomically(output, text.encode())
+        write_new(output, text.encode())

@@ -11,11 +11,11 @@ from typing import Any
 
 from resnet_core.analysis import state, totals
 from resnet_core.architecture import layer_tree
-from resnet_core.backend import source
 from resnet_core.difference.alignment import Row, align
 from resnet_core.errors import InputError
 from resnet_core.presentation.folding import names_text
 from resnet_core.presentation.layer_text import kind_text
+from resnet_core.programs.source import source
 from resnet_core.spec_files import spec as read_spec
 from resnet_core.specification import ResNetSpec, to_fields
 from resnet_core.tree import Leaf, Node, Residual, leaves, walk

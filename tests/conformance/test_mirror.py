@@ -20,6 +20,7 @@ BUDGETS = {
     "model": (("__init__", "lowering", "model", "weights", "inference", "runtime"), 340),
     "training": (("differentiation", "optimizer", "trainer"), 200),
     "programs": (("source",), 300),
+    "programs that train": (("training_source",), 110),
 }
 FILES = {f"{name}.py" for names, _ in BUDGETS.values() for name in names}
 VERBS = (*REQUIRED, *OPTIONAL, *NAMING)

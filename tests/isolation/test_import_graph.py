@@ -12,8 +12,8 @@ CORE = Path(__file__).parents[2] / "resnet_core"
 
 #: The folders from the ground up: one may import those before it. `heart` is what stands in no folder.
 FLOORS = (
-    "heart", "presentation", "data", "training", "workers", "conversion", "prediction", "comparison", "difference",
-    "conformance", "cli",
+    "heart", "presentation", "data", "training", "programs", "workers", "conversion", "prediction", "comparison",
+    "difference", "conformance", "cli",
 )  # fmt: skip
 
 

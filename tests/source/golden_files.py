@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from pathlib import Path
 from unittest.mock import patch
 
@@ -20,18 +19,22 @@ SPECS: dict[str, rn.ResNetSpec] = {
 }  # fmt: skip
 SPECS["resnet50_output_stride8"] = rn.spec("resnet50", output_stride=8)
 
+#: Every file by its name: the network, the framework, and the recipe of one that trains.
+FILES = {f"{name}_{backend}": (name, backend, "") for name in SPECS for backend in BACKENDS}
+FILES |= {f"resnet20_train_{backend}": ("resnet20", backend, "cifar-2015") for backend in ("torch", "keras", "flax")}
 
-def print_golden(name: str, backend: str) -> str:
+
+def print_golden(file: str) -> str:
     """The program; of this project's version nothing is kept."""
+    name, backend, recipe = FILES[file]
     with patch("resnet_core.source_text.version", return_value="0.0.0"):
-        return str(importlib.import_module(f"resnet_{backend}.source").source(SPECS[name]))
+        return rn.source(SPECS[name], backend, train=recipe or False)
 
 
 def write() -> None:
     FOLDER.mkdir(exist_ok=True)
-    for name in SPECS:
-        for backend in BACKENDS:
-            (FOLDER / f"{name}_{backend}.py").write_text(print_golden(name, backend))
+    for file in FILES:
+        (FOLDER / f"{file}.py").write_text(print_golden(file))
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from safetensors.numpy import save_file
 
 import resnet_core as rn
 from resnet_core.numerics import relative_error
+from resnet_core.training.recipe import Recipe
 from resnet_core.training.running_variance import unbiased_variances
 
 BACKENDS = ("torch", "keras", "flax", "numpy")
@@ -72,10 +73,11 @@ class Case:
     initial: bool = False
     eager: bool = False
     mutant: bool = False
+    batches: Found | None = None  #: an epoch to train on, instead of running
 
 
-def print_program(spec: rn.ResNetSpec, backend: str) -> str:
-    return importlib.import_module(f"resnet_{backend}.source").source(spec)
+def print_program(spec: rn.ResNetSpec, backend: str, recipe: Recipe | None = None) -> str:
+    return importlib.import_module(f"resnet_{backend}.source").source(spec, recipe)
 
 
 def case_images(spec: rn.ResNetSpec) -> np.ndarray:
@@ -83,7 +85,9 @@ def case_images(spec: rn.ResNetSpec) -> np.ndarray:
     return np.random.default_rng(0).standard_normal((2, *spec.input_size, spec.in_channels))
 
 
-def run_programs(backend: str, cases: dict[str, Case], folder: Path) -> dict[str, Found]:
+def run_programs(
+    backend: str, cases: dict[str, Case], folder: Path, keras_engine: str = "tensorflow"
+) -> dict[str, Found]:
     """What each program computed: all of them in one process, in which this project cannot be imported."""
     jobs = []
     for name, case in cases.items():
@@ -91,10 +95,15 @@ def run_programs(backend: str, cases: dict[str, Case], folder: Path) -> dict[str
         weights, images = folder / f"{name}.safetensors", folder / f"{name}_images.npy"
         save_file(rn.probe_weights(case.spec, dtype=case.dtype), weights)
         np.save(images, case_images(case.spec))
-        flags = {flag: getattr(case, flag) for flag in ("dtype", "main", "initial", "eager", "mutant")}
+        if case.batches is not None:
+            np.savez(folder / f"{name}_batches.npz", **case.batches)
+        flags: dict[str, object] = {
+            flag: getattr(case, flag) for flag in ("dtype", "main", "initial", "eager", "mutant")
+        }
+        flags["batches"] = None if case.batches is None else str(folder / f"{name}_batches.npz")
         jobs.append({"program": name, "weights": str(weights), "images": str(images), **flags})
     (folder / "jobs.json").write_text(json.dumps(jobs))
-    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "KERAS_BACKEND": "tensorflow", "JAX_PLATFORMS": "cpu"}
+    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "KERAS_BACKEND": keras_engine, "JAX_PLATFORMS": "cpu"}
     environment |= dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "TF_NUM_INTRAOP_THREADS"), "1")
     # XLA's last passes take most of the compile time and change no operation, as in tests/parity/laboratory.py.
     environment["XLA_FLAGS"] = "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"

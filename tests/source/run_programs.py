@@ -62,8 +62,8 @@ def run_keras(program: Any, job: dict[str, Any], dtype: str) -> Found:
     model = program.resnet()
     program.load(model, job["weights"])
     found = {f"tensor {name}": value for name, value in keras_tensors(model).items()}
-    found["output"] = np.asarray(model(images, training=False))
-    found["train output"] = np.asarray(model(images, training=True))
+    found["output"] = keras.ops.convert_to_numpy(model(images, training=False))
+    found["train output"] = keras.ops.convert_to_numpy(model(images, training=True))
     after = {f"after {name}": value for name, value in keras_tensors(model).items() if ".running_" in name}
     keras.backend.clear_session()
     return found | after
@@ -78,10 +78,14 @@ def initial_keras(program: Any, job: dict[str, Any]) -> Found:
 
 
 def keras_tensors(model: Any) -> Found:
+    import keras
+
     suffixes = {"gamma": "weight", "beta": "bias", "moving_mean": "running_mean", "moving_variance": "running_var"}
     suffixes |= {"kernel": "weight", "bias": "bias"}
     return {
-        f"{layer.name.replace('_', '.')}.{suffixes[variable.name]}": neutral(np.array(variable))
+        f"{layer.name.replace('_', '.')}.{suffixes[variable.name]}": neutral(
+            keras.ops.convert_to_numpy(variable).copy()
+        )
         for layer in model.layers
         for variable in layer.weights
     }
@@ -124,6 +128,66 @@ def flax_tensors(model: Any) -> Found:
     return found
 
 
+def batches_of(job: dict[str, Any], dtype: str) -> list[tuple[np.ndarray, np.ndarray]]:
+    """An epoch of batches: images (batch, height, width, channels) and class numbers (batch,)."""
+    arrays = np.load(job["batches"])
+    return list(zip(arrays["images"].astype(dtype), arrays["labels"], strict=True))
+
+
+def losses_of(namespace: Any, name: str) -> list[Any]:
+    """What the named step returns from now on, in a list that fills: the loop calls it as it is printed."""
+    losses, step = [], namespace[name] if isinstance(namespace, dict) else getattr(namespace, name)
+
+    def recorded(*arguments: Any) -> Any:
+        losses.append(step(*arguments))
+        return losses[-1]
+
+    if isinstance(namespace, dict):
+        namespace[name] = recorded
+    else:
+        setattr(namespace, name, recorded)
+    return losses
+
+
+def train_torch(program: Any, job: dict[str, Any], dtype: str) -> Found:
+    import torch
+    from safetensors.torch import load_file
+
+    model = program.ResNet().to(getattr(torch, dtype))
+    model.load_state_dict(load_file(job["weights"]), strict=True)
+    data = [(torch.from_numpy(x.transpose(0, 3, 1, 2).copy()), torch.from_numpy(y)) for x, y in batches_of(job, dtype)]
+    losses = losses_of(program.train.__globals__, "train_step")
+    program.train(model, data)
+    found = {f"trained {k}": v.numpy() for k, v in model.state_dict().items() if "num_batches" not in k}
+    return found | {"loss": np.array([loss.item() for loss in losses])}
+
+
+def train_keras(program: Any, job: dict[str, Any], dtype: str) -> Found:
+    import keras
+
+    keras.config.set_floatx(dtype)
+    model = program.resnet()
+    program.load(model, job["weights"])
+    losses = losses_of(model, "train_on_batch")
+    program.train(model, batches_of(job, dtype))
+    found = {f"trained {name}": value for name, value in keras_tensors(model).items()}
+    keras.backend.clear_session()
+    return found | {"loss": np.array(losses)}
+
+
+def train_flax(program: Any, job: dict[str, Any], dtype: str) -> Found:
+    import jax
+    from flax import nnx
+
+    with jax.enable_x64(dtype == "float64"):
+        model = program.ResNet(rngs=nnx.Rngs(0))
+        program.load(model, job["weights"])
+        losses = losses_of(program.train.__globals__, "train_step")
+        program.train(model, batches_of(job, dtype))
+        found = {f"trained {name}": value for name, value in flax_tensors(model).items()}
+        return found | {"loss": np.array([float(loss) for loss in losses])}
+
+
 def run_numpy(program: Any, job: dict[str, Any], dtype: str) -> Found:
     weights = program.read(job["weights"])
     found = {f"tensor {name}": value for name, value in weights.items()}
@@ -146,7 +210,8 @@ def main() -> None:
         path = folder / f"{job['program']}.py"
         try:
             program = read_program(path)
-            found = globals()[f"run_{backend}"](program, job, job["dtype"])
+            kind = "train" if job.get("batches") else "run"
+            found = globals()[f"{kind}_{backend}"](program, job, job["dtype"])
             if job.get("initial"):
                 found |= globals()[f"initial_{backend}"](program, job)
             if job.get("main"):

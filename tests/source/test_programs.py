@@ -31,6 +31,11 @@ def test_a_program_is_the_network_in_float32(backend: str, tmp_path: Path) -> No
     assert {name: wrong for name in cases if (wrong := differences(cases[name], backend, found[name]))} == {}
 
 
+@pytest.fixture
+def long(request: pytest.FixtureRequest) -> bool:
+    return bool(request.config.getoption("--long"))
+
+
 def drawn(count: int) -> dict[str, rn.ResNetSpec]:
     """Random specs, always the same; their images are small, and large enough for a norm to see several values."""
     found: list[rn.ResNetSpec] = []
@@ -48,17 +53,45 @@ def resized(spec: rn.ResNetSpec) -> rn.ResNetSpec:
     return rn.ResNetSpec(**{field: getattr(spec, field) for field in spec.__struct_fields__} | {"input_size": SIZE})
 
 
+#: Which of 50 random specs a framework has in the ordinary profile: graphs are slow to make, and two share them.
+SHARES = {"torch": (0, 1), "numpy": (0, 1), "keras": (0, 4), "flax": (2, 4)}
+
+
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_programs_of_random_specs_are_their_networks(
-    backend: str, request: pytest.FixtureRequest, tmp_path: Path
-) -> None:
-    """50 in PyTorch and NumPy and few in the others, whose graphs are slow to make; 300 with `--long`."""
-    few = {"keras": 6, "flax": 6}.get(backend, 50)
-    count = 300 if request.config.getoption("--long") else few
-    cases = {name: Case(spec, print_program(spec, backend)) for name, spec in drawn(count).items()}
+def test_programs_of_random_specs_are_their_networks(backend: str, long: bool, tmp_path: Path) -> None:
+    """50 in PyTorch and NumPy, each fourth of them in Keras and another fourth in Flax; 300 in all with `--long`."""
+    first, step = (0, 1) if long else SHARES[backend]
+    chosen = list(drawn(300 if long else 50).items())[first::step]
+    cases = {name: Case(spec, print_program(spec, backend)) for name, spec in chosen}
     found = run_programs(backend, cases, tmp_path)
     wrong = {name: differences(cases[name], backend, found[name]) for name in cases}
     assert {rn.to_toml(cases[name].spec): lines for name, lines in wrong.items() if lines} == {}
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_the_whole_zoo_is_its_networks_at_full_size(backend: str, long: bool, tmp_path: Path) -> None:
+    """Every width and depth; the images are small, 33 x 32 behind the stem, or as small as CIFAR's."""
+    if not long:
+        pytest.skip("24 networks of full size: --long")
+    wrong = {}
+    for name in rn.names():
+        spec = rn.spec(name)
+        small = rn.spec(name, input_size=(65, 64) if spec.input_size > (64, 64) else (33, 32))
+        # The text is that of the name; its own `__main__` counts the parameters and runs an image of its own size.
+        cases = {name: Case(small, print_program(spec, backend), main=True)}
+        found = run_programs(backend, cases, tmp_path)
+        wrong[name] = differences(cases[name], backend, found[name])
+        for file in tmp_path.iterdir():
+            file.unlink()
+    assert {name: lines for name, lines in wrong.items() if lines} == {}
+
+
+@pytest.mark.parametrize("engine", ["jax", "torch"])
+def test_a_keras_program_runs_on_every_engine(engine: str, tmp_path: Path) -> None:
+    names = ("resnet20", "resnet_v2_50")
+    cases = {name: Case(KINDS[name], print_program(KINDS[name], "keras"), dtype="float32") for name in names}
+    found = run_programs("keras", cases, tmp_path, keras_engine=engine)
+    assert {name: wrong for name in cases if (wrong := differences(cases[name], "keras", found[name]))} == {}
 
 
 def test_compiled_is_eager_in_flax_where_a_stage_has_ten_blocks(tmp_path: Path) -> None:

@@ -6,14 +6,16 @@ import ast
 import importlib
 import io
 import os
+import re
 import subprocess
 import sys
 import time
 import tokenize
+import tomllib
 from pathlib import Path
 
 import pytest
-from golden_files import FOLDER, SPECS, print_golden
+from golden_files import FILES, FOLDER, print_golden
 from printing import BACKENDS, print_program
 
 import resnet_core as rn
@@ -34,11 +36,14 @@ def code_lines(text: str) -> int:
     return len(lines)
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
-@pytest.mark.parametrize("name", SPECS)
-def test_a_program_is_printed_as_it_was(name: str, backend: str) -> None:
+@pytest.mark.parametrize("file", FILES)
+def test_a_program_is_printed_as_it_was(file: str) -> None:
     """Where this is meant to change: `python tests/source/golden_files.py`, and read what `git diff` shows."""
-    assert print_golden(name, backend) == (FOLDER / f"{name}_{backend}.py").read_text()
+    assert print_golden(file) == (FOLDER / f"{file}.py").read_text()
+
+
+def test_no_file_is_left_over() -> None:
+    assert {path.stem for path in FOLDER.glob("*.py")} == set(FILES)
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -54,12 +59,57 @@ def test_programs_are_as_short_as_one_would_write_them(backend: str) -> None:
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_lines_grow_with_the_kinds_of_block_and_not_with_the_blocks(backend: str) -> None:
-    shallow, deep = (print_program(rn.spec(name), backend).splitlines() for name in ("resnet50", "resnet152"))
-    changed = [(a, b) for a, b in zip(shallow, deep, strict=True) if a != b]
-    stages = [pair for pair in changed if "depth=" in pair[0]]
-    assert len(stages) == 2
-    assert len(changed) <= 7  # and the name, the command, the digest and the count
+@pytest.mark.parametrize(
+    ("shallow", "deep", "depths"),
+    [("resnet18", "resnet34", [(2, 3), (2, 4), (2, 6), (2, 3)]), ("resnet50", "resnet152", [(4, 8), (6, 36)])],
+)
+def test_deeper_networks_differ_in_their_depths_only(
+    shallow: str, deep: str, depths: list[tuple[int, int]], backend: str
+) -> None:
+    """And in what is said of the whole: the name, the layer tree's digest and the number of parameters."""
+
+    def lines(name: str) -> list[str]:
+        text = print_program(rn.spec(name), backend).replace(name, "NAME")
+        text = re.sub(r"layer tree\s+[0-9a-f]{12}\); yours to\s+edit\.", "layer tree; yours to edit.", text)
+        return text.replace(f"{rn.totals(rn.spec(name)).parameters:_}", "COUNT").splitlines()
+
+    changed = [(a, b) for a, b in zip(lines(shallow), lines(deep), strict=True) if a != b]
+    assert [tuple(int(re.findall(r"depth=(\d+)", line)[0]) for line in pair) for pair in changed] == depths
+    assert all(re.sub(r"depth=\d+", "", a) == re.sub(r"depth=\d+", "", b) for a, b in changed)
+
+
+def test_golden_files_are_strictly_typed(request: pytest.FixtureRequest) -> None:
+    """By the folder's own settings; what was found is kept for the next run."""
+    cache = Path(str(request.config.cache.mkdir("mypy_of_programs")))
+    command = [
+        sys.executable,
+        "-m",
+        "mypy",
+        "--config-file",
+        "mypy.ini",
+        "--cache-dir",
+        str(cache),
+        "--no-error-summary",
+    ]
+    files = [f"{name}.py" for name in FILES]
+    done = subprocess.run([*command, *files], cwd=FOLDER, capture_output=True, text=True, check=False)
+    assert done.stdout + done.stderr == ""
+
+
+def test_golden_files_are_clean_and_simple() -> None:
+    """The folder's own settings: many rules, and no function with more than five ways through it."""
+    settings = tomllib.loads((FOLDER / "ruff.toml").read_text())
+    assert settings["lint"]["mccabe"]["max-complexity"] == 5
+    assert "C90" in settings["lint"]["select"]
+    for command in (["check"], ["format", "--check"]):
+        done = subprocess.run(
+            [sys.executable, "-m", "ruff", *command, "--no-cache", "."],
+            cwd=FOLDER,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout
 
 
 @pytest.mark.parametrize("name", ["resnet18", "resnet50", "resnet_v2_50", "resnet20"])
@@ -98,6 +148,41 @@ def test_the_command_prints_and_writes(tmp_path: Path) -> None:
     assert (tmp_path / "program.py").read_text() == printed
     failed = subprocess.run([*command[:-1], "nothing"], capture_output=True, text=True, check=False)
     assert (failed.returncode, failed.stderr.count("\n")) == (2, 1)
+
+
+def test_the_command_overwrites_nothing_else(tmp_path: Path) -> None:
+    """What a reader has made of a program is not lost; the same program again is not written again."""
+    file = tmp_path / "program.py"
+    command = [sys.executable, "-m", "resnet_core", "source", "resnet20", "--backend", "numpy", "-o", str(file)]
+
+    def run() -> tuple[int, str]:
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        return done.returncode, done.stdout + done.stderr
+
+    assert run() == (0, "")
+    before = file.stat()
+    assert run() == (0, "")
+    assert file.stat().st_ino == before.st_ino
+    file.write_text("# mine\n")
+    code, said = run()
+    assert (code, said.count("\n"), file.read_text()) == (2, 1, "# mine\n")
+    assert "is there with other content; remove it, or write to another file" in said
+    file.unlink()
+    file.mkdir()
+    code, said = run()
+    assert (code, said.count("\n")) == (2, 1)
+    assert "is a directory; expected a new file" in said
+    assert [path.name for path in tmp_path.iterdir()] == ["program.py"]
+
+
+def test_the_command_prints_training_by_a_recipe() -> None:
+    command = [sys.executable, "-m", "resnet_core", "source", "resnet20", "--backend", "torch"]
+    asked = [*command, "--train", "--recipe", "cifar-2015", "--with", "momentum=0.8"]
+    printed = subprocess.run(asked, capture_output=True, text=True, check=True).stdout
+    assert printed == rn.source(rn.spec("resnet20"), "torch", train=rn.recipe("cifar-2015", momentum=0.8))
+    failed = subprocess.run([*command, "--recipe", "d2l"], capture_output=True, text=True, check=False)
+    assert (failed.returncode, failed.stderr.count("\n")) == (2, 1)
+    assert "received without --train" in failed.stderr
 
 
 def test_a_change_of_the_spec_stands_in_the_header() -> None:
