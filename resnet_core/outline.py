@@ -72,6 +72,11 @@ class Block:
         used = _names([self.body, self.post, *elsewhere], conditions)
         return {name: code for name, code in self.derived.items() if name not in used and form.condition is not None}
 
+    def derived_outside(self) -> dict[str, Code]:
+        """The other derived names: they stand before every `if`."""
+        inside = {name for form in self.forms for name in self.derived_of(form)}
+        return {name: code for name, code in self.derived.items() if name not in inside}
+
 
 @dataclass(frozen=True)
 class Argument:

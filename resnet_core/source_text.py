@@ -38,6 +38,9 @@ PAPERS = {
     "": "He et al. 2015, Deep Residual Learning for Image Recognition, arXiv:1512.03385.",
 }
 
+#: What a norm is told where the framework weighs the old value.
+OLD_VALUE_NORM = '"""Momentum weighs the old value; the running variance is biased."""'
+
 #: What programs use of the standard library by its own name.
 STANDARD_NAMES = {
     "collections.abc": ("Collection",),

@@ -8,6 +8,7 @@ from resnet_core.expressions import Code, Value
 from resnet_core.outline import Form, Step, literal
 from resnet_core.programs.training_text import recipe_options
 from resnet_core.source_text import (
+    OLD_VALUE_NORM,
     READ,
     WIDTH,
     Program,
@@ -114,7 +115,7 @@ def _norm(program: Program) -> list[str]:
     arguments = ["channels", f"momentum={literal(helper.numbers['decay'])}"]
     arguments += [f"epsilon={literal(helper.numbers['epsilon'])}", "use_fast_variance=False", RNGS]
     lines = [
-        '"""Momentum weighs the old value; the running variance is biased."""',
+        OLD_VALUE_NORM,
         "# The fast variance, E[x^2] - E[x]^2, loses digits where the mean is large.",
         *call("return nnx.BatchNorm", arguments),
     ]
@@ -130,8 +131,7 @@ def _layers(program: Program) -> list[list[str]]:
 
 def _block(program: Program) -> list[str]:
     block = program.outline.block
-    inside = {name for form in block.forms for name in block.derived_of(form)}
-    lines = [f"{name} = {code}" for name, code in block.derived.items() if name not in inside]
+    lines = [f"{name} = {code}" for name, code in block.derived_outside().items()]
     for step in block.body:
         lines += _assign(program, f"self.{step.name}", step)
     if program.zeroed:

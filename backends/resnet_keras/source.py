@@ -7,6 +7,7 @@ from resnet_core.errors import InputError
 from resnet_core.outline import Parameter, Step, literal
 from resnet_core.programs.training_text import recipe_options
 from resnet_core.source_text import (
+    OLD_VALUE_NORM,
     READ,
     WIDTH,
     Program,
@@ -119,7 +120,7 @@ def _norm(program: Program) -> list[str]:
         return []
     epsilon, decay = literal(helper.numbers["epsilon"]), literal(helper.numbers["decay"])
     lines = [
-        '"""Momentum weighs the old value; the running variance is biased."""',
+        OLD_VALUE_NORM,
         *call("layer = layers.BatchNormalization", [f"momentum={decay}", f"epsilon={epsilon}", "name=name"]),
         "return layer(x)",
     ]
@@ -146,8 +147,7 @@ def _block(program: Program) -> tuple[list[str], tuple[Parameter, ...]]:
     for step in block.post:
         lines += _assign(program, step, "y", "y", 'f"{name}_', 4)
     lines[-1] = lines[-1].replace("y =", "return", 1)
-    inside = {name for form in block.forms for name in block.derived_of(form)}
-    outside = [f"{name} = {rename(code, KNOWN)}" for name, code in block.derived.items() if name not in inside]
+    outside = [f"{name} = {rename(code, KNOWN)}" for name, code in block.derived_outside().items()]
     lines = [*(line for line in outside if used([Parameter(line.split(" =")[0], "")], lines)), *lines]
     kept = used((p for p in block.parameters if p.name != "in_channels"), lines)
     head = call(f"def {function_name(block.name)}", [FIRST, *signature(kept), *NAME], " -> KerasTensor:", 0)
@@ -276,13 +276,15 @@ def _assign(program: Program, step: Step, value: str, target: str, path: str, in
         case tree.Linear:
             initial, lines = _initial(program, "linear", text["in_features"])
             arguments = [text["out_features"], *([] if step.numbers["bias"] else ["use_bias=False"]), *initial, name]
-            return [*lines, *_apply("layers.Dense", arguments, value, target, indent, room=9)]
+            return [*lines, *_apply("layers.Dense", arguments, value, target, indent, comment_width=9)]
     raise InputError(f"source: Keras has no program for {step.kind.__name__}")
 
 
-def _apply(function: str, arguments: list[str], value: str, target: str, indent: int, room: int = 0) -> list[str]:
-    """`target = function(arguments)(value)`, in two statements where one is too long (`room` for a comment)."""
+def _apply(
+    function: str, arguments: list[str], value: str, target: str, indent: int, comment_width: int = 0
+) -> list[str]:
+    """`target = function(arguments)(value)`, in two statements where one, and a comment, are too long."""
     whole = f"{target} = {function}({', '.join(arguments)})({value})"
-    if len(whole) + indent + room <= WIDTH:
+    if len(whole) + indent + comment_width <= WIDTH:
         return [whole]
     return [*call(f"layer = {function}", arguments, indent=indent), f"{target} = layer({value})"]

@@ -132,8 +132,7 @@ def _block(program: Program) -> tuple[list[str], tuple[Parameter, ...]]:
     for step in block.post:
         total = f"np.maximum({total}, 0)" if step.kind is tree.ReLU else total
     lines.append(f"return {total}")
-    inside = {name for form in block.forms for name in block.derived_of(form)}
-    outside = [f"{name} = {rename(code, KNOWN)}" for name, code in block.derived.items() if name not in inside]
+    outside = [f"{name} = {rename(code, KNOWN)}" for name, code in block.derived_outside().items()]
     lines = [*(line for line in outside if used([Parameter(line.split(" =")[0], "")], lines)), *lines]
     kept = used((p for p in block.parameters if p.name != "in_channels"), lines)
     head = call(f"def {function_name(block.name)}", [*FIRST, *signature(kept)], " -> Array:", 0)

@@ -114,9 +114,8 @@ def _layers(program: Program) -> list[list[str]]:
 
 def _block(program: Program) -> list[str]:
     block = program.outline.block
-    inside = {name for form in block.forms for name in block.derived_of(form)}
     lines = ["super().__init__()"]
-    lines += [f"{name} = {code}" for name, code in block.derived.items() if name not in inside]
+    lines += [f"{name} = {code}" for name, code in block.derived_outside().items()]
     for step in block.body:
         if step.kind is not tree.ReLU:
             lines += _assign(program, "self", step)
