@@ -17,6 +17,11 @@ from resnet_core.weights import Weights
 MOST = 100_000_000
 
 _DTYPES = {"F32": "float32", "F64": "float64"}
+_HALVES = {
+    "F16": lambda data: np.frombuffer(data, "<f2").astype(np.float32),
+    # bfloat16 is the upper half of a float32.
+    "BF16": lambda data: (np.frombuffer(data, "<u2").astype(np.uint32) << 16).view(np.float32),
+}
 _COUNTER_DTYPES = {**_DTYPES, "I64": "int64"}
 
 
@@ -30,8 +35,10 @@ def digest(weights: Mapping[str, np.ndarray]) -> str:
     return total.hexdigest()
 
 
-def read_safetensors(path: Path) -> tuple[Weights, dict[str, str]]:
+def read_safetensors(path: Path, *, widen: bool = False) -> tuple[Weights, dict[str, str]]:
     """({name: array}, metadata) of any safetensors file of float32 or float64 tensors; nothing is executed.
+
+    With `widen`, float16 and bfloat16 are read too, as float32, which holds each of their values.
 
     PyTorch's counters, the only integers in a state_dict, are passed through; the caller decides about them. Raises
     WeightsError for any other file or dtype, InputError if it cannot be read.
@@ -50,6 +57,9 @@ def read_safetensors(path: Path) -> tuple[Weights, dict[str, str]]:
     arrays: Weights = {}
     for name, entry in entries:
         known = _COUNTER_DTYPES if name.endswith(".num_batches_tracked") else _DTYPES
+        if widen and entry["dtype"] in _HALVES:
+            arrays[name] = _HALVES[entry["dtype"]](entry["data"]).reshape(entry["shape"])
+            continue
         if entry["dtype"] not in known:
             raise WeightsError(f"{path}: {name} is {entry['dtype']}; expected F32 or F64")
         little = np.dtype(known[entry["dtype"]]).newbyteorder("<")

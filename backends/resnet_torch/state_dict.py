@@ -3,33 +3,58 @@
 from __future__ import annotations
 
 import pickle
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
 from resnet_core.errors import WeightsError
 
+_WIDENED = {
+    torch.float32: torch.float32,
+    torch.float64: torch.float64,
+    torch.float16: torch.float32,
+    torch.bfloat16: torch.float32,
+}
 _EXPECTED = "expected a PyTorch state_dict written by torch.save"
 
 
-def read_state_dict(path: Path) -> dict[str, np.ndarray]:
-    """{name: array} of a .pth state_dict, without executing any code in it (`weights_only`).
+#: Under which a checkpoint that holds more than weights keeps them, the first that is there.
+KEYS = ("state_dict", "model_state_dict", "model", "net", "state_dict_ema", "model_ema")
 
-    Raises WeightsError for anything but a mapping of names to dense float32 or float64 tensors (apart from counters).
+
+def read_state_dict(path: Path) -> dict[str, np.ndarray]:
+    """{name: array} of a .pth state_dict, or of a checkpoint that holds one. Executes no code (`weights_only`).
+
+    float16 and bfloat16 become float32. Raises WeightsError for anything but a mapping of names to dense tensors of
+    these or of float32 and float64 (apart from counters).
     """
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # PyTorch's readers raise almost anything on damaged data
         raise WeightsError(f"{path}: cannot be read as a checkpoint ({_reason(error)}); {_EXPECTED}") from error
-    if not isinstance(content, dict) or not all(isinstance(value, torch.Tensor) for value in content.values()):
+    found = _weights_in(content)
+    if found is None:
         raise WeightsError(f"{path}: holds something other than a mapping of names to tensors; {_EXPECTED}")
-    for name, tensor in content.items():
-        known = tensor.dtype in (torch.float32, torch.float64) or str(name).endswith(".num_batches_tracked")
-        if not known or tensor.layout != torch.strided or tensor.is_meta:
-            kind = "without values" if tensor.is_meta else f"{tensor.dtype} ({tensor.layout})".replace("torch.", "")
-            raise WeightsError(f"{path}: {name} is {kind}; expected float32 or float64 (strided): convert it first")
-    return {str(name): tensor.detach().numpy() for name, tensor in content.items()}
+    return {str(name): _array(path, str(name), tensor) for name, tensor in found.items()}
+
+
+def _weights_in(content: Any) -> Mapping[Any, torch.Tensor] | None:
+    if not isinstance(content, dict) or not content:
+        return None
+    if all(isinstance(value, torch.Tensor) for value in content.values()):
+        return content
+    return next((found for key in KEYS if (found := _weights_in(content.get(key))) is not None), None)
+
+
+def _array(path: Path, name: str, tensor: torch.Tensor) -> np.ndarray:
+    known = tensor.dtype in _WIDENED or name.endswith(".num_batches_tracked")
+    if not known or tensor.layout != torch.strided or tensor.is_meta:
+        kind = "without values" if tensor.is_meta else f"{tensor.dtype} ({tensor.layout})".replace("torch.", "")
+        raise WeightsError(f"{path}: {name} is {kind}; expected floating-point numbers (strided): convert it first")
+    return tensor.detach().to(_WIDENED.get(tensor.dtype, tensor.dtype)).numpy()
 
 
 def _reason(error: Exception) -> str:

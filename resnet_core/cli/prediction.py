@@ -16,6 +16,8 @@ from resnet_core.cli.options import DeviceOption, JsonFlag, SetOption, resolve_s
 from resnet_core.errors import InputError
 from resnet_core.files import write_atomically
 from resnet_core.numerics import finite
+from resnet_core.spec_files import parse_overrides
+from resnet_core.specification import ResNetSpec
 
 if TYPE_CHECKING:
     from resnet_core.prediction.predict import Prediction
@@ -46,7 +48,10 @@ def predict_pictures(
 
     if output is not None and output.suffix.lower() not in (".csv", ".json"):
         raise InputError(f"predict: received {output.name!r}; expected a file that ends in .csv or .json")
-    found = trained_network(resolve_spec(network, overrides) if overrides else network, weights)
+    spec = resolve_spec(network, overrides) if overrides else network
+    sized = "input_size" in parse_overrides(overrides or [])
+    size = spec.input_size if sized and isinstance(spec, ResNetSpec) else None
+    found = trained_network(spec, weights, size=size)
     predictions = predict(found, pictures, backend=backend, top=top, labels=labels, device=device)
     bad = [prediction for prediction in predictions if prediction.error]
     if len(bad) == len(predictions):

@@ -66,6 +66,9 @@ class TerminalReporter:
     def warn(self, message: str) -> None:
         self.console.print(f"resnet: {' '.join(message.split())}", soft_wrap=True)
 
+    def note(self, message: str) -> None:
+        self.console.print(message, soft_wrap=True)
+
     def close(self) -> None:
         """Remove the bar."""
         self.progress.stop()

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
+from resnet_core import spec_files
 from resnet_core.cli.options import (
-    BackendOption,
     DeviceOption,
     JsonFlag,
     SetOption,
-    SpecArgument,
     print_json,
     quiet_frameworks,
     resolve_spec,
@@ -29,20 +28,28 @@ FolderOption = Annotated[
 
 
 def train_network(
-    spec: SpecArgument,
-    data: DataOption,
-    backend: BackendOption,
     out: Annotated[Path, typer.Option(metavar="DIR", help="The run's folder; new, or with --resume the run's own.")],
+    spec: Annotated[
+        str | None,
+        typer.Argument(metavar="[SPEC]", help="A name, a file, a run; with --resume, the run's own."),
+    ] = None,
+    data: Annotated[
+        str | None,
+        typer.Option(metavar="D", help="fashion-mnist, mnist, cifar10, a folder, or an .npz file."),
+    ] = None,
+    backend: Annotated[str | None, typer.Option(metavar="B", help="torch, keras, flax, numpy, …")] = None,
     recipe: Annotated[
         str | None, typer.Option(metavar="F", help="A recipe's name or file; by default fashion-adam.")
     ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Resume from the run's last checkpoint.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Resume the run in --out; nothing else is needed.")] = False,
     until: Annotated[
         int | None, typer.Option(metavar="EPOCH", min=1, help="Stop after this epoch, to resume later.")
     ] = None,
     weights: Annotated[
         Path | None,
-        typer.Option(metavar="F", help="Start from these; a head for another number of classes is replaced."),
+        typer.Option(
+            metavar="F", help="Start from a neutral file or a torchvision checkpoint; another head is replaced."
+        ),
     ] = None,
     device: DeviceOption = "auto",
     dtype: Annotated[str, typer.Option(help="float32 or float64.")] = "float32",
@@ -65,18 +72,18 @@ def train_network(
     from resnet_core.training.start import train
 
     quiet_frameworks()
-    network = resolve_spec(spec, overrides)
+    network = None if spec is None else resolve_spec(spec, overrides)
+    fixed = spec_files.parse_overrides(overrides or [])
+    named = spec is not None and (spec in spec_files.names() or spec_files.brings_weights(spec))
     given = recipe is not None or changes
     plan = read_recipe(recipe or DEFAULT, **recipe_overrides(changes or [])) if given else None
-    start: Any = weights  # a neutral file may be for other classes; any other file must fit this network
-    if weights is not None and weights.suffix != ".safetensors":
-        start = read_weights(weights, network)
+    start = None if weights is None else read_weights(weights)
     reporter = TerminalReporter()
     try:
         result = train(
             network, data, backend=backend, out=out, recipe=plan, resume=resume, until=until, weights=start,
             device=device, dtype=dtype, data_dir=data_dir, checkpoint_every=checkpoint_every, keep=keep,
-            progress=reporter,
+            adapt=[field for field in ("classes", "in_channels") if named and field not in fixed], progress=reporter,
         )  # fmt: skip
     except TrainingError as error:
         reporter.close()

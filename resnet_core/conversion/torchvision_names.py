@@ -35,8 +35,20 @@ def from_torchvision(state_dict: Mapping[str, Any]) -> Weights:
 
 
 def is_torchvision(names: Mapping[str, Any]) -> bool:
-    """Whether the names look like a torchvision ResNet's."""
-    return "conv1.weight" in names and "fc.weight" in names
+    """Whether the names look like a torchvision ResNet's, with or without its classifier."""
+    return {"conv1.weight", "bn1.weight", "layer1.0.conv1.weight"} <= names.keys()
+
+
+#: What wrappers put before every name: DataParallel, torch.compile, Lightning.
+PREFIXES = ("module.", "_orig_mod.", "model.", "net.", "backbone.", "resnet.")
+
+
+def without_prefix(arrays: Mapping[str, np.ndarray]) -> Weights:
+    """The same arrays without the prefixes that all names share, such as `module._orig_mod.`."""
+    names = list(arrays)
+    while prefix := next((p for p in PREFIXES if names and all(name.startswith(p) for name in names)), ""):
+        names = [name[len(prefix) :] for name in names]
+    return dict(zip(names, arrays.values(), strict=True))
 
 
 def _neutral(key: str) -> str:

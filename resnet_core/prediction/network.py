@@ -38,15 +38,20 @@ class TrainedNetwork:
 
 
 def trained_network(
-    source: Source, weights: str | os.PathLike[str] | Mapping[str, np.ndarray] | None = None
+    source: Source,
+    weights: str | os.PathLike[str] | Mapping[str, np.ndarray] | None = None,
+    *,
+    size: tuple[int, int] | None = None,
 ) -> TrainedNetwork:
     """The network of a run's folder (its best weights), of a neutral weight file, or of a spec with `weights`.
+
+    `size` is assumed of pictures of which the weights say nothing; by default the input size of the file's spec.
 
     Raises InputError, one line, for a spec without weights, and for weights that cannot be read or do not fit.
     """
     if weights is None and brings_weights(source) and not isinstance(source, ResNetSpec):
         place = Path(source)
-        return _of_run(place) if is_run(place) else _of_file(read_weight_file(place), str(place))
+        return _of_run(place) if is_run(place) else _of_file(read_weight_file(place), place, None, size)
     spec = read_spec(source)
     if weights is None:
         raise InputError(
@@ -55,11 +60,11 @@ def trained_network(
         )
     if isinstance(weights, Mapping):
         arrays = check_weights(weights, state(spec))
-        return TrainedNetwork(spec, arrays, *_standard(spec, "the given weights"))
+        return TrainedNetwork(spec, arrays, *_standard(spec, "the given weights", size))
     path = Path(weights)
     if is_weight_file(path):
-        return _of_file(read_weight_file(path, spec=spec), str(path), spec)
-    return TrainedNetwork(spec, read_weights(path, spec), *_standard(spec, str(path)))
+        return _of_file(read_weight_file(path, spec=spec), path, spec, size)
+    return TrainedNetwork(spec, read_weights(path, spec), *_standard(spec, path, size))
 
 
 def _of_run(folder: Path) -> TrainedNetwork:
@@ -70,17 +75,17 @@ def _of_run(folder: Path) -> TrainedNetwork:
     if found.preparation is None and (preparation := run.early_preparation()) is not None:
         told = f"{folder}: its weights say nothing of their pictures; by the run's recipe it is {preparation}"
         return TrainedNetwork(found.spec, found.weights, preparation, run.early_classes(), told)
-    return _of_file(found, str(folder))
+    return _of_file(found, folder, None, None)
 
 
-def _of_file(found: WeightFile, name: str, spec: ResNetSpec | None = None) -> TrainedNetwork:
+def _of_file(found: WeightFile, name: Path, spec: ResNetSpec | None, size: tuple[int, int] | None) -> TrainedNetwork:
     own = spec or found.spec
     if found.preparation is not None:
         return TrainedNetwork(own, found.weights, found.preparation, found.classes)
-    preparation, _, assumed = _standard(found.spec, name)
+    preparation, _, assumed = _standard(found.spec, name, size)
     return TrainedNetwork(own, found.weights, preparation, found.classes, assumed)
 
 
-def _standard(spec: ResNetSpec, name: str) -> tuple[Preparation, None, str]:
-    preparation = standard_preparation(spec.input_size, spec.in_channels)
+def _standard(spec: ResNetSpec, name: str | Path, size: tuple[int, int] | None) -> tuple[Preparation, None, str]:
+    preparation = standard_preparation(size or spec.input_size, spec.in_channels)
     return preparation, None, f"{name}: says nothing of its pictures; assumed is {preparation}"

@@ -75,6 +75,10 @@ class Reporter(Protocol):
         """Something went wrong that does not stop the run; `message` is one line."""
         ...
 
+    def note(self, message: str) -> None:
+        """Something that a reader of the run wants to know before it starts; `message` is one line."""
+        ...
+
 
 #: What `train` accepts as `progress`: a Reporter, or a function that is called with every record.
 Progress = Reporter | Callable[[StepRecord | EpochRecord], object] | None
@@ -102,3 +106,6 @@ class _Function:
 
     def warn(self, message: str) -> None:
         warnings.warn(message, stacklevel=2)
+
+    def note(self, message: str) -> None:
+        pass

@@ -162,7 +162,11 @@ class RunFolder:
                 if number < len(lines):
                     raise DataError(f"{path}: line {number} is damaged ({error})") from error
 
-    def cut_log(self, step: int) -> None:
-        """Drop the records after `step` steps: the run repeats those steps."""
-        kept = [json.dumps(record) for record in self.records() if record["step"] <= step]
+    def cut_log(self, step: int, *, unevaluated: bool = False) -> None:
+        """Drop the records after `step` steps, which the run repeats; if `unevaluated`, also that of the epoch."""
+        kept = [
+            json.dumps(record)
+            for record in self.records()
+            if record["step"] < step or (record["step"] == step and not (unevaluated and record["kind"] == "epoch"))
+        ]
         write_atomically(self.path / "log.jsonl", "".join(f"{line}\n" for line in kept).encode())

@@ -46,6 +46,10 @@ class RunProgress:
         """Begin the next epoch; the best accuracy is kept."""
         self.loss, self.correct, self.images, self.seconds = 0.0, 0, 0, 0.0
 
+    def unevaluated(self, done: int, per_epoch: int, total: int) -> bool:
+        """Whether after `done` of `total` steps an epoch has ended, but not its evaluation."""
+        return self.images > 0 and (done % per_epoch == 0 or done == total)
+
     def to_json(self) -> dict[str, Any]:
         """The fields as a dictionary, for the checkpoint; `RunProgress(**fields)` restores it."""
         return asdict(self)
@@ -71,12 +75,17 @@ class RunLoop:
         per_epoch, total = self.pipeline.steps_per_epoch, self.pipeline.total_steps
         self.recorder.start(start, stop, per_epoch)
         done = start
+        if self.progress.unevaluated(start, per_epoch, total):
+            self._end_epoch(start)
+            self.recorder.save(self.trainer.state(), self.progress.to_json())
         with deferred_interruptions() as interrupted:
             for step, (images, labels) in self.pipeline.batches(start, stop):
                 self._step(step, images, labels)
                 done = step + 1
                 ends_epoch = done % per_epoch == 0
                 if ends_epoch or done == total:
+                    # Saved first: a test picture that cannot be read does not cost the epoch.
+                    self.recorder.save(self.trainer.state(), self.progress.to_json())
                     self._end_epoch(done)
                 if ends_epoch or done % self.checkpoint_every == 0 or done == stop or interrupted():
                     self.recorder.save(self.trainer.state(), self.progress.to_json())

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
+from resnet_core.analysis import totals
 from resnet_core.backend import DEVICES, load_backend, optional
 from resnet_core.data.dataset import Dataset
-from resnet_core.data.named import dataset
+from resnet_core.data.named import NAMED, dataset
 from resnet_core.errors import InputError, WeightsError, require_choice
 from resnet_core.initialization import initialize
+from resnet_core.spec_files import brings_weights
+from resnet_core.spec_files import names as spec_names
 from resnet_core.spec_files import spec as read_spec
 from resnet_core.specification import ResNetSpec
 from resnet_core.training.checkpoint import Checkpoint
@@ -52,10 +55,10 @@ class TrainingResult:
 
 
 def train(
-    spec: str | Path | ResNetSpec,
-    data: str | Path | Dataset,
+    spec: str | Path | ResNetSpec | None = None,
+    data: str | Path | Dataset | None = None,
     *,
-    backend: str,
+    backend: str | None = None,
     out: str | Path,
     recipe: str | Path | Recipe | None = None,
     resume: bool = False,
@@ -66,6 +69,7 @@ def train(
     data_dir: str | Path | None = None,
     checkpoint_every: int | None = None,
     keep: int = 3,
+    adapt: Sequence[str] | None = None,
     progress: Progress = None,
 ) -> TrainingResult:
     """Train a network, or resume a run, in this process. The run's files are in the folder `out`.
@@ -73,10 +77,13 @@ def train(
     - `spec`, `recipe`: a name, a .toml or .json file, or the object. By default a new run uses the recipe
       "fashion-adam", and a resumed run its own.
     - `data`: a Dataset, or a name or path for `dataset`, with `data_dir` as its folder.
-    - `resume`: resume from the run's last checkpoint, in any backend.
+    - `resume`: resume from the run's last checkpoint, in any backend. Network, data and backend are then by default
+      the run's own.
     - `until`: stop after this epoch of the recipe, to resume later.
     - `weights`: start from these instead of the initial ones, {neutral name: array} or a neutral file; if their head
       is for another number of classes, it is replaced by a new one.
+    - `adapt`: fields of the spec that follow the data, "classes" and "in_channels"; by default both if `spec` is a
+      name, a run or a weight file, and none if it is a spec or a spec's file. The size always does.
     - `checkpoint_every`: steps between checkpoints, by default an epoch; the newest `keep` are kept.
     - `progress`: a Reporter, or a function that is called with every StepRecord and EpochRecord.
 
@@ -93,11 +100,18 @@ def train(
             raise InputError(f"{name}: received {value}; expected an integer from 1")
     if resume and weights is not None:
         raise InputError("weights: received some for a resumed run, which has its own; to use them, start a new run")
-    folder, network = RunFolder(Path(out)), read_spec(spec)
+    folder = RunFolder(Path(out))
+    if resume:
+        spec, data, backend = _own(folder, spec, data, backend)
+    elif spec is None or data is None or backend is None:
+        missing = next(name for name, value in (("spec", spec), ("data", data), ("backend", backend)) if value is None)
+        raise InputError(f"{missing}: received none; a new run needs a network, data and a backend")
     plan = folder.open()[1] if resume and recipe is None else read_recipe(recipe or DEFAULT)
-    start = None if weights is None else fine_tuned(network, _read(weights), plan.seed, dtype)
+    pictures = data if isinstance(data, Dataset) else dataset(data, data_dir)
+    network = _adapted(spec, pictures, adapt)
     check_trainable(network)
-    pipeline = Pipeline(data if isinstance(data, Dataset) else dataset(data, data_dir), plan, network)
+    start = None if weights is None else fine_tuned(network, _read(weights), plan.seed, dtype)
+    pipeline = Pipeline(pictures, plan, network)
     network = read_spec(network, input_size=list(pipeline.size))
     for shape in pipeline.batch_shapes():
         variance_corrections(network, shape)  # raises for a batch too small for a norm
@@ -110,7 +124,9 @@ def train(
     if resume:
         state, sums = _resume(folder, network, pipeline, dtype, session, reporter)
     else:
-        state, sums = _begin(folder, network, pipeline, dtype, session, start)
+        source = None if isinstance(data, Dataset) else str(data)
+        state, sums = _begin(folder, network, pipeline, dtype, session, source, start)
+    reporter.note(_told(network, pipeline, backend, used))
     loop = RunLoop(
         pipeline,
         make_trainer(network, plan, state, dtype=dtype),
@@ -154,12 +170,19 @@ def _begin(
     pipeline: Pipeline,
     dtype: str,
     session: dict[str, Any],
+    source: str | None,
     weights: Weights | None,
 ) -> tuple[TrainingState, RunProgress]:
     """Create the folder of a new run, and return the state it starts from."""
     recipe, progress = pipeline.recipe, RunProgress()
     state = TrainingState(initialize(spec, recipe.seed, dtype) if weights is None else weights)
-    about = {"format": 1, "data": pipeline.data.name, "dtype": dtype, "sessions": [{**session, "step": 0}]}
+    about = {
+        "format": 1,
+        "data": pipeline.data.name,
+        "source": source if source is None or source in NAMED else str(Path(source).absolute()),
+        "dtype": dtype,
+        "sessions": [{**session, "step": 0}],
+    }
     folder.create(Checkpoint(spec, recipe, state, progress.to_json()), pipeline.inputs, about)
     return state, progress
 
@@ -182,6 +205,39 @@ def _resume(
     if (about["data"], about["dtype"]) != (data, dtype):
         raise InputError(f"{folder.path}: was trained on {about['data']} in {about['dtype']}; received {data}, {dtype}")
     checkpoint = folder.load(reporter.warn)
-    folder.cut_log(checkpoint.state.step)
+    progress = RunProgress(**checkpoint.progress)
+    step = checkpoint.state.step
+    folder.cut_log(step, unevaluated=progress.unevaluated(step, pipeline.steps_per_epoch, pipeline.total_steps))
     folder.write_about({**about, "sessions": [*about["sessions"], {**session, "step": checkpoint.state.step}]})
-    return checkpoint.state, RunProgress(**checkpoint.progress)
+    return checkpoint.state, progress
+
+
+def _own(
+    folder: RunFolder, spec: str | Path | ResNetSpec | None, data: str | Path | Dataset | None, backend: str | None
+) -> tuple[str | Path | ResNetSpec, str | Path | Dataset, str]:
+    """The given ones, or the run's own. Raises InputError for a run that does not know them."""
+    own_spec, _, about = folder.open()
+    data = data if data is not None else about.get("source")
+    if data is None:
+        raise InputError(f"{folder.path}: does not say where its data ({about['data']}) are; name them")
+    return own_spec if spec is None else spec, data, backend or about["sessions"][-1]["backend"]
+
+
+def _adapted(spec: str | Path | ResNetSpec, data: Dataset, adapt: Sequence[str] | None) -> ResNetSpec:
+    """The spec, with the fields that follow the data."""
+    network = read_spec(spec)
+    if adapt is None:
+        named = not isinstance(spec, ResNetSpec) and (str(spec) in spec_names() or brings_weights(spec))
+        adapt = ("classes", "in_channels") if named else ()
+    found = {"classes": len(data.classes), "in_channels": data.train.channels or network.in_channels}
+    return read_spec(network, **{name: found[name] for name in adapt})
+
+
+def _told(spec: ResNetSpec, pipeline: Pipeline, backend: str, device: str) -> str:
+    """What is about to be done, in a line."""
+    data, (height, width) = pipeline.data, pipeline.size
+    fields = f"classes = {spec.classes}, in_channels = {spec.in_channels}, {height} x {width}"
+    network = f"{spec.name or 'the network'} ({totals(spec).parameters:,} parameters, {fields})"
+    pictures = f"{data.name}: {len(data.train):,} training and {len(data.test):,} test pictures"
+    length = f"{pipeline.total_steps:,} steps, {pipeline.steps_per_epoch:,} an epoch"
+    return f"{network} on {pictures}; {length}, by the recipe {pipeline.recipe.name}, in {backend} on {device}"

@@ -38,7 +38,15 @@ def save(session: Any, arrays: Arrays, *, folder: str, exploded: str) -> tuple[N
     bfloat = {name: tensor.bfloat16() if tensor.is_floating_point() else tensor for name, tensor in state.items()}
     torch.save(bfloat, to / "bfloat16.pth")
     torch.save({**state, "fc.weight": state["fc.weight"][:10], "fc.bias": state["fc.bias"][:10]}, to / "ten.pth")
-    torch.save({"epoch": 3, "state_dict": {"conv1.weight": state["conv1.weight"]}}, to / "nested.pth")
+    optimizer = {"state": {0: {"step": torch.tensor(3.0)}}, "param_groups": [{"lr": 0.1, "params": [0]}]}
+    torch.save({"epoch": 3, "arch": "resnet18", "state_dict": state, "optimizer": optimizer}, to / "example.pth")
+    torch.save({"model": state, "epoch": 3, "args": {"lr": 0.1}}, to / "references.pth")
+    lightning = {f"model.{name}": tensor for name, tensor in state.items()}
+    torch.save({"epoch": 3, "pytorch-lightning_version": "2.5", "state_dict": lightning}, to / "lightning.ckpt")
+    torch.save({f"module._orig_mod.{name}": tensor for name, tensor in state.items()}, to / "compiled.pth")
+    torch.save({name: tensor for name, tensor in state.items() if "fc." not in name}, to / "backbone.pth")
+    save_file(bfloat, to / "bfloat16.safetensors")
+    torch.save({"epoch": 3, "optimizer": optimizer}, to / "nested.pth")
     torch.save({"conv1.weight": state["conv1.weight"].to_sparse()}, to / "sparse.pth")
     torch.save({f"module.{name}": tensor for name, tensor in state.items()}, to / "wrapped.pth")
     torch.save({"conv1.weight": Bomb(exploded)}, to / "bomb.pth")

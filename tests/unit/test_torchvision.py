@@ -11,6 +11,7 @@ import safetensors.numpy
 import resnet_core as rn
 from resnet_core import WeightsError
 from resnet_core.conversion.read import read_weights
+from resnet_core.conversion.torchvision_names import without_prefix
 from resnet_core.safetensors_file import read_safetensors
 
 
@@ -102,6 +103,20 @@ def test_a_safetensors_file_of_torchvisions_is_read_with_its_counters(tmp_path: 
         read_weights(tmp_path / "w.safetensors", rn.spec("resnet18"))
     with pytest.raises(WeightsError, match="without this project's metadata"):
         rn.load_weights(tmp_path / "w.safetensors")
+
+
+def test_a_prefix_of_every_name_is_taken_off() -> None:
+    arrays = {f"module._orig_mod.{name}": np.zeros(1) for name in ("conv1.weight", "fc.bias")}
+    assert list(without_prefix(arrays)) == ["conv1.weight", "fc.bias"]
+    assert list(without_prefix({"module.a": np.zeros(1), "b": np.zeros(1)})) == ["module.a", "b"]
+    assert without_prefix({}) == {}
+
+
+def test_other_peoples_names_are_named(tmp_path: Path) -> None:
+    arrays = {"resnet.embedder.embedder.convolution.weight": np.zeros(1, np.float32)}
+    safetensors.numpy.save_file(arrays, tmp_path / "hf.safetensors")
+    with pytest.raises(WeightsError, match=r"its names \(embedder\.embedder\.convolution\.weight, …\) are neither"):
+        read_weights(tmp_path / "hf.safetensors", rn.spec("resnet50"))
 
 
 def test_a_counter_in_a_neutral_file_is_an_unknown_tensor(tmp_path: Path) -> None:
