@@ -8,6 +8,7 @@
 Importing this package imports no framework.
 """
 
+from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 from resnet_core.analysis import layers, parameters, state, totals
@@ -25,7 +26,9 @@ from resnet_core.weights import cast
 if TYPE_CHECKING:
     from resnet_core.comparison.compare import compare
     from resnet_core.comparison.result import BackendResult, Comparison
+    from resnet_core.conversion.read import read_weights
     from resnet_core.data.named import dataset
+    from resnet_core.data.prepare import load_images
     from resnet_core.difference.difference import Difference, diff
     from resnet_core.prediction.network import TrainedNetwork, trained_network
     from resnet_core.prediction.predict import Prediction, predict
@@ -34,6 +37,8 @@ if TYPE_CHECKING:
     from resnet_core.training.recipe_files import recipe
     from resnet_core.training.running_variance import unbiased_variances
     from resnet_core.training.start import TrainingResult, train
+
+__version__ = version("resnet-core")
 
 __all__ = [
     "BackendResult",
@@ -63,12 +68,14 @@ __all__ = [
     "layer_tree",
     "layers",
     "load_backend",
+    "load_images",
     "load_weights",
     "names",
     "parameters",
     "predict",
     "probe_weights",
     "read_weight_file",
+    "read_weights",
     "recipe",
     "save_spec",
     "save_weights",
@@ -95,7 +102,9 @@ _LAZY = {
     "dataset": "data.named",
     "diff": "difference.difference",
     "evaluate": "training.evaluation",
+    "load_images": "data.prepare",
     "predict": "prediction.predict",
+    "read_weights": "conversion.read",
     "recipe": "training.recipe_files",
     "source": "programs.source",
     "train": "training.start",

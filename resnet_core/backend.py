@@ -11,22 +11,26 @@ backend always come with a new `INTERFACE` version.
 from __future__ import annotations
 
 import contextlib
+import difflib
 import importlib
 import importlib.util
 import inspect
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
 from types import ModuleType
 from typing import Any, Protocol, cast
 
 import numpy as np
 
 from resnet_core.errors import BackendError, InputError, MissingBackendError, ResNetError
+from resnet_core.spec_files import spec as read_spec
 from resnet_core.specification import ResNetSpec
 from resnet_core.tree import Chain
+from resnet_core.weight_file import load_weights
 from resnet_core.weights import Weights
 
 GROUP = "resnet_core.backends"
@@ -236,6 +240,18 @@ def load_backend(name: str) -> Backend:
     return cast(Backend, module)
 
 
+def unknown_backend(what: str, name: str, known: Sequence[str]) -> str:
+    """The line for a name that is not among the `known` ones, with the one that was probably meant."""
+    meant = {name: name for name in known}
+    for other in known:
+        with contextlib.suppress(ResNetError):  # a broken package may say nothing
+            meant |= dict.fromkeys(declared(other, "KNOWN_AS", ()), other)
+    close = difflib.get_close_matches(name.lower(), meant, n=1, cutoff=0.6)
+    hint = f"did you mean {meant[close[0]]}? " if close else ""
+    listed = ", ".join(known) or "none: this package is not installed (pip install -e .)"
+    return f"{what}: received {name!r}; {hint}registered are {listed}"
+
+
 def environment(name: str) -> dict[str, str]:
     """Environment variables for a process of this backend. Imports no framework. Raises as `load_backend` does."""
     return dict(_package(name)[1].ENVIRONMENT)
@@ -244,6 +260,7 @@ def environment(name: str) -> dict[str, str]:
 def declared(name: str, attribute: str, default: Any) -> Any:
     """What this backend's package declares beyond the contract; no framework is imported.
 
+    `KNOWN_AS` has other names that people use for it, for a hint.
     `READS` has the endings of the weight files that its `read_state_dict` reads, `QUICK_ENVIRONMENT` the environment
     variables that make small programs fast (`resnet conformance` sets them unless the user has).
     """
@@ -281,21 +298,25 @@ def lazy_exports(package: str, homes: Mapping[str, str] = HOMES) -> Callable[[st
 
 
 def build(
-    spec: ResNetSpec,
+    spec: str | Path | ResNetSpec,
     backend: str,
     *,
-    weights: Mapping[str, np.ndarray] | None = None,
+    weights: Mapping[str, np.ndarray] | str | Path | None = None,
     seed: int = 0,
     taps: tuple[str, ...] = (),
     dtype: str | None = None,
 ) -> Any:
     """A native model in the named backend: an nn.Module, a keras.Model, an nnx.Module …
 
-    It holds the given neutral `weights`, or the spec's initial weights for `seed`; with `taps` it returns
+    `spec` is a name, a file, a run or a ResNetSpec. The model holds the given neutral `weights`, arrays or a neutral
+    file, or the spec's initial weights for `seed`; with `taps` it returns
     {tap: output} instead of the logits. `dtype` is "float32" or "float64"; None means float32, in Keras its
     floatx. Raises as `load_backend` and `Backend` do.
     """
-    return load_backend(backend).build(spec, weights=weights, seed=seed, taps=taps, dtype=dtype)
+    network = read_spec(spec)
+    if isinstance(weights, str | Path):
+        weights = load_weights(weights, spec=network, dtype=dtype or "float32")[0]
+    return load_backend(backend).build(network, weights=weights, seed=seed, taps=taps, dtype=dtype)
 
 
 def load_source(name: str) -> Callable[..., str]:
@@ -319,8 +340,7 @@ def _package(name: str) -> tuple[EntryPoint, ModuleType]:
     """The entry point and the package, imported without its framework."""
     found = {entry.value: entry for entry in entry_points(group=GROUP, name=name)}
     if not found:
-        known = ", ".join(backends()) or "none: this package is not installed (pip install -e .)"
-        raise InputError(f"backend: received {name!r}; registered are {known}")
+        raise InputError(unknown_backend("backend", name, backends()))
     if len(found) > 1:
         raise InputError(f"backend: two packages register {name!r}: {', '.join(found)}; uninstall one")
     ((package, entry),) = found.items()

@@ -53,6 +53,7 @@ def read_safetensors(path: Path, *, widen: bool = False) -> tuple[Weights, dict[
     except (safetensors.SafetensorError, ValueError) as error:
         raise WeightsError(
             f"{path}: not a readable safetensors file ({error}); it may be truncated or of another kind"
+            + ("" if path.suffix == ".safetensors" else " (read_weights reads PyTorch's files)")
         ) from error
     arrays: Weights = {}
     for name, entry in entries:

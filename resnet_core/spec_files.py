@@ -18,16 +18,22 @@ from resnet_core.safetensors_file import read_metadata
 from resnet_core.specification import OPTIONAL, ResNetSpec, from_fields, to_fields
 
 
-def spec(source: str | Path | ResNetSpec, /, **overrides: Any) -> ResNetSpec:
-    """A spec by name, from a .toml or .json file, from a run's folder, a weight file, or from another spec.
+def spec(source: str | Path | ResNetSpec | None = None, /, **overrides: Any) -> ResNetSpec:
+    """A spec by name, from a .toml or .json file, from a run's folder, a weight file, from another spec, or of fields.
 
     Fields are replaced by the `overrides`. A name of the zoo goes before a folder of that name. Raises InputError.
 
     >>> spec("resnet50", classes=10).classes
     10
+    >>> spec(depths=[2, 2], channels=[16, 32], block="basic").depths
+    (2, 2)
     """
-    if isinstance(source, ResNetSpec):
+    if source is None:
+        fields = {}
+    elif isinstance(source, ResNetSpec):
         fields = to_fields(source)
+    elif not isinstance(source, str | Path):
+        raise InputError(f"spec: received a {type(source).__name__}; expected a name, a file, a run or a ResNetSpec")
     elif str(source) not in zoo.ZOO and is_run(Path(source)):
         fields = with_none(read_fields(Path(source) / "spec.toml", "a spec", SpecError), OPTIONAL)
     elif is_weight_file(Path(source)):

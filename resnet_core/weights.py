@@ -21,6 +21,9 @@ def check_weights(
     Raises WeightsError for a missing or unknown name, a wrong shape, a dtype other than `dtype` (or, if that is
     None, anything but float32 or float64 throughout), values that are not finite, and negative variances.
     """
+    if not isinstance(weights, Mapping):
+        received = type(weights).__name__
+        raise WeightsError(f"weights: received a {received}; expected {{name: array}}; read_weights reads files")
     missing = [name for name in expected if name not in weights]
     unknown = [name for name in weights if name not in expected]
     if missing or unknown:

@@ -23,6 +23,9 @@ INTERFACE = 1
 FRAMEWORK: Mapping[str, str] = {}  # NumPy comes with the core
 ENVIRONMENT: Mapping[str, str] = {}
 
+#: What else people call it.
+KNOWN_AS = ("np",)
+
 __all__ = [
     "ENVIRONMENT",
     "FRAMEWORK",

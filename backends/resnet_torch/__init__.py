@@ -27,6 +27,9 @@ ENVIRONMENT: Mapping[str, str] = {}
 #: File endings that `read_state_dict` reads.
 READS = (".pth", ".pt", ".bin", ".ckpt", ".tar")
 
+#: What else people call it.
+KNOWN_AS = ("pytorch",)
+
 __all__ = [
     "ENVIRONMENT",
     "FRAMEWORK",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
@@ -33,10 +34,9 @@ if TYPE_CHECKING:
     from resnet_core.comparison.result import Comparison
 
 app = typer.Typer(
-    add_completion=False,
     no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
-    help="ResNets written once, compiled into PyTorch, Keras and Flax, and proven equal.",
     rich_markup_mode=None,
 )
 
@@ -50,7 +50,7 @@ def main() -> NoReturn:
     """Run the command line; every error that the user can fix is one line on stderr."""
     command = typer.main.get_command(app)
     try:
-        code = command.main(standalone_mode=False)
+        code = command.main(standalone_mode=False, prog_name="resnet")
     except ResNetError as error:
         _fail(str(error))
     except KeyboardInterrupt:
@@ -62,14 +62,34 @@ def main() -> NoReturn:
     except typer.Abort:
         sys.exit(130)
     except USAGE_ERROR as error:
-        _fail(f"{error.format_message()} See `resnet --help`.")
+        context: Any = getattr(error, "ctx", None)
+        if type(error).__name__ == "NoArgsIsHelpError":  # not exported either
+            print(context.get_help())
+            sys.exit(0)
+        command_path = "resnet" if context is None else context.command_path
+        _fail(f"{error.format_message()} See `{command_path} --help`.")
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(f"resnet-core {version('resnet-core')}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    show_version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """ResNets written once, compiled into PyTorch, Keras and Flax, and proven equal."""
 
 
 @app.command("list")
 def list_specs(as_json: JsonFlag = False) -> None:
     """List every named spec with its size."""
-    rows = [_summary(spec_files.spec(name)) for name in spec_files.names()]
+    rows = [summary(spec_files.spec(name)) for name in spec_files.names()]
     if as_json:
         print_json(rows)
     else:
@@ -153,7 +173,10 @@ def _report(comparison: Comparison, json_file: str | None) -> None:
         print_json(comparison.to_json())
     elif not all(result.bad_input or result.missing for result in comparison.backends.values()):
         tables.show(tables.comparison_table(comparison))
-        print("", comparison.sentence(), *comparison.notes(), sep="\n")
+        print()
+        tables.show(tables.verdict(comparison.sentence()))
+        for note in comparison.notes():
+            tables.show(note)
     if json_file not in (None, "-"):
         write_atomically(Path(str(json_file)), (json.dumps(comparison.to_json(), indent=1) + "\n").encode())
     for line in comparison.problems():
@@ -170,7 +193,8 @@ def _pythons(assignments: list[str]) -> dict[str, str]:
     return pythons
 
 
-def _summary(spec: ResNetSpec) -> dict[str, Any]:
+def summary(spec: ResNetSpec) -> dict[str, Any]:
+    """A row of `resnet list`."""
     summary = totals(spec)
     return {
         "name": spec.name,

@@ -1,84 +1,133 @@
-"""Tables for the terminal: specs, comparisons, predictions."""
+"""Tables for the terminal: specs, comparisons, predictions. Numbers and names are never cut: columns are left out."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
 
 from rich.console import Console, RenderableType
 from rich.table import Table
+from rich.text import Text
 
 from resnet_core.comparison.result import BackendResult, Comparison
-from resnet_core.comparison.wording import scientific
+from resnet_core.comparison.wording import join, scientific
+
+#: Columns where the output is no terminal: enough for every table.
+UNLIMITED = 160
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of a table. Where the terminal is narrow, those with the largest `expendable` are left out first."""
+
+    header: str
+    cells: Sequence[str]
+    justify: Literal["left", "right"] = "right"
+    expendable: int = 0
+
+    @property
+    def width(self) -> int:
+        """Characters of the widest cell."""
+        return max(map(len, (self.header, *self.cells)))
 
 
 def show(renderable: RenderableType) -> None:
-    """Print to standard output, wide enough for every column if the output is not a terminal."""
+    """Print to standard output; where that is no terminal, wide enough for every column, without trailing blanks."""
     # Names of files and layers are plain text: brackets in them are not markup.
     console = Console(markup=False, highlight=False, emoji=False)
-    if not console.is_terminal:
-        console.width = 160
-    console.print(renderable)
+    if console.is_terminal:
+        console.print(renderable)
+        return
+    console.width = UNLIMITED
+    with console.capture() as captured:
+        console.print(renderable)
+    print("\n".join(line.rstrip() for line in captured.get().split("\n")), end="")
+
+
+def terminal_width() -> int:
+    """Columns of the terminal, or enough for everything where the output is none."""
+    console = Console()
+    return console.width if console.is_terminal else UNLIMITED
+
+
+def fitted_table(columns: Sequence[Column], styles: Sequence[str] | None = None, width: int | None = None) -> Table:
+    """The columns that fit, and below them which were left out. `styles` has one for each row."""
+    width = terminal_width() if width is None else width
+    kept, gone = list(columns), []
+    while sum(column.width + 2 for column in kept) - 2 > width:
+        candidate = max(kept, key=lambda column: column.expendable)
+        if not candidate.expendable:
+            break
+        kept.remove(candidate)
+        gone.append(candidate.header)
+    table = plain_table()
+    for column in kept:
+        table.add_column(column.header, justify=column.justify, no_wrap=True)
+    for index, cells in enumerate(zip(*(column.cells for column in kept), strict=True)):
+        table.add_row(*cells, style=styles[index] if styles else "")
+    if gone:
+        table.caption = f"too narrow for {join(gone[::-1])}; --json has them"
+        table.caption_justify = "left"
+    return table
 
 
 def spec_table(rows: Sequence[Mapping[str, Any]]) -> Table:
     """`resnet list`: one row per named spec."""
-    table = plain_table(
-        "name", "block", "depths", "channels", parameters="right", state="right", MACs="right", input="right"
+
+    def cells(text: Callable[[Mapping[str, Any]], str]) -> list[str]:
+        return [text(row) for row in rows]
+
+    return fitted_table(
+        [
+            Column("name", cells(lambda row: str(row["name"])), "left"),
+            Column("block", cells(lambda row: str(row["block"])), "left", expendable=1),
+            Column("depths", cells(lambda row: " ".join(map(str, row["depths"]))), "left"),
+            Column("channels", cells(lambda row: " ".join(map(str, row["channels"]))), "left", expendable=3),
+            Column("parameters", cells(lambda row: f"{row['parameters']:,}")),
+            Column("state", cells(lambda row: f"{row['state']:,}"), expendable=4),
+            Column("MACs", cells(lambda row: f"{row['macs']:,}")),
+            Column("input", cells(lambda row: shape_text(row["input"])), expendable=2),
+        ]
     )
-    for row in rows:
-        table.add_row(
-            row["name"],
-            row["block"],
-            " ".join(map(str, row["depths"])),
-            " ".join(map(str, row["channels"])),
-            f"{row['parameters']:,}",
-            f"{row['state']:,}",
-            f"{row['macs']:,}",
-            shape_text(row["input"]),
-        )
-    return table
 
 
 def comparison_table(comparison: Comparison) -> Table:
     """`resnet compare`: one row per backend."""
-    results = comparison.backends.values()
-    labeled = any(result.accuracy is not None for result in results)
+    results = comparison.backends
+    labeled = any(result.accuracy is not None for result in results.values())
     deep = comparison.level in ("gradients", "training")
-    table = plain_table(
-        "backend", parameters="right", state="right", output="right", error="right", at="left",
-        **({"gradients": "right"} if deep else {}),
-        **({"accuracy": "right"} if labeled else {}),
-        **{"first call": "right", "steady": "right", "peak memory": "right"}, versions="left",
-    )  # fmt: skip
-    for name, result in comparison.backends.items():
-        if result.error is not None:
-            blanks = ["–"] * (len(table.columns) - 2)
-            table.add_row(name, *blanks, "not installed" if result.missing else "failed", style="red")
-            continue
-        # The error that is closest to its tolerance, or furthest above it.
-        shares = {key: result.max_error[key] / limit for key, limit in result.tolerances.items()}
-        worst = max(shares, key=lambda key: shares[key], default=None)
-        table.add_row(
-            name,
-            f"{result.parameters:,}",
-            f"{result.state:,}",
-            shape_text(result.output_shape),
-            "–" if worst is None else scientific(result.max_error[worst]),
-            (worst or "–").replace("_", " "),
-            *([_gradients(result)] if deep else []),
-            *(["–" if result.accuracy is None else f"{result.accuracy:.1%}"] if labeled else []),
-            _seconds(result.seconds.first),
-            _seconds(result.seconds.steady),
-            f"{result.peak_memory_bytes / 2**20:,.0f} MiB",
-            ", ".join(f"{package} {version}" for package, version in result.versions.items()),
-        )
-    return table
+
+    def cells(text: Callable[[BackendResult], str]) -> list[str]:
+        return ["–" if result.error is not None else text(result) for result in results.values()]
+
+    columns = [
+        Column("backend", list(results), "left"),
+        Column("error", [_outcome(result) for result in results.values()]),
+        Column("at", cells(lambda result: (_worst(result) or "–").replace("_", " ")), "left"),
+        *([Column("gradients", cells(_gradients))] if deep else []),
+        *([Column("accuracy", cells(_accuracy))] if labeled else []),
+        Column("first call", cells(lambda result: _seconds(result.seconds.first)), expendable=2),
+        Column("steady", cells(lambda result: _seconds(result.seconds.steady))),
+        Column("memory", cells(lambda result: f"{result.peak_memory_bytes / 2**20:,.0f} MiB"), expendable=1),
+        Column("parameters", cells(lambda result: f"{result.parameters:,}"), expendable=3),
+        Column("state", cells(lambda result: f"{result.state:,}"), expendable=5),
+        Column("output", cells(lambda result: shape_text(result.output_shape)), expendable=4),
+        Column("versions", cells(_versions), "left", expendable=6),
+    ]
+    return fitted_table(columns, ["" if result.equal else "red" for result in results.values()])
+
+
+def verdict(sentence: str) -> Text:
+    """Green if it begins with Equal, red if with NOT."""
+    style = "green" if sentence.startswith("Equal") else "red" if sentence.startswith("NOT") else ""
+    return Text(sentence, style=style)
 
 
 def prediction_table(predictions: Sequence[Mapping[str, Any]]) -> Table:
     """`resnet predict`: the most likely classes of each picture."""
     table = plain_table("image", rank="right", **{"class": "right"}, label="left", probability="right")
+    table.columns[0].no_wrap, table.columns[0].overflow = False, "fold"
     for prediction in predictions:
         table.add_section()
         for rank, row in enumerate(prediction["top"], start=1):
@@ -105,6 +154,26 @@ def plain_table(*left: str, **aligned: Any) -> Table:
     for header, justify in aligned.items():
         table.add_column(header, justify=justify, no_wrap=True)
     return table
+
+
+def _outcome(result: BackendResult) -> str:
+    if result.error is not None:
+        return "not installed" if result.missing else "failed"
+    return "–" if (worst := _worst(result)) is None else scientific(result.max_error[worst])
+
+
+def _worst(result: BackendResult) -> str | None:
+    """Where the error is closest to its tolerance, or furthest above it."""
+    shares = {key: result.max_error[key] / limit for key, limit in result.tolerances.items()}
+    return max(shares, key=lambda key: shares[key], default=None)
+
+
+def _accuracy(result: BackendResult) -> str:
+    return "–" if result.accuracy is None else f"{result.accuracy:.1%}"
+
+
+def _versions(result: BackendResult) -> str:
+    return ", ".join(f"{package} {version}" for package, version in result.versions.items())
 
 
 def _seconds(seconds: float) -> str:

@@ -15,7 +15,7 @@ from msgspec.structs import replace
 
 from resnet_core.analysis import state, tap_shapes, totals
 from resnet_core.architecture import output_name, taps
-from resnet_core.backend import DEVICES
+from resnet_core.backend import DEVICES, unknown_backend
 from resnet_core.backend import backends as registered
 from resnet_core.comparison import gradients
 from resnet_core.comparison.result import BackendResult, Comparison
@@ -123,7 +123,7 @@ def _chosen(backends: Sequence[str] | str | None) -> list[str]:
                 f"backends: {REFERENCE} is the reference and always runs; name the others: {', '.join(known)}"
             )
         if name not in known:
-            raise InputError(f"backends: received {name!r}; registered are {', '.join(known) or 'none'}")
+            raise InputError(unknown_backend("backends", name, known))
     if not names:
         raise InputError(f"backends: received none; registered are {', '.join(known) or 'none'}")
     return list(dict.fromkeys(names))

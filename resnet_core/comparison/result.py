@@ -146,6 +146,9 @@ class Comparison:
             parts = [f"{join(unequal)} differ{'s' if len(unequal) == 1 else ''} from the reference"] if unequal else []
             parts += [f"{join(failed)} gave no result"] if failed else []
             parts += [f"{join(missing)} {'is' if len(missing) == 1 else 'are'} not installed"] if missing else []
+            if not unequal and not failed:  # what could be compared is equal, which says nothing of the rest
+                parts = [f"{join(list(present))} equal to the reference", *parts] if present else parts
+                return f"Not compared in all: {name}: {'; '.join(parts)}."
             return f"NOT equal: {name}: {'; '.join(parts)}."
         what, narrow = _WORDS[self.level]
         if self.level == "shapes":

@@ -27,6 +27,10 @@ def from_torchvision(state_dict: Mapping[str, Any]) -> Weights:
 
     PyTorch's counters (`num_batches_tracked`) are left out. Raises WeightsError for any other unknown name.
     """
+    if not isinstance(state_dict, Mapping):
+        raise WeightsError(
+            f"state_dict: received a {type(state_dict).__name__}; expected names with tensors; read_weights reads files"
+        )
     weights: Weights = {}
     for key, value in state_dict.items():
         if not key.endswith(".num_batches_tracked"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from itertools import cycle
 from math import floor
 from typing import TYPE_CHECKING
@@ -33,6 +34,16 @@ def load_image(path: str | os.PathLike[str], size: tuple[int, int], channels: in
     """
     _check_shape(size, channels)
     return prepared_image(path, standard_preparation(size, channels))
+
+
+def load_images(
+    files: str | os.PathLike[str] | Iterable[str | os.PathLike[str]], preparation: Preparation
+) -> np.ndarray:
+    """Images (count, height, width, channels) float32 of one or several picture files. Raises as `prepared_image`."""
+    named = [files] if isinstance(files, str | os.PathLike) else list(files)
+    if not named:
+        return np.empty((0, *preparation.size, preparation.channels), np.float32)
+    return np.stack([prepared_image(file, preparation) for file in named])
 
 
 def sample_images(preparation: Preparation, count: int = 4) -> np.ndarray:

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import safetensors.numpy
 
 from resnet_core.data.images import sample_fashion
 
@@ -64,3 +65,19 @@ class Work:
 
     def train(self, backend: str, out: str, *more: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
         return resnet(*self.arguments(backend, out, *more), **environment)
+
+
+def weights(folder: Path, name: str = "last") -> dict[str, np.ndarray]:
+    return safetensors.numpy.load_file(folder / f"{name}.safetensors")
+
+
+def done(process: subprocess.CompletedProcess[str]) -> subprocess.CompletedProcess[str]:
+    assert process.returncode == 0, process.stderr
+    return process
+
+
+def refused(process: subprocess.CompletedProcess[str], words: str, code: int = 2) -> None:
+    assert process.returncode == code, process.stderr
+    assert words in process.stderr
+    assert "Traceback" not in process.stderr
+    assert [line.startswith("resnet: ") for line in process.stderr.splitlines()].count(True) == 1

@@ -15,8 +15,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-import safetensors.numpy
-from run_work import ENVIRONMENT, Work, command, resnet
+from run_work import ENVIRONMENT, Work, command, done, refused, resnet, weights
 
 import resnet_core as rn
 from resnet_core.errors import WeightsError
@@ -31,23 +30,8 @@ BACKENDS = ("torch", "keras", "flax", "numpy")
 STEPS, PER_EPOCH = 60, 10
 
 
-def weights(folder: Path, name: str = "last") -> dict[str, np.ndarray]:
-    return safetensors.numpy.load_file(folder / f"{name}.safetensors")
-
-
 def log(folder: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
-
-
-def done(process: subprocess.CompletedProcess[str]) -> None:
-    assert process.returncode == 0, process.stderr
-
-
-def refused(process: subprocess.CompletedProcess[str], words: str, code: int = 2) -> None:
-    assert process.returncode == code, process.stderr
-    assert words in process.stderr
-    assert "Traceback" not in process.stderr
-    assert [line.startswith("resnet: ") for line in process.stderr.splitlines()].count(True) == 1
 
 
 def same(one: Path, other: Path) -> bool:

@@ -16,12 +16,17 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from rich.console import Console
 
 import resnet_core as rn
 from hidden import hide
+from resnet_core.cli import tables
+from resnet_core.cli.commands import summary
+from resnet_core.comparison.result import BackendResult, Comparison
 from resnet_core.data.prepare import load_image
 from resnet_core.preparation import standard_preparation
 from resnet_core.spec_files import from_json
+from resnet_core.workers.backend_process import Seconds
 
 NARROW = ["resnet20", "--set", "depths=[1]", "--set", "channels=[2]", "--set", "input_size=[9, 11]"]
 
@@ -185,6 +190,57 @@ def test_a_spec_is_a_name_or_a_file_with_overrides(tmp_path: Path) -> None:
 
 def test_show_folds_repeated_blocks_of_the_deepest_network() -> None:
     assert len(printed("show", "resnet1202").splitlines()) < 80
+
+
+def test_resnet_alone_is_the_help() -> None:
+    for arguments in ((), ("-h",), ("--help",)):
+        text = printed(*arguments)
+        assert text.startswith("Usage: resnet [OPTIONS] COMMAND [ARGS]...")
+        assert {"list", "show", "compare", "predict", "train", "source", "diff"} <= set(text.split())
+    assert printed("--version").startswith("resnet-core 0.")
+    assert "--top" in printed("predict", "-h")
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"), [("jax", "flax"), ("pytorch", "torch"), ("tf", "keras"), ("Torch", "torch")]
+)
+def test_a_backend_by_another_name_is_answered_with_its_own(name: str, meant: str) -> None:
+    assert f"backends: received {name!r}; did you mean {meant}? registered are" in refused(
+        "compare", "--backends", name
+    )
+    assert f"backend: received {name!r}; did you mean {meant}?" in refused("source", "resnet18", "--backend", name)
+
+
+def test_a_wrong_option_points_at_the_commands_own_help() -> None:
+    assert refused("predict", "--color").endswith("See `resnet predict --help`.")
+
+
+def result(**changes: Any) -> BackendResult:
+    values: dict[str, Any] = {
+        "tolerance": 1e-5, "parameters": 25_557_032, "state": 25_610_152, "output_shape": (4, 1000), "device": "cpu",
+        "seconds": Seconds(12.3, 0.456, 9), "peak_memory_bytes": 2**31, "versions": {"tensorflow": "2.21.0"},
+        "max_error": {"stage4": 3.5e-7, "logits": 1e-7}, "tolerances": {"stage4": 1e-5, "logits": 1e-5},
+        "accuracy": 0.93, "dtype": "float32",
+    }  # fmt: skip
+    return BackendResult(**{**values, **changes})
+
+
+@pytest.mark.parametrize("width", [60, 72, 80, 100, 120, 160])
+def test_in_a_narrow_terminal_columns_are_left_out_and_no_number_is_cut(width: int) -> None:
+    comparison = Comparison(
+        spec=rn.spec("resnet50"), level="logits", dtype="float32", asked_device="cpu", reference="numpy float64",
+        batch=4, backends={"torch": result(), "keras": result(error="gone", missing=True)},
+    )  # fmt: skip
+    console = Console(width=width, file=io.StringIO(), markup=False)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tables, "terminal_width", lambda: width)
+        console.print(tables.comparison_table(comparison))
+        console.print(tables.spec_table([summary(rn.spec(name)) for name in rn.names()]))
+    text = console.file.getvalue()  # type: ignore[attr-defined]
+    assert "…" not in text
+    assert max(map(len, text.splitlines())) <= width
+    assert "3.5e-7" in text
+    assert ("too narrow for" in text) == (width < 160)
 
 
 def test_diff_prints_what_separates_two_networks_and_their_programs() -> None:

@@ -11,6 +11,8 @@ import pytest
 
 import resnet_core as rn
 from node_kinds import COMBINATORS, LEAVES
+from resnet_core.preparation import FIELDS as PREPARATION
+from resnet_core.preparation import standard_preparation
 from resnet_core.spec_files import from_toml
 from resnet_core.specification import FIELDS, ResNetSpec
 
@@ -113,3 +115,20 @@ def test_every_link_and_named_file_of_a_page_exists(page: str) -> None:
     missing = [link for link in links if link and not (folder / link).exists()]
     missing += [file for file in files if not (ROOT / file).exists()]
     assert missing == []
+
+
+PICTURES = (ROOT / "docs" / "pictures.md").read_text()
+
+
+def test_every_field_of_a_preparation_stands_on_the_page() -> None:
+    rows = dict(re.findall(r"^\| `(\w+)` \| (.*) \|$", PICTURES, re.M))
+    assert {name: text for name, text in rows.items() if name in PREPARATION} == PREPARATION
+
+
+def test_the_examples_of_preparations_are_what_their_names_say() -> None:
+    (program,) = re.findall(r"```python\n(.*?)```", PICTURES, re.S)
+    names: dict[str, object] = {}
+    exec(program, names)
+    assert names["torchvision"] == standard_preparation((224, 224), 3)
+    assert str(names["keras_v2"]).startswith("stretched to 224 x 224 (bilinear), RGB, mean 0.5 0.5 0.5, deviation 0.5")
+    assert str(names["caffe"]).startswith("stretched to 224 x 224 (bilinear), BGR, white is 255, mean 103.939")

@@ -545,3 +545,39 @@ def test_a_dtype_that_was_asked_for_is_demanded() -> None:
         check_weights(tiny_weights("float64"), rn.state(SPEC), "float32")
     with pytest.raises(WeightsError, match=r"^stem.conv.weight: received float16, expected float32 or float64; "):
         check_weights({name: array.astype(np.float16) for name, array in tiny_weights().items()}, rn.state(SPEC))
+
+
+# What people try first
+
+
+def test_build_takes_a_name_and_a_file(tmp_path: Path) -> None:
+    path = saved(tmp_path)
+    numpy = rn.load_backend("numpy")
+    found = numpy.get_weights(rn.build(SPEC, "numpy", weights=path))
+    for name, array in tiny_weights().items():
+        np.testing.assert_array_equal(found[name], array)
+    rn.save_spec(tmp_path / "mine.toml", SPEC)
+    rn.build(tmp_path / "mine.toml", "numpy", weights=path)
+    assert list(numpy.get_weights(rn.build("resnet20", "numpy"))) == list(rn.state(rn.spec("resnet20")))
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda path: rn.from_torchvision(str(path)), "state_dict: received a str; expected names with tensors"),
+        (
+            lambda path: rn.load_backend("numpy").build(SPEC, weights=str(path)),
+            "weights: received a str; expected {name:",
+        ),
+        (lambda path: rn.load_weights(path.with_suffix(".pth")), "(read_weights reads PyTorch's files)"),
+        (lambda path: rn.build(7, "numpy"), "spec: received a int; expected a name, a file, a run or a ResNetSpec"),
+        (lambda path: rn.spec(block="basic"), "depths: missing; expected"),
+    ],
+)
+def test_a_natural_first_call_is_answered_in_one_line(call: Callable[[Any], Any], words: str, tmp_path: Path) -> None:
+    path = saved(tmp_path)
+    path.with_suffix(".pth").write_bytes(b"PK" + bytes(60))
+    with pytest.raises(InputError) as caught:
+        call(path)
+    assert words in str(caught.value)
+    assert "\n" not in str(caught.value)

@@ -1,0 +1,122 @@
+"""Training on one's own pictures, from other people's weights: what follows from the data, what a bad file costs."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import safetensors.numpy
+from PIL import Image
+from run_work import Work, done, refused, resnet, weights
+
+import resnet_core as rn
+from resnet_core.data.images import sample_fashion
+from resnet_core.training.run_folder import RunFolder
+
+
+@pytest.fixture
+def work(tmp_path: Path) -> Work:
+    return Work(tmp_path)
+
+
+def folder_of_pictures(folder: Path, bad: str = "") -> Path:
+    """Three classes of gray pictures, 12 to train on and 6 to test; `bad` is a test picture that is cut short."""
+    pictures, _ = sample_fashion(18)
+    for number, picture in enumerate(pictures):
+        part = "train" if number < 12 else "val"
+        place = folder / part / "abc"[number % 3]
+        place.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(picture[..., 0]).save(place / f"{number:02}.png")
+    if bad:
+        (folder / bad).write_bytes((folder / bad).read_bytes()[:100])
+    return folder
+
+
+NARROW = ["--set", "depths=[1]", "--set", "channels=[4]", "--set", "input_size=20"]
+
+
+def test_classes_channels_and_size_follow_from_the_data_and_are_said(work: Work) -> None:
+    data = folder_of_pictures(work.folder / "pictures")
+    more = ["--data", data, "--backend", "numpy", "--with", "epochs=1", "--with", "batch_size=6"]
+    more += ["--out", work.folder / "run"]
+    process = done(resnet("train", "resnet20", *NARROW, *more))
+    assert (
+        "classes = 3, in_channels = 3, 20 x 20) on pictures: 12 training and 6 test pictures; 2 steps, 2 an epoch, "
+        "by the recipe fashion-adam, in numpy on cpu"
+    ) in process.stderr
+    found = rn.trained_network(work.folder / "run")
+    assert (found.spec.classes, found.classes) == (3, ("a", "b", "c"))
+    refused(
+        resnet("train", "resnet20", *NARROW, *more, "--out", work.folder / "other", "--set", "classes=7"),
+        "has 3 classes, and the network 7; set classes = 3",
+    )
+
+
+def test_a_run_resumes_by_its_folder_alone(work: Work) -> None:
+    done(work.train("numpy", "whole", "--until", "2"))
+    done(work.train("numpy", "run", "--until", "1"))
+    done(resnet("train", "--out", work.folder / "run", "--resume", "--until", "2"))
+    for name, array in weights(work.folder / "whole").items():
+        np.testing.assert_array_equal(weights(work.folder / "run")[name], array)
+    refused(resnet("train", "--out", work.folder / "new"), "spec: received none; a new run needs a network, data and a")
+
+
+def test_a_bad_test_picture_does_not_cost_the_epoch(work: Work) -> None:
+    """The checkpoint comes before the evaluation; with the picture mended, the run goes on as if nothing had been."""
+    good, bad = (
+        folder_of_pictures(work.folder / name / "pictures", file)
+        for name, file in (("good", ""), ("bad", "val/a/12.png"))
+    )
+    more = ["--backend", "numpy", "--with", "epochs=2", "--with", "batch_size=6"]
+    whole = ["train", "resnet20", *NARROW, *more, "--data", good, "--out", work.folder / "whole"]
+    done(resnet(*whole))
+    process = resnet("train", "resnet20", *NARROW, *more, "--data", bad, "--out", work.folder / "run")
+    assert process.returncode == 2
+    assert "12.png' is damaged" in process.stderr
+    (checkpoint, _) = sorted((work.folder / "run" / "checkpoints").iterdir(), reverse=True)
+    assert checkpoint.name == "step-000000002.safetensors"
+    (bad / "val" / "a" / "12.png").write_bytes((good / "val" / "a" / "12.png").read_bytes())
+    done(resnet("train", "--out", work.folder / "run", "--resume"))
+    assert records(work.folder / "run") == records(work.folder / "whole")
+
+
+def records(run: Path) -> list[dict[str, object]]:
+    """The log but for the seconds."""
+    return [{key: record[key] for key in record if key != "seconds"} for record in RunFolder(run).records()]
+
+
+def test_an_epoch_that_was_logged_but_not_saved_is_not_logged_twice(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    folder.log([{"kind": "step", "step": 1}, {"kind": "step", "step": 2}, {"kind": "epoch", "step": 2}])
+    folder.cut_log(2)
+    assert len(list(folder.records())) == 3
+    folder.cut_log(2, unevaluated=True)
+    assert [record["kind"] for record in folder.records()] == ["step", "step"]
+
+
+def test_training_starts_from_a_torchvision_checkpoint_of_other_classes(work: Work) -> None:
+    """As .safetensors with torchvision's names, for a thousand classes; everything but the head is taken over."""
+    spec = rn.spec("resnet18", depths=(1, 1), channels=(4, 6), classes=1000)
+    start = rn.initialize(spec, 5)
+    names = {name: torchvision_name(name) for name in start}
+    safetensors.numpy.save_file({names[name]: array for name, array in start.items()}, work.folder / "tv.safetensors")
+    data = folder_of_pictures(work.folder / "pictures")
+    more = ["--data", data, "--backend", "numpy", "--weights", work.folder / "tv.safetensors"]
+    more += ["--out", work.folder / "run", "--with", "steps=1", "--with", "batch_size=6"]
+    shape = ["--set", "depths=[1,1]", "--set", "channels=[4,6]", "--set", "input_size=32"]
+    done(resnet("train", "resnet18", *shape, *more, "--with", "learning_rate=1e-12"))
+    tuned = weights(work.folder / "run")
+    assert tuned["head.linear.weight"].shape == (3, 6)
+    for name in rn.parameters(spec):
+        if not name.startswith("head"):
+            np.testing.assert_allclose(tuned[name], start[name], atol=1e-9)
+
+
+def torchvision_name(name: str) -> str:
+    name = name.replace("stem.conv", "conv1").replace("stem.norm", "bn1").replace("head.linear", "fc")
+    name = (
+        name.replace("shortcut.conv", "downsample.0").replace("shortcut.norm", "downsample.1").replace(".norm", ".bn")
+    )
+    return re.sub(r"stage(\d)\.block(\d)", lambda found: f"layer{found[1]}.{int(found[2]) - 1}", name)
