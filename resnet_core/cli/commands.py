@@ -22,6 +22,7 @@ from resnet_core.cli.options import (
     resolve_spec,
 )
 from resnet_core.cli.prediction import predict_pictures
+from resnet_core.cli.recipes import list_recipes
 from resnet_core.cli.show import show_spec
 from resnet_core.cli.source import print_source
 from resnet_core.cli.training import evaluate_run, train_network
@@ -161,6 +162,7 @@ app.command("predict")(predict_pictures)
 app.command("source")(print_source)
 app.command("diff")(diff_networks)
 app.command("train")(train_network)
+app.command("recipes")(list_recipes)
 app.command("evaluate")(evaluate_run)
 app.command("conformance")(check_conformance)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from rich.console import Console, RenderableType
 from rich.table import Table
@@ -12,6 +12,9 @@ from rich.text import Text
 
 from resnet_core.comparison.result import BackendResult, Comparison
 from resnet_core.comparison.wording import join, scientific
+
+if TYPE_CHECKING:
+    from resnet_core.training.evaluation import Evaluation
 
 #: Columns where the output is no terminal: enough for every table.
 UNLIMITED = 160
@@ -139,6 +142,23 @@ def prediction_table(predictions: Sequence[Mapping[str, Any]]) -> Table:
                 f"{row['probability']:.4f}",
             )
     return table
+
+
+def class_table(evaluation: Evaluation) -> Table:
+    """`resnet evaluate --classes`: the accuracy on each class, and what its pictures were taken for instead."""
+    mistakes = []
+    for index, counts in enumerate(evaluation.confusion):
+        order = sorted(range(len(counts)), key=lambda other: -counts[other])
+        wrong = [other for other in order if other != index and counts[other]][:3]
+        mistakes.append(", ".join(f"{evaluation.names[other]} {counts[other]}" for other in wrong))
+    return fitted_table(
+        [
+            Column("class", evaluation.names, "left"),
+            Column("pictures", [f"{count:,}" for count in evaluation.confusion.sum(1)]),
+            Column("right", ["–" if share is None else f"{share:.1%}" for share in evaluation.per_class.values()]),
+            Column("taken for", mistakes, "left", expendable=1),
+        ]
+    )
 
 
 def shape_text(shape: Sequence[int]) -> str:

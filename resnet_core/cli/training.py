@@ -38,9 +38,7 @@ def train_network(
         typer.Option(metavar="D", help="fashion-mnist, mnist, cifar10, a folder, or an .npz file."),
     ] = None,
     backend: Annotated[str | None, typer.Option(metavar="B", help="torch, keras, flax, numpy, …")] = None,
-    recipe: Annotated[
-        str | None, typer.Option(metavar="F", help="A recipe's name or file; by default fashion-adam.")
-    ] = None,
+    recipe: Annotated[str | None, typer.Option(metavar="F", help="A name from `resnet recipes`, or a file.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Resume the run in --out; nothing else is needed.")] = False,
     until: Annotated[
         int | None, typer.Option(metavar="EPOCH", min=1, help="Stop after this epoch, to resume later.")
@@ -67,7 +65,7 @@ def train_network(
     """Train a network in one framework; the run can be resumed, and evaluated, in any other."""
     from resnet_core.cli.progress import TerminalReporter
     from resnet_core.conversion.read import read_weights
-    from resnet_core.training.recipe_files import DEFAULT, recipe_overrides
+    from resnet_core.training.recipe_files import default_recipe, recipe_overrides
     from resnet_core.training.recipe_files import recipe as read_recipe
     from resnet_core.training.start import train
 
@@ -76,7 +74,7 @@ def train_network(
     fixed = spec_files.parse_overrides(overrides or [])
     named = spec is not None and (spec in spec_files.names() or spec_files.brings_weights(spec))
     given = recipe is not None or changes
-    plan = read_recipe(recipe or DEFAULT, **recipe_overrides(changes or [])) if given else None
+    plan = read_recipe(recipe or default_recipe(weights), **recipe_overrides(changes or [])) if given else None
     start = None if weights is None else read_weights(weights)
     reporter = TerminalReporter()
     try:
@@ -109,6 +107,10 @@ def evaluate_run(
     which: Annotated[str, typer.Option("--weights", metavar="W", help="best or last.")] = "best",
     device: DeviceOption = "auto",
     data_dir: FolderOption = None,
+    classes: Annotated[bool, typer.Option("--classes", help="Also a table: what each class was taken for.")] = False,
+    confusion: Annotated[
+        Path | None, typer.Option(metavar="F", help="Draw the confusion matrix, to F.svg or F.png.")
+    ] = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Compute test accuracy and loss of a trained network, in any framework."""
@@ -120,9 +122,18 @@ def evaluate_run(
         print_json(result.to_json())
     else:
         print(
-            f"{run} ({which}) in {result.backend}: accuracy {result.accuracy:.4f}, loss {result.loss:.4f} on "
-            f"{result.pictures:,} test pictures of {result.data}"
+            f"{run} ({which}) in {result.backend}: accuracy {result.accuracy:.4f}, "
+            + (f"top 5 {result.top5:.4f}, " if len(result.names) > 5 else "")
+            + f"loss {result.loss:.4f} on {result.pictures:,} test pictures of {result.data}"
         )
+    if classes and not as_json:
+        from resnet_core.cli import tables
+
+        tables.show(tables.class_table(result))
+    if confusion is not None:
+        from resnet_core.training.confusion import draw_confusion
+
+        draw_confusion(result, confusion)
 
 
 def _draw(run: Path, reporter: Reporter) -> None:

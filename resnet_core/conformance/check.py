@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from resnet_core.backend import OPTIONAL
+from resnet_core.backend import NAMING, OPTIONAL
 from resnet_core.errors import InputError
 from resnet_core.numerics import relative_error
 from resnet_core.tolerances import TOLERANCES
@@ -21,6 +21,8 @@ from resnet_core.weights import DTYPES
 
 #: What an inference-only backend leaves out.
 TRAINING = (*OPTIONAL, "Trainer")
+#: All that a package may leave out.
+LEFT_OUT = (*TRAINING, *NAMING)
 
 
 class Violation(Exception):  # noqa: N818  (what it is, not what went wrong here)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from resnet_core.backend import load_backend
-from resnet_core.conformance.check import CHECKS, TRAINING, Context, Violation
+from resnet_core.conformance.check import CHECKS, LEFT_OUT, Context, Violation
 from resnet_core.conformance.defects import DEFECTS, Proxy
 from resnet_core.workers.child import Arrays, Session
 
@@ -21,7 +21,7 @@ def open_backend(session: Session, arrays: Arrays, *, backend: str, dtype: str, 
     exact = session.backend.exact_float64()
     if configure and (exact or dtype == "float32"):
         session.backend.configure("cpu", dtype)
-    offered = [name for name in TRAINING if callable(getattr(session.backend, name, None))]
+    offered = [name for name in LEFT_OUT if callable(getattr(session.backend, name, None))]
     return {"exact_float64": exact, "offered": offered, "versions": session.backend.versions()}, None
 
 

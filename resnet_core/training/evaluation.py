@@ -21,10 +21,14 @@ from resnet_core.weight_file import load_weights
 
 @dataclass(frozen=True)
 class Scores:
-    """Mean cross-entropy and accuracy on the test pictures; `classes` (n,) int64 are the predicted classes."""
+    """Mean cross-entropy and accuracy on the test pictures; `classes` (n,) int64 are the predicted classes.
+
+    `top5` is the share of pictures whose class is among the five likeliest.
+    """
 
     loss: float
     accuracy: float
+    top5: float
     classes: np.ndarray = field(repr=False, compare=False)
 
 
@@ -33,7 +37,8 @@ class Evaluation:
     """The result of `evaluate`.
 
     `weights` is "best" or "last", `device` the one that was used, `data` the name of the data set, `pictures` the
-    number of its test pictures; `classes` (pictures,) int64 are the predicted classes.
+    number of its test pictures; `classes` (pictures,) int64 are the predicted classes. `confusion` (class, class) int64
+    counts the pictures of each class, by rows, that were taken for each, by columns; `names` are the classes'.
     """
 
     run: str
@@ -44,11 +49,25 @@ class Evaluation:
     pictures: int
     accuracy: float
     loss: float
+    top5: float
+    names: tuple[str, ...] = field(repr=False)
+    confusion: np.ndarray = field(repr=False, compare=False)
     classes: np.ndarray = field(repr=False, compare=False)
 
+    @property
+    def per_class(self) -> dict[str, float | None]:
+        """{name: accuracy on the pictures of this class}; None for a class without pictures."""
+        counts = self.confusion.sum(1)
+        right = self.confusion.diagonal()
+        return {
+            name: float(hits / count) if count else None
+            for name, hits, count in zip(self.names, right, counts, strict=True)
+        }
+
     def to_json(self) -> dict[str, Any]:
-        """Everything except the classes, as plain values."""
-        return {name: value for name, value in vars(self).items() if name != "classes"}
+        """Everything except the classes of the single pictures, as plain values, and `per_class`."""
+        found = {name: value for name, value in vars(self).items() if name not in ("classes", "names", "confusion")}
+        return {**found, "per_class": self.per_class, "confusion": self.confusion.tolist()}
 
 
 def score(predict: Callable[[np.ndarray], np.ndarray], pipeline: Pipeline) -> Scores:
@@ -57,13 +76,15 @@ def score(predict: Callable[[np.ndarray], np.ndarray], pipeline: Pipeline) -> Sc
     `predict` maps images (batch, height, width, channels) to logits (batch, classes). The loss is without label
     smoothing.
     """
-    loss, classes = 0.0, []
+    loss, among, classes = 0.0, 0, []
     for images, labels in pipeline.test_batches():
         logits = predict(images)
+        own = logits[np.arange(len(labels)), labels]
         loss -= log_softmax(logits)[np.arange(len(labels)), labels].sum()
+        among += int(((logits > own[:, None]).sum(-1) < 5).sum())
         classes.append(logits.argmax(-1))
     predicted, labels = np.concatenate(classes), pipeline.data.test.labels
-    return Scores(float(loss / len(labels)), float((predicted == labels).mean()), predicted)
+    return Scores(float(loss / len(labels)), float((predicted == labels).mean()), among / len(labels), predicted)
 
 
 def evaluate(
@@ -103,5 +124,14 @@ def evaluate(
         pictures=len(pipeline.data.test),
         accuracy=scores.accuracy,
         loss=scores.loss,
+        top5=scores.top5,
+        names=pipeline.data.classes,
+        confusion=_confusion(pipeline.data.test.labels, scores.classes, len(pipeline.data.classes)),
         classes=scores.classes,
     )
+
+
+def _confusion(labels: np.ndarray, predicted: np.ndarray, count: int) -> np.ndarray:
+    found = np.zeros((count, count), np.int64)
+    np.add.at(found, (labels, predicted), 1)
+    return found

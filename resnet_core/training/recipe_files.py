@@ -17,7 +17,7 @@ from resnet_core.fields import (
     with_none,
 )
 from resnet_core.files import write_atomically
-from resnet_core.preparation import GRAY_DEVIATION, GRAY_MEAN
+from resnet_core.preparation import GRAY_DEVIATION, GRAY_MEAN, IMAGENET_DEVIATION, IMAGENET_MEAN
 from resnet_core.training.recipe import FIELDS, OPTIONAL, Recipe
 
 RECIPES: dict[str, dict[str, Any]] = {
@@ -54,10 +54,40 @@ RECIPES: dict[str, dict[str, Any]] = {
         "mean": list(GRAY_MEAN),
         "deviation": list(GRAY_DEVIATION),
     },
+    # For some hundred or thousand pictures of one's own: small batches, a small rate, ImageNet's constants, which the
+    # weights were trained with.
+    "fine-tune": {
+        "learning_rate": 0.01,
+        "momentum": 0.9,
+        "nesterov": True,
+        "weight_decay": 1e-4,
+        "decay_all": False,
+        "schedule": "cosine",
+        "warmup": 1,
+        "epochs": 20,
+        "batch_size": 16,
+        "flip": True,
+        "mean": list(IMAGENET_MEAN),
+        "deviation": list(IMAGENET_DEVIATION),
+    },
+}
+
+#: What each is for, as `resnet recipes` says it.
+ABOUT = {
+    "d2l": "Dive into Deep Learning, section 8.6.5; pictures at 96 x 96",
+    "fashion-adam": "a first run; the default",
+    "cifar-2015": "He et al. 2015, section 4.2; crops and flips",
+    "fashion-resnet20": "the network that ships",
+    "fine-tune": "your own pictures, from trained weights, for which it is the default",
 }
 
 #: The recipe of a new run unless another is given.
 DEFAULT = "fashion-adam"
+
+
+def default_recipe(weights: object | None) -> str:
+    """The recipe of a new run that starts from these weights, or from initial ones if there are none."""
+    return DEFAULT if weights is None else "fine-tune"
 
 
 def recipe(source: str | Path | Recipe, /, **overrides: Any) -> Recipe:
@@ -97,9 +127,14 @@ def recipe_from_json(text: str, where: str = "JSON") -> Recipe:
     return _from_fields(parse_json(text, where, "recipe fields", RecipeError))
 
 
+def recipe_to_toml(recipe: Recipe) -> str:
+    """Every field as TOML text."""
+    return dump_toml(plain_fields(recipe))
+
+
 def save_recipe(path: Path, recipe: Recipe) -> None:
     """Write the recipe as TOML, atomically."""
-    write_atomically(path, dump_toml(plain_fields(recipe)).encode())
+    write_atomically(path, recipe_to_toml(recipe).encode())
 
 
 def _from_fields(fields: dict[str, Any]) -> Recipe:

@@ -23,7 +23,7 @@ from resnet_core.training.checkpoint import Checkpoint
 from resnet_core.training.contract import TrainingState
 from resnet_core.training.pipeline import Pipeline
 from resnet_core.training.recipe import Recipe, check_trainable
-from resnet_core.training.recipe_files import DEFAULT
+from resnet_core.training.recipe_files import default_recipe
 from resnet_core.training.recipe_files import recipe as read_recipe
 from resnet_core.training.recorder import RunRecorder
 from resnet_core.training.reporting import EpochRecord, Progress, Reporter, as_reporter
@@ -75,7 +75,7 @@ def train(
     """Train a network, or resume a run, in this process. The run's files are in the folder `out`.
 
     - `spec`, `recipe`: a name, a .toml or .json file, or the object. By default a new run uses the recipe
-      "fashion-adam", and a resumed run its own.
+      "fashion-adam", or with `weights` "fine-tune", and a resumed run its own.
     - `data`: a Dataset, or a name or path for `dataset`, with `data_dir` as its folder.
     - `resume`: resume from the run's last checkpoint, in any backend. Network, data and backend are then by default
       the run's own.
@@ -106,7 +106,7 @@ def train(
     elif spec is None or data is None or backend is None:
         missing = next(name for name, value in (("spec", spec), ("data", data), ("backend", backend)) if value is None)
         raise InputError(f"{missing}: received none; a new run needs a network, data and a backend")
-    plan = folder.open()[1] if resume and recipe is None else read_recipe(recipe or DEFAULT)
+    plan = folder.open()[1] if resume and recipe is None else read_recipe(recipe or default_recipe(weights))
     pictures = data if isinstance(data, Dataset) else dataset(data, data_dir)
     network = _adapted(spec, pictures, adapt)
     check_trainable(network)

@@ -14,7 +14,9 @@ INEXACT = ("keras_jax", "keras_torch")
 
 
 @pytest.mark.parametrize("name", [*CHECKS, PLANTED])
-@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize(
+    "engine", [pytest.param(name, marks=pytest.mark.long if name in INEXACT else ()) for name in ENGINES]
+)
 def test_the_contract_is_kept(engine: str, name: str) -> None:
     backend, environment = ENGINES[engine]
     found = report(backend, tuple({**QUICK, **CPU, **environment}.items()))

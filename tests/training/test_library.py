@@ -14,12 +14,12 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from run_work import Work, resnet
+from run_work import Work, done, resnet
 
 import resnet_core as rn
 from resnet_core.errors import InputError, TrainingError, WeightsError
 from resnet_core.training.contract import StepInputs, StepResult, TrainingState
-from resnet_core.training.recipe_files import recipe
+from resnet_core.training.recipe_files import RECIPES, recipe
 from resnet_core.training.reporting import EpochRecord, StepRecord
 from resnet_core.training.run_loop import RunProgress
 from resnet_core.training.start import fine_tuned
@@ -72,7 +72,7 @@ def test_evaluate_prints_as_json_what_the_library_returns(work: Work) -> None:
     assert process.returncode == 0, process.stderr
     assert json.loads(process.stdout) == found.to_json()
     assert list(found.to_json()) == [
-        "run", "weights", "backend", "device", "data", "pictures", "accuracy", "loss",
+        "run", "weights", "backend", "device", "data", "pictures", "accuracy", "loss", "top5", "per_class", "confusion",
     ]  # fmt: skip
     labels = np.load(data)["y_test"]
     assert found.accuracy == (found.classes == labels).mean()
@@ -240,3 +240,42 @@ def test_a_library_error_speaks_of_no_option(room: str) -> None:
 
 def test_the_search_for_options_finds_them() -> None:
     assert any("--set" in text for text in texts(ROOT / "resnet_core" / "cli" / "options.py"))
+
+
+# What evaluation says beyond accuracy
+
+
+def test_evaluation_counts_what_was_taken_for_what(work: Work) -> None:
+    done(work.train("numpy", "run", "--until", "1"))
+    run, data = work.folder / "run", work.folder / "data.npz"
+    found = rn.evaluate(run, data)
+    labels = np.load(data)["y_test"]
+    expected = np.zeros((10, 10), np.int64)
+    for label, predicted in zip(labels, found.classes, strict=True):
+        expected[label, predicted] += 1
+    np.testing.assert_array_equal(found.confusion, expected)
+    assert found.per_class["3"] == pytest.approx((found.classes[labels == 3] == 3).mean())
+    trained = rn.trained_network(run)
+    images = np.load(data)["x_test"].astype(np.float32)[..., None] / 255
+    logits = rn.load_backend("numpy").predict(
+        rn.build(trained.spec, "numpy", weights=trained.weights), (images.reshape(-1, 14, 14, 1) - 0.286) / 0.353
+    )
+    among = [label in np.argsort(-row)[:5] for label, row in zip(labels, logits, strict=True)]
+    assert found.top5 == pytest.approx(np.mean(among))
+    assert found.accuracy <= found.top5 <= 1
+
+    process = resnet("evaluate", run, "--data", data, "--classes", "--confusion", work.folder / "c.svg")
+    assert process.returncode == 0, process.stderr
+    assert f"top 5 {found.top5:.4f}" in process.stdout
+    assert "taken for" in process.stdout
+    assert "accuracy" in (work.folder / "c.svg").read_text()
+    refused = resnet("evaluate", run, "--data", data, "--confusion", work.folder / "c.pdf")
+    assert (refused.returncode, refused.stderr.count("\n")) == (2, 1)
+
+
+def test_recipes_are_listed_and_printed_as_files_that_are_read_again(tmp_path: Path) -> None:
+    listed = resnet("recipes").stdout
+    for name in RECIPES:
+        assert name in listed
+        (tmp_path / "mine.toml").write_text(resnet("recipes", name).stdout)
+        assert rn.recipe(tmp_path / "mine.toml") == rn.recipe(name)

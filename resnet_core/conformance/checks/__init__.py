@@ -7,6 +7,7 @@ from resnet_core.conformance.checks import (  # noqa: I001  (the order is the re
     training_mode,
     gradients,
     trainer,
+    names,
 )
 
-__all__ = ["declaration", "gradients", "inference", "trainer", "training_mode", "weights"]
+__all__ = ["declaration", "gradients", "inference", "names", "trainer", "training_mode", "weights"]

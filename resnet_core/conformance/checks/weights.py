@@ -102,21 +102,6 @@ def weights_that_do_not_fit_are_refused_and_change_nothing(context: Context, cas
     expect_same(f"the model after {case} was refused", backend.get_weights(model), truth)
 
 
-@check(GROUP, cases=NETWORKS, dtypes=("float32",), needs="native_tensors")
-def native_tensors_have_names_of_their_own(context: Context, case: str) -> None:
-    """One for every tensor of the tree, in its order; none twice; the shape is the neutral one, or a permutation."""
-    subject = NETWORKS[case]
-    found = context.backend.native_tensors(subject.build(context.backend, context.dtype))
-    shapes = state(subject.tree)
-    expect_names("native_tensors", found, shapes)
-    owners: dict[str, str] = {}
-    for name, (own, shape) in found.items():
-        other = owners.setdefault(own, name)
-        expect(other == name, f"native_tensors: {name} and {other} are both called {own!r}; expected a name each")
-        same = sorted(shape) == sorted(shapes[name])
-        expect(same, f"native_tensors: {name} has the shape {tuple(shape)}; expected a permutation of {shapes[name]}")
-
-
 @check(GROUP, cases=NETWORKS)
 def a_seed_is_the_specs_initial_weights(context: Context, case: str) -> None:
     """`build(spec, seed=s)` holds `initialize(spec, s)`, bit for bit; without a seed, it is seed 0."""
