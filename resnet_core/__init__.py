@@ -8,7 +8,6 @@
 Importing this package imports no framework.
 """
 
-from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 from resnet_core.analysis import layers, parameters, state, totals
@@ -37,8 +36,7 @@ if TYPE_CHECKING:
     from resnet_core.training.recipe_files import recipe
     from resnet_core.training.running_variance import unbiased_variances
     from resnet_core.training.start import TrainingResult, train
-
-__version__ = version("resnet-core")
+    from resnet_core.version import __version__
 
 __all__ = [
     "BackendResult",
@@ -56,6 +54,7 @@ __all__ = [
     "TrainingResult",
     "WeightFile",
     "WeightsError",
+    "__version__",
     "backends",
     "build",
     "cast",
@@ -91,6 +90,7 @@ __all__ = [
 
 #: Imported on first use: loading data, training and worker processes as well would make the import 50% slower.
 _LAZY = {
+    "__version__": "version",
     "BackendResult": "comparison.result",
     "Comparison": "comparison.result",
     "Difference": "difference.difference",

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from resnet_core.difference.alignment import Line, Row
     from resnet_core.difference.difference import Change, Difference
 
-#: Columns from which two programs of 88 columns each are read side by side, cut where they do not fit.
+#: Columns from which two programs are read side by side; their lines, of up to 88, are wrapped below 186.
 WIDE = 120
 #: Rows of a table before it says how many more there are.
 MOST = 30
@@ -153,7 +153,7 @@ def _side_by_side(hunk: Sequence[Row], found: Difference) -> RenderableType:
     table = Table(box=None, pad_edge=False, expand=True, show_header=True, header_style="cyan")
     for title in (found.left, found.right):
         table.add_column("", justify="right", style="dim", no_wrap=True, width=4)
-        table.add_column(title, no_wrap=True, overflow="ellipsis", ratio=1)
+        table.add_column(title, overflow="fold", ratio=1)  # wrapped, never cut
     for row in hunk:
         pieces = _pieces(row)
         table.add_row(_number(row.left), pieces[0], _number(row.right), pieces[1])

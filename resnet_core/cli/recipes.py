@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from resnet_core.cli.options import JsonFlag, print_json
 from resnet_core.fields import plain_fields
-from resnet_core.training.recipe import Recipe
-from resnet_core.training.recipe_files import ABOUT, RECIPES, recipe, recipe_to_toml
+
+if TYPE_CHECKING:
+    from resnet_core.training.recipe import Recipe
 
 
 def list_recipes(
@@ -17,6 +18,8 @@ def list_recipes(
     as_json: JsonFlag = False,
 ) -> None:
     """List the recipes that training takes by name, or print one with all its fields."""
+    from resnet_core.training.recipe_files import ABOUT, RECIPES, recipe, recipe_to_toml
+
     if name is not None:
         found = recipe(name)
         if as_json:

@@ -31,8 +31,11 @@ def test_gray_images_are_not_taken_for_channels_last(workers: Workers) -> None:
     assert found["channels_last"] > 1e-5  # reaches 4.3e-5
 
 
-# The whole graph is taken or not ahead of the backend, so that PyTorch's own compiler, which is slow, runs once.
-@pytest.mark.parametrize(("name", "backend"), [*((name, "aot_eager") for name in NAMES), ("tiny", "inductor")])
+# The whole graph is taken or not ahead of the backend; PyTorch's own compiler takes a minute for the tiniest network.
+@pytest.mark.parametrize(
+    ("name", "backend"),
+    [*((name, "aot_eager") for name in NAMES), pytest.param("tiny", "inductor", marks=pytest.mark.long)],
+)
 def test_torch_compile_takes_the_whole_graph_at_several_sizes(name: str, backend: str, workers: Workers) -> None:
     errors, _ = workers.call("torch", "native_torch:compiled", name=name, backend=backend)
     assert len(errors) == 2

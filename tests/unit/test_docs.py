@@ -132,3 +132,10 @@ def test_the_examples_of_preparations_are_what_their_names_say() -> None:
     assert names["torchvision"] == standard_preparation((224, 224), 3)
     assert str(names["keras_v2"]).startswith("stretched to 224 x 224 (bilinear), RGB, mean 0.5 0.5 0.5, deviation 0.5")
     assert str(names["caffe"]).startswith("stretched to 224 x 224 (bilinear), BGR, white is 255, mean 103.939")
+
+
+def test_the_example_of_a_difference_prints_what_it_says(capsys: pytest.CaptureFixture[str]) -> None:
+    (program,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "programs.md").read_text(), re.S)
+    exec(program, {})
+    (said,) = re.findall(r"# (.*)$", program, re.M)
+    assert capsys.readouterr().out.splitlines()[0] == said
