@@ -13,6 +13,7 @@ import typer
 from resnet_core import spec_files
 from resnet_core.analysis import totals
 from resnet_core.cli.conformance import check_conformance
+from resnet_core.cli.data import check_data_set
 from resnet_core.cli.difference import diff_networks
 from resnet_core.cli.options import (
     DeviceOption,
@@ -163,6 +164,7 @@ app.command("source")(print_source)
 app.command("diff")(diff_networks)
 app.command("train")(train_network)
 app.command("recipes")(list_recipes)
+app.command("data")(check_data_set)
 app.command("evaluate")(evaluate_run)
 app.command("conformance")(check_conformance)
 

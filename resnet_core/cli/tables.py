@@ -42,6 +42,9 @@ def show(renderable: RenderableType) -> None:
     if console.is_terminal:
         console.print(renderable)
         return
+    if isinstance(renderable, str | Text):
+        print(str(renderable))  # a sentence is one line, however long
+        return
     console.width = UNLIMITED
     with console.capture() as captured:
         console.print(renderable)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -18,7 +19,7 @@ class Split:
     """Labels (n,) int64, and `read(indices, preparation)`: (len(indices), height, width, channels) uint8.
 
     `size` and `channels` are those of the pictures, or None if they vary (a folder of files). `resize` is how pictures
-    of another size get there.
+    of another size get there; `files` are theirs, if they are files.
     """
 
     labels: np.ndarray
@@ -26,6 +27,7 @@ class Split:
     size: Size | None
     channels: int | None
     resize: Literal["cover", "stretch"]
+    files: tuple[Path, ...] | None = None
 
     def __len__(self) -> int:
         return len(self.labels)

@@ -191,4 +191,4 @@ def _picture_split(folder: Path, classes: tuple[str, ...]) -> Split:
         found = (fitted(read_picture(paths[index], mode), preparation, paths[index]) for index in indices)
         return np.stack([pixels(picture) for picture in found])
 
-    return Split(np.array(labels, np.int64), read, None, None, "cover")
+    return Split(np.array(labels, np.int64), read, None, None, "cover", tuple(paths))

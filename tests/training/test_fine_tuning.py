@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -120,3 +121,22 @@ def torchvision_name(name: str) -> str:
         name.replace("shortcut.conv", "downsample.0").replace("shortcut.norm", "downsample.1").replace(".norm", ".bn")
     )
     return re.sub(r"stage(\d)\.block(\d)", lambda found: f"layer{found[1]}.{int(found[2]) - 1}", name)
+
+
+def test_a_data_set_is_looked_over_and_every_bad_picture_named(tmp_path: Path) -> None:
+    data = folder_of_pictures(tmp_path / "pictures", "val/a/12.png")
+    (data / "train" / "b" / "01.png").write_text("no picture")
+    process = resnet("data", data, "--json")
+    assert process.returncode == 1
+    found = json.loads(process.stdout)
+    assert found["train"]["classes"] == {"a": 4, "b": 4, "c": 4}
+    assert found["train"]["sizes"] == {"28x28": 11}
+    assert list(found["train"]["bad"]) == [str(data / "train" / "b" / "01.png")]
+    assert list(found["test"]["bad"]) == [str(data / "val" / "a" / "12.png")]
+    lines = [*found["train"]["bad"].values(), *found["test"]["bad"].values()]
+    assert process.stderr.splitlines() == [f"resnet: {line}" for line in lines]
+    for file in ("train/b/01.png", "val/a/12.png"):
+        (data / file).write_bytes((data / "train" / "a" / "00.png").read_bytes())
+    process = done(resnet("data", data))
+    assert "training: 12 pictures of 3 classes, 28 x 28" in process.stdout
+    assert process.stderr == ""

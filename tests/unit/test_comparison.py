@@ -126,7 +126,7 @@ def test_a_backend_that_nobody_named_may_be_missing() -> None:
     asked = comparison(a=result(), b=missing)
     assert not asked.equal
     assert asked.refused
-    assert asked.sentence() == "NOT equal: resnet20: b is not installed."
+    assert asked.sentence() == ("Not compared in all: resnet20: a equal to the reference; b is not installed.")
 
 
 def test_gradients_that_are_too_noisy_are_said_to_be() -> None:

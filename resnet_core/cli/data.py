@@ -1,0 +1,64 @@
+"""`resnet data`: what a data set holds, and what is damaged in it."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from resnet_core.cli.options import JsonFlag, print_json
+
+if TYPE_CHECKING:
+    from resnet_core.data.check import DataReport, SplitReport
+
+#: Sizes that are listed before it says how many more there are.
+MOST = 5
+
+
+def check_data_set(
+    data: Annotated[str, typer.Argument(metavar="D", help="fashion-mnist, mnist, cifar10, a folder, or an .npz file.")],
+    data_dir: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Where named data sets are, or are downloaded to.")
+    ] = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Count the pictures of each class, and read each once. Exit code 1 if some cannot be read; all are named."""
+    from resnet_core.data.check import check_data
+    from resnet_core.data.named import dataset
+
+    report = check_data(dataset(data, data_dir), _progress)
+    if as_json:
+        print_json(report.to_json())
+    else:
+        _print(report)
+    for message in report.bad.values():
+        print(f"resnet: {' '.join(message.split())}", file=sys.stderr)
+    raise typer.Exit(1 if report.bad else 0)
+
+
+def _print(report: DataReport) -> None:
+    from resnet_core.cli import tables
+
+    classes = list(report.train.classes)
+    columns = [tables.Column("class", classes, "left")]
+    for title, split in (("training", report.train), ("test", report.test)):
+        columns.append(tables.Column(title, [f"{split.classes[name]:,}" for name in classes]))
+    tables.show(tables.fitted_table(columns))
+    for title, split in (("training", report.train), ("test", report.test)):
+        total = sum(split.classes.values())
+        bad = f"; {len(split.bad):,} cannot be read" if split.bad else ""
+        tables.show(f"{title}: {total:,} pictures of {len(classes)} classes, {_sizes(split)}{bad}")
+
+
+def _sizes(split: SplitReport) -> str:
+    first = [f"{height} x {width}" for height, width in list(split.sizes)[:MOST]]
+    rest = len(split.sizes) - len(first)
+    return ", ".join(first) + (f" and {rest:,} other sizes" if rest else "")
+
+
+def _progress(done: int, total: int) -> None:
+    if sys.stderr.isatty() and (done % 50 == 0 or done == total):
+        end = "\r\033[K" if done == total else ""
+        print(f"\r{done:,} of {total:,} pictures{end}", end="", file=sys.stderr, flush=True)

@@ -1,0 +1,89 @@
+"""Looking a data set over before training: how many pictures of each class, of which sizes, and which are damaged."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from resnet_core.data.dataset import Dataset, Split
+from resnet_core.data.images import read_picture
+from resnet_core.errors import InputError
+
+
+@dataclass(frozen=True)
+class SplitReport:
+    """One split: {class: pictures}, {(height, width): readable pictures}, and {file: what is wrong with it}."""
+
+    classes: dict[str, int]
+    sizes: dict[tuple[int, int], int]
+    bad: dict[str, str]
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values; a size is "224x224"."""
+        sizes = {f"{height}x{width}": count for (height, width), count in self.sizes.items()}
+        return {"classes": self.classes, "sizes": sizes, "bad": self.bad}
+
+
+@dataclass(frozen=True)
+class DataReport:
+    """A data set's two splits. `channels` is None where pictures vary."""
+
+    name: str
+    channels: int | None
+    train: SplitReport
+    test: SplitReport
+
+    @property
+    def bad(self) -> dict[str, str]:
+        """{file: what is wrong} of both splits."""
+        return {**self.train.bad, **self.test.bad}
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return {
+            "name": self.name,
+            "channels": self.channels,
+            "train": self.train.to_json(),
+            "test": self.test.to_json(),
+        }
+
+
+def check_data(data: Dataset, progress: Callable[[int, int], None] = lambda done, total: None) -> DataReport:
+    """Read every picture once, and count. `progress` is called with (pictures read, pictures in all)."""
+    total = len(data.train) + len(data.test)
+    train = _report(data.train, data.classes, lambda count: progress(count, total))
+    test = _report(data.test, data.classes, lambda count: progress(len(data.train) + count, total))
+    return DataReport(data.name, data.train.channels, train, test)
+
+
+def _report(split: Split, names: tuple[str, ...], tell: Callable[[int], None]) -> SplitReport:
+    counts = np.bincount(split.labels, minlength=len(names))
+    classes = {name: int(count) for name, count in zip(names, counts, strict=True)}
+    if split.files is None:  # arrays, which were read as a whole
+        sizes = {split.size: len(split)} if split.size is not None else {}
+        return SplitReport(classes, sizes, {})
+    found: Counter[tuple[int, int]] = Counter()
+    bad: dict[str, str] = {}
+    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+        for number, (file, size) in enumerate(zip(split.files, pool.map(_look, split.files), strict=True), start=1):
+            if isinstance(size, str):
+                bad[str(file)] = size
+            else:
+                found[size] += 1
+            tell(number)
+    return SplitReport(classes, dict(found.most_common()), bad)
+
+
+def _look(file: str | os.PathLike[str]) -> tuple[int, int] | str:
+    """(height, width), or what is wrong."""
+    try:
+        picture = read_picture(file, "RGB")
+    except InputError as error:
+        return str(error)
+    return picture.height, picture.width
