@@ -12,6 +12,7 @@ import json
 import os
 import warnings
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -45,6 +46,34 @@ def sample_fashion(count: int = 100) -> tuple[np.ndarray, np.ndarray]:
     return pictures[:count], np.array(about["labels"][:count], np.int64)
 
 
+class _IgnoredWarnings:
+    """No warnings, such as Pillow's about odd metadata, while any thread is inside.
+
+    `warnings.catch_warnings` alone is for one thread: the filters are the process's, and whoever leaves last would
+    restore what another had set.
+    """
+
+    def __init__(self) -> None:
+        self.lock, self.inside, self.caught = Lock(), 0, warnings.catch_warnings()
+
+    def __enter__(self) -> None:
+        with self.lock:
+            if not self.inside:
+                self.caught = warnings.catch_warnings()
+                self.caught.__enter__()
+                warnings.simplefilter("ignore")
+            self.inside += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self.lock:
+            self.inside -= 1
+            if not self.inside:
+                self.caught.__exit__(None, None, None)
+
+
+_WARNINGS = _IgnoredWarnings()
+
+
 def read_picture(path: str | os.PathLike[str], mode: str) -> Image.Image:
     """The picture in a file: upright (EXIF), in `mode` "L" or "RGB".
 
@@ -57,21 +86,18 @@ def read_picture(path: str | os.PathLike[str], mode: str) -> Image.Image:
     if Path(path).is_dir():
         raise InputError(f"{str(path)!r} is a folder, {expected}; name one file in it")
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Pillow's warnings about odd metadata
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path) as picture:
-                if picture.width * picture.height > MAXIMUM_PIXELS:
-                    raise Image.DecompressionBombError
-                picture.load()
-                return _flatten(ImageOps.exif_transpose(picture)).convert(mode)
+        with _WARNINGS, Image.open(path) as picture:
+            if picture.width * picture.height > MAXIMUM_PIXELS:
+                raise Image.DecompressionBombError
+            picture.load()
+            return _flatten(ImageOps.exif_transpose(picture)).convert(mode)
     except (FileNotFoundError, NotADirectoryError):
         problem = f"does not exist, {expected}; check the path"
     except PermissionError:
         problem = f"may not be read, {expected}; check the file's permissions"
     except UnidentifiedImageError:
         problem = f"is not a picture, {expected}; convert it or name another file"
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+    except Image.DecompressionBombError:
         problem = f"is too large, expected at most {MAXIMUM_PIXELS} pixels; make it smaller first"
     except Exception as error:  # Pillow's decoders raise almost anything on damaged data
         reason = " ".join(str(error).split()) or type(error).__name__

@@ -6,7 +6,9 @@ import hashlib
 import json
 import subprocess
 import sys
+import warnings
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +16,7 @@ import pytest
 from PIL import Image
 
 from resnet_core.data import images
-from resnet_core.data.images import sample_fashion
+from resnet_core.data.images import read_picture, sample_fashion
 from resnet_core.data.prepare import load_image, sample_batch
 from resnet_core.errors import InputError
 
@@ -364,3 +366,17 @@ def test_an_impossible_argument_is_one_clear_line(call: Callable[[], object], wo
 def test_importing_the_module_does_not_import_pillow() -> None:
     command = "import sys, resnet_core.data.images; sys.exit('PIL' in sys.modules)"
     subprocess.run([sys.executable, "-c", command], check=True)
+
+
+def test_reading_in_parallel_leaves_the_processs_warnings_as_they_were(tmp_path: Path) -> None:
+    """The filters are the whole process's; a picture that Pillow warns of is read without a word all the same."""
+    Image.new("L", (40, 30)).save(tmp_path / "a.png")
+    Image.new("P", (9, 9)).save(tmp_path / "b.png", transparency=bytes(3))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        before = list(warnings.filters)
+        for _ in range(20):
+            with ThreadPoolExecutor(8) as pool:
+                files = [tmp_path / name for name in ("a.png", "b.png") * 16]
+                assert {picture.mode for picture in pool.map(lambda file: read_picture(file, "RGB"), files)} == {"RGB"}
+            assert warnings.filters == before
