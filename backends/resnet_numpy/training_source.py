@@ -11,7 +11,6 @@ def training(program: Program, recipe: Recipe | None) -> list[list[str]]:
     """[]; raises InputError for a recipe."""
     if recipe is not None:
         raise InputError(
-            f"source: received a recipe for {program.framework}, whose programs do not train; "
-            "leave --train out, or choose torch, keras or flax"
+            f"source: received a recipe for {program.framework}, whose programs do not train; expected none"
         )
     return []

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
@@ -75,7 +74,9 @@ def main() -> NoReturn:
 
 def _version(wanted: bool) -> None:
     if wanted:
-        print(f"resnet-core {version('resnet-core')}")
+        from resnet_core.version import __version__
+
+        print(f"resnet-core {__version__}")
         raise typer.Exit
 
 

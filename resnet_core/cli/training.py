@@ -16,7 +16,7 @@ from resnet_core.cli.options import (
     quiet_frameworks,
     resolve_spec,
 )
-from resnet_core.errors import TrainingError
+from resnet_core.errors import InputError, TrainingError
 from resnet_core.training.reporting import Reporter
 
 DataOption = Annotated[
@@ -141,9 +141,9 @@ def _draw(run: Path, reporter: Reporter) -> None:
 
     folder = RunFolder(run)
     spec, recipe, _ = folder.open()
-    try:
-        from resnet_core.training.curves import draw_curves
+    from resnet_core.training.curves import draw_curves
 
+    try:
         draw_curves(list(folder.records()), run, f"{spec.name}, {recipe.name}")
-    except ImportError:
-        reporter.warn('the curves were not drawn, since matplotlib is missing (pip install "matplotlib>=3.9")')
+    except InputError as error:  # the run is whole without them
+        reporter.warn(str(error))

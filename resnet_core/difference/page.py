@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from html import escape
-from importlib.metadata import version
 from importlib.resources import files
 from string import Template
 from typing import Any
 
 from resnet_core.difference.alignment import Line, Row, changed_words, hunks
 from resnet_core.difference.difference import Difference
+from resnet_core.version import __version__
 
 
 def page(found: Difference) -> str:
@@ -23,7 +23,7 @@ def page(found: Difference) -> str:
         summary=summary,
         facts="\n".join(_facts(found)),
         programs="\n".join(_programs(found)),
-        version=version("resnet-core"),
+        version=__version__,
     )
 
 

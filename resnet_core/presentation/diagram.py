@@ -5,7 +5,6 @@ Lengths are inches on a page whose y axis points down, so that positions read as
 
 from __future__ import annotations
 
-import io
 import re
 from collections.abc import Iterator, Sequence
 from math import log2
@@ -13,16 +12,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from resnet_core.analysis import Layer, image_shape, totals
-from resnet_core.errors import InputError
-from resnet_core.files import write_atomically
+from resnet_core.presentation.figure_file import new_figure, write_figure
 from resnet_core.presentation.folding import Block, Section, fold, names_text
 from resnet_core.specification import ResNetSpec
 from resnet_core.tree import AveragePool, Conv, GlobalAveragePool, Leaf, Linear, MaxPool, Shape, Subsample
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-
-ENDINGS = (".svg", ".png")
 
 #: Fill by kind of layer; what is not listed is `OTHER`. Norms and activations, of which there are many, are thin.
 COLORS: dict[type[Leaf], str] = {
@@ -43,26 +39,15 @@ def draw(spec: ResNetSpec, file: Path, size: tuple[int, int] | None = None) -> N
 
     Raises InputError for another ending, where matplotlib is missing, and as `analysis.layers` does.
     """
-    if file.suffix.lower() not in ENDINGS:
-        raise InputError(f"diagram: received {file.name!r}; expected a file that ends in {' or '.join(ENDINGS)}")
     sections = fold(spec, size)
-    try:
-        from matplotlib import rc_context
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise InputError('a diagram needs matplotlib, which is not installed: pip install "matplotlib>=3.9"') from error
     height = HEADER + max(map(_column_height, sections)) + 3 * MARGIN
     width = COLUMN * (len(sections) + 1) + MARGIN
-    figure = Figure(figsize=(width, height))
+    figure = new_figure("diagram", file, figsize=(width, height))
     axes = figure.add_axes((0, 0, 1, 1))
     axes.set(xlim=(0, width), ylim=(height, 0))
     axes.set_axis_off()
     _Page(axes, sections).draw(spec, image_shape(spec, size))
-    buffer = io.BytesIO()
-    # Text stays text, and equal figures are equal files.
-    with rc_context({"svg.fonttype": "none", "svg.hashsalt": "resnet"}):
-        figure.savefig(buffer, format=file.suffix[1:].lower(), dpi=150, metadata=_undated(file))
-    write_atomically(file, buffer.getvalue())
+    write_figure(figure, file)
 
 
 def layer_label(layer: Layer) -> str:
@@ -89,10 +74,6 @@ def _words(leaf: Leaf) -> str:
     """GlobalAveragePool as "global average pool", and ReLU as it is."""
     name = type(leaf).__name__
     return " ".join(re.findall(r"[A-Z][a-z]+", name)).lower() if re.search("[a-z]{2}", name) else name
-
-
-def _undated(file: Path) -> dict[str, None]:
-    return {"Date": None} if file.suffix.lower() == ".svg" else {}
 
 
 def _thickness(layer: Layer) -> float:

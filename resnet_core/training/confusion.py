@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
 
 import numpy as np
 
-from resnet_core.errors import InputError
-from resnet_core.files import write_atomically
+from resnet_core.presentation.figure_file import new_figure, write_figure
 from resnet_core.training.evaluation import Evaluation
-
-ENDINGS = (".svg", ".png")
 
 
 def draw_confusion(evaluation: Evaluation, file: Path) -> None:
@@ -19,18 +15,10 @@ def draw_confusion(evaluation: Evaluation, file: Path) -> None:
 
     Raises InputError for another ending than SVG's and PNG's, and where matplotlib is missing.
     """
-    if file.suffix.lower() not in ENDINGS:
-        raise InputError(f"confusion: received {file.name!r}; expected a file that ends in {' or '.join(ENDINGS)}")
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise InputError(
-            'the matrix needs matplotlib, which is not installed: pip install "matplotlib>=3.9"'
-        ) from error
     counts = evaluation.confusion
     shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
     side = max(4.0, 0.45 * len(counts) + 2)
-    figure = Figure(figsize=(side + 0.6, side), layout="constrained")
+    figure = new_figure("confusion matrix", file, figsize=(side + 0.6, side), layout="constrained")
     axes = figure.subplots()
     image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     figure.colorbar(image, ax=axes, shrink=0.8, label="share of the class")
@@ -44,6 +32,4 @@ def draw_confusion(evaluation: Evaluation, file: Path) -> None:
             if count:
                 color = "white" if shares[row, column] > 0.5 else "black"
                 axes.text(column, row, str(count), ha="center", va="center", fontsize=8, color=color)
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format=file.suffix[1:].lower(), dpi=150)
-    write_atomically(file, buffer.getvalue())
+    write_figure(figure, file)

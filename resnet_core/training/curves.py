@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from resnet_core.files import write_atomically
+from resnet_core.presentation.figure_file import new_figure, write_figure
 
 
 def draw_curves(records: Sequence[dict[str, Any]], folder: Path, title: str) -> None:
-    """Write curves.png and curves.svg to `folder`: loss and accuracy by step and by epoch. Needs matplotlib."""
-    from matplotlib.figure import Figure
+    """Write curves.png and curves.svg to `folder`: loss and accuracy by step and by epoch.
 
+    Raises InputError where matplotlib is missing.
+    """
     steps = [record for record in records if record["kind"] == "step"]
     epochs = [record for record in records if record["kind"] == "epoch"]
-    figure = Figure(figsize=(9, 3.6), layout="constrained")
+    files = [folder / f"curves.{ending}" for ending in ("png", "svg")]
+    figure = new_figure("figure of the curves", files[0], figsize=(9, 3.6), layout="constrained")
     figure.suptitle(title)
     for axes, value, name in zip(
         figure.subplots(1, 2), ("loss", "accuracy"), ("cross-entropy", "accuracy"), strict=True
@@ -33,7 +34,5 @@ def draw_curves(records: Sequence[dict[str, Any]], folder: Path, title: str) -> 
         axes.grid(alpha=0.3)
     figure.axes[0].set_ylim(bottom=0)
     figure.axes[0].legend()
-    for ending in ("png", "svg"):
-        buffer = io.BytesIO()
-        figure.savefig(buffer, format=ending, dpi=150)
-        write_atomically(folder / f"curves.{ending}", buffer.getvalue())
+    for file in files:
+        write_figure(figure, file)
