@@ -38,6 +38,9 @@ GROUP = "resnet_core.backends"
 #: The version of this contract; a package declares the one it keeps.
 INTERFACE = 1
 
+#: The backend that is the reference for all others.
+REFERENCE = "numpy"
+
 #: The devices that `configure` accepts.
 DEVICES = ("auto", "cpu", "gpu")
 
@@ -209,16 +212,16 @@ def backends() -> list[str]:
     return sorted({entry.name for entry in entry_points(group=GROUP)})
 
 
-def first_installed() -> str:
-    """The first of the registered backends whose framework is installed; numpy only where there is no other.
+def first_installed(preferred: str | None = None) -> str:
+    """The first backend, by name, whose framework is installed: `preferred` before all others, the reference last.
 
     Raises MissingBackendError if none is.
     """
-    for name in sorted(backends(), key=lambda name: (name == "numpy", name != "torch", name)):
+    for name in sorted(backends(), key=lambda name: (name != preferred, name == REFERENCE, name)):
         with contextlib.suppress(ResNetError):  # a broken one is no choice
             if all(importlib.util.find_spec(framework) for framework in _package(name)[1].FRAMEWORK):
                 return name
-    raise MissingBackendError("no backend is installed; install one, such as pip install 'resnet-core[torch]'")
+    raise MissingBackendError("no backend is installed; to install all: pip install 'resnet-core[all]'")
 
 
 @cache

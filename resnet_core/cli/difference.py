@@ -117,9 +117,6 @@ def _program(found: Difference, width: int) -> RenderableType:
 
     from resnet_core.difference.alignment import hunks
 
-    missing = [program.missing for program in found.programs if program.missing]
-    if missing:
-        return Text("\n".join(missing))
     blocks: list[RenderableType] = [Text("programs", style="bold")]
     changed = list(hunks(found.rows))
     if not changed:

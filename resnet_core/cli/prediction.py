@@ -31,7 +31,9 @@ def predict_pictures(
     weights: Annotated[
         Path | None, typer.Option(metavar="F", help="A neutral file, or a torchvision checkpoint.")
     ] = None,
-    backend: Annotated[str | None, typer.Option(metavar="B", help="By default the first that is installed.")] = None,
+    backend: Annotated[
+        str | None, typer.Option(metavar="B", help="By default the run's own, or one that is installed.")
+    ] = None,
     top: Annotated[int, typer.Option(min=1, help="How many classes to print.")] = 5,
     labels: Annotated[
         Path | None, typer.Option(metavar="F", help="Class names, one per line; by default those of the weights.")

@@ -7,7 +7,6 @@ from typing import Annotated
 
 import typer
 
-from resnet_core import spec_files
 from resnet_core.cli.options import (
     DeviceOption,
     JsonFlag,
@@ -17,6 +16,7 @@ from resnet_core.cli.options import (
     resolve_spec,
 )
 from resnet_core.errors import InputError, TrainingError
+from resnet_core.spec_files import parse_overrides
 from resnet_core.training.reporting import Reporter
 
 DataOption = Annotated[
@@ -67,12 +67,12 @@ def train_network(
     from resnet_core.conversion.read import read_weights
     from resnet_core.training.recipe_files import default_recipe, recipe_overrides
     from resnet_core.training.recipe_files import recipe as read_recipe
-    from resnet_core.training.start import train
+    from resnet_core.training.start import follows_data, train
 
     quiet_frameworks()
     network = None if spec is None else resolve_spec(spec, overrides)
-    fixed = spec_files.parse_overrides(overrides or [])
-    named = spec is not None and (spec in spec_files.names() or spec_files.brings_weights(spec))
+    adapt = () if spec is None else follows_data(spec)
+    fixed = parse_overrides(overrides or [])
     given = recipe is not None or changes
     plan = read_recipe(recipe or default_recipe(weights), **recipe_overrides(changes or [])) if given else None
     start = None if weights is None else read_weights(weights)
@@ -81,7 +81,7 @@ def train_network(
         result = train(
             network, data, backend=backend, out=out, recipe=plan, resume=resume, until=until, weights=start,
             device=device, dtype=dtype, data_dir=data_dir, checkpoint_every=checkpoint_every, keep=keep,
-            adapt=[field for field in ("classes", "in_channels") if named and field not in fixed], progress=reporter,
+            adapt=[field for field in adapt if field not in fixed], progress=reporter,
         )  # fmt: skip
     except TrainingError as error:
         reporter.close()

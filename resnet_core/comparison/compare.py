@@ -15,7 +15,7 @@ from msgspec.structs import replace
 
 from resnet_core.analysis import state, tap_shapes, totals
 from resnet_core.architecture import output_name, taps
-from resnet_core.backend import DEVICES, unknown_backend
+from resnet_core.backend import DEVICES, REFERENCE, unknown_backend
 from resnet_core.backend import backends as registered
 from resnet_core.comparison import gradients
 from resnet_core.comparison.result import BackendResult, Comparison
@@ -35,7 +35,6 @@ from resnet_core.workers.child import Arrays
 from resnet_core.workers.parent import TIME_LIMIT
 
 LEVELS = ("shapes", "logits", "gradients", "training")
-REFERENCE = "numpy"
 
 #: Number of images in the batch that is compared and timed.
 BATCH = 4

@@ -59,11 +59,10 @@ class LayerChange:
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """A network's program in one framework, or the reason why it has none."""
+    """A network's program in one framework."""
 
     backend: str
-    text: str = ""
-    missing: str = ""
+    text: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +112,7 @@ def diff(
     """What separates two networks, or with `right` left out, one network in two frameworks.
 
     `backends` are those whose programs are compared; no framework is needed. Specs are names, files or ResNetSpec.
-    Raises InputError for what cannot be read, and for one network in one framework.
+    Raises InputError for what cannot be read or has no program, and for one network in one framework.
     """
     ours = read_spec(left)
     theirs = ours if right is None else read_spec(right)
@@ -124,7 +123,7 @@ def diff(
             f"diff: received one network and one backend ({ours.name or 'without a name'}, {backends[0]}); "
             "expected a second network or two backends"
         )
-    programs = (_program(ours, backends[0]), _program(theirs, backends[1]))
+    programs = (Program(backends[0], source(ours, backends[0])), Program(backends[1], source(theirs, backends[1])))
     names = [spec.name or "no name" for spec in (ours, theirs)]
     if backends[0] != backends[1]:
         names = [f"{name} in {backend}" for name, backend in zip(names, backends, strict=True)]
@@ -138,15 +137,6 @@ def diff(
         programs=programs,
         rows=tuple(align(*(program.text for program in programs))),
     )
-
-
-def _program(spec: ResNetSpec, backend: str) -> Program:
-    try:
-        return Program(backend, source(spec, backend))
-    except InputError as error:
-        if "only square" not in str(error):  # an unknown backend, or one that prints none
-            raise
-        return Program(backend, missing=str(error))
 
 
 def _changes(left: Mapping[str, Any], right: Mapping[str, Any]) -> Iterator[Change]:

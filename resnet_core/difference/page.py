@@ -70,9 +70,6 @@ def _table(title: str, found: Difference, rows: Sequence[tuple[str, Any, Any]], 
 
 
 def _programs(found: Difference) -> Iterator[str]:
-    if missing := [program.missing for program in found.programs if program.missing]:
-        yield from (f"<p>{escape(text)}</p>" for text in missing)
-        return
     near = {id(row) for hunk in hunks(found.rows) for row in hunk}
     yield '<p><label><input type="checkbox" id="only"> only what differs</label></p>'
     yield '<table class="program"><colgroup><col class="number"><col><col class="number"><col></colgroup><thead><tr>'

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +27,8 @@ Source = str | Path | ResNetSpec
 class TrainedNetwork:
     """A spec with weights, and what they say of their pictures.
 
-    `assumed` is a sentence where the preparation is not known but assumed, else empty. `classes` are names, or None.
+    `assumed` is a sentence where the preparation is not known but assumed, else empty. `classes` are names, or None;
+    `backend` is the one that trained a run last.
     """
 
     spec: ResNetSpec
@@ -35,6 +36,7 @@ class TrainedNetwork:
     preparation: Preparation
     classes: tuple[str, ...] | None
     assumed: str = ""
+    backend: str | None = None
 
 
 def trained_network(
@@ -72,10 +74,11 @@ def _of_run(folder: Path) -> TrainedNetwork:
     best = folder / "best.safetensors"
     found = read_weight_file(best if best.exists() else folder / "last.safetensors")
     run = RunFolder(folder)
+    network = _of_file(found, folder, None, None)
     if found.preparation is None and (preparation := run.early_preparation()) is not None:
         told = f"{folder}: its weights say nothing of their pictures; by the run's recipe it is {preparation}"
-        return TrainedNetwork(found.spec, found.weights, preparation, run.early_classes(), told)
-    return _of_file(found, folder, None, None)
+        network = replace(network, preparation=preparation, classes=run.early_classes(), assumed=told)
+    return replace(network, backend=run.last_backend())
 
 
 def _of_file(found: WeightFile, name: Path, spec: ResNetSpec | None, size: tuple[int, int] | None) -> TrainedNetwork:

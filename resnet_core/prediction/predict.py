@@ -67,7 +67,7 @@ def predict(
     - `pictures`: files, and folders of them. They are prepared as the weights say, else as in torchvision
       (`trained_network`, `TrainedNetwork.assumed`).
     - `weights`: {neutral name: array}, a neutral file, or torchvision's state_dict as .safetensors or .pth.
-    - `backend`: by default the first that is installed.
+    - `backend`: by default the one that trained the run last, or where it is not installed the first that is.
     - `labels`: the names of the classes, or a file with one name per line, by default those of the weights.
 
     A picture that cannot be read has an `error`, and the others are predicted all the same. If probabilities are equal,
@@ -86,7 +86,7 @@ def predict(
     size = min(BATCH, len(files))
     dtype = next(iter(found.weights.values())).dtype.name
     predictions: list[Prediction] = []
-    with BackendProcess(backend or first_installed(), device=device, dtype=dtype) as process:
+    with BackendProcess(backend or first_installed(found.backend), device=device, dtype=dtype) as process:
         process.open()
         process.build(spec, found.weights)
         for batch in picture_batches(files, found.preparation, size):

@@ -107,8 +107,9 @@ def evaluate(
     """
     require_choice("weights", weights, ("best", "last"))
     require_choice("device", device, DEVICES)
-    spec, recipe, about = RunFolder(Path(run)).open()
-    name = backend or about["sessions"][-1]["backend"]
+    folder = RunFolder(Path(run))
+    spec, recipe, about = folder.open()
+    name = backend or folder.last_backend()
     pipeline = Pipeline(data if isinstance(data, Dataset) else dataset(data, data_dir), recipe, spec)
     arrays, _ = load_weights(Path(run) / f"{weights}.safetensors", spec=spec)
     module = load_backend(name)

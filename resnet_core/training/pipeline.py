@@ -57,8 +57,7 @@ class Pipeline:
         pictures = self.data.train.read(indices, self.preparation)
         if self.recipe.mean == "pixel":  # before the crop, which moves the pixels
             pictures = pictures - self._mean_picture
-        images = normalized(self._augmented(pictures, step), replace(self.preparation, mean_picture=None))
-        return images, self.data.train.labels[indices]
+        return normalized(self._augmented(pictures, step), self._centered), self.data.train.labels[indices]
 
     def batches(self, start: int, stop: int) -> Iterator[tuple[int, Batch]]:
         """(step, batch) for range(start, stop); the next batch is prepared while the current one is in use."""
@@ -98,6 +97,11 @@ class Pipeline:
             deviation=deviation,
             mean_picture=self._mean_picture.astype("<f4").tobytes() if mean == "pixel" else None,
         )
+
+    @cached_property
+    def _centered(self) -> Preparation:
+        """The preparation of pictures from which the mean picture has been subtracted."""
+        return replace(self.preparation, mean_picture=None)
 
     @property
     def inputs(self) -> Inputs:

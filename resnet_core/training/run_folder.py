@@ -103,6 +103,10 @@ class RunFolder:
             deviation=plan.deviation,
         )
 
+    def last_backend(self) -> str:
+        """The backend of the run's last session."""
+        return str(self.open()[2]["sessions"][-1]["backend"])
+
     def early_classes(self) -> tuple[str, ...] | None:
         """The names of such a run's classes, if its data set is a known one."""
         spec, _, about = self.open()

@@ -220,15 +220,19 @@ def _own(
     data = data if data is not None else about.get("source")
     if data is None:
         raise InputError(f"{folder.path}: does not say where its data ({about['data']}) are; name them")
-    return own_spec if spec is None else spec, data, backend or about["sessions"][-1]["backend"]
+    return own_spec if spec is None else spec, data, backend or folder.last_backend()
+
+
+def follows_data(spec: str | Path | ResNetSpec) -> tuple[str, ...]:
+    """The fields that follow the data unless somebody says otherwise; none if the network is given as a spec."""
+    named = not isinstance(spec, ResNetSpec) and (str(spec) in spec_names() or brings_weights(spec))
+    return ("classes", "in_channels") if named else ()
 
 
 def _adapted(spec: str | Path | ResNetSpec, data: Dataset, adapt: Sequence[str] | None) -> ResNetSpec:
     """The spec, with the fields that follow the data."""
     network = read_spec(spec)
-    if adapt is None:
-        named = not isinstance(spec, ResNetSpec) and (str(spec) in spec_names() or brings_weights(spec))
-        adapt = ("classes", "in_channels") if named else ()
+    adapt = follows_data(spec) if adapt is None else adapt
     found = {"classes": len(data.classes), "in_channels": data.train.channels or network.in_channels}
     return read_spec(network, **{name: found[name] for name in adapt})
 

@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 import resnet_core as rn
+from resnet_core.backend import first_installed
 from resnet_core.data.images import sample_fashion
 from resnet_core.data.prepare import prepared_image
 from resnet_core.errors import InputError
@@ -161,3 +162,12 @@ def test_the_files_of_a_run_say_what_its_run_said(tmp_path: Path) -> None:
         metadata = read_safetensors(run / f"{name}.safetensors")[1]
         assert json.loads(metadata["classes"]) == ["0", "1", "2"]
         assert json.loads(metadata["preparation"])["mean"] == [0.6]
+
+
+def test_a_run_is_predicted_by_its_own_backend_or_by_one_that_is_there(tmp_path: Path) -> None:
+    data, files = data_and_files("arrays", tmp_path)
+    run = trained(data, tmp_path / "run", {})
+    assert rn.trained_network(run).backend == first_installed("numpy") == "numpy"
+    assert first_installed("gone") == first_installed()
+    assert first_installed() != "numpy"
+    assert rn.predict(run, files[:3]) == rn.predict(run, files[:3], backend="numpy")

@@ -112,7 +112,9 @@ def test_side_by_side_stands_every_line_of_both_programs_in_order(
         assert all(second.number == first.number + 1 for first, second in pairwise(seen))
     for row in found.rows:
         same = row.left is not None and row.right is not None and row.left.text == row.right.text
-        assert (row.kind == "equal") == same or row.kind == "changed"
+        assert (row.kind == "equal") == same
+        assert (row.kind == "left") == (row.right is None)
+        assert (row.kind == "right") == (row.left is None)
 
 
 def texts(rows: list[Row]) -> list[tuple[str, str | None, str | None]]:
@@ -144,18 +146,22 @@ def test_words_that_changed_are_marked_and_put_together_again() -> None:
     assert changed_words("import torch", "def f(x):") == ([("import torch", False)], [("def f(x):", False)])
 
 
-def test_a_network_without_a_program_says_why_and_is_compared_all_the_same() -> None:
-    spec = rn.spec("resnet18", input_size=(64, 64))
-    found = rn.diff(spec, "resnet18")
+def test_another_size_is_the_same_network() -> None:
+    found = rn.diff(rn.spec("resnet18", input_size=(64, 64)), "resnet18")
     assert found.counts[0].left == (64, 64, 3)
     assert found.same_network
 
 
 def test_json_is_json() -> None:
-    found = rn.diff("resnet50", "resnet101").to_json()
-    assert json.loads(json.dumps(found)) == json.loads(json.dumps(found, sort_keys=True))
-    assert found["layers"][0]["paths"] == tuple(f"stage3.block{number}" for number in range(7, 24))
+    found = json.loads(json.dumps(rn.diff("resnet50", "resnet101").to_json()))
+    assert found["layers"] == [
+        {
+            "layer": "", "paths": [f"stage3.block{number}" for number in range(7, 24)], "left": None,
+            "right": "9 layers", "everywhere": False,
+        }
+    ]  # fmt: skip
     assert found["same_network"] is False
+    assert found["rows"][0]["left"] == {"number": 1, "text": found["programs"][0]["text"].splitlines()[0]}
 
 
 def test_the_page_holds_both_programs_and_no_markup_of_theirs() -> None:
