@@ -85,6 +85,7 @@ def fields(name: str) -> dict[str, Any]:
         close = difflib.get_close_matches(name, ZOO, n=1)
         hint = f"did you mean {close[0]}? " if close else ""
         raise InputError(
-            f"{name}: no spec has this name; {hint}`resnet list` shows all, and a .toml or .json file works too"
+            f"{name}: no spec has this name; {hint}`resnet list` shows all, and a .toml or .json file, "
+            "a run's folder or a weight file works too"
         )
     return {"name": name, **ZOO[name]}

@@ -21,6 +21,9 @@ from resnet_core.tree import BatchNorm, Leaf
 if TYPE_CHECKING:
     from resnet_core.prediction.network import TrainedNetwork
 
+#: Names of classes that are listed before it says how many more there are.
+NAMES = 20
+
 #: A row of the table: what it is called, of what kind it is, the shape of its output, parameters and MACs.
 Row = tuple[str, str, Sequence[int] | None, int, int]
 
@@ -43,6 +46,9 @@ def show_spec(
     as_json: JsonFlag = False,
 ) -> None:
     """Show the layers of a network: shapes, parameters, multiply-accumulates; or a framework's names of its tensors."""
+    if diagram is not None and (backend is not None or as_json):
+        other = "--json" if backend is None else "--backend"
+        raise InputError(f"show: received --diagram and {other}; expected one of them")
     resolved = resolve_spec(spec, overrides)
     size = resolved.input_size if input_size is None else _size(input_size)
     if diagram is not None:
@@ -97,7 +103,9 @@ def _print_inputs(found: TrainedNetwork) -> None:
 
     tables.show(Text(f"pictures: {found.preparation}" + (" (assumed)" if found.assumed else "")))
     if found.classes:
-        tables.show(Text(f"classes: {', '.join(found.classes)}"))
+        more = len(found.classes) - NAMES
+        named = ", ".join(found.classes[:NAMES]) + (f" and {more:,} more" if more > 0 else "")
+        tables.show(Text(f"classes: {named}"))
 
 
 def _leaves(sections: Sequence[Section]) -> Iterator[Leaf]:

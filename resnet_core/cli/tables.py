@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import stat
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
@@ -45,16 +49,22 @@ def show(renderable: RenderableType) -> None:
     if isinstance(renderable, str | Text):
         print(str(renderable))  # a sentence is one line, however long
         return
-    console.width = UNLIMITED
+    console.width = terminal_width()
     with console.capture() as captured:
         console.print(renderable)
     print("\n".join(line.rstrip() for line in captured.get().split("\n")), end="")
 
 
 def terminal_width() -> int:
-    """Columns of the terminal, or enough for everything where the output is none."""
+    """Columns of the terminal in which the output is read, or enough for everything where it is read in none."""
     console = Console()
-    return console.width if console.is_terminal else UNLIMITED
+    if console.is_terminal:
+        return console.width
+    # What is piped to `head` or `less` is read in the terminal; what goes to a file has room.
+    with contextlib.suppress(OSError):
+        if stat.S_ISFIFO(os.fstat(sys.stdout.fileno()).st_mode):
+            return os.get_terminal_size(sys.stderr.fileno()).columns
+    return UNLIMITED
 
 
 def fitted_table(columns: Sequence[Column], styles: Sequence[str] | None = None, width: int | None = None) -> Table:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -19,9 +20,6 @@ from resnet_core.errors import InputError, TrainingError
 from resnet_core.spec_files import parse_overrides
 from resnet_core.training.reporting import Reporter
 
-DataOption = Annotated[
-    str, typer.Option("--data", metavar="D", help="fashion-mnist, mnist, cifar10, a folder, or an .npz file.")
-]
 FolderOption = Annotated[
     Path | None, typer.Option("--data-dir", metavar="DIR", help="Where named data sets are, or are downloaded to.")
 ]
@@ -34,8 +32,7 @@ def train_network(
         typer.Argument(metavar="[SPEC]", help="A name, a file, a run; with --resume, the run's own."),
     ] = None,
     data: Annotated[
-        str | None,
-        typer.Option(metavar="D", help="fashion-mnist, mnist, cifar10, a folder, or an .npz file."),
+        str | None, typer.Option(metavar="D", help="fashion-mnist, mnist, cifar10, a folder, or an .npz file.")
     ] = None,
     backend: Annotated[str | None, typer.Option(metavar="B", help="torch, keras, flax, numpy, …")] = None,
     recipe: Annotated[str | None, typer.Option(metavar="F", help="A name from `resnet recipes`, or a file.")] = None,
@@ -94,15 +91,21 @@ def train_network(
         reporter.warn(f"stopped after step {result.step}, which is saved; use --resume to continue")
         raise typer.Exit(130)
     if result.last is not None:
+        best = max(result.epochs, key=lambda record: record.test_accuracy)
         print(
             f"{out}: {result.step} steps, test accuracy {result.last.test_accuracy:.4f}, "
-            f"test loss {result.last.test_loss:.4f}"
+            f"test loss {result.last.test_loss:.4f}; best {best.test_accuracy:.4f} after epoch {best.epoch}"
+        )
+        reporter.note(
+            f"next: resnet predict {shlex.quote(str(out))} PICTURE…, or resnet evaluate {shlex.quote(str(out))}"
         )
 
 
 def evaluate_run(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="A folder that `resnet train` made.")],
-    data: DataOption,
+    data: Annotated[
+        str | None, typer.Option(metavar="D", help="A data set as in training; by default the run's own.")
+    ] = None,
     backend: Annotated[str | None, typer.Option(metavar="B", help="By default the one that trained last.")] = None,
     which: Annotated[str, typer.Option("--weights", metavar="W", help="best or last.")] = "best",
     device: DeviceOption = "auto",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -32,7 +32,7 @@ class TrainedNetwork:
     """
 
     spec: ResNetSpec
-    weights: Weights
+    weights: Weights = field(repr=False)
     preparation: Preparation
     classes: tuple[str, ...] | None
     assumed: str = ""

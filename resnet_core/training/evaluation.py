@@ -89,7 +89,7 @@ def score(predict: Callable[[np.ndarray], np.ndarray], pipeline: Pipeline) -> Sc
 
 def evaluate(
     run: str | Path,
-    data: str | Path | Dataset,
+    data: str | Path | Dataset | None = None,
     *,
     backend: str | None = None,
     weights: str = "best",
@@ -99,9 +99,9 @@ def evaluate(
     """Test accuracy and loss of a run's network, in this process.
 
     `run` is the folder that `train` wrote; `data` is a Dataset, or a name or path for `dataset`, with `data_dir` as
-    its folder. The pictures are prepared according to the run's recipe. `backend` defaults to the one that trained
-    last; `weights` is "best" (by test accuracy) or "last". The backend is configured for the device and the run's
-    dtype.
+    its folder, by default what the run was trained on. The pictures are prepared according to the run's recipe.
+    `backend` defaults to the one that trained last; `weights` is "best" (by test accuracy) or "last". The backend is
+    configured for the device and the run's dtype.
 
     Raises InputError, one line, for anything that cannot be used or does not fit.
     """
@@ -110,6 +110,7 @@ def evaluate(
     folder = RunFolder(Path(run))
     spec, recipe, about = folder.open()
     name = backend or folder.last_backend()
+    data = folder.data() if data is None else data
     pipeline = Pipeline(data if isinstance(data, Dataset) else dataset(data, data_dir), recipe, spec)
     arrays, _ = load_weights(Path(run) / f"{weights}.safetensors", spec=spec)
     module = load_backend(name)

@@ -103,6 +103,13 @@ class RunFolder:
             deviation=plan.deviation,
         )
 
+    def data(self) -> str:
+        """The name or the path of the run's data. Raises InputError for a run that does not know it."""
+        about = self.open()[2]
+        if about.get("source") is None:
+            raise InputError(f"{self.path}: does not say where its data ({about['data']}) are; name them")
+        return str(about["source"])
+
     def last_backend(self) -> str:
         """The backend of the run's last session."""
         return str(self.open()[2]["sessions"][-1]["backend"])

@@ -216,10 +216,8 @@ def _own(
     folder: RunFolder, spec: str | Path | ResNetSpec | None, data: str | Path | Dataset | None, backend: str | None
 ) -> tuple[str | Path | ResNetSpec, str | Path | Dataset, str]:
     """The given ones, or the run's own. Raises InputError for a run that does not know them."""
-    own_spec, _, about = folder.open()
-    data = data if data is not None else about.get("source")
-    if data is None:
-        raise InputError(f"{folder.path}: does not say where its data ({about['data']}) are; name them")
+    own_spec = folder.open()[0]
+    data = folder.data() if data is None else data
     return own_spec if spec is None else spec, data, backend or folder.last_backend()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from pathlib import Path
 
 import numpy as np
@@ -140,3 +141,18 @@ def test_a_data_set_is_looked_over_and_every_bad_picture_named(tmp_path: Path) -
     process = done(resnet("data", data))
     assert "training: 12 pictures of 3 classes, 28 x 28" in process.stdout
     assert process.stderr == ""
+
+
+def test_the_end_of_a_run_says_what_comes_next_and_that_works(work: Work) -> None:
+    """Best and last accuracy; the commands that it names, with the run alone, take its own data."""
+    data = folder_of_pictures(work.folder / "my pictures")
+    more = ["--data", data, "--backend", "numpy", "--with", "epochs=2", "--with", "batch_size=6"]
+    process = done(resnet("train", "resnet20", *NARROW, *more, "--out", work.folder / "my run"))
+    epochs = [record for record in records(work.folder / "my run") if record["kind"] == "epoch"]
+    best = max(float(str(epoch["test_accuracy"])) for epoch in epochs)
+    assert f"; best {best:.4f} after epoch " in process.stdout
+    (said,) = [line for line in process.stderr.splitlines() if line.startswith("next: ")]
+    first, second = said.removeprefix("next: ").split(", or ")
+    assert shlex.split(first)[:3] == ["resnet", "predict", str(work.folder / "my run")]
+    found = json.loads(done(resnet(*shlex.split(second)[1:], "--json")).stdout)
+    assert (found["pictures"], found["accuracy"]) == (6, pytest.approx(best))

@@ -339,6 +339,7 @@ def test_help_names_every_command() -> None:
         (["show", "resnet18", "--color"], "No such option"),
         (["show", "resnet18", "--depth", "4"], "Invalid value for '--depth'"),
         (["show", "resnet18", "--diagram", "a.pdf"], "received 'a.pdf'; expected a file that ends in .svg or .png"),
+        (["show", "resnet18", "--diagram", "a.svg", "--json"], "show: received --diagram and --json; expected one"),
         (["diff", "resnet18"], "diff: received one network and one backend (resnet18, torch); expected a second"),
         (["diff", "resnet18", "resnet50", "-o", "a.txt"], "diff: received 'a.txt'; expected a file that ends in .html"),
         (["diff", "resnet18", "--backends", "a,b,c"], "--backends: received 'a,b,c'; expected one name, or two"),
