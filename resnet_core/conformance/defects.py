@@ -213,6 +213,21 @@ def _trainer(
     return plant
 
 
+def _predicts_in_training_mode(backend: Any) -> dict[str, Any]:
+    """`predict` normalizes by the batch."""
+
+    class Trainer(backend.Trainer):  # type: ignore[misc]
+        def __init__(self, spec: Any, plan: Recipe, state: TrainingState, *, dtype: Any = None) -> None:
+            super().__init__(spec, plan, state, dtype=dtype)
+            self._planted = (spec, dtype)
+
+        def predict(self, images: Any) -> Any:
+            spec, dtype = self._planted
+            return backend.train_forward(backend.build(spec, weights=self.state().weights, dtype=dtype), images)
+
+    return {"Trainer": Trainer}
+
+
 def _other(**changes: Any) -> Callable[[Recipe, TrainingState], Recipe]:
     return lambda recipe, state: msgspec.structs.replace(recipe, **changes)
 
@@ -416,6 +431,9 @@ DEFECTS: dict[str, Defect] = {
     ),
     "a step that changes its images": Defect(STEP, "momentum", _trainer(given=_pictures_in_place)),
     "a Trainer that changes the state it starts from": Defect("a state is a copy", "", _trainer(start=_state_in_place)),
+    "a Trainer that predicts in training mode": Defect(
+        "a trainer predicts with its weights in evaluation mode", "", _predicts_in_training_mode
+    ),
     "states that share their arrays": Defect("a state is a copy", "", _single_state),
     "a Trainer that draws random numbers": Defect(
         "a trainer leaves random states alone", "", _trainer(result=lambda found: (random.random(), found)[1])
