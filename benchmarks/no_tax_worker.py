@@ -50,7 +50,7 @@ def measure(
     labels = random.integers(0, CLASSES, batch)
 
     forward = (run.forward(ours, images), run.forward(theirs, images))
-    results = {"forward": {"logits_error": _check_logits(forward[0](), forward[1]())}}
+    results: dict[str, dict[str, Any]] = {"forward": {"logits_error": _check_logits(forward[0](), forward[1]())}}
     results["forward"].update(_timed(forward, pairs["forward"], warm_up))
 
     step = (run.train_step(ours, images, labels), run.train_step(theirs, images, labels))

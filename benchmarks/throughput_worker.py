@@ -5,14 +5,16 @@ from __future__ import annotations
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import usage
 
 import resnet_core as rn
+from resnet_core.backend import TrainableBackend
 from resnet_core.data.dataset import Dataset
 from resnet_core.data.named import dataset
+from resnet_core.preparation import Inputs
 from resnet_core.training.checkpoint import Checkpoint
 from resnet_core.training.contract import TrainingState
 from resnet_core.training.pipeline import Pipeline
@@ -30,9 +32,9 @@ class TimedFolder(RunFolder):
         super().__init__(path)
         self.seconds: list[float] = []
 
-    def save(self, checkpoint: Checkpoint, keep: int) -> None:
+    def save(self, checkpoint: Checkpoint, inputs: Inputs, keep: int) -> None:
         begin = time.perf_counter()
-        super().save(checkpoint, keep)
+        super().save(checkpoint, inputs, keep)
         self.seconds.append(time.perf_counter() - begin)
 
 
@@ -40,7 +42,7 @@ def measure(
     session: object, arrays: object, *, framework: str, spec: str, batch: int, steps: int, pairs: int
 ) -> tuple[dict[str, Any], None]:
     """Seconds of every segment of `steps` steps, for the loop (without its checkpoint) and for the bare step."""
-    backend = rn.load_backend(framework)
+    backend = cast(TrainableBackend, rn.load_backend(framework))
     backend.configure(device="cpu")
     network = rn.spec(spec, in_channels=1, classes=10, input_size=28)
     # The augmentation of the recipe that has most of it; as many steps as are measured.
@@ -49,9 +51,9 @@ def measure(
         pipeline = Pipeline(_pictures(Path(place), batch * steps * (pairs + 2)), plan, network)
         state, progress = TrainingState(rn.initialize(network, 0)), RunProgress()
         folder = TimedFolder(Path(place) / "run")
-        folder.create(Checkpoint(network, plan, state, progress.to_json()), {})
+        folder.create(Checkpoint(network, plan, state, progress.to_json()), pipeline.inputs, {})
         trainer = backend.Trainer(network, plan, state)
-        recorder = RunRecorder(folder, network, plan, as_reporter(None))
+        recorder = RunRecorder(folder, network, plan, pipeline.inputs, as_reporter(None))
         loop = RunLoop(pipeline, trainer, progress, recorder, framework, checkpoint_every=10**9)
 
         images, labels = pipeline.batch(0)

@@ -20,7 +20,8 @@ def alternate(first: Call, second: Call, pairs: int) -> tuple[list[float], list[
 
     Slow drifts, such as in the processor's clock or from another process, then affect both equally.
     """
-    calls, times = (first, second), ([], [])
+    calls = (first, second)
+    times: tuple[list[float], list[float]] = ([], [])
     for pair in range(pairs):
         gc.collect()  # garbage from one call must not be collected during the other
         for which in (0, 1) if pair % 2 == 0 else (1, 0):
