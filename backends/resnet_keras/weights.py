@@ -60,15 +60,21 @@ def remember(model: keras.Model, tree: Chain, nodes: Mapping[str, str]) -> None:
         object.__setattr__(model, attribute, value)
 
 
-def variables(model: keras.Model, prefix: str = "") -> Iterator[tuple[str, Any]]:
+def variables(model: keras.Model) -> Iterator[tuple[str, Any]]:
     """(neutral name, variable) of every tensor, including nested models."""
+    for path, layer in layers(model):
+        for variable in layer.variables:
+            if variable.name in SUFFIXES:
+                yield f"{path}.{SUFFIXES[variable.name]}", variable
+
+
+def layers(model: keras.Model, prefix: str = "") -> Iterator[tuple[str, keras.layers.Layer]]:
+    """(dotted path, layer) of every layer, including those of nested models."""
     for layer in model.layers:
         if isinstance(layer, keras.Model):
-            yield from variables(layer, f"{prefix}{layer.name}.")
+            yield from layers(layer, f"{prefix}{layer.name}.")
         else:
-            for variable in layer.variables:
-                if variable.name in SUFFIXES:
-                    yield f"{prefix}{layer.name}.{SUFFIXES[variable.name]}", variable
+            yield f"{prefix}{layer.name}", layer
 
 
 def to_neutral(value: Any) -> np.ndarray:
