@@ -139,3 +139,14 @@ def float64(session: Any, arrays: Any, *, name: str) -> Answer:
     model = resnet_flax.build(SPECS[name], dtype="float64")
     found = sorted({str(variable.dtype) for _, variable in resnet_flax.weights.variables(model)})
     return {"dtypes": found, "x64 afterwards": bool(jax.config.jax_enable_x64)}, None
+
+
+def printed(session: Any, arrays: Any) -> tuple[dict[str, str], None]:
+    """The text of a model, before and after a user has changed it."""
+    model = rn.build("resnet20", "flax")
+    texts = {"resnet20": repr(model)}
+    model.head.linear = nnx.LoRA(64, 4, 10, rngs=nnx.Rngs(0))
+    texts["with another head"] = repr(model)
+    model.stage1.block2.conv1 = nnx.Conv(16, 16, (1, 1), rngs=nnx.Rngs(0))
+    texts["with another block"] = repr(model)
+    return texts, None
