@@ -9,8 +9,6 @@ from typing import Any
 import jax
 from flax import nnx
 
-from resnet_core.presentation.folding import names_text
-
 
 class Printed(nnx.Module):
     """A module whose `repr` is an outline of what it holds now, whoever put it there."""
@@ -26,7 +24,8 @@ def _lines(module: nnx.Module, indent: str = "  ") -> Iterator[str]:
     for _, alike in groupby(((name, child, _text(child)) for name, child in children), key=lambda entry: entry[2]):
         names, (child, *_), _ = zip(*alike, strict=True)
         times = f"{len(names)} x " if len(names) > 1 else ""
-        line = f"{indent}{names_text(names)}: {times}{_settings(child)}"
+        shown = names[0] if len(names) == 1 else f"{names[0]}…{names[-1]}"
+        line = f"{indent}{shown}: {times}{_settings(child)}"
         if inner := list(_lines(child, f"{indent}  ")):
             yield from (f"{line}(", *inner, f"{indent})")
         else:

@@ -39,10 +39,10 @@ def test_a_printed_model_reads_like_the_network_that_it_now_is(workers: Workers)
     assert lines[0] == "ResNet(  # 269,722 parameters"
     assert len(lines) < 80
     assert max(map(len, lines)) < 100
-    assert "    block1…3: 3 x Residual(" in lines
+    assert "    block1…block3: 3 x Residual(" in lines
     assert "      shortcut: identity" in lines
     assert "    linear: LoRA(" in printed["with another head"]
-    assert "block1…3" not in printed["with another block"]
+    assert "block1…block3" not in printed["with another block"]
 
 
 def test_convolutions_of_small_maps_are_xlas_and_not_left_to_it(workers: Workers) -> None:
