@@ -60,9 +60,10 @@ def small_maps(session: Any, arrays: Any) -> Answer:
     numbers = jax.lax.ConvDimensionNumbers((0, 3, 1, 2), (3, 2, 0, 1), (0, 3, 1, 2))
     keywords: dict[str, Any] = {"dimension_numbers": numbers, "feature_group_count": 1, "precision": None}
     keywords |= {"lhs_dilation": (1, 1), "rhs_dilation": (1, 1)}
-    sizes, strides, paddings = ((1, 1), (2, 2), (3, 2), (5, 7)), ((1, 1), (1, 2), (2, 2)), ("SAME", ((1, 1), (0, 2)))
+    sizes, uneven = ((1, 1), (2, 2), (3, 2), (5, 7)), ((1, 1), (0, 2))
+    windows = (((1, 1), "SAME"), ((1, 2), uneven), ((2, 2), "SAME"))  # each stride with one of the paddings
     with precision("float64"):
-        for size, stride, padding in product(sizes, strides, paddings):
+        for size, (stride, padding) in product(sizes, windows):
             x, w = (jnp.asarray(rng.standard_normal(shape)) for shape in ((2, *size, 3), (3, 3, 3, 4)))
             ours, xlas = (
                 partial(function, window_strides=stride, padding=padding, **keywords)
