@@ -11,11 +11,13 @@ from flax import nnx
 
 
 class Printed(nnx.Module):
-    """A module whose `repr` is an outline of what it holds now, whoever put it there."""
+    """A module whose text is an outline of what it holds now, whoever put it there."""
 
     def __repr__(self) -> str:
         count = sum(leaf.size for leaf in jax.tree.leaves(nnx.state(self, nnx.Param)))
         return "\n".join([f"{type(self).__name__}(  # {count:,} parameters", *_lines(self), ")"])
+
+    __str__ = __repr__  # NNX has both
 
 
 def _lines(module: nnx.Module, indent: str = "  ") -> Iterator[str]:

@@ -145,7 +145,7 @@ def float64(session: Any, arrays: Any, *, name: str) -> Answer:
 def printed(session: Any, arrays: Any) -> tuple[dict[str, str], None]:
     """The text of a model, before and after a user has changed it."""
     model = rn.build("resnet20", "flax")
-    texts = {"resnet20": repr(model)}
+    texts = {"resnet20": str(model)}
     model.head.linear = nnx.LoRA(64, 4, 10, rngs=nnx.Rngs(0))
     texts["with another head"] = repr(model)
     model.stage1.block2.conv1 = nnx.Conv(16, 16, (1, 1), rngs=nnx.Rngs(0))
