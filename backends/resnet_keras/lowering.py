@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import Any
 
 import keras
@@ -10,9 +11,10 @@ from keras import layers
 
 from resnet_core import tree
 from resnet_core.errors import InputError
-from resnet_core.padding import Pair
 
 FORMAT = "channels_last"
+NONE = ((0, 0), (0, 0))
+ZEROS = {"kernel_initializer": "zeros", "bias_initializer": "zeros"}
 
 #: The most leaves of one flat graph. Keras walks it by recursion, which Python ends at a depth of 1,000.
 DEEP = 700
@@ -20,60 +22,42 @@ DEEP = 700
 
 def lower(node: tree.Node, x: Any, path: str, policy: keras.DTypePolicy) -> Any:
     """The output of one node for the symbolic input `x`. Parameters are zero until weights are set."""
+    own: dict[str, Any] = {"name": layer_name(path), "dtype": policy}
     match node:
         case tree.Chain():
             return _chain(node, x, path, policy)
         case tree.Residual():
             return _residual(node, x, path, policy)
         case tree.Conv():
-            return _conv(node, x, path, policy)
+            return _conv(node, x, path, own)
         case tree.BatchNorm():
-            return layers.BatchNormalization(
-                axis=-1,
-                momentum=node.decay,
-                epsilon=node.epsilon,
-                center=True,
-                scale=True,
-                name=layer_name(path),
-                dtype=policy,
-            )(x)
+            numbers = {"momentum": node.decay, "epsilon": node.epsilon}
+            return layers.BatchNormalization(axis=-1, center=True, scale=True, **numbers, **own)(x)
         case tree.ReLU():
-            return layers.ReLU(name=layer_name(path), dtype=policy)(x)
+            return layers.ReLU(**own)(x)
         case tree.MaxPool():
-            return _max_pool(node, x, path, policy)
+            return _max_pool(node, x, own)
         case tree.AveragePool():
-            return layers.AveragePooling2D(
-                node.kernel, node.stride, padding="valid", data_format=FORMAT, name=layer_name(path), dtype=policy
-            )(x)
+            return layers.AveragePooling2D(node.kernel, node.stride, padding="valid", data_format=FORMAT, **own)(x)
         case tree.Pad():
-            return _pad(x, node.padding, FORMAT, path, policy)
+            return layers.ZeroPadding2D(node.padding, data_format=FORMAT, **own)(x)
         case tree.Subsample():
             # A built-in layer that picks every stride-th pixel: a pool over windows of one.
-            return layers.MaxPooling2D(
-                (1, 1), node.stride, padding="valid", data_format=FORMAT, name=layer_name(path), dtype=policy
-            )(x)
+            return layers.MaxPooling2D((1, 1), node.stride, padding="valid", data_format=FORMAT, **own)(x)
         case tree.PadChannels():
             # A built-in layer that pads the last two axes: the width by nothing, and the channels.
-            return _pad(x, ((0, 0), (node.before, node.after)), "channels_first", path, policy)
+            return layers.ZeroPadding2D(((0, 0), (node.before, node.after)), data_format="channels_first", **own)(x)
         case tree.GlobalAveragePool():
-            return layers.GlobalAveragePooling2D(data_format=FORMAT, name=layer_name(path), dtype=policy)(x)
+            return layers.GlobalAveragePooling2D(data_format=FORMAT, **own)(x)
         case tree.Linear():
-            return layers.Dense(
-                node.out_features,
-                activation=None,
-                use_bias=node.bias,
-                kernel_initializer="zeros",
-                bias_initializer="zeros",
-                name=layer_name(path),
-                dtype=policy,
-            )(x)
+            return layers.Dense(node.out_features, activation=None, use_bias=node.bias, **ZEROS, **own)(x)
     raise InputError(f"backend keras has no lowering for {type(node).__name__}; use another backend")
 
 
 def layer_name(path: str) -> str:
     """The layer of a node: `stage1_block1_conv1` is stage1.block1.conv1. `neutral_path` is the way back."""
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._]*", path):
-        raise InputError(f"{path}: is no name in Keras, where it takes letters, digits and underscores; rename the node")
+        raise InputError(f"{path}: is no name in Keras; rename the node with letters, digits and underscores")
     return path.translate(str.maketrans("._", "_-"))
 
 
@@ -96,9 +80,14 @@ def part(node: tree.Node, x: Any, path: str, policy: keras.DTypePolicy, deep: bo
 
 
 def _chain(node: tree.Chain, x: Any, path: str, policy: keras.DTypePolicy) -> Any:
-    deep = is_deep(node)
+    deep, before = is_deep(node), None
     for name, child in node.children:
-        x = part(child, x, tree.join(path, name), policy, deep)
+        end = tree.join(path, name)
+        if isinstance(before, tree.ReLU) and isinstance(child, tree.MaxPool):
+            if child.padding != "same" and child.padding != NONE:  # zeros do, since nothing is below them
+                x = lower(tree.Pad(child.padding), x, f"{end}.pad", policy)
+                child = replace(child, padding=NONE)
+        x, before = part(child, x, end, policy, deep), child
     return x
 
 
@@ -106,15 +95,16 @@ def _residual(node: tree.Residual, x: Any, path: str, policy: keras.DTypePolicy)
     """post(body(p) + shortcut(p)) with p = pre(x)."""
     x = _chain(node.pre, x, path, policy)
     shortcut = lower(node.shortcut, x, tree.join(path, "shortcut"), policy)
-    body = _chain(node.body, x, path, policy)
-    x = layers.Add(name=layer_name(tree.join(path, "add")), dtype=policy)([body, shortcut])
-    return _chain(node.post, x, path, policy)
+    body, end = _chain(node.body, x, path, policy), tree.join(path, "add")
+    if any(name == "add" for chain in (node.pre, node.body, node.post) for name, _ in chain.children):
+        raise InputError(f"{end}: is the name of the addition in Keras; rename the node")
+    return _chain(node.post, layers.Add(name=layer_name(end), dtype=policy)([body, shortcut]), path, policy)
 
 
-def _conv(node: tree.Conv, x: Any, path: str, policy: keras.DTypePolicy) -> Any:
+def _conv(node: tree.Conv, x: Any, path: str, own: dict[str, Any]) -> Any:
     same = node.padding == "same" or _same_is_equal(node)
-    if not same and node.padding != ((0, 0), (0, 0)):
-        x = _pad(x, node.padding, FORMAT, f"{path}.pad", policy)
+    if node.padding != "same" and not same and node.padding != NONE:
+        x = lower(tree.Pad(node.padding), x, f"{path}.pad", own["dtype"])
     return layers.Conv2D(
         node.out_channels,
         node.kernel,
@@ -125,10 +115,8 @@ def _conv(node: tree.Conv, x: Any, path: str, policy: keras.DTypePolicy) -> Any:
         groups=node.groups,
         activation=None,
         use_bias=node.bias,
-        kernel_initializer="zeros",
-        bias_initializer="zeros",
-        name=layer_name(path),
-        dtype=policy,
+        **ZEROS,
+        **own,
     )(x)
 
 
@@ -142,14 +130,8 @@ def _same_is_equal(node: tree.Conv) -> bool:
     )
 
 
-def _pad(x: Any, padding: tuple[Pair, Pair], layout: str, path: str, policy: keras.DTypePolicy) -> Any:
-    return layers.ZeroPadding2D(padding, data_format=layout, name=layer_name(path), dtype=policy)(x)
-
-
-def _max_pool(node: tree.MaxPool, x: Any, path: str, policy: keras.DTypePolicy) -> Any:
-    if node.padding not in ("same", ((0, 0), (0, 0))):
+def _max_pool(node: tree.MaxPool, x: Any, own: dict[str, Any]) -> Any:
+    if node.padding not in ("same", NONE):
         x = keras.ops.pad(x, ((0, 0), *node.padding, (0, 0)), constant_values=float("-inf"))
     padding = "same" if node.padding == "same" else "valid"
-    return layers.MaxPooling2D(
-        node.kernel, node.stride, padding=padding, data_format=FORMAT, name=layer_name(path), dtype=policy
-    )(x)
+    return layers.MaxPooling2D(node.kernel, node.stride, padding=padding, data_format=FORMAT, **own)(x)

@@ -20,7 +20,8 @@ def configure(device: str = "cpu", dtype: str = "float32") -> str:
     GPU is visible.
     """
     keras.config.set_floatx(dtype)
-    keras.config.set_dtype_policy(dtype)  # once it has been asked for, it no longer follows floatx
+    if keras.config.dtype_policy().name in DTYPES:  # now asked for, it no longer follows floatx by itself
+        keras.config.set_dtype_policy(dtype)
     return _CONFIGURE[keras.backend.backend()](device, dtype)
 
 
