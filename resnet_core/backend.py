@@ -107,7 +107,7 @@ class Backend(Protocol):
 
         Called natively, it returns the output of the tree's last child, or {tap: output} when built with taps
         (`architecture.tap_nodes`). `dtype` applies to parameters, statistics and arithmetic; None means
-        float32, in Keras its floatx. The weights must have this dtype. The model remembers its tree. Every number of
+        float32, in Keras its global dtype policy. The weights must have this dtype. The model remembers its tree. Every number of
         the tree is passed to the framework explicitly: nothing is left to a default.
         """
 
@@ -314,7 +314,7 @@ def build(
     `spec` is a name, a file, a run or a ResNetSpec. The model holds the given neutral `weights`, arrays or a neutral
     file, or the spec's initial weights for `seed`; with `taps` it returns
     {tap: output} instead of the logits. `dtype` is "float32" or "float64"; None means float32, in Keras its
-    floatx. Raises as `load_backend` and `Backend` do.
+    global dtype policy, which may be a mixed one. Raises as `load_backend` and `Backend` do.
     """
     network = read_spec(spec)
     if isinstance(weights, str | Path):

@@ -83,10 +83,10 @@ def _chain(node: tree.Chain, x: Any, path: str, policy: keras.DTypePolicy) -> An
     deep, before = is_deep(node), None
     for name, child in node.children:
         end = tree.join(path, name)
-        if isinstance(before, tree.ReLU) and isinstance(child, tree.MaxPool):
-            if child.padding != "same" and child.padding != NONE:  # zeros do, since nothing is below them
-                x = lower(tree.Pad(child.padding), x, f"{end}.pad", policy)
-                child = replace(child, padding=NONE)
+        pool = child if isinstance(before, tree.ReLU) and isinstance(child, tree.MaxPool) else None
+        if pool and pool.padding != "same" and pool.padding != NONE:  # zeros do, since nothing is below them
+            x = lower(tree.Pad(pool.padding), x, f"{end}.pad", policy)
+            child = replace(pool, padding=NONE)
         x, before = part(child, x, end, policy, deep), child
     return x
 

@@ -15,6 +15,7 @@ from narrow import SIZES, SPECS
 
 import resnet_core as rn
 import resnet_keras
+from resnet_core import tree
 from resnet_core.numerics import relative_error
 from resnet_keras import lowering
 from resnet_keras import model as model_file
@@ -111,6 +112,19 @@ def nested(session: Any, arrays: Any, *, name: str, path: str) -> Answer:
         differing += [] if resnet_keras.get_weights(one).keys() == resnet_keras.get_weights(flat).keys() else ["names"]
     known = [variable.path for variable in model.variables]
     return [[layer.name for layer in model.layers], differing, len(known) - len(set(known))], None
+
+
+def named(session: Any, arrays: Any, *, paths: list[str]) -> Answer:
+    """[the layers' names, the paths that they stand for]."""
+    names = [lowering.layer_name(path) for path in paths]
+    return [names, [lowering.neutral_path(name) for name in names]], None
+
+
+def named_like_the_addition(session: Any, arrays: Any) -> Answer:
+    """A block in which something else is called `add`."""
+    block = tree.Residual(tree.Chain(), tree.Chain((("add", tree.ReLU()),)), tree.Chain(), tree.Chain())
+    resnet_keras.build_tree(tree.Chain((("block", block),)), channels=2, weights={})
+    return None, None
 
 
 def opened(session: Any, arrays: Any, *, name: str, path: str) -> Answer:
