@@ -1,4 +1,4 @@
-"""Neutral weights in and out of a Keras model: names by walking the nesting, kernels transposed."""
+"""Neutral weights in and out of a Keras model: names from those of the layers, kernels transposed."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from resnet_core.analysis import state
 from resnet_core.layouts import oihw_shape, to_hwio, to_oihw
 from resnet_core.tree import Chain
 from resnet_core.weights import Weights, check_weights
+from resnet_keras.lowering import neutral_path
 
 # Keras' name of a layer's variable to the neutral one's last segment.
 SUFFIXES = {
@@ -69,12 +70,17 @@ def variables(model: keras.Model) -> Iterator[tuple[str, Any]]:
 
 
 def layers(model: keras.Model, prefix: str = "") -> Iterator[tuple[str, keras.layers.Layer]]:
-    """(dotted path, layer) of every layer, including those of nested models."""
+    """(dotted path, layer) of every layer, including nested models.
+
+    A layer's name is its whole path; where it is a single segment, as in files of nested models, the models' names
+    come before it.
+    """
     for layer in model.layers:
         if isinstance(layer, keras.Model):
             yield from layers(layer, f"{prefix}{layer.name}.")
         else:
-            yield f"{prefix}{layer.name}", layer
+            path = neutral_path(layer.name)
+            yield path if "." in path else f"{prefix}{path}", layer
 
 
 def to_neutral(value: Any) -> np.ndarray:

@@ -34,7 +34,8 @@ def build(
     `spec` is a name, a file, a run or a ResNetSpec. The model holds the neutral `weights`: arrays, a neutral file or a
     torchvision checkpoint; without them those of the run or of the weight file that `spec` is, or else the spec's
     initial weights for `seed`. With `taps` it returns {tap: output} instead of the logits. `dtype` is "float32" or
-    "float64"; None means float32, in Keras its floatx. Raises as `load_backend` and `Backend` do.
+    "float64"; None means float32, in Keras its
+    global dtype policy, which may be a mixed one. Raises as `load_backend` and `Backend` do.
     """
     network = read_spec(spec)
     given = _weights(spec, network, weights, dtype)

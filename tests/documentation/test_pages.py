@@ -29,19 +29,21 @@ def run(folder: Path, command: list[str], **environment: str) -> subprocess.Comp
 
 
 @pytest.mark.parametrize(
-    ("page", "engine", "words"),
+    ("page", "engine", "words", "file"),
     [
-        ("pytorch", "torch", ""),
-        ("jax", "flax", "    block1…block3: 3 x Residual("),
+        ("pytorch", "torch", "", "model.pt2"),
+        ("keras", "keras", "stage3_block3_relu2", "saved_model/saved_model.pb"),
+        ("jax", "flax", "    block1…block3: 3 x Residual(", "model.stablehlo"),
     ],
 )
-def test_the_blocks_of_a_page_run_as_one_program(page: str, engine: str, words: str, tmp_path: Path) -> None:
+def test_the_blocks_of_a_page_run_as_one_program(page: str, engine: str, words: str, file: str, tmp_path: Path) -> None:
     blocks = re.findall(r"```python\n(.*?)```", (DOCS / f"{page}.md").read_text(), re.S)
     assert len(blocks) >= 7
     (tmp_path / "program.py").write_text("".join(blocks))
     process = run(tmp_path, ["program.py"], **ENGINES[engine][1])
     assert process.returncode == 0, process.stderr[-3000:]
     assert words in process.stdout
+    assert (tmp_path / file).exists()
 
 
 COMMANDS = re.findall(r"^\$ resnet (.*)$", (DOCS / "teaching.md").read_text(), re.M)
