@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from resnet_core.cli.endings import ending, following
 from resnet_core.cli.options import (
     DeviceOption,
     JsonFlag,
@@ -90,15 +90,10 @@ def train_network(
     if result.ended == "interrupted":
         reporter.warn(f"stopped after step {result.step}, which is saved; use --resume to continue")
         raise typer.Exit(130)
-    if result.last is not None:
-        best = max(result.epochs, key=lambda record: record.test_accuracy)
-        print(
-            f"{out}: {result.step} steps, test accuracy {result.last.test_accuracy:.4f}, "
-            f"test loss {result.last.test_loss:.4f}; best {best.test_accuracy:.4f} after epoch {best.epoch}"
-        )
-        reporter.note(
-            f"next: resnet predict {shlex.quote(str(out))} PICTURE…, or resnet evaluate {shlex.quote(str(out))}"
-        )
+    if line := ending(result):
+        print(line)
+        for note in following(result):
+            reporter.note(note)
 
 
 def evaluate_run(

@@ -38,13 +38,13 @@ from resnet_core.weights import Weights, cast, require_dtype
 class TrainingResult:
     """How a run ended.
 
-    `ended` is "finished", "until" (the requested epoch) or "interrupted" (Ctrl-C or SIGTERM; a checkpoint has been
-    written). `step` is the number of steps taken; `epochs` has every finished epoch, including those of earlier
-    sessions.
+    `ended` is "finished", "stopped early" (the recipe's patience), "until" (the requested epoch) or "interrupted"
+    (Ctrl-C or SIGTERM; a checkpoint has been written). `step` is the number of steps taken; `epochs` has every finished
+    epoch, including those of earlier sessions.
     """
 
     run: Path
-    ended: Literal["finished", "until", "interrupted"]
+    ended: Literal["finished", "stopped early", "until", "interrupted"]
     step: int
     epochs: tuple[EpochRecord, ...]
 
@@ -52,6 +52,11 @@ class TrainingResult:
     def last(self) -> EpochRecord | None:
         """The last finished epoch, or None."""
         return self.epochs[-1] if self.epochs else None
+
+    @property
+    def best(self) -> EpochRecord | None:
+        """The first epoch with the best test accuracy, whose weights are the run's best, or None."""
+        return max(self.epochs, key=lambda record: record.test_accuracy, default=None)
 
 
 def train(
@@ -140,7 +145,13 @@ def train(
     done = loop.run(state.step, stop)
     return TrainingResult(
         folder.path,
-        "finished" if done == total else "until" if done >= stop else "interrupted",
+        "finished"
+        if done == total
+        else "stopped early"
+        if loop.exhausted
+        else "until"
+        if done >= stop
+        else "interrupted",
         done,
         tuple(EpochRecord.from_json(record) for record in folder.records() if record["kind"] == "epoch"),
     )
