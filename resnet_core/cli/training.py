@@ -40,6 +40,10 @@ def train_network(
     until: Annotated[
         int | None, typer.Option(metavar="EPOCH", min=1, help="Stop after this epoch, to resume later.")
     ] = None,
+    epochs: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="The length, also another one for a run that is resumed.")
+    ] = None,
+    steps: Annotated[int | None, typer.Option(metavar="N", min=1, help="The length in steps, as --epochs.")] = None,
     weights: Annotated[
         Path | None,
         typer.Option(
@@ -76,9 +80,9 @@ def train_network(
     reporter = TerminalReporter()
     try:
         result = train(
-            network, data, backend=backend, out=out, recipe=plan, resume=resume, until=until, weights=start,
-            device=device, dtype=dtype, data_dir=data_dir, checkpoint_every=checkpoint_every, keep=keep,
-            adapt=[field for field in adapt if field not in fixed], progress=reporter,
+            network, data, backend=backend, out=out, recipe=plan, resume=resume, until=until, epochs=epochs,
+            steps=steps, weights=start, device=device, dtype=dtype, data_dir=data_dir,
+            checkpoint_every=checkpoint_every, keep=keep, adapt=[field for field in adapt if field not in fixed], progress=reporter,
         )  # fmt: skip
     except TrainingError as error:
         reporter.close()

@@ -21,6 +21,14 @@ from resnet_core.spec_files import spec as read_spec
 from resnet_core.specification import ResNetSpec
 from resnet_core.training.checkpoint import Checkpoint
 from resnet_core.training.contract import TrainingState
+from resnet_core.training.extension import (
+    extended,
+    extension_note,
+    length,
+    require_length,
+    require_reached,
+    same_but_length,
+)
 from resnet_core.training.pipeline import Pipeline
 from resnet_core.training.recipe import Recipe, check_trainable
 from resnet_core.training.recipe_files import default_recipe
@@ -68,6 +76,8 @@ def train(
     recipe: str | Path | Recipe | None = None,
     resume: bool = False,
     until: int | None = None,
+    epochs: int | None = None,
+    steps: int | None = None,
     weights: str | Path | Mapping[str, np.ndarray] | None = None,
     device: str = "auto",
     dtype: str = "float32",
@@ -85,6 +95,8 @@ def train(
     - `resume`: resume from the run's last checkpoint, in any backend. Network, data and backend are then by default
       the run's own.
     - `until`: stop after this epoch of the recipe, to resume later.
+    - `epochs` or `steps`: the length, instead of the recipe's. A resumed run gets another one, in the same unit, also
+      if it has finished; what that means for its learning rates is noted.
     - `weights`: start from these instead of the initial ones, {neutral name: array} or a neutral file; if their head
       is for another number of classes, it is replaced by a new one.
     - `adapt`: fields of the spec that follow the data, "classes" and "in_channels"; by default both if `spec` is a
@@ -103,6 +115,7 @@ def train(
     for name, value in (("until", until), ("checkpoint_every", checkpoint_every), ("keep", keep)):
         if value is not None and value < 1:
             raise InputError(f"{name}: received {value}; expected an integer from 1")
+    require_length(epochs, steps)
     if resume and weights is not None:
         raise InputError("weights: received some for a resumed run, which has its own; to use them, start a new run")
     folder = RunFolder(Path(out))
@@ -112,6 +125,10 @@ def train(
         missing = next(name for name, value in (("spec", spec), ("data", data), ("backend", backend)) if value is None)
         raise InputError(f"{missing}: received none; a new run needs a network, data and a backend")
     plan = folder.open()[1] if resume and recipe is None else read_recipe(recipe or default_recipe(weights))
+    if resume:
+        plan = extended(plan, epochs, steps)
+    elif epochs is not None or steps is not None:
+        plan = read_recipe(plan, epochs=epochs, steps=steps)
     pictures = data if isinstance(data, Dataset) else dataset(data, data_dir)
     network = _adapted(spec, pictures, adapt)
     check_trainable(network)
@@ -127,7 +144,8 @@ def train(
     reporter = as_reporter(progress)
     session = {"backend": backend, "device": used, "versions": module.versions()}
     if resume:
-        state, sums = _resume(folder, network, pipeline, dtype, session, reporter)
+        longer = epochs is not None or steps is not None
+        state, sums = _resume(folder, network, pipeline, dtype, session, reporter, longer)
     else:
         source = None if isinstance(data, Dataset) else str(data)
         state, sums = _begin(folder, network, pipeline, dtype, session, source, start)
@@ -205,22 +223,41 @@ def _resume(
     dtype: str,
     session: dict[str, Any],
     reporter: Reporter,
+    longer: bool,
 ) -> tuple[TrainingState, RunProgress]:
-    """The state from which a run resumes; its log is truncated to match. Raises InputError if it is another run."""
+    """The state from which a run resumes; its log is truncated to match. Raises InputError if it is another run.
+
+    Whether it gets another length is decided by its checkpoint, which changes last: so an extension that was
+    interrupted is completed by the next session.
+    """
     own_spec, own_recipe, about = folder.open()
-    data = pipeline.data.name
+    plan, per_epoch, data = pipeline.recipe, pipeline.steps_per_epoch, pipeline.data.name
     if own_spec != spec:
         raise InputError(f"{folder.path}: is a run of another network ({own_spec.name}); give the run's network")
-    if own_recipe != pipeline.recipe:
-        raise InputError(f"{folder.path}: is a run with another recipe; to resume it with its own, give no recipe")
+    if own_recipe != plan and not (longer and same_but_length(own_recipe, plan)):
+        raise InputError(
+            f"{folder.path}: is a run with another recipe; to resume it with its own, give no recipe, and for another "
+            "length epochs or steps"
+        )
     if (about["data"], about["dtype"]) != (data, dtype):
         raise InputError(f"{folder.path}: was trained on {about['data']} in {about['dtype']}; received {data}, {dtype}")
     checkpoint = folder.load(reporter.warn)
-    progress = RunProgress(**checkpoint.progress)
-    step = checkpoint.state.step
-    folder.cut_log(step, unevaluated=progress.unevaluated(step, pipeline.steps_per_epoch, pipeline.total_steps))
-    folder.write_about({**about, "sessions": [*about["sessions"], {**session, "step": checkpoint.state.step}]})
-    return checkpoint.state, progress
+    progress, state = RunProgress(**checkpoint.progress), checkpoint.state
+    require_reached(plan, per_epoch, state.step)
+    # Sums of an epoch that are still there have not become a record yet: one in the log is repeated.
+    folder.cut_log(state.step, unevaluated=progress.images > 0)
+    session = {**session, "step": state.step}
+    if length(checkpoint.recipe) == length(plan):
+        folder.write_about({**about, "sessions": [*about["sessions"], session]})
+        return state, progress
+    reporter.note(extension_note(checkpoint.recipe, plan, per_epoch, state.step))
+    if progress.exhausted(plan.patience):
+        progress.waited = 0  # who asks for more epochs than a patience allowed has it begin again
+    (before, unit), (after, _) = length(checkpoint.recipe), length(plan)
+    session["extended"] = {"unit": unit, "from": before, "to": after}
+    about = {**about, "sessions": [*about["sessions"], session]}
+    folder.extend(Checkpoint(checkpoint.spec, plan, state, progress.to_json()), about)
+    return state, progress
 
 
 def _own(
