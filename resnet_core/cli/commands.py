@@ -12,6 +12,7 @@ import typer
 from resnet_core import spec_files
 from resnet_core.analysis import totals
 from resnet_core.cli.conformance import check_conformance
+from resnet_core.cli.curves import draw_run_curves
 from resnet_core.cli.data import check_data_set
 from resnet_core.cli.difference import diff_networks
 from resnet_core.cli.options import (
@@ -167,6 +168,7 @@ app.command("train")(train_network)
 app.command("recipes")(list_recipes)
 app.command("data")(check_data_set)
 app.command("evaluate")(evaluate_run)
+app.command("curves")(draw_run_curves)
 app.command("conformance")(check_conformance)
 
 

@@ -82,7 +82,8 @@ def train_network(
         result = train(
             network, data, backend=backend, out=out, recipe=plan, resume=resume, until=until, epochs=epochs,
             steps=steps, weights=start, device=device, dtype=dtype, data_dir=data_dir,
-            checkpoint_every=checkpoint_every, keep=keep, adapt=[field for field in adapt if field not in fixed], progress=reporter,
+            checkpoint_every=checkpoint_every, keep=keep, progress=reporter,
+            adapt=[field for field in adapt if field not in fixed],
         )  # fmt: skip
     except TrainingError as error:
         reporter.close()
@@ -139,13 +140,9 @@ def evaluate_run(
 
 
 def _draw(run: Path, reporter: Reporter) -> None:
-    from resnet_core.training.run_folder import RunFolder
-
-    folder = RunFolder(run)
-    spec, recipe, _ = folder.open()
-    from resnet_core.training.curves import draw_curves
+    from resnet_core.training.curves import draw_curves, read_curves
 
     try:
-        draw_curves(list(folder.records()), run, f"{spec.name}, {recipe.name}")
+        draw_curves(read_curves([run]), [run / f"curves.{ending}" for ending in ("png", "svg")])
     except InputError as error:  # the run is whole without them
         reporter.warn(str(error))
