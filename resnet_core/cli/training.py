@@ -57,6 +57,9 @@ def train_network(
         int | None, typer.Option(metavar="STEPS", min=1, help="Steps between checkpoints; by default one epoch.")
     ] = None,
     keep: Annotated[int, typer.Option(min=1, help="How many checkpoints to keep.")] = 3,
+    tensorboard: Annotated[
+        bool, typer.Option("--tensorboard", help="Also write TensorBoard's event files, to DIR/tensorboard.")
+    ] = False,
     overrides: SetOption = None,
     changes: Annotated[
         list[str] | None,
@@ -82,7 +85,7 @@ def train_network(
         result = train(
             network, data, backend=backend, out=out, recipe=plan, resume=resume, until=until, epochs=epochs,
             steps=steps, weights=start, device=device, dtype=dtype, data_dir=data_dir,
-            checkpoint_every=checkpoint_every, keep=keep, progress=reporter,
+            checkpoint_every=checkpoint_every, keep=keep, tensorboard=tensorboard, progress=reporter,
             adapt=[field for field in adapt if field not in fixed],
         )  # fmt: skip
     except TrainingError as error:

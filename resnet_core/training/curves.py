@@ -106,8 +106,8 @@ def _draw_run(axes: Axes, run: RunCurves, value: str, number: int, *, alone: boo
     ends = [record.step / unit for record in run.epochs]
     every = max(1, -(-len(ends) // MOST_MARKERS))
     training, test = ([getattr(record, prefix + value) for record in run.epochs] for prefix in ("", "test_"))
-    like = {"color": color, "marker": marker, "markevery": every}
-    hollow = {"markerfacecolor": "white", "markersize": 4, "markeredgewidth": 0.9}
+    like: dict[str, Any] = {"color": color, "marker": marker, "markevery": every}
+    hollow: dict[str, Any] = {"markerfacecolor": "white", "markersize": 4, "markeredgewidth": 0.9}
     axes.plot(ends, training, "--", linewidth=1.1, zorder=2, **like, **hollow)
     axes.plot(ends, test, "-", linewidth=1.6, markersize=4.5, zorder=3, **like)
 
@@ -143,7 +143,7 @@ def _legend(runs: Sequence[RunCurves]) -> tuple[list[Any], list[str]]:
         if not alone:
             entries.append((Line2D([], [], color=color, marker=marker, markersize=4.5), run.name))
     color, marker = _look(0) if alone else ("0.35", "o")
-    like = {"color": color, "marker": marker, "markersize": 4.5}
+    like: dict[str, Any] = {"color": color, "marker": marker, "markersize": 4.5}
     entries.append((Line2D([], [], **like), "test"))
     entries.append((Line2D([], [], linestyle="--", markerfacecolor="white", **like), "training"))
     if alone:

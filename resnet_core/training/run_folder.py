@@ -7,6 +7,7 @@
     last.safetensors         neutral weights after the last checkpoint
     best.safetensors         neutral weights of the epoch with the best test accuracy
     curves.png curves.svg    loss and accuracy
+    tensorboard/             the log as event files, where they are asked for
 
 Files are replaced atomically. The log is appended to, and truncated to the checkpoint from which a run resumes.
 """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import closing, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -34,10 +35,11 @@ from resnet_core.training.recipe import Recipe, check_trainable
 from resnet_core.training.recipe_files import default_recipe
 from resnet_core.training.recipe_files import recipe as read_recipe
 from resnet_core.training.recorder import RunRecorder
-from resnet_core.training.reporting import EpochRecord, Progress, Reporter, as_reporter
+from resnet_core.training.reporting import EpochRecord, Progress, Reporter, Several, as_reporter
 from resnet_core.training.run_folder import RunFolder
 from resnet_core.training.run_loop import RunLoop, RunProgress
 from resnet_core.training.running_variance import variance_corrections
+from resnet_core.training.tensorboard import TensorBoard
 from resnet_core.weight_file import load_weights
 from resnet_core.weights import Weights, cast, require_dtype
 
@@ -85,6 +87,7 @@ def train(
     checkpoint_every: int | None = None,
     keep: int = 3,
     adapt: Sequence[str] | None = None,
+    tensorboard: bool = False,
     progress: Progress = None,
 ) -> TrainingResult:
     """Train a network, or resume a run, in this process. The run's files are in the folder `out`.
@@ -102,6 +105,7 @@ def train(
     - `adapt`: fields of the spec that follow the data, "classes" and "in_channels"; by default both if `spec` is a
       name, a run or a weight file, and none if it is a spec or a spec's file. The size always does.
     - `checkpoint_every`: steps between checkpoints, by default an epoch; the newest `keep` are kept.
+    - `tensorboard`: also write TensorBoard's event files, to the run's folder `tensorboard`.
     - `progress`: a Reporter, or a function that is called with every StepRecord and EpochRecord.
 
     The backend is configured for the device and the dtype. In the main thread, Ctrl-C and SIGTERM end the run after
@@ -141,7 +145,8 @@ def train(
     make_trainer = optional(module, "Trainer")
     used = module.configure(device, dtype)
 
-    reporter = as_reporter(progress)
+    board = TensorBoard(folder) if tensorboard else None
+    reporter = as_reporter(progress) if board is None else Several(as_reporter(progress), board)
     session = {"backend": backend, "device": used, "versions": module.versions()}
     if resume:
         longer = epochs is not None or steps is not None
@@ -160,7 +165,8 @@ def train(
     )
     total = pipeline.total_steps
     stop = total if until is None else min(total, until * pipeline.steps_per_epoch)
-    done = loop.run(state.step, stop)
+    with nullcontext() if board is None else closing(board):
+        done = loop.run(state.step, stop)
     return TrainingResult(
         folder.path,
         "finished"
