@@ -26,6 +26,7 @@ from resnet_core.cli.prediction import predict_pictures
 from resnet_core.cli.recipes import list_recipes
 from resnet_core.cli.show import show_spec
 from resnet_core.cli.source import print_source
+from resnet_core.cli.status import QuietFlag, status
 from resnet_core.cli.training import evaluate_run, train_network
 from resnet_core.errors import InputError, ResNetError
 from resnet_core.files import write_atomically
@@ -130,6 +131,7 @@ def compare_backends(
     json_file: Annotated[
         str | None, typer.Option("--json", metavar="F", help="Write JSON to F; with -, print only JSON.")
     ] = None,
+    quiet: QuietFlag = False,
 ) -> None:
     """Build the network in every backend, run it on real images, and check that all compute the same."""
     from resnet_core.comparison.compare import compare
@@ -137,6 +139,7 @@ def compare_backends(
 
     if spec is None and (weights is not None or overrides):
         raise InputError("compare: received --weights or --set without a SPEC; name the network they are for")
+    show = status(quiet=quiet)
     network, arrays, preparation = None, None, None
     if spec is not None:
         network = resolve_spec(spec, overrides)
@@ -154,9 +157,9 @@ def compare_backends(
         preparation=preparation,
         pythons=_pythons(python or []),
         time_limit=time_limit,
-        progress=_progress,
+        progress=show,
     )
-    _progress("")
+    show("")
     _report(comparison, json_file)
     raise typer.Exit(2 if comparison.refused else 0 if comparison.equal else 1)
 
@@ -215,13 +218,7 @@ def summary(spec: ResNetSpec) -> dict[str, Any]:
     }
 
 
-def _progress(message: str) -> None:
-    """Show one changing line on stderr, if that is a terminal; an empty message clears it."""
-    if sys.stderr.isatty():
-        print(f"\r\033[K{message}", end="", file=sys.stderr, flush=True)
-
-
 def _fail(message: str) -> NoReturn:
-    _progress("")
+    status(quiet=False)("")
     print(f"resnet: {' '.join(message.split())}", file=sys.stderr)
     sys.exit(2)

@@ -16,6 +16,7 @@ from resnet_core.cli.options import (
     quiet_frameworks,
     resolve_spec,
 )
+from resnet_core.cli.status import QuietFlag, counted, status
 from resnet_core.errors import InputError, TrainingError
 from resnet_core.spec_files import parse_overrides
 from resnet_core.training.reporting import Reporter
@@ -60,6 +61,7 @@ def train_network(
     tensorboard: Annotated[
         bool, typer.Option("--tensorboard", help="Also write TensorBoard's event files, to DIR/tensorboard.")
     ] = False,
+    quiet: QuietFlag = False,
     overrides: SetOption = None,
     changes: Annotated[
         list[str] | None,
@@ -80,7 +82,7 @@ def train_network(
     given = recipe is not None or changes
     plan = read_recipe(recipe or default_recipe(weights), **recipe_overrides(changes or [])) if given else None
     start = None if weights is None else read_weights(weights)
-    reporter = TerminalReporter()
+    reporter = TerminalReporter(quiet=quiet)
     try:
         result = train(
             network, data, backend=backend, out=out, recipe=plan, resume=resume, until=until, epochs=epochs,
@@ -118,12 +120,14 @@ def evaluate_run(
         Path | None, typer.Option(metavar="F", help="Draw the confusion matrix, to F.svg or F.png.")
     ] = None,
     as_json: JsonFlag = False,
+    quiet: QuietFlag = False,
 ) -> None:
     """Compute test accuracy and loss of a trained network, in any framework."""
     from resnet_core.training.evaluation import evaluate
 
     quiet_frameworks()
-    result = evaluate(run, data, backend=backend, weights=which, device=device, data_dir=data_dir)
+    progress = counted(status(quiet=quiet), "pictures", every=1)
+    result = evaluate(run, data, backend=backend, weights=which, device=device, data_dir=data_dir, progress=progress)
     if as_json:
         print_json(result.to_json())
     else:

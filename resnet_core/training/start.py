@@ -30,6 +30,7 @@ from resnet_core.training.extension import (
     require_reached,
     same_but_length,
 )
+from resnet_core.training.opening import opening_line
 from resnet_core.training.pipeline import Pipeline
 from resnet_core.training.recipe import Recipe, check_trainable
 from resnet_core.training.recipe_files import default_recipe
@@ -154,7 +155,8 @@ def train(
     else:
         source = None if isinstance(data, Dataset) else str(data)
         state, sums = _begin(folder, network, pipeline, dtype, session, source, start)
-    reporter.note(_told(network, pipeline, backend, used))
+    trained = totals(network).parameters
+    reporter.note(opening_line(network, pipeline, backend=backend, device=used, done=state.step, trained=trained))
     loop = RunLoop(
         pipeline,
         make_trainer(network, plan, state, dtype=dtype),
@@ -287,13 +289,3 @@ def _adapted(spec: str | Path | ResNetSpec, data: Dataset, adapt: Sequence[str] 
     adapt = follows_data(spec) if adapt is None else adapt
     found = {"classes": len(data.classes), "in_channels": data.train.channels or network.in_channels}
     return read_spec(network, **{name: found[name] for name in adapt})
-
-
-def _told(spec: ResNetSpec, pipeline: Pipeline, backend: str, device: str) -> str:
-    """What is about to be done, in a line."""
-    data, (height, width) = pipeline.data, pipeline.size
-    fields = f"classes = {spec.classes}, in_channels = {spec.in_channels}, {height} x {width}"
-    network = f"{spec.name or 'the network'} ({totals(spec).parameters:,} parameters, {fields})"
-    pictures = f"{data.name}: {len(data.train):,} training and {len(data.test):,} test pictures"
-    length = f"{pipeline.total_steps:,} steps, {pipeline.steps_per_epoch:,} an epoch"
-    return f"{network} on {pictures}; {length}, by the recipe {pipeline.recipe.name}, in {backend} on {device}"
