@@ -112,8 +112,8 @@ def test_quiet_leaves_the_result_and_what_went_wrong(work: Work) -> None:
 
 def test_quiet_comparisons_and_checks_show_no_progress(tmp_path: Path) -> None:
     for arguments in (
-        ["compare", "resnet20", "--backends", "numpy", "--level", "shapes"],
-        ["conformance", "numpy", "--group", "shapes"],
+        ["compare", "resnet20", "--backends", "torch", "--level", "shapes"],
+        ["conformance", "numpy", "--group", "declaration"],
     ):
         output, seen = in_a_terminal(*arguments)
         assert "\r\x1b[K" in seen
