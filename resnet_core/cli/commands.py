@@ -12,6 +12,7 @@ import typer
 from resnet_core import spec_files
 from resnet_core.analysis import totals
 from resnet_core.cli.conformance import check_conformance
+from resnet_core.cli.curves import draw_run_curves
 from resnet_core.cli.data import check_data_set
 from resnet_core.cli.difference import diff_networks
 from resnet_core.cli.options import (
@@ -25,6 +26,7 @@ from resnet_core.cli.prediction import predict_pictures
 from resnet_core.cli.recipes import list_recipes
 from resnet_core.cli.show import show_spec
 from resnet_core.cli.source import print_source
+from resnet_core.cli.status import QuietFlag, status
 from resnet_core.cli.training import evaluate_run, train_network
 from resnet_core.errors import InputError, ResNetError
 from resnet_core.files import write_atomically
@@ -129,6 +131,7 @@ def compare_backends(
     json_file: Annotated[
         str | None, typer.Option("--json", metavar="F", help="Write JSON to F; with -, print only JSON.")
     ] = None,
+    quiet: QuietFlag = False,
 ) -> None:
     """Build the network in every backend, run it on real images, and check that all compute the same."""
     from resnet_core.comparison.compare import compare
@@ -136,6 +139,7 @@ def compare_backends(
 
     if spec is None and (weights is not None or overrides):
         raise InputError("compare: received --weights or --set without a SPEC; name the network they are for")
+    show = status(quiet=quiet)
     network, arrays, preparation = None, None, None
     if spec is not None:
         network = resolve_spec(spec, overrides)
@@ -153,9 +157,9 @@ def compare_backends(
         preparation=preparation,
         pythons=_pythons(python or []),
         time_limit=time_limit,
-        progress=_progress,
+        progress=show,
     )
-    _progress("")
+    show("")
     _report(comparison, json_file)
     raise typer.Exit(2 if comparison.refused else 0 if comparison.equal else 1)
 
@@ -167,6 +171,7 @@ app.command("train")(train_network)
 app.command("recipes")(list_recipes)
 app.command("data")(check_data_set)
 app.command("evaluate")(evaluate_run)
+app.command("curves")(draw_run_curves)
 app.command("conformance")(check_conformance)
 
 
@@ -213,13 +218,7 @@ def summary(spec: ResNetSpec) -> dict[str, Any]:
     }
 
 
-def _progress(message: str) -> None:
-    """Show one changing line on stderr, if that is a terminal; an empty message clears it."""
-    if sys.stderr.isatty():
-        print(f"\r\033[K{message}", end="", file=sys.stderr, flush=True)
-
-
 def _fail(message: str) -> NoReturn:
-    _progress("")
+    status(quiet=False)("")
     print(f"resnet: {' '.join(message.split())}", file=sys.stderr)
     sys.exit(2)

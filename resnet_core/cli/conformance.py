@@ -12,6 +12,7 @@ import typer
 from rich.table import Table
 
 from resnet_core.cli.options import print_json
+from resnet_core.cli.status import QuietFlag, status
 from resnet_core.conformance.report import ConformanceReport, folded
 from resnet_core.files import write_atomically
 
@@ -28,13 +29,15 @@ def check_conformance(
         list[str] | None, typer.Option("--group", metavar="GROUP", help="Only these checks; may be repeated.")
     ] = None,
     time_limit: Annotated[float, typer.Option(metavar="SECONDS", help="For one check.", min=0.1)] = 60.0,
+    quiet: QuietFlag = False,
 ) -> None:
     """Hold a backend to the contract: every verb and layer, on small networks, with planted defects."""
     from resnet_core.cli import tables
     from resnet_core.conformance.kit import conformance
 
-    report = conformance(backend, python=python, groups=groups, time_limit=time_limit, progress=_progress)
-    _progress("")
+    show = status(quiet=quiet)
+    report = conformance(backend, python=python, groups=groups, time_limit=time_limit, progress=show)
+    show("")
     if json_file == "-":
         print_json(report.to_json())
     else:
@@ -76,9 +79,3 @@ def report_sentence(report: ConformanceReport) -> str:
     return f"{report.backend} {verdict}: {len(report.results)} checks in {report.seconds:.0f} s{end}.{offers}".replace(
         "failed: ", "failed of "
     )
-
-
-def _progress(message: str) -> None:
-    """One changing line on stderr, where that is a terminal; an empty message clears it."""
-    if sys.stderr.isatty():
-        print(f"\r\033[K{message[:100]}", end="", file=sys.stderr, flush=True)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from resnet_core.cli.options import JsonFlag, print_json
+from resnet_core.cli.status import QuietFlag, counted, status
 
 if TYPE_CHECKING:
     from resnet_core.data.check import DataReport, SplitReport
@@ -23,12 +24,13 @@ def check_data_set(
         Path | None, typer.Option(metavar="DIR", help="Where named data sets are, or are downloaded to.")
     ] = None,
     as_json: JsonFlag = False,
+    quiet: QuietFlag = False,
 ) -> None:
     """Count the pictures of each class, and read each once. Exit code 1 if some cannot be read; all are named."""
     from resnet_core.data.check import check_data
     from resnet_core.data.named import dataset
 
-    report = check_data(dataset(data, data_dir), _progress)
+    report = check_data(dataset(data, data_dir), counted(status(quiet=quiet), "pictures"))
     if as_json:
         print_json(report.to_json())
     else:
@@ -56,9 +58,3 @@ def _sizes(split: SplitReport) -> str:
     first = [f"{height} x {width}" for height, width in list(split.sizes)[:MOST]]
     rest = len(split.sizes) - len(first)
     return ", ".join(first) + (f" and {rest:,} other sizes" if rest else "")
-
-
-def _progress(done: int, total: int) -> None:
-    if sys.stderr.isatty() and (done % 50 == 0 or done == total):
-        end = "\r\033[K" if done == total else ""
-        print(f"\r{done:,} of {total:,} pictures{end}", end="", file=sys.stderr, flush=True)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from resnet_core.cli.options import DeviceOption, JsonFlag, SetOption, resolve_spec
+from resnet_core.cli.status import QuietFlag
 from resnet_core.errors import InputError
 from resnet_core.files import write_atomically
 from resnet_core.numerics import finite
@@ -43,6 +44,7 @@ def predict_pictures(
     output: Annotated[Path | None, typer.Option("-o", "--output", metavar="F", help="Write F.csv or F.json.")] = None,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print only CSV.")] = False,
     as_json: JsonFlag = False,
+    quiet: QuietFlag = False,
 ) -> None:
     """Classify pictures, prepared as the network was trained. Exit code 1 if some of them cannot be read."""
     from resnet_core.prediction.network import trained_network
@@ -58,7 +60,7 @@ def predict_pictures(
     bad = [prediction for prediction in predictions if prediction.error]
     if len(bad) == len(predictions):
         raise InputError("; ".join(str(prediction.error) for prediction in bad[:3]) + (" …" if len(bad) > 3 else ""))
-    if found.assumed:
+    if found.assumed and not quiet:
         print(f"resnet: {found.assumed}", file=sys.stderr)
     for prediction in bad:
         print(f"resnet: {prediction.error}", file=sys.stderr)

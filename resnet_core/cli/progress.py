@@ -12,10 +12,15 @@ from resnet_core.training.reporting import EpochRecord, StepRecord
 
 
 class TerminalReporter:
-    """A progress bar with loss, accuracy, images per second and time left, if standard error is a terminal."""
+    """A progress bar with loss, accuracy, images per second and time left, if standard error is a terminal.
 
-    def __init__(self) -> None:
+    Each epoch is a line, with the time left where there is no bar. `quiet` leaves only what went wrong.
+    """
+
+    def __init__(self, *, quiet: bool = False) -> None:
+        self.quiet = quiet
         self.console = Console(file=sys.stderr, markup=False, highlight=False)
+        self.bar = self.console.is_terminal and not self.console.is_dumb_terminal and not quiet
         self.progress = Progress(
             TextColumn("epoch {task.fields[epoch]}"),
             BarColumn(),
@@ -24,16 +29,16 @@ class TerminalReporter:
             TextColumn("{task.fields[rate]:.0f} images/s"),
             TimeRemainingColumn(),
             console=self.console,
-            disable=not self.console.is_terminal,
+            disable=not self.bar,
         )
         self.task: TaskID | None = None
-        self.per_epoch = 1
+        self.per_epoch, self.first, self.total, self.begun = 1, 0, 0, time.perf_counter()
         # Exponential means over about fifty batches: values of single batches jump too much to be readable.
         self.loss = self.accuracy = self.rate = 0.0
         self.seen, self.last = 0, time.perf_counter()
 
     def start(self, done: int, total: int, per_epoch: int) -> None:
-        self.per_epoch = per_epoch
+        self.per_epoch, self.first, self.total, self.begun = per_epoch, done, total, time.perf_counter()
         self.task = self.progress.add_task(
             "train", total=total, completed=done, epoch=done // per_epoch + 1, loss=0.0, accuracy=0.0, rate=0.0
         )
@@ -57,9 +62,12 @@ class TerminalReporter:
         )
 
     def epoch(self, record: EpochRecord) -> None:
+        if self.quiet:
+            return
+        left = self._left(record.step)
         self.console.print(
             f"epoch {record.epoch}: training loss {record.loss:.4f}, accuracy {record.accuracy:.4f}; "
-            f"test loss {record.test_loss:.4f}, accuracy {record.test_accuracy:.4f}; {record.seconds:.1f} s",
+            f"test loss {record.test_loss:.4f}, accuracy {record.test_accuracy:.4f}; {record.seconds:.1f} s{left}",
             soft_wrap=True,
         )
 
@@ -67,8 +75,24 @@ class TerminalReporter:
         self.console.print(f"resnet: {' '.join(message.split())}", soft_wrap=True)
 
     def note(self, message: str) -> None:
-        self.console.print(message, soft_wrap=True)
+        if not self.quiet:
+            self.console.print(message, soft_wrap=True)
 
     def close(self) -> None:
         """Remove the bar."""
         self.progress.stop()
+
+    def _left(self, step: int) -> str:
+        """The time left after a step, evaluations included; "" at the end, and where the bar says it."""
+        if self.bar or not self.first < step < self.total:
+            return ""
+        pace = (time.perf_counter() - self.begun) / (step - self.first)
+        return f", about {duration(pace * (self.total - step))} left"
+
+
+def duration(seconds: float) -> str:
+    """A time to wait: seconds, minutes, or hours and minutes."""
+    if seconds < 59.5:
+        return f"{seconds:.0f} s"
+    hours, minutes = divmod(round(seconds / 60), 60)
+    return f"{hours} h {minutes:02} min" if hours else f"{minutes} min"

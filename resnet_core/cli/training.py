@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from resnet_core.cli.endings import ending, following
 from resnet_core.cli.options import (
     DeviceOption,
     JsonFlag,
@@ -16,6 +16,7 @@ from resnet_core.cli.options import (
     quiet_frameworks,
     resolve_spec,
 )
+from resnet_core.cli.status import QuietFlag, counted, status
 from resnet_core.errors import InputError, TrainingError
 from resnet_core.spec_files import parse_overrides
 from resnet_core.training.reporting import Reporter
@@ -40,6 +41,10 @@ def train_network(
     until: Annotated[
         int | None, typer.Option(metavar="EPOCH", min=1, help="Stop after this epoch, to resume later.")
     ] = None,
+    epochs: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="The length, also another one for a run that is resumed.")
+    ] = None,
+    steps: Annotated[int | None, typer.Option(metavar="N", min=1, help="The length in steps, as --epochs.")] = None,
     weights: Annotated[
         Path | None,
         typer.Option(
@@ -57,6 +62,10 @@ def train_network(
         int | None, typer.Option(metavar="STEPS", min=1, help="Steps between checkpoints; by default one epoch.")
     ] = None,
     keep: Annotated[int, typer.Option(min=1, help="How many checkpoints to keep.")] = 3,
+    tensorboard: Annotated[
+        bool, typer.Option("--tensorboard", help="Also write TensorBoard's event files, to DIR/tensorboard.")
+    ] = False,
+    quiet: QuietFlag = False,
     overrides: SetOption = None,
     changes: Annotated[
         list[str] | None,
@@ -80,12 +89,13 @@ def train_network(
     given = recipe is not None or fields
     plan = read_recipe(recipe or default_recipe(weights), **fields) if given else None
     start = None if weights is None else read_weights(weights)
-    reporter = TerminalReporter()
+    reporter = TerminalReporter(quiet=quiet)
     try:
         result = train(
-            network, data, backend=backend, out=out, recipe=plan, resume=resume, until=until, weights=start,
-            device=device, dtype=dtype, data_dir=data_dir, checkpoint_every=checkpoint_every, keep=keep,
-            adapt=[field for field in adapt if field not in fixed], progress=reporter,
+            network, data, backend=backend, out=out, recipe=plan, resume=resume, until=until, epochs=epochs,
+            steps=steps, weights=start, device=device, dtype=dtype, data_dir=data_dir,
+            checkpoint_every=checkpoint_every, keep=keep, tensorboard=tensorboard, progress=reporter,
+            adapt=[field for field in adapt if field not in fixed],
         )  # fmt: skip
     except TrainingError as error:
         reporter.close()
@@ -97,15 +107,10 @@ def train_network(
     if result.ended == "interrupted":
         reporter.warn(f"stopped after step {result.step}, which is saved; use --resume to continue")
         raise typer.Exit(130)
-    if result.last is not None:
-        best = max(result.epochs, key=lambda record: record.test_accuracy)
-        print(
-            f"{out}: {result.step} steps, test accuracy {result.last.test_accuracy:.4f}, "
-            f"test loss {result.last.test_loss:.4f}; best {best.test_accuracy:.4f} after epoch {best.epoch}"
-        )
-        reporter.note(
-            f"next: resnet predict {shlex.quote(str(out))} PICTURE…, or resnet evaluate {shlex.quote(str(out))}"
-        )
+    if line := ending(result):
+        print(line)
+        for note in following(result):
+            reporter.note(note)
 
 
 def evaluate_run(
@@ -122,12 +127,14 @@ def evaluate_run(
         Path | None, typer.Option(metavar="F", help="Draw the confusion matrix, to F.svg or F.png.")
     ] = None,
     as_json: JsonFlag = False,
+    quiet: QuietFlag = False,
 ) -> None:
     """Compute test accuracy and loss of a trained network, in any framework."""
     from resnet_core.training.evaluation import evaluate
 
     quiet_frameworks()
-    result = evaluate(run, data, backend=backend, weights=which, device=device, data_dir=data_dir)
+    progress = counted(status(quiet=quiet), "pictures", every=1)
+    result = evaluate(run, data, backend=backend, weights=which, device=device, data_dir=data_dir, progress=progress)
     if as_json:
         print_json(result.to_json())
     else:
@@ -147,13 +154,9 @@ def evaluate_run(
 
 
 def _draw(run: Path, reporter: Reporter) -> None:
-    from resnet_core.training.run_folder import RunFolder
-
-    folder = RunFolder(run)
-    spec, recipe, _ = folder.open()
-    from resnet_core.training.curves import draw_curves
+    from resnet_core.training.curves import draw_curves, read_curves
 
     try:
-        draw_curves(list(folder.records()), run, f"{spec.name}, {recipe.name}")
+        draw_curves(read_curves([run]), [run / f"curves.{ending}" for ending in ("png", "svg")])
     except InputError as error:  # the run is whole without them
         reporter.warn(str(error))

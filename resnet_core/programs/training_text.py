@@ -188,6 +188,11 @@ class TrainingText:
         parts[1:] = [*parts[1:-1], f"and {parts[-1]}"] if len(parts) > 1 else []
         listed = (" " if len(parts) < 3 else ", ").join(parts)
         sentences = [f"The recipe has its pictures {listed}."] if parts else []
+        if recipe.patience is not None:
+            waits = _count(recipe.patience, "epoch")
+            sentences.append(
+                f"It would end early after {waits} without a better test accuracy: nothing is tested here."
+            )
         sentences += ["An epoch's last batch is left out if it is not full."] if recipe.drop_last else []
         return " ".join(sentences)
 

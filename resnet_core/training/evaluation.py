@@ -70,19 +70,25 @@ class Evaluation:
         return {**found, "per_class": self.per_class, "confusion": self.confusion.tolist()}
 
 
-def score(predict: Callable[[np.ndarray], np.ndarray], pipeline: Pipeline) -> Scores:
+def score(
+    predict: Callable[[np.ndarray], np.ndarray],
+    pipeline: Pipeline,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Scores:
     """The scores of a network on the pipeline's test pictures.
 
     `predict` maps images (batch, height, width, channels) to logits (batch, classes). The loss is without label
-    smoothing.
+    smoothing. `progress` is called with (pictures seen, pictures in all).
     """
-    loss, among, classes = 0.0, 0, []
+    loss, among, seen, classes = 0.0, 0, 0, []
     for images, labels in pipeline.test_batches():
         logits = predict(images)
         own = logits[np.arange(len(labels)), labels]
         loss -= log_softmax(logits)[np.arange(len(labels)), labels].sum()
         among += int(((logits > own[:, None]).sum(-1) < 5).sum())
         classes.append(logits.argmax(-1))
+        seen += len(labels)
+        progress(seen, len(pipeline.data.test))
     predicted, labels = np.concatenate(classes), pipeline.data.test.labels
     return Scores(float(loss / len(labels)), float((predicted == labels).mean()), among / len(labels), predicted)
 
@@ -95,13 +101,14 @@ def evaluate(
     weights: str = "best",
     device: str = "auto",
     data_dir: str | Path | None = None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Evaluation:
     """Test accuracy and loss of a run's network, in this process.
 
     `run` is the folder that `train` wrote; `data` is a Dataset, or a name or path for `dataset`, with `data_dir` as
     its folder, by default what the run was trained on. The pictures are prepared according to the run's recipe.
     `backend` defaults to the one that trained last; `weights` is "best" (by test accuracy) or "last". The backend is
-    configured for the device and the run's dtype.
+    configured for the device and the run's dtype. `progress` is called with (pictures seen, pictures in all).
 
     Raises InputError, one line, for anything that cannot be used or does not fit.
     """
@@ -116,7 +123,7 @@ def evaluate(
     module = load_backend(name)
     used = module.configure(device, about["dtype"])
     model = module.build(spec, weights=arrays, dtype=about["dtype"])
-    scores = score(lambda images: module.predict(model, images), pipeline)
+    scores = score(lambda images: module.predict(model, images), pipeline, progress)
     return Evaluation(
         run=str(run),
         weights=weights,

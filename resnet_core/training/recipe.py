@@ -42,6 +42,7 @@ FIELDS: dict[str, str] = {
     "warmup": "a number from 0, how long the learning rate rises from 0, in the unit of the length",
     "epochs": "an integer from 1, or none if steps gives the length",
     "steps": "an integer from 1, or none if epochs gives the length",
+    "patience": "an integer from 1, after how many epochs without a better test accuracy the run ends, or none",
     "batch_size": "an integer from 1",
     "drop_last": "true or false (drop an epoch's last batch if it is not full)",
     "label_smoothing": "a number from 0 and below 1",
@@ -57,7 +58,7 @@ FIELDS: dict[str, str] = {
 CLIP_EPSILON = 1e-6
 
 #: Fields that may be None.
-OPTIONAL = ("clip_norm", "epochs", "steps", "resize", "mean", "deviation")
+OPTIONAL = ("clip_norm", "epochs", "steps", "patience", "resize", "mean", "deviation")
 
 #: The optimizer's slots by neutral name: each has one array per parameter.
 SLOTS = {"sgd": ("momentum",), "adam": ("moment1", "moment2"), "adamw": ("moment1", "moment2")}
@@ -88,6 +89,7 @@ class Recipe(Struct, frozen=True, kw_only=True, omit_defaults=False):
     warmup: Annotated[float, Meta(ge=0, le=1e9)] = 0.0
     epochs: Whole | None = None
     steps: Whole | None = None
+    patience: Whole | None = None
     batch_size: Whole
     drop_last: bool = False
     label_smoothing: Fraction = 0.0

@@ -89,6 +89,33 @@ def as_reporter(progress: Progress) -> Reporter:
     return progress if isinstance(progress, Reporter) else _Function(progress)
 
 
+class Several:
+    """One Reporter of several, which are called in order."""
+
+    def __init__(self, *reporters: Reporter) -> None:
+        self.reporters = reporters
+
+    def start(self, done: int, total: int, per_epoch: int) -> None:
+        for reporter in self.reporters:
+            reporter.start(done, total, per_epoch)
+
+    def step(self, record: StepRecord, images: int) -> None:
+        for reporter in self.reporters:
+            reporter.step(record, images)
+
+    def epoch(self, record: EpochRecord) -> None:
+        for reporter in self.reporters:
+            reporter.epoch(record)
+
+    def warn(self, message: str) -> None:
+        for reporter in self.reporters:
+            reporter.warn(message)
+
+    def note(self, message: str) -> None:
+        for reporter in self.reporters:
+            reporter.note(message)
+
+
 class _Function:
     def __init__(self, function: Callable[[StepRecord | EpochRecord], object] | None) -> None:
         self.function = function

@@ -1,12 +1,13 @@
 """A run on disk: what was trained, how, on what, and every step of it.
 
     spec.toml recipe.toml    the network and the recipe
-    run.json                 data, dtype, and each session: backend, device, versions, first step
+    run.json                 data, dtype, and each session: backend, device, versions, first step, and a new length
     log.jsonl                a line for each step, and one for each epoch
     checkpoints/             the latest few, `step-000000469.safetensors`
     last.safetensors         neutral weights after the last checkpoint
     best.safetensors         neutral weights of the epoch with the best test accuracy
     curves.png curves.svg    loss and accuracy
+    tensorboard/             the log as event files, where they are asked for
 
 Files are replaced atomically. The log is appended to, and truncated to the checkpoint from which a run resumes.
 """
@@ -124,14 +125,23 @@ class RunFolder:
         """Replace run.json."""
         write_atomically(self.path / "run.json", (json.dumps(about, indent=1) + "\n").encode())
 
+    def extend(self, checkpoint: Checkpoint, about: dict[str, Any]) -> None:
+        """Give the run another length: that of the checkpoint's recipe. `about` replaces run.json.
+
+        The recipe comes first, so that the run has the new length from there on, and the checkpoint last: until it has
+        the recipe's length, it shows that the rest may be missing.
+        """
+        save_recipe(self.path / "recipe.toml", checkpoint.recipe)
+        self.write_about(about)
+        save_checkpoint(self._checkpoint(checkpoint.state.step), checkpoint)
+
     def save(self, checkpoint: Checkpoint, inputs: Inputs, keep: int) -> None:
         """Write the last weights and a checkpoint, then remove all but the newest `keep` checkpoints.
 
         The checkpoint comes last: if it is missing, a run that resumes from the previous one rewrites the rest.
         """
-        folder = self.path / "checkpoints"
         self._save_weights("last.safetensors", checkpoint.state.weights, checkpoint.spec, inputs)
-        save_checkpoint(folder / f"step-{checkpoint.state.step:09d}.safetensors", checkpoint)
+        save_checkpoint(self._checkpoint(checkpoint.state.step), checkpoint)
         for old in self.checkpoints()[keep:]:
             old.unlink(missing_ok=True)
 
@@ -141,6 +151,9 @@ class RunFolder:
 
     def _save_weights(self, name: str, weights: Weights, spec: ResNetSpec, inputs: Inputs) -> None:
         save_weights(self.path / name, weights, spec, preparation=inputs.preparation, classes=inputs.classes)
+
+    def _checkpoint(self, step: int) -> Path:
+        return self.path / "checkpoints" / f"step-{step:09d}.safetensors"
 
     def checkpoints(self) -> list[Path]:
         """The checkpoint files, newest first."""

@@ -27,13 +27,14 @@ from resnet_core.training.targets import target_distribution
 
 @dataclass
 class RunProgress:
-    """The sums of the current epoch, and the best test accuracy so far (-1 before the first epoch ends)."""
+    """The sums of the current epoch, the best test accuracy so far (-1 before the first), and the epochs since."""
 
     loss: float = 0.0
     correct: int = 0
     images: int = 0
     seconds: float = 0.0
     best: float = -1.0
+    waited: int = 0
 
     def add(self, result: StepResult, images: int, seconds: float) -> None:
         """Add a step on `images` images."""
@@ -43,12 +44,16 @@ class RunProgress:
         self.seconds += seconds
 
     def reset(self) -> None:
-        """Begin the next epoch; the best accuracy is kept."""
+        """Begin the next epoch; the best accuracy and the epochs since are kept."""
         self.loss, self.correct, self.images, self.seconds = 0.0, 0, 0, 0.0
 
     def unevaluated(self, done: int, per_epoch: int, total: int) -> bool:
         """Whether after `done` of `total` steps an epoch has ended, but not its evaluation."""
         return self.images > 0 and (done % per_epoch == 0 or done == total)
+
+    def exhausted(self, patience: int | None) -> bool:
+        """Whether so many epochs have not been better than the best that the run ends."""
+        return patience is not None and self.waited >= patience
 
     def to_json(self) -> dict[str, Any]:
         """The fields as a dictionary, for the checkpoint; `RunProgress(**fields)` restores it."""
@@ -70,7 +75,8 @@ class RunLoop:
         """Take the steps in range(start, stop); the last one is saved.
 
         Returns the number of steps that the run has taken: less than `stop` after Ctrl-C or SIGTERM, when the current
-        step is saved too. Raises TrainingError if the loss is NaN or infinite.
+        step is saved too, and where the recipe's patience is exhausted. Raises TrainingError if the loss is NaN or
+        infinite.
         """
         per_epoch, total = self.pipeline.steps_per_epoch, self.pipeline.total_steps
         self.recorder.start(start, stop, per_epoch)
@@ -78,6 +84,8 @@ class RunLoop:
         if self.progress.unevaluated(start, per_epoch, total):
             self._end_epoch(start)
             self.recorder.save(self.trainer.state(), self.progress.to_json())
+        if self.exhausted:
+            return done
         with deferred_interruptions() as interrupted:
             for step, (images, labels) in self.pipeline.batches(start, stop):
                 self._step(step, images, labels)
@@ -89,9 +97,14 @@ class RunLoop:
                     self._end_epoch(done)
                 if ends_epoch or done % self.checkpoint_every == 0 or done == stop or interrupted():
                     self.recorder.save(self.trainer.state(), self.progress.to_json())
-                if interrupted():
+                if interrupted() or (ends_epoch and self.exhausted):
                     break
         return done
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether the run has ended early."""
+        return self.progress.exhausted(self.pipeline.recipe.patience)
 
     def _step(self, step: int, images: np.ndarray, labels: np.ndarray) -> None:
         recipe = self.pipeline.recipe
@@ -125,7 +138,9 @@ class RunLoop:
             backend=self.backend,
         )
         if scores.accuracy > progress.best:
-            progress.best = scores.accuracy
+            progress.best, progress.waited = scores.accuracy, 0
             self.recorder.save_best(self.trainer.state())
+        else:
+            progress.waited += 1
         progress.reset()
         self.recorder.epoch(record)

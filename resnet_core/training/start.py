@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import closing, nullcontext
 from dataclasses import dataclass
-from math import prod
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
-from resnet_core.analysis import parameters, totals
 from resnet_core.backend import DEVICES, load_backend, optional
 from resnet_core.data.dataset import Dataset
 from resnet_core.data.named import NAMED, dataset
@@ -22,16 +21,26 @@ from resnet_core.spec_files import spec as read_spec
 from resnet_core.specification import ResNetSpec
 from resnet_core.training.checkpoint import Checkpoint
 from resnet_core.training.contract import TrainingState
+from resnet_core.training.extension import (
+    extended,
+    extension_note,
+    length,
+    require_length,
+    require_reached,
+    same_but_length,
+)
+from resnet_core.training.opening import opening_line
 from resnet_core.training.parameters import frozen_layers, treatments
 from resnet_core.training.pipeline import Pipeline
 from resnet_core.training.recipe import Recipe, check_trainable
 from resnet_core.training.recipe_files import default_recipe
 from resnet_core.training.recipe_files import recipe as read_recipe
 from resnet_core.training.recorder import RunRecorder
-from resnet_core.training.reporting import EpochRecord, Progress, Reporter, as_reporter
+from resnet_core.training.reporting import EpochRecord, Progress, Reporter, Several, as_reporter
 from resnet_core.training.run_folder import RunFolder
 from resnet_core.training.run_loop import RunLoop, RunProgress
 from resnet_core.training.running_variance import variance_corrections
+from resnet_core.training.tensorboard import TensorBoard
 from resnet_core.weight_file import load_weights
 from resnet_core.weights import Weights, cast, require_dtype
 
@@ -40,13 +49,13 @@ from resnet_core.weights import Weights, cast, require_dtype
 class TrainingResult:
     """How a run ended.
 
-    `ended` is "finished", "until" (the requested epoch) or "interrupted" (Ctrl-C or SIGTERM; a checkpoint has been
-    written). `step` is the number of steps taken; `epochs` has every finished epoch, including those of earlier
-    sessions.
+    `ended` is "finished", "stopped early" (the recipe's patience), "until" (the requested epoch) or "interrupted"
+    (Ctrl-C or SIGTERM; a checkpoint has been written). `step` is the number of steps taken; `epochs` has every finished
+    epoch, including those of earlier sessions.
     """
 
     run: Path
-    ended: Literal["finished", "until", "interrupted"]
+    ended: Literal["finished", "stopped early", "until", "interrupted"]
     step: int
     epochs: tuple[EpochRecord, ...]
 
@@ -54,6 +63,11 @@ class TrainingResult:
     def last(self) -> EpochRecord | None:
         """The last finished epoch, or None."""
         return self.epochs[-1] if self.epochs else None
+
+    @property
+    def best(self) -> EpochRecord | None:
+        """The first epoch with the best test accuracy, whose weights are the run's best, or None."""
+        return max(self.epochs, key=lambda record: record.test_accuracy, default=None)
 
 
 def train(
@@ -65,6 +79,8 @@ def train(
     recipe: str | Path | Recipe | None = None,
     resume: bool = False,
     until: int | None = None,
+    epochs: int | None = None,
+    steps: int | None = None,
     weights: str | Path | Mapping[str, np.ndarray] | None = None,
     device: str = "auto",
     dtype: str = "float32",
@@ -72,6 +88,7 @@ def train(
     checkpoint_every: int | None = None,
     keep: int = 3,
     adapt: Sequence[str] | None = None,
+    tensorboard: bool = False,
     progress: Progress = None,
 ) -> TrainingResult:
     """Train a network, or resume a run, in this process. The run's files are in the folder `out`.
@@ -82,11 +99,14 @@ def train(
     - `resume`: resume from the run's last checkpoint, in any backend. Network, data and backend are then by default
       the run's own.
     - `until`: stop after this epoch of the recipe, to resume later.
+    - `epochs` or `steps`: the length, instead of the recipe's. A resumed run gets another one, in the same unit, also
+      if it has finished; what that means for its learning rates is noted.
     - `weights`: start from these instead of the initial ones, {neutral name: array} or a neutral file; if their head
       is for another number of classes, it is replaced by a new one.
     - `adapt`: fields of the spec that follow the data, "classes" and "in_channels"; by default both if `spec` is a
       name, a run or a weight file, and none if it is a spec or a spec's file. The size always does.
     - `checkpoint_every`: steps between checkpoints, by default an epoch; the newest `keep` are kept.
+    - `tensorboard`: also write TensorBoard's event files, to the run's folder `tensorboard`.
     - `progress`: a Reporter, or a function that is called with every StepRecord and EpochRecord.
 
     The backend is configured for the device and the dtype. In the main thread, Ctrl-C and SIGTERM end the run after
@@ -100,6 +120,7 @@ def train(
     for name, value in (("until", until), ("checkpoint_every", checkpoint_every), ("keep", keep)):
         if value is not None and value < 1:
             raise InputError(f"{name}: received {value}; expected an integer from 1")
+    require_length(epochs, steps)
     if resume and weights is not None:
         raise InputError("weights: received some for a resumed run, which has its own; to use them, start a new run")
     folder = RunFolder(Path(out))
@@ -109,6 +130,10 @@ def train(
         missing = next(name for name, value in (("spec", spec), ("data", data), ("backend", backend)) if value is None)
         raise InputError(f"{missing}: received none; a new run needs a network, data and a backend")
     plan = folder.open()[1] if resume and recipe is None else read_recipe(recipe or default_recipe(weights))
+    if resume:
+        plan = extended(plan, epochs, steps)
+    elif epochs is not None or steps is not None:
+        plan = read_recipe(plan, epochs=epochs, steps=steps)
     pictures = data if isinstance(data, Dataset) else dataset(data, data_dir)
     network = _adapted(spec, pictures, adapt)
     check_trainable(network)
@@ -123,14 +148,16 @@ def train(
     make_trainer = optional(module, "Trainer")
     used = module.configure(device, dtype)
 
-    reporter = as_reporter(progress)
+    board = TensorBoard(folder) if tensorboard else None
+    reporter = as_reporter(progress) if board is None else Several(as_reporter(progress), board)
     session = {"backend": backend, "device": used, "versions": module.versions()}
     if resume:
-        state, sums = _resume(folder, network, pipeline, dtype, session, reporter)
+        longer = epochs is not None or steps is not None
+        state, sums = _resume(folder, network, pipeline, dtype, session, reporter, longer)
     else:
         source = None if isinstance(data, Dataset) else str(data)
         state, sums = _begin(folder, network, pipeline, dtype, session, source, start)
-    reporter.note(_told(network, pipeline, backend, used))
+    reporter.note(opening_line(network, pipeline, backend=backend, device=used, done=state.step))
     loop = RunLoop(
         pipeline,
         make_trainer(network, plan, state, dtype=dtype),
@@ -141,10 +168,17 @@ def train(
     )
     total = pipeline.total_steps
     stop = total if until is None else min(total, until * pipeline.steps_per_epoch)
-    done = loop.run(state.step, stop)
+    with nullcontext() if board is None else closing(board):
+        done = loop.run(state.step, stop)
     return TrainingResult(
         folder.path,
-        "finished" if done == total else "until" if done >= stop else "interrupted",
+        "finished"
+        if done == total
+        else "stopped early"
+        if loop.exhausted
+        else "until"
+        if done >= stop
+        else "interrupted",
         done,
         tuple(EpochRecord.from_json(record) for record in folder.records() if record["kind"] == "epoch"),
     )
@@ -198,22 +232,41 @@ def _resume(
     dtype: str,
     session: dict[str, Any],
     reporter: Reporter,
+    longer: bool,
 ) -> tuple[TrainingState, RunProgress]:
-    """The state from which a run resumes; its log is truncated to match. Raises InputError if it is another run."""
+    """The state from which a run resumes; its log is truncated to match. Raises InputError if it is another run.
+
+    Whether it gets another length is decided by its checkpoint, which changes last: so an extension that was
+    interrupted is completed by the next session.
+    """
     own_spec, own_recipe, about = folder.open()
-    data = pipeline.data.name
+    plan, per_epoch, data = pipeline.recipe, pipeline.steps_per_epoch, pipeline.data.name
     if own_spec != spec:
         raise InputError(f"{folder.path}: is a run of another network ({own_spec.name}); give the run's network")
-    if own_recipe != pipeline.recipe:
-        raise InputError(f"{folder.path}: is a run with another recipe; to resume it with its own, give no recipe")
+    if own_recipe != plan and not (longer and same_but_length(own_recipe, plan)):
+        raise InputError(
+            f"{folder.path}: is a run with another recipe; to resume it with its own, give no recipe, and for another "
+            "length epochs or steps"
+        )
     if (about["data"], about["dtype"]) != (data, dtype):
         raise InputError(f"{folder.path}: was trained on {about['data']} in {about['dtype']}; received {data}, {dtype}")
     checkpoint = folder.load(reporter.warn)
-    progress = RunProgress(**checkpoint.progress)
-    step = checkpoint.state.step
-    folder.cut_log(step, unevaluated=progress.unevaluated(step, pipeline.steps_per_epoch, pipeline.total_steps))
-    folder.write_about({**about, "sessions": [*about["sessions"], {**session, "step": checkpoint.state.step}]})
-    return checkpoint.state, progress
+    progress, state = RunProgress(**checkpoint.progress), checkpoint.state
+    require_reached(plan, per_epoch, state.step)
+    # Sums of an epoch that are still there have not become a record yet: one in the log is repeated.
+    folder.cut_log(state.step, unevaluated=progress.images > 0)
+    session = {**session, "step": state.step}
+    if length(checkpoint.recipe) == length(plan):
+        folder.write_about({**about, "sessions": [*about["sessions"], session]})
+        return state, progress
+    reporter.note(extension_note(checkpoint.recipe, plan, per_epoch, state.step))
+    if progress.exhausted(plan.patience):
+        progress.waited = 0  # who asks for more epochs than a patience allowed has it begin again
+    (before, unit), (after, _) = length(checkpoint.recipe), length(plan)
+    session["extended"] = {"unit": unit, "from": before, "to": after}
+    about = {**about, "sessions": [*about["sessions"], session]}
+    folder.extend(Checkpoint(checkpoint.spec, plan, state, progress.to_json()), about)
+    return state, progress
 
 
 def _own(
@@ -237,16 +290,3 @@ def _adapted(spec: str | Path | ResNetSpec, data: Dataset, adapt: Sequence[str] 
     adapt = follows_data(spec) if adapt is None else adapt
     found = {"classes": len(data.classes), "in_channels": data.train.channels or network.in_channels}
     return read_spec(network, **{name: found[name] for name in adapt})
-
-
-def _told(spec: ResNetSpec, pipeline: Pipeline, backend: str, device: str) -> str:
-    """What is about to be done, in a line."""
-    data, (height, width) = pipeline.data, pipeline.size
-    fields = f"classes = {spec.classes}, in_channels = {spec.in_channels}, {height} x {width}"
-    count, shapes = totals(spec).parameters, parameters(spec)
-    frozen = count - sum(prod(shapes[name]) for name in treatments(spec, pipeline.recipe))
-    size = f"{count:,} parameters" + (f", {frozen:,} of them frozen" if frozen else "")
-    network = f"{spec.name or 'the network'} ({size}, {fields})"
-    pictures = f"{data.name}: {len(data.train):,} training and {len(data.test):,} test pictures"
-    length = f"{pipeline.total_steps:,} steps, {pipeline.steps_per_epoch:,} an epoch"
-    return f"{network} on {pictures}; {length}, by the recipe {pipeline.recipe.name}, in {backend} on {device}"

@@ -20,7 +20,18 @@ BUILT_IN = ("torch", "keras", "flax", "numpy")
 
 # What each package may import besides the standard library and itself.
 ALLOWED = {
-    "resnet_core": {"numpy", "msgspec", "safetensors", "PIL", "typer", "rich", "tomli_w", "matplotlib", "pooch"},
+    "resnet_core": {
+        "numpy",
+        "msgspec",
+        "safetensors",
+        "PIL",
+        "typer",
+        "rich",
+        "tomli_w",
+        "matplotlib",
+        "pooch",
+        "tensorboard",
+    },
     "backends/resnet_torch": {"resnet_core", "numpy", "torch"},
     "backends/resnet_keras": {"resnet_core", "numpy", "keras"},
     "backends/resnet_flax": {"resnet_core", "numpy", "flax", "jax", "optax"},

@@ -34,7 +34,7 @@ def test_every_backend_is_registered_and_has_its_extra(project: dict[str, Any]) 
     for name in frameworks:
         assert any(line.startswith(name) for line in extras[name])
     assert extras["all"] == [
-        f"resnet-core[{','.join([*(name for name in registered if name in frameworks), 'train'])}]"
+        f"resnet-core[{','.join([*(name for name in registered if name in frameworks), 'train', 'tensorboard'])}]"
     ]
 
 

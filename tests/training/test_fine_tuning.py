@@ -65,7 +65,7 @@ def test_what_is_frozen_stays_and_the_command_says_how_much(work: Work, backend:
     spec = rn.trained_network(run).spec
     head = sum(array.size for name, array in rn.initialize(spec).items() if name.startswith("head."))
     count = rn.totals(spec).parameters
-    assert f"({count:,} parameters, {count - head:,} of them frozen, classes = 3" in process.stderr
+    assert f"({count:,} parameters, {head:,} trained and {count - head:,} frozen, classes = 3" in process.stderr
     before, after = rn.initialize(spec, 0), weights(run)
     assert {name for name in before if not np.array_equal(before[name], after[name])} == {
         "head.linear.weight",

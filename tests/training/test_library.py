@@ -169,10 +169,12 @@ def test_a_trainer_names_the_inputs_that_it_uses(backend: str) -> None:
 def test_the_sums_of_an_epoch_begin_again_and_the_best_stays() -> None:
     progress = RunProgress(best=0.5)
     progress.add(StepResult(2.0, 3), 4, 0.25)
-    assert progress.to_json() == {"loss": 8.0, "correct": 3, "images": 4, "seconds": 0.25, "best": 0.5}
+    assert progress.to_json() == {"loss": 8.0, "correct": 3, "images": 4, "seconds": 0.25, "best": 0.5, "waited": 0}
     assert RunProgress(**progress.to_json()) == progress
     progress.reset()
     assert progress == RunProgress(best=0.5)
+    progress.waited = 2
+    assert [progress.exhausted(patience) for patience in (None, 1, 2, 3)] == [False, True, True, False]
 
 
 # Errors
