@@ -11,6 +11,8 @@ from __future__ import annotations
 import json
 import os
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING
@@ -80,7 +82,23 @@ def read_picture(path: str | os.PathLike[str], mode: str) -> Image.Image:
     Transparent pixels are blended with white, and 16 bits per channel become 8.
     Raises InputError for a file that is missing, not a picture, damaged or too large (over MAXIMUM_PIXELS).
     """
-    from PIL import Image, ImageOps, UnidentifiedImageError
+    from PIL import ImageOps
+
+    with _opened(path) as picture:
+        picture.load()
+        return _flatten(ImageOps.exif_transpose(picture)).convert(mode)
+
+
+def check_header(path: str | os.PathLike[str]) -> None:
+    """Raise InputError where `read_picture` would by the header alone; the pixels are not read."""
+    with _opened(path):
+        pass
+
+
+@contextmanager
+def _opened(path: str | os.PathLike[str]) -> Iterator[Image.Image]:
+    """The picture with its header read; what is raised inside is explained too."""
+    from PIL import Image, UnidentifiedImageError
 
     expected = "expected a picture such as a JPEG or PNG"
     if Path(path).is_dir():
@@ -89,8 +107,8 @@ def read_picture(path: str | os.PathLike[str], mode: str) -> Image.Image:
         with _WARNINGS, Image.open(path) as picture:
             if picture.width * picture.height > MAXIMUM_PIXELS:
                 raise Image.DecompressionBombError
-            picture.load()
-            return _flatten(ImageOps.exif_transpose(picture)).convert(mode)
+            yield picture
+            return
     except (FileNotFoundError, NotADirectoryError):
         problem = f"does not exist, {expected}; check the path"
     except PermissionError:

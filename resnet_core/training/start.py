@@ -13,6 +13,7 @@ import numpy as np
 from resnet_core.backend import DEVICES, load_backend, optional
 from resnet_core.data.dataset import Dataset
 from resnet_core.data.named import NAMED, dataset
+from resnet_core.data.up_front import require_pictures
 from resnet_core.errors import InputError, WeightsError, require_choice
 from resnet_core.initialization import initialize
 from resnet_core.spec_files import brings_weights
@@ -150,6 +151,7 @@ def train(
 
     board = TensorBoard(folder) if tensorboard else None
     reporter = as_reporter(progress) if board is None else Several(as_reporter(progress), board)
+    require_pictures(pictures, reporter.note)
     session = {"backend": backend, "device": used, "versions": module.versions()}
     if resume:
         longer = epochs is not None or steps is not None
