@@ -222,7 +222,8 @@ def served(session: Any, arrays: Any, *, path: str) -> Answer:
     """What TensorFlow alone makes of the images with a SavedModel."""
     import tensorflow as tf
 
-    return None, {"output": tf.saved_model.load(path).serve(tf.constant(arrays["images"])).numpy()}
+    network = tf.saved_model.load(path)  # kept, since its function does not keep its variables
+    return None, {"output": network.serve(tf.constant(arrays["images"])).numpy()}
 
 
 def deep(session: Any, arrays: Any, *, name: str, path: str) -> Answer:
