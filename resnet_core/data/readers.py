@@ -12,9 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
-from resnet_core.data.dataset import Dataset, Split
+from resnet_core.data.dataset import Crop, Dataset, Split
 from resnet_core.data.images import read_picture
-from resnet_core.data.prepare import fitted, picture_mode, pixels
+from resnet_core.data.prepare import cropped, fitted, picture_mode, pixels
 from resnet_core.errors import DataError, InputError
 from resnet_core.files import read_bytes
 from resnet_core.preparation import Preparation
@@ -72,20 +72,23 @@ def _arrays(
 def _array_split(pictures: np.ndarray, labels: np.ndarray) -> Split:
     own = (pictures.shape[1], pictures.shape[2])
 
-    def read(indices: np.ndarray, preparation: Preparation) -> np.ndarray:
-        if preparation.size == own:
+    def read(indices: np.ndarray, preparation: Preparation, crop: Crop | None = None) -> np.ndarray:
+        if crop is None and preparation.size == own:
             return pictures[indices]
-        return np.stack([_fitted(pictures[index], preparation) for index in indices])
+        return np.stack([_fitted(pictures[index], preparation, row, crop) for row, index in enumerate(indices)])
 
     # Bilinear, like torchvision's Resize of a picture to (height, width), which D2L uses.
     return Split(labels, read, own, pictures.shape[3], "stretch")
 
 
-def _fitted(picture: np.ndarray, preparation: Preparation) -> np.ndarray:
+def _fitted(picture: np.ndarray, preparation: Preparation, row: int, crop: Crop | None) -> np.ndarray:
     """Channel by channel, since Pillow has no pictures of two or of five."""
     from PIL import Image
 
     channels = [Image.fromarray(picture[..., index]) for index in range(picture.shape[2])]
+    if crop is not None:
+        box = crop(row, *picture.shape[:2])
+        return np.concatenate([pixels(cropped(channel, box, preparation)) for channel in channels], axis=-1)
     return np.concatenate([pixels(fitted(channel, preparation, "")) for channel in channels], axis=-1)
 
 
@@ -186,9 +189,14 @@ def _picture_split(folder: Path, classes: tuple[str, ...]) -> Split:
     if not paths:
         raise DataError(f"{folder}: no pictures; expected {folder.name}/CLASS/*.png, .jpg, …")
 
-    def read(indices: np.ndarray, preparation: Preparation) -> np.ndarray:
-        mode = picture_mode(preparation.channels)
-        found = (fitted(read_picture(paths[index], mode), preparation, paths[index]) for index in indices)
+    def read(indices: np.ndarray, preparation: Preparation, crop: Crop | None = None) -> np.ndarray:
+        found = []
+        for row, index in enumerate(indices):
+            picture = read_picture(paths[index], picture_mode(preparation.channels))
+            if crop is None:
+                found.append(fitted(picture, preparation, paths[index]))
+            else:
+                found.append(cropped(picture, crop(row, picture.height, picture.width), preparation))
         return np.stack([pixels(picture) for picture in found])
 
     return Split(np.array(labels, np.int64), read, None, None, "cover", tuple(paths))
