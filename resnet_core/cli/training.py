@@ -23,6 +23,10 @@ from resnet_core.training.reporting import Reporter
 FolderOption = Annotated[
     Path | None, typer.Option("--data-dir", metavar="DIR", help="Where named data sets are, or are downloaded to.")
 ]
+ValidationOption = Annotated[
+    float | None,
+    typer.Option(metavar="SHARE", help="Hold out this share of every class of a folder without a test split, as 0.2."),
+]
 
 
 def train_network(
@@ -49,6 +53,7 @@ def train_network(
     device: DeviceOption = "auto",
     dtype: Annotated[str, typer.Option(help="float32 or float64.")] = "float32",
     data_dir: FolderOption = None,
+    validation: ValidationOption = None,
     checkpoint_every: Annotated[
         int | None, typer.Option(metavar="STEPS", min=1, help="Steps between checkpoints; by default one epoch.")
     ] = None,
@@ -77,7 +82,8 @@ def train_network(
     try:
         result = train(
             network, data, backend=backend, out=out, recipe=plan, resume=resume, until=until, weights=start,
-            device=device, dtype=dtype, data_dir=data_dir, checkpoint_every=checkpoint_every, keep=keep,
+            device=device, dtype=dtype, data_dir=data_dir, validation=validation,
+            checkpoint_every=checkpoint_every, keep=keep,
             adapt=[field for field in adapt if field not in fixed], progress=reporter,
         )  # fmt: skip
     except TrainingError as error:
@@ -110,6 +116,7 @@ def evaluate_run(
     which: Annotated[str, typer.Option("--weights", metavar="W", help="best or last.")] = "best",
     device: DeviceOption = "auto",
     data_dir: FolderOption = None,
+    validation: ValidationOption = None,
     classes: Annotated[bool, typer.Option("--classes", help="Also a table: what each class was taken for.")] = False,
     confusion: Annotated[
         Path | None, typer.Option(metavar="F", help="Draw the confusion matrix, to F.svg or F.png.")
@@ -120,14 +127,16 @@ def evaluate_run(
     from resnet_core.training.evaluation import evaluate
 
     quiet_frameworks()
-    result = evaluate(run, data, backend=backend, weights=which, device=device, data_dir=data_dir)
+    result = evaluate(
+        run, data, backend=backend, weights=which, device=device, data_dir=data_dir, validation=validation
+    )
     if as_json:
         print_json(result.to_json())
     else:
         print(
             f"{run} ({which}) in {result.backend}: accuracy {result.accuracy:.4f}, "
             + (f"top 5 {result.top5:.4f}, " if len(result.names) > 5 else "")
-            + f"loss {result.loss:.4f} on {result.pictures:,} test pictures of {result.data}"
+            + f"loss {result.loss:.4f} on {result.pictures:,} {result.pictures_name} pictures of {result.data}"
         )
     if classes and not as_json:
         from resnet_core.cli import tables

@@ -50,9 +50,18 @@ class Split:
 
 @dataclass(frozen=True)
 class Dataset:
-    """A training and a test split, and the names of the classes (numbers if they have no names)."""
+    """A training and a test split, and the names of the classes (numbers if they have no names).
+
+    `held_out` is the share of the training pictures that the test split was made of; None if it is one of its own.
+    """
 
     name: str
     train: Split
     test: Split
     classes: tuple[str, ...]
+    held_out: float | None = None
+
+    @property
+    def test_name(self) -> str:
+        """What the test pictures are called: "test" or "validation"."""
+        return "test" if self.held_out is None else "validation"

@@ -12,6 +12,7 @@ import numpy as np
 from resnet_core.analysis import totals
 from resnet_core.backend import DEVICES, load_backend, optional
 from resnet_core.data.dataset import Dataset
+from resnet_core.data.held_out import require_held_out
 from resnet_core.data.named import NAMED, dataset
 from resnet_core.errors import InputError, WeightsError, require_choice
 from resnet_core.initialization import initialize
@@ -67,6 +68,7 @@ def train(
     device: str = "auto",
     dtype: str = "float32",
     data_dir: str | Path | None = None,
+    validation: float | None = None,
     checkpoint_every: int | None = None,
     keep: int = 3,
     adapt: Sequence[str] | None = None,
@@ -77,6 +79,8 @@ def train(
     - `spec`, `recipe`: a name, a .toml or .json file, or the object. By default a new run uses the recipe
       "fashion-adam", or with `weights` "fine-tune", and a resumed run its own.
     - `data`: a Dataset, or a name or path for `dataset`, with `data_dir` as its folder.
+    - `validation`: the share of every class that is held out, drawn from the recipe's seed, of a folder of pictures
+      without a test split; a resumed run has its own.
     - `resume`: resume from the run's last checkpoint, in any backend. Network, data and backend are then by default
       the run's own.
     - `until`: stop after this epoch of the recipe, to resume later.
@@ -107,7 +111,9 @@ def train(
         missing = next(name for name, value in (("spec", spec), ("data", data), ("backend", backend)) if value is None)
         raise InputError(f"{missing}: received none; a new run needs a network, data and a backend")
     plan = folder.open()[1] if resume and recipe is None else read_recipe(recipe or default_recipe(weights))
-    pictures = data if isinstance(data, Dataset) else dataset(data, data_dir)
+    share = folder.validation(validation) if resume else validation
+    pictures = data if isinstance(data, Dataset) else dataset(data, data_dir, validation=share, seed=plan.seed)
+    require_held_out(pictures, validation)
     network = _adapted(spec, pictures, adapt)
     check_trainable(network)
     start = None if weights is None else fine_tuned(network, _read(weights), plan.seed, dtype)
@@ -180,6 +186,7 @@ def _begin(
         "format": 1,
         "data": pipeline.data.name,
         "source": source if source is None or source in NAMED else str(Path(source).absolute()),
+        **({} if source is None or pipeline.data.held_out is None else {"validation": pipeline.data.held_out}),
         "dtype": dtype,
         "sessions": [{**session, "step": 0}],
     }
@@ -240,6 +247,6 @@ def _told(spec: ResNetSpec, pipeline: Pipeline, backend: str, device: str) -> st
     data, (height, width) = pipeline.data, pipeline.size
     fields = f"classes = {spec.classes}, in_channels = {spec.in_channels}, {height} x {width}"
     network = f"{spec.name or 'the network'} ({totals(spec).parameters:,} parameters, {fields})"
-    pictures = f"{data.name}: {len(data.train):,} training and {len(data.test):,} test pictures"
+    pictures = f"{data.name}: {len(data.train):,} training and {len(data.test):,} {data.test_name} pictures"
     length = f"{pipeline.total_steps:,} steps, {pipeline.steps_per_epoch:,} an epoch"
     return f"{network} on {pictures}; {length}, by the recipe {pipeline.recipe.name}, in {backend} on {device}"
