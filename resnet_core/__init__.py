@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from resnet_core.analysis import layers, parameters, state, totals
 from resnet_core.architecture import layer_tree, taps
-from resnet_core.backend import backends, build, lazy_exports, load_backend
+from resnet_core.backend import backends, lazy_exports, load_backend
 from resnet_core.conversion.torchvision_names import from_torchvision
 from resnet_core.errors import InputError, MissingBackendError, ResNetError, SpecError, WeightsError
 from resnet_core.initialization import initialize, probe_weights
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from resnet_core.data.named import dataset
     from resnet_core.data.prepare import load_images
     from resnet_core.difference.difference import Difference, diff
+    from resnet_core.prediction.models import build, features
     from resnet_core.prediction.network import TrainedNetwork, trained_network
     from resnet_core.prediction.predict import Prediction, predict
     from resnet_core.programs.source import source
@@ -62,6 +63,7 @@ __all__ = [
     "dataset",
     "diff",
     "evaluate",
+    "features",
     "from_torchvision",
     "initialize",
     "layer_tree",
@@ -98,10 +100,12 @@ _LAZY = {
     "Prediction": "prediction.predict",
     "TrainedNetwork": "prediction.network",
     "TrainingResult": "training.start",
+    "build": "prediction.models",
     "compare": "comparison.compare",
     "dataset": "data.named",
     "diff": "difference.difference",
     "evaluate": "training.evaluation",
+    "features": "prediction.models",
     "load_images": "data.prepare",
     "predict": "prediction.predict",
     "read_weights": "conversion.read",

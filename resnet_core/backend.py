@@ -20,17 +20,14 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
-from pathlib import Path
 from types import ModuleType
 from typing import Any, Protocol, cast
 
 import numpy as np
 
 from resnet_core.errors import BackendError, InputError, MissingBackendError, ResNetError
-from resnet_core.spec_files import spec as read_spec
 from resnet_core.specification import ResNetSpec
 from resnet_core.tree import Chain
-from resnet_core.weight_file import load_weights
 from resnet_core.weights import Weights
 
 GROUP = "resnet_core.backends"
@@ -48,7 +45,7 @@ DEVICES = ("auto", "cpu", "gpu")
 OPEN_TO_BACKENDS = (
     "analysis", "architecture", "backend", "errors", "expressions", "inputs", "layouts", "numerics", "outline",
     "padding", "programs.training_text", "rewrite", "source_text", "specification", "training.contract",
-    "training.recipe", "training.running_variance", "tree", "weights",
+    "training.parameters", "training.recipe", "training.running_variance", "tree", "weights",
 )  # fmt: skip
 
 
@@ -106,8 +103,8 @@ class Backend(Protocol):
         """A native model of a layer tree with these weights, for images of any size with `channels` channels.
 
         Called natively, it returns the output of the tree's last child, or {tap: output} when built with taps
-        (`architecture.tap_nodes`). `dtype` applies to parameters, statistics and arithmetic; None means
-        float32, in Keras its floatx. The weights must have this dtype. The model remembers its tree. Every number of
+        (`architecture.tap_nodes`). `dtype` applies to parameters, statistics and arithmetic; None means float32, in
+        Keras its global dtype policy. The weights must have this dtype. The model remembers its tree. Every number of
         the tree is passed to the framework explicitly: nothing is left to a default.
         """
 
@@ -298,28 +295,6 @@ def lazy_exports(package: str, homes: Mapping[str, str] = HOMES) -> Callable[[st
         return value
 
     return get
-
-
-def build(
-    spec: str | Path | ResNetSpec,
-    backend: str,
-    *,
-    weights: Mapping[str, np.ndarray] | str | Path | None = None,
-    seed: int = 0,
-    taps: tuple[str, ...] = (),
-    dtype: str | None = None,
-) -> Any:
-    """A native model in the named backend: an nn.Module, a keras.Model, an nnx.Module …
-
-    `spec` is a name, a file, a run or a ResNetSpec. The model holds the given neutral `weights`, arrays or a neutral
-    file, or the spec's initial weights for `seed`; with `taps` it returns
-    {tap: output} instead of the logits. `dtype` is "float32" or "float64"; None means float32, in Keras its
-    floatx. Raises as `load_backend` and `Backend` do.
-    """
-    network = read_spec(spec)
-    if isinstance(weights, str | Path):
-        weights = load_weights(weights, spec=network, dtype=dtype or "float32")[0]
-    return load_backend(backend).build(network, weights=weights, seed=seed, taps=taps, dtype=dtype)
 
 
 def load_source(name: str) -> Callable[..., str]:

@@ -21,7 +21,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--long",
         action="store_true",
-        help="also the tests that are marked long, 300 random specs instead of 50, runs killed 30 times instead of 3, "
+        help="also the tests that are marked long, 300 random specs instead of 30, runs killed 30 times instead of 3, "
         "programs of the whole zoo",
     )
     group.addoption(
@@ -44,17 +44,18 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """With `--numprocesses`, a folder's tests stay together, but for the parity tests, which are most of the work.
+    """With `--numprocesses`, what shares worker processes stays together: no framework is started twice.
 
-    What stays together shares its workers: no framework is started and no network compiled twice.
+    Tests that start processes of their own go one by one, and last, so that no core waits for the other.
     """
     from xdist.scheduler import LoadScopeScheduling
 
     class ByFolder(LoadScopeScheduling):  # type: ignore[misc]
         def _split_scope(self, nodeid: str) -> str:
             _, folder, file = nodeid.partition("::")[0].split("/")[:3]
-            part = "zoo" if file == "test_zoo.py" else "referees" if "referee" in file else "rest"
-            return f"{folder} {part}" if folder == "parity" else folder
+            if folder == "parity":
+                return "zoo" if file == "test_zoo.py" else "referees" if "referee" in file else "the rest of parity"
+            return {"conformance": folder, "unit": file, "source": file}.get(folder, nodeid)
 
     return ByFolder(config, log)
 

@@ -13,6 +13,7 @@ from resnet_core import tree
 from resnet_core.errors import InputError
 from resnet_core.padding import Padding, Pair
 from resnet_flax.convolution import conv_general_dilated
+from resnet_flax.representation import Printed
 
 
 def lower(node: tree.Node, dtype: str) -> nnx.Module:
@@ -79,7 +80,7 @@ def lower(node: tree.Node, dtype: str) -> nnx.Module:
     raise InputError(f"backend flax has no lowering for {type(node).__name__}; use another backend")
 
 
-class Chain(nnx.Module):
+class Chain(Printed):
     """Named modules, one after the other (nnx.Sequential has numbers for names)."""
 
     def __init__(self, node: tree.Chain, dtype: str) -> None:
@@ -89,7 +90,7 @@ class Chain(nnx.Module):
         return _run(self, self.names, x)
 
 
-class Residual(nnx.Module):
+class Residual(Printed):
     """post(body(p) + shortcut(p)) with p = pre(x). The children of all parts but the shortcut stand directly here."""
 
     def __init__(self, node: tree.Residual, dtype: str) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
-from flax import nnx
 from jax import Array
 
 from resnet_core.architecture import layer_tree, tap_nodes
@@ -14,10 +13,11 @@ from resnet_core.specification import ResNetSpec
 from resnet_core.tree import Chain
 from resnet_core.weights import require_dtype
 from resnet_flax.lowering import lower
+from resnet_flax.representation import Printed
 from resnet_flax.weights import set_weights
 
 
-class ResNet(nnx.Module):
+class ResNet(Printed):
     """`stem`, `stage1` … `stageN`, `head`, one after another.
 
     Takes (batch, height, width, channels) of any size; returns the logits, or {tap: array} when built with

@@ -11,7 +11,8 @@ from jax import Array
 
 from resnet_core.layouts import to_hwio
 from resnet_core.training.contract import StepNumbers, TrainingState
-from resnet_core.training.recipe import Recipe
+from resnet_core.training.parameters import Treatment
+from resnet_core.training.recipe import CLIP_EPSILON, Recipe
 from resnet_core.weights import Weights
 from resnet_flax.weights import to_neutral
 
@@ -21,22 +22,33 @@ Arrays = dict[str, Array]  # by neutral name, in Flax's layout
 class Optimizer:
     """SGD with momentum, Adam or AdamW, according to the recipe, over parameters by neutral name."""
 
-    def __init__(self, recipe: Recipe, parameters: Arrays, state: TrainingState, decayed: set[str]) -> None:
-        self.recipe = recipe
-        mask = {name: name in decayed for name in parameters}
+    def __init__(
+        self, recipe: Recipe, parameters: Arrays, state: TrainingState, treatments: dict[str, Treatment]
+    ) -> None:
+        self.recipe, self.treatments = recipe, treatments
+        mask = {name: treatment.decay > 0 for name, treatment in treatments.items()}
         self.native = optax.chain(*_transformations(recipe, mask))
         restored = {
-            slot: {name: jnp.asarray(to_hwio(state.slot(slot, name))) for name in parameters} for slot in recipe.slots
+            slot: {name: jnp.asarray(to_hwio(state.slot(slot, name))) for name in treatments} for slot in recipe.slots
         }
-        self.memory = jax.tree.map(
-            lambda part: _filled(part, restored), self.native.init(parameters), is_leaf=_remembers
-        )
+        trained = {name: parameters[name] for name in treatments}
+        self.memory = jax.tree.map(lambda part: _filled(part, restored), self.native.init(trained), is_leaf=_remembers)
 
     def update(self, gradients: Arrays, memory: Any, parameters: Arrays, numbers: StepNumbers) -> tuple[Arrays, Any]:
         """(new parameters, new memory); a pure function, so that it can be compiled with the rest of the step."""
-        directions, memory = self.native.update(gradients, memory, parameters, numbers=numbers)
-        steps = {name: -numbers.learning_rate * direction for name, direction in directions.items()}
+        directions, memory = self.native.update(self._clipped(gradients), memory, parameters, numbers=numbers)
+        steps = {
+            name: -numbers.learning_rate * self.treatments[name].rate * direction
+            for name, direction in directions.items()
+        }
         return optax.apply_updates(parameters, steps), memory
+
+    def _clipped(self, gradients: Arrays) -> Arrays:
+        """Scaled to the allowed norm of all together (optax.clip_by_global_norm adds no epsilon)."""
+        if self.recipe.clip_norm is None:
+            return gradients
+        scale = jnp.minimum(1.0, self.recipe.clip_norm / (optax.tree.norm(gradients) + CLIP_EPSILON))
+        return {name: gradient * scale for name, gradient in gradients.items()}
 
     def get_slots(self) -> dict[str, Weights]:
         """{slot: {parameter: array}}, as copies."""

@@ -14,7 +14,8 @@ from jax import Array
 
 from resnet_core.specification import ResNetSpec
 from resnet_core.training.contract import StepInputs, StepNumbers, StepResult, TrainingState
-from resnet_core.training.recipe import Recipe, decayed_parameters
+from resnet_core.training.parameters import frozen_layers, treatments
+from resnet_core.training.recipe import Recipe
 from resnet_core.training.running_variance import variance_corrections
 from resnet_flax.inference import predict, to_native
 from resnet_flax.model import build
@@ -40,7 +41,8 @@ class Trainer:
             # Plain dictionaries of arrays, which JAX passes to a compiled step faster than NNX states.
             self.graph, parameters, statistics = nnx.split(self.model, nnx.Param, nnx.BatchStat)
             self.parameters, self.statistics = _arrays(parameters), _arrays(statistics)
-            self.optimizer = Optimizer(recipe, self.parameters, state, decayed_parameters(spec, recipe))
+            self.frozen = frozen_layers(spec, recipe)
+            self.optimizer = Optimizer(recipe, self.parameters, state, treatments(spec, recipe))
         self.templates = {"parameters": parameters, "statistics": statistics}
         self.steps = state.step
 
@@ -73,19 +75,29 @@ class Trainer:
     def _step(
         self, parameters: Arrays, statistics: Arrays, memory: Any, images: Array, targets: Array, numbers: StepNumbers
     ) -> tuple[Arrays, Arrays, Any, Array, Array]:
-        def loss_of(parameters: Arrays) -> tuple[Array, tuple[Array, Arrays]]:
-            states = _state(self.templates["parameters"], parameters), _state(self.templates["statistics"], statistics)
+        def loss_of(trained: Arrays) -> tuple[Array, tuple[Array, Arrays]]:
+            values = {**parameters, **trained}
+            states = _state(self.templates["parameters"], values), _state(self.templates["statistics"], statistics)
             model = nnx.merge(self.graph, *states, copy=True)
-            logits = nnx.view(model, use_running_average=False, raise_if_not_found=False)(images)
+            evaluating = nnx.view(model, use_running_average=True, raise_if_not_found=False)
+            learning = nnx.view(evaluating, only=self._learns, use_running_average=False, raise_if_not_found=False)
+            logits = learning(images)
             loss = optax.softmax_cross_entropy(logits, targets).mean()
             return loss, (logits, _arrays(nnx.state(model, nnx.BatchStat)))
 
-        (loss, (logits, after)), gradients = jax.value_and_grad(loss_of, has_aux=True)(parameters)
-        for name, (decay, factor) in variance_corrections(self.spec, images.shape).items():  # Flax's update is biased
+        trained = {name: parameters[name] for name in self.optimizer.treatments}
+        (loss, (logits, after)), gradients = jax.value_and_grad(loss_of, has_aux=True)(trained)
+        corrections = variance_corrections(self.spec, images.shape, self.frozen)
+        for name, (decay, factor) in corrections.items():  # Flax's update is biased
             kept = decay * statistics[name]
             after[name] = kept + (after[name] - kept) * factor
-        parameters, memory = self.optimizer.update(gradients, memory, parameters, numbers)
-        return parameters, after, memory, loss, (logits.argmax(-1) == targets.argmax(-1)).sum()
+        trained, memory = self.optimizer.update(gradients, memory, trained, numbers)
+        correct = (logits.argmax(-1) == targets.argmax(-1)).sum()
+        return {**parameters, **trained}, after, memory, loss, correct
+
+    def _learns(self, path: tuple[Any, ...], module: Any) -> bool:
+        """Whether a module is in training mode: NNX views those that are not frozen."""
+        return ".".join(map(str, path)) not in self.frozen
 
 
 def _arrays(state: nnx.State) -> Arrays:

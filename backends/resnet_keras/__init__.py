@@ -1,6 +1,9 @@
-"""The Keras backend: a layer tree becomes nested functional `keras.Model`s of built-in layers only.
+"""The Keras backend: a layer tree becomes one flat functional `keras.Model` of built-in layers only.
 
 Particular to this package:
+- layers are named after their paths, `stage1_block1_conv1`; each part of the network ends in an activation of its
+  name, `stage1`, that changes nothing; the parts of a tree with more than 700 leaves are models of their own;
+- the global dtype policy is obeyed where no dtype is given; the network's output is float32 in mixed precision;
 - the model can be loaded from its `.keras` file without this project installed;
 - it runs on Keras' TensorFlow backend, or on its JAX or PyTorch backend if `KERAS_BACKEND` is set before Keras is
   imported;

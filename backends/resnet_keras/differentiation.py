@@ -21,7 +21,8 @@ def train_forward(
     """Keras updates with the biased variance; the neutral, unbiased rule is applied afterward."""
     tree = remembered_tree(model, spec)
     before = get_weights(model)
-    output = to_arrays(model(to_native(model, images, training=True), training=True))
+    native = to_native(model, images, training=True)
+    output = to_arrays(model(native, training=True), native.dtype)
     after = get_weights(model)
     set_weights(model, {**after, **unbiased_variances(tree, images.shape, before, after)})
     return output

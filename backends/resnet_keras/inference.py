@@ -16,7 +16,7 @@ def predict(model: keras.Model, images: np.ndarray) -> np.ndarray | dict[str, np
     native = to_native(model, images)
     if not len(native) and tree is not None:
         return empty_output(tree, model.taps, native, native.dtype)
-    return to_arrays(model.predict_on_batch(native))
+    return to_arrays(model.predict_on_batch(native), native.dtype)
 
 
 def modes(model: keras.Model) -> dict[str, bool]:
@@ -31,8 +31,8 @@ def to_native(model: keras.Model, images: np.ndarray, *, training: bool = False)
     return np.asarray(checked, model.inputs[0].dtype)
 
 
-def to_arrays(output: Any) -> np.ndarray | dict[str, np.ndarray]:
-    """Tensors to arrays; they are already channels last."""
+def to_arrays(output: Any, dtype: np.dtype) -> np.ndarray | dict[str, np.ndarray]:
+    """Tensors to arrays of the model's dtype, also from mixed precision; they are already channels last."""
     if isinstance(output, dict):
-        return {tap: np.asarray(keras.ops.convert_to_numpy(tensor)) for tap, tensor in output.items()}
-    return np.asarray(keras.ops.convert_to_numpy(output))
+        return {tap: np.asarray(keras.ops.convert_to_numpy(tensor), dtype) for tap, tensor in output.items()}
+    return np.asarray(keras.ops.convert_to_numpy(output), dtype)

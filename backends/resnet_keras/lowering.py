@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
 from typing import Any
 
 import keras
@@ -11,88 +13,98 @@ from resnet_core import tree
 from resnet_core.errors import InputError
 
 FORMAT = "channels_last"
+NONE = ((0, 0), (0, 0))
+ZEROS = {"kernel_initializer": "zeros", "bias_initializer": "zeros"}
+
+#: The most leaves of one flat graph. Keras walks it by recursion, which Python ends at a depth of 1,000.
+DEEP = 700
 
 
-def lower(node: tree.Node, x: Any, name: str) -> Any:
+def lower(node: tree.Node, x: Any, path: str, policy: keras.DTypePolicy) -> Any:
     """The output of one node for the symbolic input `x`. Parameters are zero until weights are set."""
-    dtype = x.dtype
+    own: dict[str, Any] = {"name": layer_name(path), "dtype": policy}
     match node:
         case tree.Chain():
-            return nested(name, x, lambda inside: _chain(node, inside))
+            return _chain(node, x, path, policy)
         case tree.Residual():
-            return nested(name, x, lambda inside: _residual(node, inside))
+            return _residual(node, x, path, policy)
         case tree.Conv():
-            return _conv(node, x, name)
+            return _conv(node, x, path, own)
         case tree.BatchNorm():
-            return layers.BatchNormalization(
-                axis=-1,
-                momentum=node.decay,
-                epsilon=node.epsilon,
-                center=True,
-                scale=True,
-                name=name,
-                dtype=dtype,
-            )(x)
+            numbers = {"momentum": node.decay, "epsilon": node.epsilon}
+            return layers.BatchNormalization(axis=-1, center=True, scale=True, **numbers, **own)(x)
         case tree.ReLU():
-            return layers.ReLU(name=name, dtype=dtype)(x)
+            return layers.ReLU(**own)(x)
         case tree.MaxPool():
-            return _max_pool(node, x, name)
+            return _max_pool(node, x, own)
         case tree.AveragePool():
-            return layers.AveragePooling2D(
-                node.kernel, node.stride, padding="valid", data_format=FORMAT, name=name, dtype=dtype
-            )(x)
+            return layers.AveragePooling2D(node.kernel, node.stride, padding="valid", data_format=FORMAT, **own)(x)
         case tree.Pad():
-            return layers.ZeroPadding2D(node.padding, data_format=FORMAT, name=name, dtype=dtype)(x)
+            return layers.ZeroPadding2D(node.padding, data_format=FORMAT, **own)(x)
         case tree.Subsample():
             # A built-in layer that picks every stride-th pixel: a pool over windows of one.
-            return layers.MaxPooling2D(
-                (1, 1), node.stride, padding="valid", data_format=FORMAT, name=name, dtype=dtype
-            )(x)
+            return layers.MaxPooling2D((1, 1), node.stride, padding="valid", data_format=FORMAT, **own)(x)
         case tree.PadChannels():
-            return keras.ops.pad(x, ((0, 0), (0, 0), (0, 0), (node.before, node.after)))
+            # A built-in layer that pads the last two axes: the width by nothing, and the channels.
+            return layers.ZeroPadding2D(((0, 0), (node.before, node.after)), data_format="channels_first", **own)(x)
         case tree.GlobalAveragePool():
-            return layers.GlobalAveragePooling2D(data_format=FORMAT, name=name, dtype=dtype)(x)
+            return layers.GlobalAveragePooling2D(data_format=FORMAT, **own)(x)
         case tree.Linear():
-            return layers.Dense(
-                node.out_features,
-                activation=None,
-                use_bias=node.bias,
-                kernel_initializer="zeros",
-                bias_initializer="zeros",
-                name=name,
-                dtype=dtype,
-            )(x)
+            return layers.Dense(node.out_features, activation=None, use_bias=node.bias, **ZEROS, **own)(x)
     raise InputError(f"backend keras has no lowering for {type(node).__name__}; use another backend")
 
 
-def nested(name: str, x: Any, function: Any) -> Any:
-    """`function` of `x` as a model of its own, so that the summary nests and a deep net stays a shallow graph."""
-    inputs = keras.Input(x.shape[1:], dtype=x.dtype, name="input")
-    # Every variable's path must be its own: Keras' PyTorch backend registers variables by path, and one that is
-    # overwritten keeps its gradients from step to step.
-    with keras.name_scope(name):
-        outputs = function(inputs)
-    return keras.Model(inputs, outputs, name=name)(x)
+def layer_name(path: str) -> str:
+    """The layer of a node: `stage1_block1_conv1` is stage1.block1.conv1. `neutral_path` is the way back."""
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._]*", path):
+        raise InputError(f"{path}: is no name in Keras; rename the node with letters, digits and underscores")
+    return path.translate(str.maketrans("._", "_-"))
 
 
-def _chain(node: tree.Chain, x: Any) -> Any:
+def neutral_path(name: str) -> str:
+    """The path of a layer's node in the tree."""
+    return name.translate(str.maketrans("_-", "._"))
+
+
+def is_deep(node: tree.Chain) -> bool:
+    """Whether the parts of a chain are models of their own."""
+    return sum(1 for _ in tree.leaves(node)) > DEEP
+
+
+def part(node: tree.Node, x: Any, path: str, policy: keras.DTypePolicy, deep: bool) -> Any:
+    """The output of a child of a chain, in a `deep` one by a model of its own."""
+    if not deep or isinstance(node, tree.Leaf):
+        return lower(node, x, path, policy)
+    inputs = keras.Input(x.shape[1:], dtype=x.dtype, name=layer_name(f"{path}.input"))
+    return keras.Model(inputs, lower(node, inputs, path, policy), name=layer_name(f"{path}.model"))(x)
+
+
+def _chain(node: tree.Chain, x: Any, path: str, policy: keras.DTypePolicy) -> Any:
+    deep, before = is_deep(node), None
     for name, child in node.children:
-        x = lower(child, x, name)
+        end = tree.join(path, name)
+        pool = child if isinstance(before, tree.ReLU) and isinstance(child, tree.MaxPool) else None
+        if pool and pool.padding != "same" and pool.padding != NONE:  # zeros do, since nothing is below them
+            x = lower(tree.Pad(pool.padding), x, f"{end}.pad", policy)
+            child = replace(pool, padding=NONE)
+        x, before = part(child, x, end, policy, deep), child
     return x
 
 
-def _residual(node: tree.Residual, x: Any) -> Any:
+def _residual(node: tree.Residual, x: Any, path: str, policy: keras.DTypePolicy) -> Any:
     """post(body(p) + shortcut(p)) with p = pre(x)."""
-    x = _chain(node.pre, x)
-    shortcut = lower(node.shortcut, x, "shortcut") if node.shortcut.children else x
-    x = layers.Add(name="add", dtype=x.dtype)([_chain(node.body, x), shortcut])
-    return _chain(node.post, x)
+    x = _chain(node.pre, x, path, policy)
+    shortcut = lower(node.shortcut, x, tree.join(path, "shortcut"), policy)
+    body, end = _chain(node.body, x, path, policy), tree.join(path, "add")
+    if any(name == "add" for chain in (node.pre, node.body, node.post) for name, _ in chain.children):
+        raise InputError(f"{end}: is the name of the addition in Keras; rename the node")
+    return _chain(node.post, layers.Add(name=layer_name(end), dtype=policy)([body, shortcut]), path, policy)
 
 
-def _conv(node: tree.Conv, x: Any, name: str) -> Any:
+def _conv(node: tree.Conv, x: Any, path: str, own: dict[str, Any]) -> Any:
     same = node.padding == "same" or _same_is_equal(node)
-    if not same and node.padding != ((0, 0), (0, 0)):
-        x = layers.ZeroPadding2D(node.padding, data_format=FORMAT, name=f"{name}_pad", dtype=x.dtype)(x)
+    if node.padding != "same" and not same and node.padding != NONE:
+        x = lower(tree.Pad(node.padding), x, f"{path}.pad", own["dtype"])
     return layers.Conv2D(
         node.out_channels,
         node.kernel,
@@ -103,10 +115,8 @@ def _conv(node: tree.Conv, x: Any, name: str) -> Any:
         groups=node.groups,
         activation=None,
         use_bias=node.bias,
-        kernel_initializer="zeros",
-        bias_initializer="zeros",
-        name=name,
-        dtype=x.dtype,
+        **ZEROS,
+        **own,
     )(x)
 
 
@@ -120,10 +130,8 @@ def _same_is_equal(node: tree.Conv) -> bool:
     )
 
 
-def _max_pool(node: tree.MaxPool, x: Any, name: str) -> Any:
-    if node.padding not in ("same", ((0, 0), (0, 0))):
+def _max_pool(node: tree.MaxPool, x: Any, own: dict[str, Any]) -> Any:
+    if node.padding not in ("same", NONE):
         x = keras.ops.pad(x, ((0, 0), *node.padding, (0, 0)), constant_values=float("-inf"))
     padding = "same" if node.padding == "same" else "valid"
-    return layers.MaxPooling2D(node.kernel, node.stride, padding=padding, data_format=FORMAT, name=name, dtype=x.dtype)(
-        x
-    )
+    return layers.MaxPooling2D(node.kernel, node.stride, padding=padding, data_format=FORMAT, **own)(x)

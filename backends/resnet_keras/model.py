@@ -11,9 +11,9 @@ import numpy as np
 from resnet_core.architecture import layer_tree, tap_nodes
 from resnet_core.inputs import starting_weights
 from resnet_core.specification import ResNetSpec
-from resnet_core.tree import Chain
-from resnet_keras.lowering import lower
-from resnet_keras.runtime import require_dtype
+from resnet_core.tree import Chain, Combinator
+from resnet_keras.lowering import is_deep, layer_name, part
+from resnet_keras.runtime import dtype_policy
 from resnet_keras.weights import remember, set_weights
 
 
@@ -26,9 +26,9 @@ def build(
     dtype: str | None = None,
 ) -> keras.Model:
     """`build_tree` on the spec's layer tree."""
-    dtype = dtype or keras.config.floatx()
-    weights = starting_weights(spec, weights, seed, dtype)
-    return _assembled(layer_tree(spec), spec.in_channels, weights, taps, dtype, _model_name(spec))
+    policy = dtype_policy(dtype)
+    weights = starting_weights(spec, weights, seed, policy.variable_dtype)
+    return _assembled(layer_tree(spec), spec.in_channels, weights, taps, policy, _model_name(spec))
 
 
 def build_tree(
@@ -40,21 +40,29 @@ def build_tree(
     dtype: str | None = None,
 ) -> keras.Model:
     """A functional model whose variables hold copies of the weights."""
-    return _assembled(tree, channels, weights, taps, dtype or keras.config.floatx(), "resnet")
+    return _assembled(tree, channels, weights, taps, dtype_policy(dtype), "resnet")
 
 
 def _assembled(
-    tree: Chain, channels: int, weights: Mapping[str, np.ndarray], taps: tuple[str, ...], dtype: str, name: str
+    tree: Chain,
+    channels: int,
+    weights: Mapping[str, np.ndarray],
+    taps: tuple[str, ...],
+    policy: keras.DTypePolicy,
+    name: str,
 ) -> keras.Model:
     """A model for (batch, height, width, channels) of any size; returns the last child's output, or {tap: tensor}."""
-    require_dtype(dtype)
-    nodes = tap_nodes(tree, taps)
-    inputs = x = keras.Input((None, None, channels), dtype=dtype, name="images")
+    nodes, deep = tap_nodes(tree, taps), is_deep(tree)
+    images = x = keras.Input((None, None, channels), dtype=policy.variable_dtype, name="images")
     outputs = {}
     for child, node in tree.children:
-        x = lower(node, x, child)
+        x = part(node, x, child, policy, deep)
+        if isinstance(node, Combinator):  # its end, by its name; that of the network is exact in mixed precision
+            kept = policy.variable_dtype if node is tree.children[-1][1] else policy
+            x = keras.layers.Activation("linear", name=layer_name(child), dtype=kept)(x)
         outputs[child] = x
-    model = keras.Model(inputs, {tap: outputs[node] for tap, node in nodes.items()} if taps else x, name=name)
+    model = keras.Model(images, {tap: outputs[node] for tap, node in nodes.items()} if taps else x, name=name)
+    model.dtype_policy = policy
     remember(model, tree, nodes)
     set_weights(model, weights)
     return model

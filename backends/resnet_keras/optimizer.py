@@ -13,7 +13,8 @@ import numpy as np
 
 from resnet_core.layouts import to_hwio
 from resnet_core.training.contract import StepNumbers, TrainingState
-from resnet_core.training.recipe import Recipe
+from resnet_core.training.parameters import Treatment
+from resnet_core.training.recipe import CLIP_EPSILON, Recipe
 from resnet_core.weights import Weights
 from resnet_keras.weights import to_neutral
 from resnet_keras.weights import variables as named_variables
@@ -22,12 +23,14 @@ from resnet_keras.weights import variables as named_variables
 class Optimizer(keras.optimizers.Optimizer):
     """SGD with momentum, Adam or AdamW, according to the recipe, over the model's trainable variables."""
 
-    def __init__(self, recipe: Recipe, model: keras.Model, state: TrainingState, decayed: set[str]) -> None:
+    def __init__(
+        self, recipe: Recipe, model: keras.Model, state: TrainingState, treatments: dict[str, Treatment]
+    ) -> None:
         super().__init__(learning_rate=recipe.learning_rate, name=recipe.optimizer)
         self.recipe = recipe
         names = {id(variable): name for name, variable in named_variables(model)}
         self.names = [names[id(variable)] for variable in model.trainable_variables]
-        self.decayed = decayed
+        self.treatments = [treatments[name] for name in self.names]
         self.slots: dict[str, list[Any]] = {}
         self.build(model.trainable_variables)
         self.iterations.assign(state.step)
@@ -52,14 +55,22 @@ class Optimizer(keras.optimizers.Optimizer):
             self.correction1.assign(numbers.correction1)
             self.correction2.assign(numbers.correction2)
 
+    def apply(self, gradients: Any, trainable_variables: Any = None) -> None:
+        """Scale the gradients to the allowed norm of all together (Keras' `global_clipnorm` adds no epsilon)."""
+        if self.recipe.clip_norm is not None:
+            norm = keras.ops.sqrt(sum(keras.ops.sum(gradient * gradient) for gradient in gradients))
+            scale = keras.ops.minimum(1.0, self.recipe.clip_norm / (norm + CLIP_EPSILON))
+            gradients = [gradient * scale for gradient in gradients]
+        super().apply(gradients, trainable_variables)
+
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
         """Move one parameter along its gradient.
 
         Uses native tensors and Python floats: on TensorFlow, keras.ops.cast would turn a float into float32.
         """
-        recipe, rate, index = self.recipe, self.learning_rate.value, self._get_variable_index(variable)
+        recipe, index = self.recipe, self._get_variable_index(variable)
+        decay, rate = self.treatments[index].decay, self.learning_rate.value * self.treatments[index].rate
         weight = keras.ops.convert_to_tensor(variable)  # TensorFlow passes its native variable
-        decay = recipe.weight_decay if self.names[index] in self.decayed else 0.0
         if decay and recipe.optimizer == "adamw":
             weight = weight * (1 - rate * decay)
         elif decay:

@@ -6,7 +6,11 @@ import importlib.metadata
 
 import keras
 
-from resnet_core.errors import InputError
+from resnet_core.errors import InputError, require_choice
+from resnet_core.weights import DTYPES, require_dtype
+
+#: The global policies that are obeyed: neutral weights have no half precision.
+POLICIES = (*DTYPES, "mixed_bfloat16", "mixed_float16")
 
 
 def configure(device: str = "cpu", dtype: str = "float32") -> str:
@@ -16,6 +20,8 @@ def configure(device: str = "cpu", dtype: str = "float32") -> str:
     GPU is visible.
     """
     keras.config.set_floatx(dtype)
+    if keras.config.dtype_policy().name in DTYPES:  # now asked for, it no longer follows floatx by itself
+        keras.config.set_dtype_policy(dtype)
     return _CONFIGURE[keras.backend.backend()](device, dtype)
 
 
@@ -28,9 +34,15 @@ def exact_float64() -> bool:
     return keras.backend.backend() == "tensorflow"
 
 
-def require_dtype(dtype: str) -> None:
-    """Raise InputError if this process would silently keep float64 as float32."""
-    if dtype == "float64" and keras.backend.backend() == "jax":
+def dtype_policy(dtype: str | None) -> keras.DTypePolicy:
+    """The policy of a new model: Keras' global one, or that of an explicit dtype, "float32" or "float64".
+
+    Raises InputError for another dtype, for a global policy whose weights are not float32 or float64, and if this
+    process would silently keep float64 as float32.
+    """
+    policy = keras.config.dtype_policy() if dtype is None else keras.DTypePolicy(require_dtype(dtype))
+    require_choice("dtype policy", policy.name, POLICIES)
+    if policy.variable_dtype == "float64" and keras.backend.backend() == "jax":
         import jax
 
         if not jax.config.jax_enable_x64:
@@ -38,6 +50,7 @@ def require_dtype(dtype: str) -> None:
                 "dtype: received 'float64' while JAX's 64-bit mode is off; "
                 'call resnet_keras.configure(dtype="float64") before the first model'
             )
+    return policy
 
 
 def peak_device_memory() -> int:

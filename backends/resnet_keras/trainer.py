@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any, ClassVar
 
 import keras
@@ -10,11 +9,12 @@ import numpy as np
 
 from resnet_core.specification import ResNetSpec
 from resnet_core.training.contract import StepInputs, StepResult, TrainingState
-from resnet_core.training.recipe import Recipe, decayed_parameters
+from resnet_core.training.parameters import frozen_layers, treatments
+from resnet_core.training.recipe import Recipe
 from resnet_keras.inference import predict, to_native
 from resnet_keras.model import build
 from resnet_keras.optimizer import Optimizer
-from resnet_keras.weights import get_weights
+from resnet_keras.weights import get_weights, layers
 
 
 class Trainer:
@@ -25,9 +25,12 @@ class Trainer:
     def __init__(self, spec: ResNetSpec, recipe: Recipe, state: TrainingState, *, dtype: str | None = None) -> None:
         dtype = dtype or "float32"
         self.model = build(spec, weights=state.weights, dtype=dtype)
-        for layer in norms(self.model):  # from now on they are updated with the unbiased variance
-            layer.__class__ = UnbiasedBatchNormalization
-        self.optimizer = Optimizer(recipe, self.model, state, decayed_parameters(spec, recipe))
+        frozen = frozen_layers(spec, recipe)
+        for path, layer in layers(self.model):
+            layer.trainable = path not in frozen
+            if isinstance(layer, keras.layers.BatchNormalization):
+                layer.__class__ = UnbiasedBatchNormalization  # from now on updated with the unbiased variance
+        self.optimizer = Optimizer(recipe, self.model, state, treatments(spec, recipe))
         self.dtype = dtype
         self.model.compile(
             optimizer=self.optimizer,
@@ -71,12 +74,3 @@ class UnbiasedBatchNormalization(keras.layers.BatchNormalization):
             count = keras.ops.cast(batch * height * width, kept.dtype)
             self.moving_variance.assign(kept + (self.moving_variance.value - kept) * (count / (count - 1)))
         return outputs
-
-
-def norms(model: keras.Model) -> Iterator[keras.layers.Layer]:
-    """Every norm of the model, including nested models."""
-    for layer in model.layers:
-        if isinstance(layer, keras.Model):
-            yield from norms(layer)
-        elif isinstance(layer, keras.layers.BatchNormalization):
-            yield layer

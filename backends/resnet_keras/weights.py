@@ -1,4 +1,4 @@
-"""Neutral weights in and out of a Keras model: names by walking the nesting, kernels transposed."""
+"""Neutral weights in and out of a Keras model: names from those of the layers, kernels transposed."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from resnet_core.analysis import state
 from resnet_core.layouts import oihw_shape, to_hwio, to_oihw
 from resnet_core.tree import Chain
 from resnet_core.weights import Weights, check_weights
+from resnet_keras.lowering import neutral_path
 
 # Keras' name of a layer's variable to the neutral one's last segment.
 SUFFIXES = {
@@ -60,15 +61,26 @@ def remember(model: keras.Model, tree: Chain, nodes: Mapping[str, str]) -> None:
         object.__setattr__(model, attribute, value)
 
 
-def variables(model: keras.Model, prefix: str = "") -> Iterator[tuple[str, Any]]:
+def variables(model: keras.Model) -> Iterator[tuple[str, Any]]:
     """(neutral name, variable) of every tensor, including nested models."""
+    for path, layer in layers(model):
+        for variable in layer.variables:
+            if variable.name in SUFFIXES:
+                yield f"{path}.{SUFFIXES[variable.name]}", variable
+
+
+def layers(model: keras.Model, prefix: str = "") -> Iterator[tuple[str, keras.layers.Layer]]:
+    """(dotted path, layer) of every layer, including nested models.
+
+    A layer's name is its whole path; where it is a single segment, as in files of nested models, the models' names
+    come before it.
+    """
     for layer in model.layers:
         if isinstance(layer, keras.Model):
-            yield from variables(layer, f"{prefix}{layer.name}.")
+            yield from layers(layer, f"{prefix}{layer.name}.")
         else:
-            for variable in layer.variables:
-                if variable.name in SUFFIXES:
-                    yield f"{prefix}{layer.name}.{SUFFIXES[variable.name]}", variable
+            path = neutral_path(layer.name)
+            yield path if "." in path else f"{prefix}{path}", layer
 
 
 def to_neutral(value: Any) -> np.ndarray:

@@ -9,7 +9,7 @@ on the way. Backpropagation is nothing but calling the pullbacks in reverse orde
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -28,13 +28,15 @@ IMAGE = (0, 1, 2)  # batch, height, width: what a channel's statistics and a bia
 class Pass:
     """One pass through the network: its weights in float64, and what the pass leaves behind.
 
-    In training mode `statistics` gets the updated running statistics. With `differentiate` the pullbacks are kept
+    In training mode `statistics` gets the updated running statistics, and a norm whose path is `frozen` computes as in
+    evaluation mode. With `differentiate` the pullbacks are kept
     (and with them every intermediate value), and calling them fills `gradients`.
     """
 
     weights: Weights
     training: bool = False
     differentiate: bool = False
+    frozen: Collection[str] = ()
     statistics: Weights = field(default_factory=dict)
     gradients: Weights = field(default_factory=dict)
 
@@ -150,8 +152,8 @@ def _join(x: Array, shape: tuple[int, ...]) -> Array:
 
 def _batch_norm(node: tree.BatchNorm, x: Array, path: str, context: Pass) -> tuple[Array, Pullback]:
     mean, variance = context.weights[f"{path}.running_mean"], context.weights[f"{path}.running_var"]
-    count = x.size // x.shape[-1]
-    if context.training:
+    count, training = x.size // x.shape[-1], context.training and path not in context.frozen
+    if training:
         old_mean, old_variance = mean, variance
         mean, variance = x.mean(IMAGE), x.var(IMAGE)  # biased: what normalizes
         unbiased = variance * count / (count - 1)  # what the running variance learns
@@ -164,7 +166,7 @@ def _batch_norm(node: tree.BatchNorm, x: Array, path: str, context: Pass) -> tup
         normalized = (x - mean) / deviation
         context.gradients[f"{path}.weight"] = d_weight = (dy * normalized).sum(IMAGE)
         context.gradients[f"{path}.bias"] = d_bias = dy.sum(IMAGE)
-        if not context.training:
+        if not training:
             return dy * scale
         # Mean and variance are functions of x too: what they would carry away is taken out of the gradient.
         return scale * (dy - d_bias / count - normalized * (d_weight / count))

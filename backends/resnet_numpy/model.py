@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import numpy as np
 
@@ -38,13 +38,13 @@ class ResNet:
         self.learn(context.statistics)
         return {tap: outputs[node] for tap, node in self.taps.items()} if self.taps else x
 
-    def differentiate(self, x: Array) -> tuple[Array, Pullback, Pass]:
-        """(logits, pullback, pass) in training mode; no state is changed.
+    def differentiate(self, x: Array, frozen: Collection[str] = ()) -> tuple[Array, Pullback, Pass]:
+        """(logits, pullback, pass) in training mode, but for norms whose paths are `frozen`; no state is changed.
 
         The pullback takes the gradient of a loss with respect to the logits; calling it fills `pass.gradients`,
         {neutral name: gradient}. `pass.statistics` has the running statistics after a training step.
         """
-        context = Pass(self.float64(), training=True, differentiate=True)
+        context = Pass(self.float64(), training=True, differentiate=True, frozen=frozen)
         pullbacks: list[Pullback] = []
         x = np.asarray(x, np.float64)
         for name, child in self.tree.children:

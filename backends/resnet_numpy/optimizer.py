@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from resnet_core.training.contract import StepNumbers, TrainingState
-from resnet_core.training.recipe import Recipe
+from resnet_core.training.parameters import Treatment
+from resnet_core.training.recipe import CLIP_EPSILON, Recipe
 from resnet_core.weights import Weights
 
 Array = np.ndarray
@@ -17,19 +18,30 @@ class Optimizer:
     `slots` holds what it remembers from earlier steps, in the dtype of the checkpoints.
     """
 
-    def __init__(self, recipe: Recipe, parameters: list[str], state: TrainingState, decayed: set[str]) -> None:
-        self.recipe, self.decayed = recipe, decayed
-        self.slots = {slot: {name: state.slot(slot, name).copy() for name in parameters} for slot in recipe.slots}
+    def __init__(self, recipe: Recipe, state: TrainingState, treatments: dict[str, Treatment]) -> None:
+        self.recipe, self.treatments = recipe, treatments
+        self.slots = {slot: {name: state.slot(slot, name).copy() for name in treatments} for slot in recipe.slots}
 
-    def update(self, name: str, weight: Array, gradient: Array, numbers: StepNumbers) -> Array:
-        """The parameter's new value."""
-        recipe, decay = self.recipe, self.recipe.weight_decay if name in self.decayed else 0.0
-        if recipe.optimizer == "adamw":
-            weight = weight * (1 - numbers.learning_rate * decay)  # decoupled: not part of the gradient
+    def update(self, weights: Weights, gradients: Weights, numbers: StepNumbers) -> Weights:
+        """The new values of the parameters that are trained."""
+        scale = self._scale(gradients)
+        return {name: self._updated(name, weights[name], scale * gradients[name], numbers) for name in self.treatments}
+
+    def _scale(self, gradients: Weights) -> float:
+        """What shrinks all gradients together to the norm that is allowed."""
+        if self.recipe.clip_norm is None:
+            return 1.0
+        norm = np.sqrt(sum((gradients[name] ** 2).sum() for name in self.treatments))
+        return min(1.0, self.recipe.clip_norm / (norm + CLIP_EPSILON))
+
+    def _updated(self, name: str, weight: Array, gradient: Array, numbers: StepNumbers) -> Array:
+        decay, rate = self.treatments[name].decay, numbers.learning_rate * self.treatments[name].rate
+        if self.recipe.optimizer == "adamw":
+            weight = weight * (1 - rate * decay)  # decoupled: not part of the gradient
         else:
             gradient = gradient + decay * weight  # coupled: the gradient of decay / 2 * weight ** 2
-        direction = self._momentum if recipe.optimizer == "sgd" else self._adam
-        return weight - numbers.learning_rate * direction(name, gradient, numbers)
+        direction = self._momentum if self.recipe.optimizer == "sgd" else self._adam
+        return weight - rate * direction(name, gradient, numbers)
 
     def _momentum(self, name: str, gradient: Array, numbers: StepNumbers) -> Array:
         """A running sum of gradients; with Nesterov, it looks one step ahead."""

@@ -6,11 +6,11 @@ from typing import ClassVar
 
 import numpy as np
 
-from resnet_core.analysis import parameters
 from resnet_core.numerics import log_softmax
 from resnet_core.specification import ResNetSpec
 from resnet_core.training.contract import StepInputs, StepResult, TrainingState
-from resnet_core.training.recipe import Recipe, decayed_parameters
+from resnet_core.training.parameters import frozen_layers, treatments
+from resnet_core.training.recipe import Recipe
 from resnet_numpy.inference import predict, to_native
 from resnet_numpy.model import build
 from resnet_numpy.optimizer import Optimizer
@@ -24,18 +24,16 @@ class Trainer:
 
     def __init__(self, spec: ResNetSpec, recipe: Recipe, state: TrainingState, *, dtype: str | None = None) -> None:
         self.model = build(spec, weights=state.weights, dtype=dtype)
-        self.parameters = list(parameters(spec))
-        self.optimizer = Optimizer(recipe, self.parameters, state, decayed_parameters(spec, recipe))
+        self.frozen = frozen_layers(spec, recipe)
+        self.optimizer = Optimizer(recipe, state, treatments(spec, recipe))
         self.steps = state.step
 
     def step(self, inputs: StepInputs) -> StepResult:
-        logits, pullback, context = self.model.differentiate(to_native(self.model, inputs.images, training=True))
+        images = to_native(self.model, inputs.images, training=True)
+        logits, pullback, context = self.model.differentiate(images, self.frozen)
         loss, gradient = cross_entropy(logits, inputs.targets)
         pullback(gradient)
-        updated = {
-            name: self.optimizer.update(name, context.weights[name], context.gradients[name], inputs.numbers)
-            for name in self.parameters
-        }
+        updated = self.optimizer.update(context.weights, context.gradients, inputs.numbers)
         self.model.learn({**updated, **context.statistics})
         self.steps += 1
         return StepResult(loss, int((logits.argmax(-1) == inputs.targets.argmax(-1)).sum()))

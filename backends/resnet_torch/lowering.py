@@ -6,7 +6,7 @@ from collections import OrderedDict
 from typing import cast
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 from torch.nn import functional
 
 from resnet_core import tree
@@ -117,6 +117,7 @@ def _symmetric(padding: Padding) -> Pair | None:
     return padding[0][0], padding[1][0]
 
 
+@fx.wrap  # a size decides: torch.fx keeps the call and does not look into it
 def _pad(x: Tensor, padding: Padding, kernel: object, stride: object, dilation: object, value: float) -> Tensor:
     size = (x.shape[2], x.shape[3])
     pads = resolve(padding, cast(Pair, kernel), cast(Pair, stride), cast(Pair, dilation), size)

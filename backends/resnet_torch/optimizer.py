@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from resnet_core.training.contract import StepNumbers, TrainingState
+from resnet_core.training.parameters import Treatment
 from resnet_core.training.recipe import Recipe
 from resnet_core.weights import Weights
 
@@ -17,22 +18,28 @@ SLOTS = {"momentum": "momentum_buffer", "moment1": "exp_avg", "moment2": "exp_av
 
 
 class Optimizer:
-    """SGD with momentum, Adam or AdamW, according to the recipe, over the model's parameters."""
+    """SGD with momentum, Adam or AdamW, according to the recipe, over the parameters that are trained."""
 
-    def __init__(self, recipe: Recipe, model: nn.Module, state: TrainingState, decayed: set[str]) -> None:
-        self.recipe, self.parameters = recipe, dict(model.named_parameters())
-        groups = [
-            {"params": [p for name, p in self.parameters.items() if (name in decayed) == wanted], "weight_decay": value}
-            for wanted, value in ((True, recipe.weight_decay), (False, 0.0))
-        ]
-        self.native = _native(recipe, [group for group in groups if group["params"]])
+    def __init__(
+        self, recipe: Recipe, model: nn.Module, state: TrainingState, treatments: dict[str, Treatment]
+    ) -> None:
+        self.recipe, self.parameters = recipe, {name: model.get_parameter(name) for name in treatments}
+        groups: dict[Treatment, list[nn.Parameter]] = {}
+        for name, treatment in treatments.items():
+            groups.setdefault(treatment, []).append(self.parameters[name])
+        self.rates = [treatment.rate for treatment in groups]
+        self.native = _native(
+            recipe, [{"params": own, "weight_decay": treatment.decay} for treatment, own in groups.items()]
+        )
         if state.slots:
             self._restore(state)
 
     def update(self, numbers: StepNumbers) -> None:
         """Move the parameters along their gradients. PyTorch counts the steps for Adam's corrections itself."""
-        for group in self.native.param_groups:
-            group["lr"] = numbers.learning_rate
+        if self.recipe.clip_norm is not None:
+            nn.utils.clip_grad_norm_(self.parameters.values(), self.recipe.clip_norm)
+        for group, rate in zip(self.native.param_groups, self.rates, strict=True):
+            group["lr"] = numbers.learning_rate * rate
         self.native.step()
 
     def get_slots(self) -> dict[str, Weights]:

@@ -10,7 +10,8 @@ from torch.nn.functional import cross_entropy
 
 from resnet_core.specification import ResNetSpec
 from resnet_core.training.contract import StepInputs, StepResult, TrainingState
-from resnet_core.training.recipe import Recipe, decayed_parameters
+from resnet_core.training.parameters import frozen_layers, treatments
+from resnet_core.training.recipe import Recipe
 from resnet_torch.inference import predict, to_native
 from resnet_torch.model import build
 from resnet_torch.optimizer import Optimizer
@@ -24,7 +25,9 @@ class Trainer:
 
     def __init__(self, spec: ResNetSpec, recipe: Recipe, state: TrainingState, *, dtype: str | None = None) -> None:
         self.model = build(spec, weights=state.weights, dtype=dtype).train()
-        self.optimizer = Optimizer(recipe, self.model, state, decayed_parameters(spec, recipe))
+        for path in frozen_layers(spec, recipe):
+            self.model.get_submodule(path).eval().requires_grad_(False)
+        self.optimizer = Optimizer(recipe, self.model, state, treatments(spec, recipe))
         self.steps = state.step
 
     def step(self, inputs: StepInputs) -> StepResult:

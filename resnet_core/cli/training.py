@@ -50,6 +50,10 @@ def train_network(
             metavar="F", help="Start from a neutral file or a torchvision checkpoint; another head is replaced."
         ),
     ] = None,
+    freeze: Annotated[
+        str | None,
+        typer.Option(metavar="PARTS", help="Parts that are not trained: stem,stage1 … or backbone (all but the head)."),
+    ] = None,
     device: DeviceOption = "auto",
     dtype: Annotated[str, typer.Option(help="float32 or float64.")] = "float32",
     data_dir: FolderOption = None,
@@ -75,8 +79,11 @@ def train_network(
     network = None if spec is None else resolve_spec(spec, overrides)
     adapt = () if spec is None else follows_data(spec)
     fixed = parse_overrides(overrides or [])
-    given = recipe is not None or changes
-    plan = read_recipe(recipe or default_recipe(weights), **recipe_overrides(changes or [])) if given else None
+    fields = recipe_overrides(changes or [])
+    if freeze is not None:
+        fields["freeze"] = [part.strip() for part in freeze.split(",")]
+    given = recipe is not None or fields
+    plan = read_recipe(recipe or default_recipe(weights), **fields) if given else None
     start = None if weights is None else read_weights(weights)
     reporter = TerminalReporter()
     try:

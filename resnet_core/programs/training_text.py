@@ -8,7 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 
-from resnet_core.fields import plain_fields
+from resnet_core.errors import InputError
+from resnet_core.fields import plain_fields, show
 from resnet_core.outline import literal
 from resnet_core.source_text import Program, docstring, indented, plain, rename
 from resnet_core.training.recipe import Recipe
@@ -24,6 +25,11 @@ class TrainingText:
 
     program: Program
     recipe: Recipe
+
+    def __post_init__(self) -> None:
+        for field in ("freeze", "rates", "clip_norm"):
+            if value := getattr(self.recipe, field):
+                raise InputError(f"{field}: received {show(value)}; a printed program trains without it: leave it out")
 
     @cached_property
     def rate(self) -> str:

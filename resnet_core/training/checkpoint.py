@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from resnet_core.analysis import parameters
 from resnet_core.analysis import state as state_shapes
 from resnet_core.errors import WeightsError
 from resnet_core.files import write_atomically
@@ -22,6 +21,7 @@ from resnet_core.safetensors_file import digest, read_safetensors, safetensors_b
 from resnet_core.spec_files import from_json, to_json
 from resnet_core.specification import ResNetSpec
 from resnet_core.training.contract import TrainingState
+from resnet_core.training.parameters import treatments
 from resnet_core.training.recipe import Recipe
 from resnet_core.training.recipe_files import recipe_from_json, recipe_to_json
 from resnet_core.weights import Weights, check_weights
@@ -72,9 +72,10 @@ def load_checkpoint(path: Path) -> Checkpoint:
             slots.setdefault(slot, {})[parameter] = array
     if slots and slots.keys() != set(recipe.slots):
         raise WeightsError(f"{path}: holds optimizer slots {', '.join(slots)}; expected {', '.join(recipe.slots)}")
+    trained = {name: shapes[name] for name in treatments(spec, recipe)}
     state = TrainingState(
         check_weights(weights, shapes),
-        {slot: check_weights(values, parameters(spec)) for slot, values in slots.items()},
+        {slot: check_weights(values, trained) for slot, values in slots.items()},
         int(metadata["step"]),
     )
     return Checkpoint(spec, recipe, state, json.loads(metadata["progress"]))

@@ -21,8 +21,8 @@ from resnet_core.weights import Weights
 class TrainingState:
     """Neutral weights, the optimizer's slots and the number of steps taken.
 
-    `slots` is {slot: {parameter: array of its shape}}, with the names in `recipe.slots`. It may be empty before the
-    first step, which means zeros.
+    `slots` is {slot: {parameter: array of its shape}}, with the names in `recipe.slots`, of the parameters that are
+    trained. It may be empty before the first step, which means zeros.
     """
 
     weights: Weights
@@ -113,6 +113,8 @@ class Trainer(Protocol):
     def step(self, inputs: StepInputs) -> StepResult:
         """Update the parameters, the running statistics and the optimizer's slots once, in training mode.
 
+        What the recipe freezes (`resnet_core.training.parameters`) stays as it is: parameters, and norms, which
+        normalize by their running statistics.
         The formulas are the recipe's (`docs/training.md`), the numbers those of `inputs`; the running variance is
         updated with the unbiased variance of the batch. Nothing is rolled back, even if the loss is NaN or infinite:
         that is up to the caller, who has the earlier state. The arrays in `inputs` are not modified.

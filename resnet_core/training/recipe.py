@@ -7,11 +7,12 @@ momentum buffer, weight decay is added to the gradient in SGD and Adam (coupled)
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
+from msgspec.structs import force_setattr
 
-from resnet_core.analysis import Network, tensors
 from resnet_core.errors import RecipeError
 from resnet_core.fields import convert_fields, refuse
 from resnet_core.specification import ResNetSpec
@@ -34,6 +35,9 @@ FIELDS: dict[str, str] = {
     "epsilon": "a number above 0 (adam and adamw)",
     "weight_decay": "a number from 0",
     "decay_all": "true, or false to spare norms and biases",
+    "clip_norm": "a number above 0, to which the norm of all gradients together is scaled down, or none",
+    "freeze": 'a list of parts of the network that are not trained, such as ["stem", "stage1"], or ["backbone"]',
+    "rates": "a table of numbers above 0 by part, such as {head = 10.0}: factors of the learning rate",
     "schedule": '"constant", "step" or "cosine"',
     "milestones": "rising numbers above 0, when the learning rate drops, in the unit of the length (epochs or steps)",
     "factor": "a number above 0, what the learning rate is multiplied by at each milestone",
@@ -61,8 +65,11 @@ FIELDS: dict[str, str] = {
     "seed": "an integer from 0: initial weights, order and augmentation",
 }
 
+#: What `clip_norm` adds to the norm before it divides by it, as PyTorch does.
+CLIP_EPSILON = 1e-6
+
 #: Fields that may be None.
-OPTIONAL = ("epochs", "steps", "resize", "crop_area", "mean", "deviation")
+OPTIONAL = ("clip_norm", "epochs", "steps", "resize", "crop_area", "mean", "deviation")
 
 #: The optimizer's slots by neutral name: each has one array per parameter.
 SLOTS = {"sgd": ("momentum",), "adam": ("moment1", "moment2"), "adamw": ("moment1", "moment2")}
@@ -83,6 +90,9 @@ class Recipe(Struct, frozen=True, kw_only=True, omit_defaults=False):
     epsilon: Positive = 1e-8
     weight_decay: Annotated[float, Meta(ge=0, le=1e9)] = 0.0
     decay_all: bool = True
+    clip_norm: Positive | None = None
+    freeze: tuple[str, ...] = ()
+    rates: tuple[tuple[str, Positive], ...] = ()  # a mapping is taken too; pairs can be hashed
 
     schedule: Literal["constant", "step", "cosine"] = "constant"
     milestones: tuple[Positive, ...] = ()
@@ -111,6 +121,11 @@ class Recipe(Struct, frozen=True, kw_only=True, omit_defaults=False):
     seed: Annotated[int, Meta(ge=0, le=2**62)] = 0
 
     def __post_init__(self) -> None:
+        if isinstance(self.rates, Mapping):
+            for part, factor in self.rates.items():
+                if type(factor) not in (int, float) or not 0 < factor <= 1e9:
+                    refuse(f"rates.{part}", factor, "a number above 0", RecipeError)
+            force_setattr(self, "rates", tuple(self.rates.items()))
         convert_fields(self, FIELDS, RecipeError, sizes=("resize",))
         if (self.epochs is None) == (self.steps is None):
             received = "neither" if self.epochs is None else "both"
@@ -144,17 +159,6 @@ class Recipe(Struct, frozen=True, kw_only=True, omit_defaults=False):
     def slots(self) -> tuple[str, ...]:
         """Names of the arrays that the optimizer keeps for each parameter."""
         return SLOTS[self.optimizer] if self.optimizer != "sgd" or self.momentum else ()
-
-
-def decayed_parameters(network: Network, recipe: Recipe) -> set[str]:
-    """Names of the parameters to which weight decay applies: all of them, or only the kernels."""
-    if not recipe.weight_decay:
-        return set()
-    return {
-        name
-        for name, tensor in tensors(network).items()
-        if tensor.role == "kernel" or (recipe.decay_all and tensor.role != "statistic")
-    }
 
 
 def check_trainable(spec: ResNetSpec) -> None:

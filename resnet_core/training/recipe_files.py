@@ -97,7 +97,7 @@ def recipe(source: str | Path | Recipe, /, **overrides: Any) -> Recipe:
     1
     """
     if isinstance(source, Recipe):
-        fields = plain_fields(source)
+        fields = recipe_fields(source)
     elif isinstance(source, Path) or Path(source).suffix in (".toml", ".json"):
         fields = with_none(read_fields(Path(source), "a recipe", RecipeError), OPTIONAL)
     elif source in RECIPES:
@@ -112,6 +112,11 @@ def recipe(source: str | Path | Recipe, /, **overrides: Any) -> Recipe:
     return _from_fields({**fields, **overrides})
 
 
+def recipe_fields(recipe: Recipe) -> dict[str, Any]:
+    """Every field as a plain value, as in a recipe's file."""
+    return {**plain_fields(recipe), "rates": dict(recipe.rates)}
+
+
 def recipe_overrides(assignments: list[str]) -> dict[str, Any]:
     """The fields in `key=value …`, where a value is a TOML value, none, or plain text. Raises InputError."""
     return parse_assignments(assignments, "epochs=1", OPTIONAL)
@@ -119,7 +124,7 @@ def recipe_overrides(assignments: list[str]) -> dict[str, Any]:
 
 def recipe_to_json(recipe: Recipe) -> str:
     """The recipe as one line of JSON; `recipe_from_json` gives it back unchanged."""
-    return json.dumps(plain_fields(recipe))
+    return json.dumps(recipe_fields(recipe))
 
 
 def recipe_from_json(text: str, where: str = "JSON") -> Recipe:
@@ -129,7 +134,7 @@ def recipe_from_json(text: str, where: str = "JSON") -> Recipe:
 
 def recipe_to_toml(recipe: Recipe) -> str:
     """Every field as TOML text."""
-    return dump_toml(plain_fields(recipe))
+    return dump_toml(recipe_fields(recipe))
 
 
 def save_recipe(path: Path, recipe: Recipe) -> None:

@@ -7,6 +7,7 @@ Flax follows their rule; this project's own training corrects the update with th
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from math import prod
 
 from resnet_core.analysis import Network, layers, trace
@@ -16,11 +17,14 @@ from resnet_core.tree import BatchNorm
 from resnet_core.weights import Weights
 
 
-def variance_corrections(network: Network, shape: tuple[int, ...]) -> dict[str, tuple[float, float]]:
+def variance_corrections(
+    network: Network, shape: tuple[int, ...], frozen: Collection[str] = ()
+) -> dict[str, tuple[float, float]]:
     """{name of a running variance: (decay, n / (n - 1))} for a batch of `shape` (batch, height, width, …).
 
     `network` is a spec or a tree; for a tree, `shape` includes the channels. n is the number of values per channel
-    that the norm sees. Raises InputError if it is 1, for which there is no unbiased variance.
+    that the norm sees. Raises InputError if it is 1, for which there is no unbiased variance. Norms whose paths are
+    `frozen` learn nothing and are left out.
     """
     if isinstance(network, ResNetSpec):
         found = layers(network, (shape[1], shape[2]))
@@ -28,7 +32,7 @@ def variance_corrections(network: Network, shape: tuple[int, ...]) -> dict[str, 
         found, _ = trace(network, shape[1:])
     factors = {}
     for layer in found:
-        if isinstance(layer.leaf, BatchNorm):
+        if isinstance(layer.leaf, BatchNorm) and layer.path not in frozen:
             count = shape[0] * prod(layer.input_shape[:-1])
             if count < 2:
                 raise InputError(f"{layer.path}: one value per channel in training; use a larger batch or image")

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
-from resnet_core.analysis import totals
+from resnet_core.analysis import parameters, totals
 from resnet_core.backend import DEVICES, load_backend, optional
 from resnet_core.data.dataset import Dataset
 from resnet_core.data.held_out import require_held_out
@@ -22,6 +23,7 @@ from resnet_core.spec_files import spec as read_spec
 from resnet_core.specification import ResNetSpec
 from resnet_core.training.checkpoint import Checkpoint
 from resnet_core.training.contract import TrainingState
+from resnet_core.training.parameters import frozen_layers, treatments
 from resnet_core.training.pipeline import Pipeline
 from resnet_core.training.recipe import Recipe, check_trainable
 from resnet_core.training.recipe_files import default_recipe
@@ -119,8 +121,10 @@ def train(
     start = None if weights is None else fine_tuned(network, _read(weights), plan.seed, dtype)
     pipeline = Pipeline(pictures, plan, network)
     network = read_spec(network, input_size=list(pipeline.size))
+    treatments(network, plan)  # raises for parts that it has not
+    frozen = frozen_layers(network, plan)
     for shape in pipeline.batch_shapes():
-        variance_corrections(network, shape)  # raises for a batch too small for a norm
+        variance_corrections(network, shape, frozen)  # raises for a batch too small for a norm
     module = load_backend(backend)
     make_trainer = optional(module, "Trainer")
     used = module.configure(device, dtype)
@@ -246,7 +250,10 @@ def _told(spec: ResNetSpec, pipeline: Pipeline, backend: str, device: str) -> st
     """What is about to be done, in a line."""
     data, (height, width) = pipeline.data, pipeline.size
     fields = f"classes = {spec.classes}, in_channels = {spec.in_channels}, {height} x {width}"
-    network = f"{spec.name or 'the network'} ({totals(spec).parameters:,} parameters, {fields})"
+    count, shapes = totals(spec).parameters, parameters(spec)
+    frozen = count - sum(prod(shapes[name]) for name in treatments(spec, pipeline.recipe))
+    size = f"{count:,} parameters" + (f", {frozen:,} of them frozen" if frozen else "")
+    network = f"{spec.name or 'the network'} ({size}, {fields})"
     pictures = f"{data.name}: {len(data.train):,} training and {len(data.test):,} {data.test_name} pictures"
     length = f"{pipeline.total_steps:,} steps, {pipeline.steps_per_epoch:,} an epoch"
     return f"{network} on {pictures}; {length}, by the recipe {pipeline.recipe.name}, in {backend} on {device}"

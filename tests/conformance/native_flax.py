@@ -60,9 +60,10 @@ def small_maps(session: Any, arrays: Any) -> Answer:
     numbers = jax.lax.ConvDimensionNumbers((0, 3, 1, 2), (3, 2, 0, 1), (0, 3, 1, 2))
     keywords: dict[str, Any] = {"dimension_numbers": numbers, "feature_group_count": 1, "precision": None}
     keywords |= {"lhs_dilation": (1, 1), "rhs_dilation": (1, 1)}
-    sizes, strides, paddings = ((1, 1), (2, 2), (3, 2), (5, 7)), ((1, 1), (1, 2), (2, 2)), ("SAME", ((1, 1), (0, 2)))
+    sizes, uneven = ((1, 1), (2, 2), (3, 2), (5, 7)), ((1, 1), (0, 2))
+    windows = (((1, 1), "SAME"), ((1, 2), uneven), ((2, 2), "SAME"))  # each stride with one of the paddings
     with precision("float64"):
-        for size, stride, padding in product(sizes, strides, paddings):
+        for size, (stride, padding) in product(sizes, windows):
             x, w = (jnp.asarray(rng.standard_normal(shape)) for shape in ((2, *size, 3), (3, 3, 3, 4)))
             ours, xlas = (
                 partial(function, window_strides=stride, padding=padding, **keywords)
@@ -139,3 +140,14 @@ def float64(session: Any, arrays: Any, *, name: str) -> Answer:
     model = resnet_flax.build(SPECS[name], dtype="float64")
     found = sorted({str(variable.dtype) for _, variable in resnet_flax.weights.variables(model)})
     return {"dtypes": found, "x64 afterwards": bool(jax.config.jax_enable_x64)}, None
+
+
+def printed(session: Any, arrays: Any) -> tuple[dict[str, str], None]:
+    """The text of a model, before and after a user has changed it."""
+    model = rn.build("resnet20", "flax")
+    texts = {"resnet20": str(model)}
+    model.head.linear = nnx.LoRA(64, 4, 10, rngs=nnx.Rngs(0))
+    texts["with another head"] = repr(model)
+    model.stage1.block2.conv1 = nnx.Conv(16, 16, (1, 1), rngs=nnx.Rngs(0))
+    texts["with another block"] = repr(model)
+    return texts, None

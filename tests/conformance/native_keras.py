@@ -15,6 +15,10 @@ from narrow import SIZES, SPECS
 
 import resnet_core as rn
 import resnet_keras
+from resnet_core import tree
+from resnet_core.numerics import relative_error
+from resnet_keras import lowering
+from resnet_keras import model as model_file
 
 Answer = tuple[Any, dict[str, np.ndarray] | None]
 
@@ -25,10 +29,12 @@ def example(name: str, taps: tuple[str, ...] = ()) -> tuple[keras.Model, np.ndar
     return resnet_keras.build(spec, weights=rn.probe_weights(spec), taps=taps), images
 
 
-def save(session: Any, arrays: Any, *, name: str, path: str, taps: list[str]) -> Answer:
-    """Save as .keras; answers images and what the model makes of them."""
+def save(session: Any, arrays: Any, *, name: str, path: str, taps: list[str], h5: bool) -> Answer:
+    """Save as .keras, and in the format before it as .h5; answers images and what the model makes of them."""
     model, images = example(name, tuple(taps))
     model.save(path)
+    if h5:
+        model.save(path.replace(".keras", ".h5"))
     output = resnet_keras.predict(model, images)
     return None, {"images": images, **({"": output} if isinstance(output, np.ndarray) else output)}
 
@@ -67,30 +73,169 @@ def fit(session: Any, arrays: Any, *, name: str) -> Answer:
     return {"losses": [float(loss) for loss in history.history["loss"]], "moved": moved}, None
 
 
-def summary(session: Any, arrays: Any, *, name: str, nested: bool) -> Answer:
-    model, _ = example(name)
+def reached(session: Any, arrays: Any, *, name: str) -> Answer:
+    """What a model of every layer's own output computes, by the layer's name, and the layers' names in order."""
+    model, images = example(name)
+    outputs = {layer.name: keras.Model(model.input, model.get_layer(layer.name).output) for layer in model.layers}
+    every = keras.Model(model.input, {layer: one.output for layer, one in outputs.items()})
+    found = every.predict_on_batch(images)
+    return [[layer.name for layer in model.layers], [list(model.input_shape), list(model.output_shape)]], found
+
+
+def sized(session: Any, arrays: Any, *, name: str) -> Answer:
+    """The summary of the network at the spec's size, and whether it computes the same bits."""
+    model, images = example(name)
+    fixed = keras.models.clone_model(model, input_tensors=keras.Input((*SIZES[0], images.shape[-1])))
+    fixed.set_weights(model.get_weights())
     with redirect_stdout(io.StringIO()) as text:
-        model.summary(line_length=120, expand_nested=nested)
-    return text.getvalue(), None
+        fixed.summary(line_length=120)
+    same = resnet_keras.predict(fixed, images) == resnet_keras.predict(model, images)
+    return [text.getvalue(), bool(same.all())], None
 
 
-def deep(session: Any, arrays: Any, *, path: str) -> Answer:
-    """The 110-layer network, narrow: built, saved, opened, cloned; as many tensors as the spec says."""
-    spec = rn.spec("resnet110", channels=(2, 2, 2), input_size=8)
+def nested(session: Any, arrays: Any, *, name: str, path: str) -> Answer:
+    """Of a network whose graph is too deep to be flat: its layers, and what differs from the flat one."""
+    flat, images = example(name)
+    deepest = lowering.DEEP
+    try:
+        lowering.DEEP = 3
+        model, _ = example(name)
+    finally:
+        lowering.DEEP = deepest
+    ends = [f"stage{number}" for number in (1, 2)]
+    model.save(path)
+    differing = []
+    for one in (model, keras.models.load_model(path), keras.models.clone_model(model)):
+        resnet_keras.set_weights(one, resnet_keras.get_weights(flat))
+        found = keras.Model(one.input, [one.get_layer(end).output for end in ends]).predict_on_batch(images)
+        truth = keras.Model(flat.input, [flat.get_layer(end).output for end in ends]).predict_on_batch(images)
+        differing += [end for end, a, b in zip(ends, found, truth, strict=True) if not (a == b).all()]
+        differing += [] if resnet_keras.get_weights(one).keys() == resnet_keras.get_weights(flat).keys() else ["names"]
+    known = [variable.path for variable in model.variables]
+    return [[layer.name for layer in model.layers], differing, len(known) - len(set(known))], None
+
+
+def named(session: Any, arrays: Any, *, paths: list[str]) -> Answer:
+    """[the layers' names, the paths that they stand for]."""
+    names = [lowering.layer_name(path) for path in paths]
+    return [names, [lowering.neutral_path(name) for name in names]], None
+
+
+def named_like_the_addition(session: Any, arrays: Any) -> Answer:
+    """A block in which something else is called `add`."""
+    block = tree.Residual(tree.Chain(), tree.Chain((("add", tree.ReLU()),)), tree.Chain(), tree.Chain())
+    resnet_keras.build_tree(tree.Chain((("block", block),)), channels=2, weights={})
+    return None, None
+
+
+def opened(session: Any, arrays: Any, *, name: str, path: str) -> Answer:
+    """Whether a file of nested models, as an earlier version wrote them, is what is built now."""
+    old, spec = keras.models.load_model(path), SPECS[name]
+    model, images = example(name)
+    weights = resnet_keras.get_weights(old)
+    same = {key: bool((value == weights[key]).all()) for key, value in resnet_keras.get_weights(model).items()}
+    before = resnet_keras.predict(old, images)
+    resnet_keras.set_weights(old, rn.initialize(spec, 5))
+    again = rn.initialize(spec, 5)["stage1.block1.conv1.weight"]
+    moved = bool((resnet_keras.get_weights(old)["stage1.block1.conv1.weight"] == again).all())
+    return [same, len(weights), bool((before == resnet_keras.predict(model, images)).all()), moved], None
+
+
+def mixed(session: Any, arrays: Any, *, name: str, policy: str, ignored: bool) -> Answer:
+    """What a model is under a global policy, in numbers; `ignored` plants a build that does not ask for it."""
+    spec = SPECS[name]
+    weights = rn.probe_weights(spec)
+    exact, images = example(name)
+    cotangent = np.random.default_rng(4).standard_normal((2, 3)).astype(np.float32)
+    truth, gradients = resnet_keras.predict(exact, images), resnet_keras.gradients(exact, images, cotangent)
+    right = model_file.dtype_policy
+    try:
+        keras.config.set_dtype_policy(policy)
+        if ignored:
+            model_file.dtype_policy = lambda dtype: keras.DTypePolicy("float32")
+        model = resnet_keras.build(spec, weights=weights)
+        explicit = resnet_keras.build(spec, weights=weights, dtype="float32")
+        found = {
+            "policy": model.dtype_policy.name,
+            "computes": sorted({layer.compute_dtype for layer in model.layers[1:-1]}),
+            "keeps": sorted({str(variable.dtype) for variable in model.variables}),
+            "stage": model.get_layer("stage1").output.dtype,
+            "output": model.output.dtype,
+            "explicit": sorted({layer.compute_dtype for layer in explicit.layers[1:]}),
+            "explicit is exact": bool((resnet_keras.predict(explicit, images) == truth).all()),
+            "error": relative_error(resnet_keras.predict(model, images), truth),
+        }
+        own = resnet_keras.gradients(model, images, cotangent)
+        off, size = (
+            sum(float((array**2).sum()) for array in arrays)
+            for arrays in ((own[key] - value for key, value in gradients.items()), gradients.values())
+        )
+        found["gradients"] = (off / size) ** 0.5  # of all together: a single ReLU decides over a small tensor
+        resnet_keras.train_forward(model, images)
+        resnet_keras.set_weights(model, weights)
+        found["weights"] = all((value == weights[key]).all() for key, value in resnet_keras.get_weights(model).items())
+        loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+        model.compile(keras.optimizers.SGD(0.05, momentum=0.9), loss)
+        found["optimizer"] = type(model.optimizer).__name__
+        history = model.fit(images, np.array([0, 2]), batch_size=2, epochs=8, verbose=0)
+        found["losses"] = [float(loss) for loss in history.history["loss"]]
+    finally:
+        model_file.dtype_policy = right
+        keras.config.set_dtype_policy("float32")
+    return found, None
+
+
+def refused(session: Any, arrays: Any, *, policy: str) -> Answer:
+    """The error for a global policy whose weights would be of another kind."""
+    try:
+        keras.config.set_dtype_policy(policy)
+        resnet_keras.build(SPECS["slim"])
+    except rn.InputError as error:
+        return str(error), None
+    finally:
+        keras.config.set_dtype_policy("float32")
+    return "", None
+
+
+def fine_tuned(session: Any, arrays: Any, *, name: str) -> Answer:
+    """The tensors that move where all but the last stage and the head are frozen."""
+    model, images = example(name)
+    for layer in model.layers:
+        layer.trainable = layer.name.startswith(("stage2", "head"))
+    model.compile(keras.optimizers.SGD(0.05), keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    before = resnet_keras.get_weights(model)
+    model.fit(images, np.array([0, 2]), batch_size=2, epochs=1, verbose=0)
+    after = resnet_keras.get_weights(model)
+    return [key for key in before if not (before[key] == after[key]).all()], None
+
+
+def exported(session: Any, arrays: Any, *, name: str, path: str) -> Answer:
+    """A SavedModel of the network at a fixed size; answers images and what the model makes of them."""
+    model, images = example(name)
+    fixed = keras.models.clone_model(model, input_tensors=keras.Input(images.shape[1:]))
+    fixed.set_weights(model.get_weights())
+    fixed.export(path, verbose=False)
+    return None, {"images": images, "output": resnet_keras.predict(model, images)}
+
+
+def served(session: Any, arrays: Any, *, path: str) -> Answer:
+    """What TensorFlow alone makes of the images with a SavedModel."""
+    import tensorflow as tf
+
+    return None, {"output": tf.saved_model.load(path).serve(tf.constant(arrays["images"])).numpy()}
+
+
+def deep(session: Any, arrays: Any, *, name: str, path: str) -> Answer:
+    """A deep network, narrow: built, saved, opened, cloned; what differs from the weights it was given."""
+    spec = rn.spec(name, channels=(2,) * len(rn.spec(name).channels), input_size=8, classes=3)
     weights = rn.probe_weights(spec)
     model = resnet_keras.build(spec, weights=weights)
     model.save(path)
     again = resnet_keras.get_weights(keras.models.load_model(path))
     keras.models.clone_model(model)
-    return bool(all((again[key] == array).all() for key, array in weights.items()) and len(again) == len(weights)), None
-
-
-def names_of(session: Any, arrays: Any, *, name: str) -> Answer:
-    """The nesting: the model's parts, and those of its second stage."""
-    model, _ = example(name)
-    stage = model.get_layer("stage2")
-    inputs = [list(model.input_shape), list(model.output_shape)]
-    return [[layer.name for layer in model.layers], [layer.name for layer in stage.layers], inputs], None
+    keras.Model(model.input, model.get_layer("stage1").output)
+    same = [key for key, array in weights.items() if not (again[key] == array).all()]
+    return [same, len(again) - len(weights), len(model.layers)], None
 
 
 def paths(session: Any, arrays: Any, *, name: str) -> Answer:

@@ -10,11 +10,12 @@ import numpy as np
 import safetensors.torch
 import torch
 from narrow import SIZES, SPECS, TINY
-from torch import nn
+from torch import fx, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 import resnet_core as rn
 import resnet_torch
+from resnet_core.tree import BatchNorm, ReLU, leaves
 from resnet_torch.inference import to_native
 from resnet_torch.model import ResNet
 
@@ -206,4 +207,41 @@ def counted_macs(session: Any, arrays: Any, *, names: list[str]) -> Answer:
         with FlopCounterMode(display=False) as counter, torch.no_grad():
             model(images)
         found[name] = counter.get_total_flops() // 2
+    return found, None
+
+
+def idioms(session: Any, arrays: Any, *, name: str, folder: str) -> Answer:
+    """{what PyTorch's tools are asked: what comes of it}."""
+    model, x = example(name)
+    expected = model(x)
+    found: dict[str, bool] = {}
+
+    traced = fx.symbolic_trace(model)
+    found["fx traces the whole graph"] = torch.equal(traced(x), expected)
+    native = (BatchNorm, ReLU)  # fx looks into modules that are not PyTorch's own
+    tree = rn.layer_tree(SPECS[name])
+    paths = {path.replace(".", "_") for path, leaf in leaves(tree) if isinstance(leaf, native)}
+    found["fx names its nodes after the layers"] = {node.name for node in traced.graph.nodes} >= paths
+
+    seen: list[torch.Size] = []
+    handle = model.stage1.register_forward_hook(lambda module, inputs, output: seen.append(output.shape))
+    model(x)
+    handle.remove()
+    found["a hook sees a stage"] = len(seen) == 1
+
+    sizes = {0: torch.export.Dim("batch"), 2: torch.export.Dim.AUTO, 3: torch.export.Dim.AUTO}
+    program = torch.export.export(model, (x,), dynamic_shapes=(sizes,)).module()
+    other = torch.randn(5, x.shape[1], x.shape[2] + 6, x.shape[3] + 4)
+    found["an exported program takes other sizes"] = torch.allclose(program(other), model(other), atol=1e-5)
+
+    torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/store", rank=0, world_size=1)
+    try:
+        twin = copy.deepcopy(model)
+        shared = nn.parallel.DistributedDataParallel(twin.train())
+        for trained in (shared, model.train()):
+            trained(x).square().mean().backward()
+        pairs = zip(twin.parameters(), model.parameters(), strict=True)
+        found["DistributedDataParallel has the same gradients"] = all(torch.equal(a.grad, b.grad) for a, b in pairs)
+    finally:
+        torch.distributed.destroy_process_group()
     return found, None

@@ -33,9 +33,21 @@ def test_the_state_has_the_neutral_paths_with_flaxs_own_last_segment(name: str, 
     assert found == expected
 
 
+def test_a_printed_model_reads_like_the_network_that_it_now_is(workers: Workers) -> None:
+    printed, _ = workers.call("flax", "native_flax:printed")
+    lines = printed["resnet20"].splitlines()
+    assert lines[0] == "ResNet(  # 269,722 parameters"
+    assert len(lines) < 80
+    assert max(map(len, lines)) < 100
+    assert "    block1…block3: 3 x Residual(" in lines
+    assert "      shortcut: identity" in lines
+    assert "    linear: LoRA(" in printed["with another head"]
+    assert "block1…block3" not in printed["with another block"]
+
+
 def test_convolutions_of_small_maps_are_xlas_and_not_left_to_it(workers: Workers) -> None:
     found, _ = workers.call("flax", "native_flax:small_maps")
-    assert len(found["right"]) == 24
+    assert len(found["right"]) == 12
     assert max(found["right"].values()) < 1e-12  # right code reaches 1.4e-14
     assert min(found["shifted"].values()) > 1e-2
     assert "(2, 2) (1, 1) SAME" in found["products"]

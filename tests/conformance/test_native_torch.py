@@ -117,6 +117,12 @@ def test_channels_last_and_autocast_work(name: str, workers: Workers) -> None:
     assert half < 0.1
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_pytorchs_tools_work(name: str, tmp_path: Path, workers: Workers) -> None:
+    found, _ = workers.call("torch", "native_torch:idioms", name=name, folder=str(tmp_path))
+    assert [claim for claim, held in found.items() if not held] == []
+
+
 def test_pytorch_counts_the_same_multiply_accumulates(workers: Workers) -> None:
     """Of the zoo, at full size: a count that is not ours."""
     names = [name for name in rn.names() if name != "resnet1202"]  # seconds, and the same blocks as resnet110

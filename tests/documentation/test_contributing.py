@@ -83,6 +83,7 @@ def test_an_entry_of_the_zoo_is_the_whole_edit(core: Path) -> None:
     assert "Equal: wrn_40_4 in torch" in process.stdout
 
 
+@pytest.mark.long
 def test_a_new_value_of_a_field_is_three_places_in_the_core(core: Path) -> None:
     add_averaging_shortcut(core)
     show, *rest = (

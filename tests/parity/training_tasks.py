@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -137,7 +138,7 @@ def _kingmas_epsilon(session: Any) -> tuple[Any, str, Any]:
 def _biased_variance(session: Any) -> tuple[Any, str, Any]:
     from resnet_flax import trainer
 
-    return trainer, "variance_corrections", lambda spec, shape: {}
+    return trainer, "variance_corrections", lambda spec, shape, frozen: {}
 
 
 def _keras_biased_variance(session: Any) -> tuple[Any, str, Any]:
@@ -155,6 +156,58 @@ def _summed_loss(session: Any) -> tuple[Any, str, Any]:
     return trainer, "cross_entropy", lambda *given, **named: original(*given, reduction="sum", **named)
 
 
+def _keras_clipping(session: Any) -> tuple[Any, str, Any]:
+    """Keras clips every gradient to the norm by itself (`clipnorm`)."""
+    import keras
+
+    from resnet_keras.optimizer import Optimizer
+
+    def apply(self: Any, gradients: Any, variables: Any = None) -> None:
+        norms = [keras.ops.sqrt(keras.ops.sum(gradient * gradient)) for gradient in gradients]
+        clipped = [g * keras.ops.minimum(1.0, self.recipe.clip_norm / n) for g, n in zip(gradients, norms, strict=True)]
+        keras.optimizers.Optimizer.apply(self, clipped, variables)
+
+    return Optimizer, "apply", apply
+
+
+def _norms_by_the_batch(session: Any) -> tuple[Any, str, Any]:
+    """Only parameters are frozen: what `requires_grad_(False)` alone does."""
+    from torch import nn
+
+    return nn.BatchNorm2d, "eval", lambda module: module
+
+
+def _learning_norms(session: Any) -> tuple[Any, str, Any]:
+    """A frozen norm normalizes by its statistics, which go on learning."""
+    from torch import nn
+    from torch.nn.functional import batch_norm
+
+    def learning(module: Any, x: Any) -> Any:
+        batch_norm(x, module.running_mean, module.running_var, None, None, True, module.momentum)
+        return batch_norm(
+            x, module.running_mean, module.running_var, module.weight, module.bias, False, 0.0, module.eps
+        )
+
+    def evaluation(module: Any) -> Any:
+        module.forward = partial(learning, module)
+        return module
+
+    return nn.BatchNorm2d, "eval", evaluation
+
+
+def _spared_decay(session: Any) -> tuple[Any, str, Any]:
+    """The decay of AdamW goes by the step's learning rate, not by the part's."""
+    from resnet_torch.optimizer import Optimizer
+
+    def update(self: Any, numbers: Any) -> None:
+        for group, rate in zip(self.native.param_groups, self.rates, strict=True):
+            group["lr"] = numbers.learning_rate * rate
+            group["weight_decay"] = self.recipe.weight_decay / rate
+        self.native.step()
+
+    return Optimizer, "update", update
+
+
 DEFECTS: dict[str, Callable[[Any], tuple[Any, str, Any]]] = {
     "decoupled decay": _decoupled_decay,
     "rate inside the buffer": _rate_inside_the_buffer,
@@ -167,4 +220,11 @@ DEFECTS: dict[str, Callable[[Any], tuple[Any, str, Any]]] = {
     "AdamW for Adam": _recipe_defect(optimizer="adamw"),
     "schedule off by one step": _late_schedule,
     "summed loss": _summed_loss,
+    "nothing clipped": _recipe_defect(clip_norm=None),
+    "Keras' clipping": _keras_clipping,
+    "nothing frozen": _recipe_defect(freeze=()),
+    "frozen norms normalize by the batch": _norms_by_the_batch,
+    "frozen norms learn": _learning_norms,
+    "equal rates": _recipe_defect(rates=()),
+    "a rate that spares the decay": _spared_decay,
 }

@@ -41,7 +41,7 @@ def test_a_program_is_the_network_in_float64(backend: str, long: bool, tmp_path:
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_a_program_is_the_network_in_float32(backend: str, tmp_path: Path) -> None:
-    names = ("resnet18", "resnext50_32x4d", "resnet_v2_50", "resnet20")
+    names = ("resnext50_32x4d", "resnet_v2_50")
     cases = {name: Case(KINDS[name], print_program(KINDS[name], backend), dtype="float32") for name in names}
     found = run_programs(backend, cases, tmp_path)
     assert {name: wrong for name in cases if (wrong := differences(cases[name], backend, found[name]))} == {}
@@ -65,12 +65,12 @@ def resized(spec: rn.ResNetSpec) -> rn.ResNetSpec:
 
 
 #: Which of 50 random specs a framework has in the ordinary profile: (the first, one of how many).
-SHARES = {"torch": (0, 1), "numpy": (0, 1), "keras": (0, 8), "flax": (4, 8)}
+SHARES = {"torch": (0, 2), "numpy": (0, 2), "keras": (0, 16), "flax": (8, 16)}
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_programs_of_random_specs_are_their_networks(backend: str, long: bool, tmp_path: Path) -> None:
-    """50 in PyTorch and NumPy, each eighth of them in Keras and another eighth in Flax; 300 in all with `--long`."""
+    """Half of 50 in PyTorch and NumPy, a few of them in Keras and others in Flax; 300 in all with `--long`."""
     first, step = (0, 1) if long else SHARES[backend]
     chosen = list(drawn(300 if long else 50).items())[first::step]
     cases = {name: Case(spec, print_program(spec, backend)) for name, spec in chosen}
@@ -97,6 +97,7 @@ def test_the_whole_zoo_is_its_networks_at_full_size(backend: str, long: bool, tm
     assert {name: lines for name, lines in wrong.items() if lines} == {}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("engine", ["jax", "torch"])
 def test_a_keras_program_runs_on_every_engine(engine: str, tmp_path: Path) -> None:
     names = ("resnet20", "resnet_v2_50")

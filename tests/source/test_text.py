@@ -78,6 +78,7 @@ def test_deeper_networks_differ_in_their_depths_only(
     assert all(re.sub(r"depth=\d+", "", a) == re.sub(r"depth=\d+", "", b) for a, b in changed)
 
 
+@pytest.mark.long
 def test_golden_files_are_strictly_typed(request: pytest.FixtureRequest) -> None:
     """By the folder's own settings; what was found is kept for the next run."""
     cache = Path(str(request.config.cache.mkdir("mypy_of_programs")))

@@ -147,7 +147,9 @@ def test_four_steps_are_this_projects_own(
     assert {name: error for name, error in errors.items() if error} == {}
 
 
-@pytest.mark.parametrize("backend", FRAMEWORKS)
+@pytest.mark.parametrize(
+    "backend", ["torch", *(pytest.param(name, marks=pytest.mark.long) for name in FRAMEWORKS if name != "torch")]
+)
 def test_every_planted_defect_of_the_training_is_found(backend: str, pool: EnginePool, tmp_path: Path) -> None:
     cases = {}
     for number, (kind, old, new) in enumerate(DEFECTS[backend].values()):

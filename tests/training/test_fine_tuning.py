@@ -56,6 +56,27 @@ def test_classes_channels_and_size_follow_from_the_data_and_are_said(work: Work)
     )
 
 
+@pytest.mark.parametrize("backend", ["numpy", "torch"])
+def test_what_is_frozen_stays_and_the_command_says_how_much(work: Work, backend: str) -> None:
+    data = folder_of_pictures(work.folder / "pictures")
+    more = ["--data", data, "--backend", backend, "--with", "epochs=1", "--with", "batch_size=6"]
+    run = work.folder / "run"
+    process = done(resnet("train", "resnet20", *NARROW, *more, "--freeze", "backbone", "--out", run))
+    spec = rn.trained_network(run).spec
+    head = sum(array.size for name, array in rn.initialize(spec).items() if name.startswith("head."))
+    count = rn.totals(spec).parameters
+    assert f"({count:,} parameters, {count - head:,} of them frozen, classes = 3" in process.stderr
+    before, after = rn.initialize(spec, 0), weights(run)
+    assert {name for name in before if not np.array_equal(before[name], after[name])} == {
+        "head.linear.weight",
+        "head.linear.bias",
+    }
+    refused(
+        resnet("train", "resnet20", *NARROW, *more, "--freeze", "stem,neck", "--out", work.folder / "other"),
+        "freeze: received 'neck'; allowed is backbone (all but the head), stem, stage1, head, or a path inside one of",
+    )
+
+
 def test_a_run_resumes_by_its_folder_alone(work: Work) -> None:
     done(work.train("numpy", "whole", "--until", "2"))
     done(work.train("numpy", "run", "--until", "1"))

@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 
 import resnet_core as rn
+from resnet_core.analysis import Network
 from resnet_core.errors import InputError, RecipeError
-from resnet_core.training.recipe import check_trainable, decayed_parameters
+from resnet_core.training.parameters import frozen_layers, treatments
+from resnet_core.training.recipe import Recipe, check_trainable
 from resnet_core.training.recipe_files import (
     RECIPES,
     recipe,
@@ -44,6 +46,13 @@ def test_a_recipe_goes_through_toml_and_json_unchanged(name: str, tmp_path: Path
     assert recipe_from_json(recipe_to_json(own)) == own
 
 
+def test_parts_and_their_rates_go_through_files_too(tmp_path: Path) -> None:
+    own = recipe("d2l", **recipe_overrides(['freeze=["stem", "stage1"]', "rates={head = 10}", "clip_norm=2"]))
+    assert (own.freeze, own.rates, own.clip_norm) == (("stem", "stage1"), (("head", 10.0),), 2.0)
+    save_recipe(tmp_path / "r.toml", own)
+    assert recipe(tmp_path / "r.toml") == recipe_from_json(recipe_to_json(own)) == recipe(own) == own
+
+
 def test_overrides_replace_fields_and_the_length_is_said_once() -> None:
     changed = recipe("cifar-2015", **recipe_overrides(["epochs=3", "milestones=[1, 2]", "mean=none", "resize=40"]))
     cropped = recipe("fashion-adam", **recipe_overrides(["crop_area=[0.08, 1]", "mixup=0.2"]))
@@ -59,6 +68,10 @@ def test_overrides_replace_fields_and_the_length_is_said_once() -> None:
         ({"learning_rate": 0}, "learning_rate: received 0; allowed is a number above 0"),
         ({"learning_rate": "fast"}, "learning_rate: received 'fast'"),
         ({"momentum": 1.0}, "momentum: received 1.0"),
+        ({"rates": {"head": 0}}, "rates.head: received 0; allowed is a number above 0"),
+        ({"rates": 3}, "rates: received 3; allowed is a table of numbers above 0 by part"),
+        ({"freeze": "stem"}, "freeze: received 'stem'; allowed is a list of parts"),
+        ({"clip_norm": 0}, "clip_norm: received 0; allowed is a number above 0"),
         ({"nesterov": True}, "nesterov: received True; allowed is true only with a momentum"),
         ({"optimizer": "adam", "momentum": 0.9}, "momentum: received 0.9; allowed is a momentum only with"),
         ({"betas": [0.9, 1.5]}, "betas[1]: received 1.5"),
@@ -106,6 +119,10 @@ def test_an_unknown_name_lists_the_known_ones() -> None:
         recipe_from_json('{"batch_size": 3}')
 
 
+def decayed_parameters(network: Network, plan: Recipe) -> set[str]:
+    return {name for name, treatment in treatments(network, plan).items() if treatment.decay}
+
+
 def test_weight_decay_spares_norms_and_biases_if_asked() -> None:
     spec = rn.spec("resnet18_d2l")
     everything = decayed_parameters(spec, recipe("d2l", weight_decay=0.1))
@@ -131,6 +148,39 @@ def test_weight_decay_spares_a_norm_that_has_no_statistics() -> None:
     assert decayed_parameters(tree, recipe("d2l", weight_decay=0.1, decay_all=False)) == {"conv.weight"}
     everything = {"conv.weight", "conv.bias", "norm.weight", "norm.bias"}
     assert decayed_parameters(tree, recipe("d2l", weight_decay=0.1)) == everything
+
+
+def test_a_frozen_part_is_not_trained_and_the_innermost_rate_decides() -> None:
+    spec = rn.spec("resnet18_d2l")
+    plan = recipe("d2l", freeze=["stem", "stage1.block2"], rates={"backbone": 0.1, "stage4": 0.5, "stage4.block1": 2})
+    found, frozen = treatments(spec, plan), frozen_layers(spec, plan)
+    assert {"stem.conv", "stem.norm", "stage1.block2.conv1", "stage1.block2.norm2"} <= frozen
+    assert not any(layer.startswith(("stage1.block1", "stage2", "head")) for layer in frozen)
+    trained = {name for name in rn.parameters(spec) if name.rpartition(".")[0] not in frozen}
+    assert set(found) == trained
+    rates = {name.rpartition(".")[0]: treatment.rate for name, treatment in found.items()}
+    assert rates["stage1.block1.conv1"] == rates["stage3.block1.norm1"] == 0.1
+    assert (rates["stage4.block1.conv1"], rates["stage4.block2.conv1"], rates["head.linear"]) == (2.0, 0.5, 1.0)
+
+
+def test_the_backbone_is_all_but_the_head() -> None:
+    spec = rn.spec("resnet_v2_50")
+    assert {name.partition(".")[0] for name in treatments(spec, recipe("d2l", freeze=["backbone"]))} == {"head"}
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"freeze": ["stage9"]}, "freeze: received 'stage9'; allowed is backbone (all but the head), stem, stage1"),
+        ({"freeze": ["stage"]}, "freeze: received 'stage'"),
+        ({"rates": {"body": 2.0}}, "rates: received 'body'"),
+        ({"freeze": ["backbone", "head"]}, "freeze: received ['backbone', 'head']; allowed is a list of parts"),
+    ],
+)
+def test_a_part_that_the_network_has_not_is_refused(fields: dict[str, Any], words: str) -> None:
+    with pytest.raises(RecipeError) as error:
+        treatments(rn.spec("resnet18"), recipe("d2l", **fields))
+    assert words in str(error.value)
 
 
 def test_a_network_without_one_answer_per_picture_is_refused() -> None:

@@ -27,6 +27,15 @@ RECIPES = {
     "momentum": Recipe(learning_rate=0.05, momentum=0.9, **_DROP, **_COMMON),
     "nesterov": Recipe(learning_rate=0.05, momentum=0.9, nesterov=True, label_smoothing=0.1, **_DROP, **_COMMON),
     "plain": Recipe(learning_rate=0.05, schedule="cosine", warmup=3.0, decay_all=False, **_COMMON),
+    "parts": Recipe(
+        learning_rate=0.05,
+        momentum=0.9,
+        freeze=("stem", "stage1.block1.norm1"),
+        rates=(("head", 4.0),),
+        clip_norm=1.0,
+        **_DROP,
+        **_COMMON,
+    ),
     "adam": Recipe(optimizer="adam", **_ADAM),
     "adamw": Recipe(optimizer="adamw", label_smoothing=0.1, **_ADAM),
 }

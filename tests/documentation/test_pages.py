@@ -1,0 +1,63 @@
+"""The pages for users of one framework, and for those who teach: what they print is run as it stands there."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from engines import CPU, ENGINES
+
+DOCS = Path(__file__).parents[2] / "docs"
+
+
+def run(folder: Path, command: list[str], **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-P", *command],
+        cwd=folder,
+        env={**os.environ, **CPU, **environment},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize(
+    ("page", "engine", "words", "file"),
+    [
+        ("pytorch", "torch", "", "model.pt2"),
+        ("keras", "keras", "stage3_block3_relu2", "saved_model/saved_model.pb"),
+        ("jax", "flax", "    block1…block3: 3 x Residual(", "model.stablehlo"),
+    ],
+)
+def test_the_blocks_of_a_page_run_as_one_program(page: str, engine: str, words: str, file: str, tmp_path: Path) -> None:
+    blocks = re.findall(r"```python\n(.*?)```", (DOCS / f"{page}.md").read_text(), re.S)
+    assert len(blocks) >= 7
+    (tmp_path / "program.py").write_text("".join(blocks))
+    process = run(tmp_path, ["program.py"], **ENGINES[engine][1])
+    assert process.returncode == 0, process.stderr[-3000:]
+    assert words in process.stdout
+    assert (tmp_path / file).exists()
+
+
+COMMANDS = re.findall(r"^\$ resnet (.*)$", (DOCS / "teaching.md").read_text(), re.M)
+
+
+@pytest.mark.long
+def test_the_commands_of_the_page_for_teachers_run(tmp_path: Path) -> None:
+    assert len(COMMANDS) > 12
+    for command in COMMANDS:
+        process = run(tmp_path, ["-m", "resnet_core", *shlex.split(command)])
+        assert (process.returncode, process.stderr) == (0, ""), f"{command}: {process.stderr[-1000:]}"
+    made = {path.name for path in tmp_path.iterdir()}
+    assert made == {
+        *(f"resnet18_{name}.py" for name in ("torch", "keras", "flax", "numpy")),
+        "resnet50.svg",
+        "side_by_side.html",
+    }
