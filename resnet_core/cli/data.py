@@ -23,14 +23,22 @@ def check_data_set(
     data_dir: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Where named data sets are, or are downloaded to.")
     ] = None,
+    validation: Annotated[
+        float | None,
+        typer.Option(metavar="SHARE", help="Hold out this share of every class of a folder without a test split."),
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="What is held out is drawn from it, as from a recipe's.")] = 0,
     as_json: JsonFlag = False,
     quiet: QuietFlag = False,
 ) -> None:
     """Count the pictures of each class, and read each once. Exit code 1 if some cannot be read; all are named."""
     from resnet_core.data.check import check_data
+    from resnet_core.data.held_out import require_held_out
     from resnet_core.data.named import dataset
 
-    report = check_data(dataset(data, data_dir), counted(status(quiet=quiet), "pictures"))
+    found = dataset(data, data_dir, validation=validation, seed=seed)
+    require_held_out(found, validation)
+    report = check_data(found, counted(status(quiet=quiet), "pictures"))
     if as_json:
         print_json(report.to_json())
     else:
@@ -45,10 +53,11 @@ def _print(report: DataReport) -> None:
 
     classes = list(report.train.classes)
     columns = [tables.Column("class", classes, "left")]
-    for title, split in (("training", report.train), ("test", report.test)):
+    splits = (("training", report.train), ("test" if report.held_out is None else "validation", report.test))
+    for title, split in splits:
         columns.append(tables.Column(title, [f"{split.classes[name]:,}" for name in classes]))
     tables.show(tables.fitted_table(columns))
-    for title, split in (("training", report.train), ("test", report.test)):
+    for title, split in splits:
         total = sum(split.classes.values())
         bad = f"; {len(split.bad):,} cannot be read" if split.bad else ""
         tables.show(f"{title}: {total:,} pictures of {len(classes)} classes, {_sizes(split)}{bad}")

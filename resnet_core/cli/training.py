@@ -24,6 +24,10 @@ from resnet_core.training.reporting import Reporter
 FolderOption = Annotated[
     Path | None, typer.Option("--data-dir", metavar="DIR", help="Where named data sets are, or are downloaded to.")
 ]
+ValidationOption = Annotated[
+    float | None,
+    typer.Option(metavar="SHARE", help="Hold out this share of every class of a folder without a test split, as 0.2."),
+]
 
 
 def train_network(
@@ -58,6 +62,7 @@ def train_network(
     device: DeviceOption = "auto",
     dtype: Annotated[str, typer.Option(help="float32 or float64.")] = "float32",
     data_dir: FolderOption = None,
+    validation: ValidationOption = None,
     checkpoint_every: Annotated[
         int | None, typer.Option(metavar="STEPS", min=1, help="Steps between checkpoints; by default one epoch.")
     ] = None,
@@ -93,7 +98,7 @@ def train_network(
     try:
         result = train(
             network, data, backend=backend, out=out, recipe=plan, resume=resume, until=until, epochs=epochs,
-            steps=steps, weights=start, device=device, dtype=dtype, data_dir=data_dir,
+            steps=steps, weights=start, device=device, dtype=dtype, data_dir=data_dir, validation=validation,
             checkpoint_every=checkpoint_every, keep=keep, tensorboard=tensorboard, progress=reporter,
             adapt=[field for field in adapt if field not in fixed],
         )  # fmt: skip
@@ -122,6 +127,7 @@ def evaluate_run(
     which: Annotated[str, typer.Option("--weights", metavar="W", help="best or last.")] = "best",
     device: DeviceOption = "auto",
     data_dir: FolderOption = None,
+    validation: ValidationOption = None,
     classes: Annotated[bool, typer.Option("--classes", help="Also a table: what each class was taken for.")] = False,
     confusion: Annotated[
         Path | None, typer.Option(metavar="F", help="Draw the confusion matrix, to F.svg or F.png.")
@@ -133,15 +139,17 @@ def evaluate_run(
     from resnet_core.training.evaluation import evaluate
 
     quiet_frameworks()
-    progress = counted(status(quiet=quiet), "pictures", every=1)
-    result = evaluate(run, data, backend=backend, weights=which, device=device, data_dir=data_dir, progress=progress)
+    result = evaluate(
+        run, data, backend=backend, weights=which, device=device, data_dir=data_dir, validation=validation,
+        progress=counted(status(quiet=quiet), "pictures", every=1),
+    )  # fmt: skip
     if as_json:
         print_json(result.to_json())
     else:
         print(
             f"{run} ({which}) in {result.backend}: accuracy {result.accuracy:.4f}, "
             + (f"top 5 {result.top5:.4f}, " if len(result.names) > 5 else "")
-            + f"loss {result.loss:.4f} on {result.pictures:,} test pictures of {result.data}"
+            + f"loss {result.loss:.4f} on {result.pictures:,} {result.pictures_name} pictures of {result.data}"
         )
     if classes and not as_json:
         from resnet_core.cli import tables

@@ -32,12 +32,13 @@ class SplitReport:
 
 @dataclass(frozen=True)
 class DataReport:
-    """A data set's two splits. `channels` is None where pictures vary."""
+    """A data set's two splits. `channels` is None where pictures vary; `held_out` as in `Dataset`."""
 
     name: str
     channels: int | None
     train: SplitReport
     test: SplitReport
+    held_out: float | None
 
     @property
     def bad(self) -> dict[str, str]:
@@ -51,6 +52,7 @@ class DataReport:
             "channels": self.channels,
             "train": self.train.to_json(),
             "test": self.test.to_json(),
+            "held_out": self.held_out,
         }
 
 
@@ -59,7 +61,7 @@ def check_data(data: Dataset, progress: Callable[[int, int], None] = lambda done
     total = len(data.train) + len(data.test)
     train = _report(data.train, data.classes, lambda count: progress(count, total))
     test = _report(data.test, data.classes, lambda count: progress(len(data.train) + count, total))
-    return DataReport(data.name, data.train.channels, train, test)
+    return DataReport(data.name, data.train.channels, train, test, data.held_out)
 
 
 def _report(split: Split, names: tuple[str, ...], tell: Callable[[int], None]) -> SplitReport:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Protocol
 
 import numpy as np
 
@@ -13,17 +13,32 @@ from resnet_core.preparation import Preparation
 
 Size = tuple[int, int]
 
+#: A part of a picture: (top, left, height, width) in pixels.
+Box = tuple[int, int, int, int]
+
+#: What is read of a picture: the box for (its row among those that are read, its height, its width).
+Crop = Callable[[int, int, int], Box]
+
+
+class Read(Protocol):
+    """Reads pictures: (len(indices), height, width, channels) uint8 at the preparation's size.
+
+    With `crop`, its box of every picture as it is stored, stretched to that size. It is passed only if there is one.
+    """
+
+    def __call__(self, indices: np.ndarray, preparation: Preparation, crop: Crop | None = None) -> np.ndarray: ...
+
 
 @dataclass(frozen=True)
 class Split:
-    """Labels (n,) int64, and `read(indices, preparation)`: (len(indices), height, width, channels) uint8.
+    """Labels (n,) int64, and how the pictures are read.
 
     `size` and `channels` are those of the pictures, or None if they vary (a folder of files). `resize` is how pictures
     of another size get there; `files` are theirs, if they are files.
     """
 
     labels: np.ndarray
-    read: Callable[[np.ndarray, Preparation], np.ndarray]
+    read: Read
     size: Size | None
     channels: int | None
     resize: Literal["cover", "stretch"]
@@ -35,9 +50,18 @@ class Split:
 
 @dataclass(frozen=True)
 class Dataset:
-    """A training and a test split, and the names of the classes (numbers if they have no names)."""
+    """A training and a test split, and the names of the classes (numbers if they have no names).
+
+    `held_out` is the share of the training pictures that the test split was made of; None if it is one of its own.
+    """
 
     name: str
     train: Split
     test: Split
     classes: tuple[str, ...]
+    held_out: float | None = None
+
+    @property
+    def test_name(self) -> str:
+        """What the test pictures are called: "test" or "validation"."""
+        return "test" if self.held_out is None else "validation"

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from resnet_core.data.dataset import Dataset
+from resnet_core.data.held_out import HoldOut
 from resnet_core.data.readers import read_dataset
 from resnet_core.errors import DataError
 
@@ -45,19 +46,25 @@ NAMED = {
 }
 
 
-def dataset(source: str | Path, folder: str | Path | None = None) -> Dataset:
+def dataset(
+    source: str | Path, folder: str | Path | None = None, *, validation: float | None = None, seed: int = 0
+) -> Dataset:
     """A data set by name, from a folder of IDX files or of pictures (`train/CLASS/…`, `test/CLASS/…`), or from an .npz.
+
+    Of a folder of pictures without `test/`, or of classes without `train/` (`CLASS/…`), the share `validation` of every
+    class is held out, drawn from the seed; data with a test split of its own is left as it is.
 
     A named data set is looked for in `folder` itself, then in `folder`/NAME, and downloaded to the latter; the folder
     defaults to $RESNET_DATA or ~/.cache/resnet. Raises DataError, one line, for anything that cannot be found or read.
     """
+    rule = None if validation is None else HoldOut(validation, seed)
     if str(source) in NAMED:
         name = str(source)
         return read_dataset(name, _place(name, Path(folder) if folder is not None else default_folder()))
     path = Path(source)
     if not path.exists():
         raise DataError(f"data: received {str(source)!r}; expected {', '.join(NAMED)}, a folder, or an .npz file")
-    return read_dataset(path.name, path)
+    return read_dataset(path.absolute().name, path, rule)
 
 
 def default_folder() -> Path:

@@ -109,6 +109,13 @@ def fitted(picture: Image.Image, preparation: Preparation, path: str | os.PathLi
     return picture.crop((left, top, left + width, top + height))
 
 
+def cropped(picture: Image.Image, box: tuple[int, int, int, int], preparation: Preparation) -> Image.Image:
+    """The part (top, left, height, width) of the picture, stretched to the preparation's size."""
+    top, left, height, width = box
+    part = picture.crop((left, top, left + width, top + height))
+    return _resized(part, (preparation.size[1], preparation.size[0]), preparation)
+
+
 def normalized(pictures: np.ndarray, preparation: Preparation) -> np.ndarray:
     """Images (…, height, width, channels) float32 of pixels from 0 to 255, (…, height, width, own channels).
 

@@ -8,13 +8,15 @@ from __future__ import annotations
 import gzip
 import tarfile
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from resnet_core.data.dataset import Dataset, Split
+from resnet_core.data.dataset import Crop, Dataset, Split
+from resnet_core.data.held_out import HoldOut, held_out
 from resnet_core.data.images import read_picture
-from resnet_core.data.prepare import fitted, picture_mode, pixels
+from resnet_core.data.prepare import cropped, fitted, picture_mode, pixels
 from resnet_core.errors import DataError, InputError
 from resnet_core.files import read_bytes
 from resnet_core.preparation import Preparation
@@ -29,19 +31,21 @@ CLASSES = {
 PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
 
 
-def read_dataset(name: str, path: Path) -> Dataset:
+def read_dataset(name: str, path: Path, validation: HoldOut | None = None) -> Dataset:
     """The data set at `path`, in any supported form; `name` is used in messages and to look up class names.
 
-    Raises DataError.
+    Of a folder of pictures without a test split, `validation` is held out. Raises DataError.
     """
     if path.suffix == ".npz" and path.is_file():
         return _npz(name, path)
     if not path.is_dir():
-        raise DataError(f"{path}: expected a folder of IDX files, a folder with train/ and test/, or an .npz file")
+        raise DataError(f"{path}: expected a folder of IDX files, a folder of pictures by class, or an .npz file")
     if (path / "cifar-10-binary.tar.gz").exists():
         return _cifar(name, path / "cifar-10-binary.tar.gz")
     if (path / "train").is_dir():
-        return _folder(name, path)
+        return _folder(name, path, path / "train", validation)
+    if not any(path.glob("*-ubyte*")) and any(_pictures(path / name) for name in _subfolders(path)):
+        return _folder(name, path, path, validation)
     return _idx(name, path)
 
 
@@ -72,20 +76,23 @@ def _arrays(
 def _array_split(pictures: np.ndarray, labels: np.ndarray) -> Split:
     own = (pictures.shape[1], pictures.shape[2])
 
-    def read(indices: np.ndarray, preparation: Preparation) -> np.ndarray:
-        if preparation.size == own:
+    def read(indices: np.ndarray, preparation: Preparation, crop: Crop | None = None) -> np.ndarray:
+        if crop is None and preparation.size == own:
             return pictures[indices]
-        return np.stack([_fitted(pictures[index], preparation) for index in indices])
+        return np.stack([_fitted(pictures[index], preparation, row, crop) for row, index in enumerate(indices)])
 
     # Bilinear, like torchvision's Resize of a picture to (height, width), which D2L uses.
     return Split(labels, read, own, pictures.shape[3], "stretch")
 
 
-def _fitted(picture: np.ndarray, preparation: Preparation) -> np.ndarray:
+def _fitted(picture: np.ndarray, preparation: Preparation, row: int, crop: Crop | None) -> np.ndarray:
     """Channel by channel, since Pillow has no pictures of two or of five."""
     from PIL import Image
 
     channels = [Image.fromarray(picture[..., index]) for index in range(picture.shape[2])]
+    if crop is not None:
+        box = crop(row, *picture.shape[:2])
+        return np.concatenate([pixels(cropped(channel, box, preparation)) for channel in channels], axis=-1)
     return np.concatenate([pixels(fitted(channel, preparation, "")) for channel in channels], axis=-1)
 
 
@@ -97,8 +104,8 @@ def _idx(name: str, folder: Path) -> Dataset:
         path = next((path for path in candidates if path.exists()), None)
         if path is None:
             raise DataError(
-                f"{folder}: {part}-ubyte(.gz) is missing; expected four IDX files, or train/ and test/ with a folder "
-                "of pictures for each class"
+                f"{folder}: {part}-ubyte(.gz) is missing; expected four IDX files, or a folder of pictures for "
+                "each class, perhaps in train/ and test/"
             )
         found[part] = _idx_array(path)
     return _arrays(
@@ -165,30 +172,60 @@ def _npz(name: str, path: Path) -> Dataset:
     return _arrays(path.stem, (pictures, labels.reshape(-1)), (test_pictures, test_labels.reshape(-1)), path)
 
 
-def _folder(name: str, folder: Path) -> Dataset:
-    test = next((folder / part for part in ("test", "val", "validation") if (folder / part).is_dir()), None)
-    if test is None:
-        raise DataError(f"{folder}: has train/ but none of test/, val/ and validation/")
-    classes = tuple(sorted(path.name for path in (folder / "train").iterdir() if path.is_dir()))
-    return Dataset(name, _picture_split(folder / "train", classes), _picture_split(test, classes), classes)
+def _folder(name: str, folder: Path, train: Path, validation: HoldOut | None) -> Dataset:
+    """A folder with train/, or with the classes themselves: then `train` is the folder."""
+    parts = ("test", "val", "validation") if train != folder else ()
+    test = next((folder / part for part in parts if (folder / part).is_dir()), None)
+    classes = tuple(_subfolders(train))
+    if test is not None:
+        return Dataset(name, _picture_split(*_files(train, classes)), _picture_split(*_files(test, classes)), classes)
+    if validation is None:
+        raise DataError(
+            f"{folder}: has {'train/' if parts else 'a folder for each class'} but none of test/, val/ and "
+            "validation/; hold out a share of its pictures with --validation 0.2 (in Python validation=0.2)"
+        )
+    paths, labels = _files(train, classes)
+    chosen = held_out([f"{path.parent.name}/{path.name}" for path in paths], np.array(labels), classes, validation)
+    kept, taken = (
+        _picture_split([paths[index] for index in indices], [labels[index] for index in indices])
+        for indices in (np.flatnonzero(~chosen), np.flatnonzero(chosen))
+    )
+    return Dataset(name, kept, taken, classes, validation.share)
 
 
-def _picture_split(folder: Path, classes: tuple[str, ...]) -> Split:
-    unknown = sorted(path.name for path in folder.iterdir() if path.is_dir() and path.name not in classes)
+def _subfolders(folder: Path) -> list[str]:
+    """Names of the folders that hold a class each; hidden ones, which programs leave there, do not."""
+    return sorted(path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+
+
+def _pictures(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.glob("*") if path.suffix.lower() in PICTURES)
+
+
+def _files(folder: Path, classes: tuple[str, ...]) -> tuple[list[Path], list[int]]:
+    """(the pictures of every class in the folder, their labels)."""
+    unknown = [name for name in _subfolders(folder) if name not in classes]
     if unknown:
         raise DataError(f"{folder}: the class {unknown[0]!r} is not among those of train/: {', '.join(classes)}")
     paths, labels = [], []
     for label, name in enumerate(classes):
-        for path in sorted((folder / name).glob("*")):
-            if path.suffix.lower() in PICTURES:
-                paths.append(path)
-                labels.append(label)
+        for path in _pictures(folder / name):
+            paths.append(path)
+            labels.append(label)
     if not paths:
         raise DataError(f"{folder}: no pictures; expected {folder.name}/CLASS/*.png, .jpg, …")
+    return paths, labels
 
-    def read(indices: np.ndarray, preparation: Preparation) -> np.ndarray:
-        mode = picture_mode(preparation.channels)
-        found = (fitted(read_picture(paths[index], mode), preparation, paths[index]) for index in indices)
+
+def _picture_split(paths: Sequence[Path], labels: Sequence[int]) -> Split:
+    def read(indices: np.ndarray, preparation: Preparation, crop: Crop | None = None) -> np.ndarray:
+        found = []
+        for row, index in enumerate(indices):
+            picture = read_picture(paths[index], picture_mode(preparation.channels))
+            if crop is None:
+                found.append(fitted(picture, preparation, paths[index]))
+            else:
+                found.append(cropped(picture, crop(row, picture.height, picture.width), preparation))
         return np.stack([pixels(picture) for picture in found])
 
     return Split(np.array(labels, np.int64), read, None, None, "cover", tuple(paths))

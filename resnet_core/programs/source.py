@@ -30,4 +30,7 @@ def source(spec: ResNetSpec, backend: str, *, train: str | Path | Recipe | bool 
         raise InputError(f"backend {backend}: prints programs, but none that train; leave training out")
     recipe = read_recipe(DEFAULT if train is True else train)
     check_trainable(spec)
+    for field in ("mixup", "cutmix"):
+        if value := getattr(recipe, field):
+            raise InputError(f"{field}: received {value:g}; programs have one class per picture, expected {field} = 0")
     return write(spec, recipe)

@@ -175,6 +175,12 @@ class TrainingText:
         recipe, parts = self.recipe, []
         if recipe.resize:
             parts.append(f"resized to {recipe.resize[0]} x {recipe.resize[1]}")
+        if recipe.crop_area:
+            low, high = (f"{100 * share:g}%" for share in recipe.crop_area)
+            parts.append(f"cropped at random to {low} to {high} of their area")
+        jitter = [name for name in ("brightness", "contrast", "saturation", "hue") if getattr(recipe, name)]
+        if jitter:
+            parts.append(f"jittered in {', '.join(jitter)}")
         if recipe.mean == "pixel":
             parts.append("less the mean training picture")
         if recipe.pad_crop:
@@ -185,6 +191,8 @@ class TrainingText:
             parts.append(f"less {', '.join(map(_number, recipe.mean))}")
         if recipe.deviation is not None:
             parts.append(f"divided by {', '.join(map(_number, recipe.deviation))}")
+        if recipe.cutout:
+            parts.append(f"blanked in a square of {recipe.cutout} pixels")
         parts[1:] = [*parts[1:-1], f"and {parts[-1]}"] if len(parts) > 1 else []
         listed = (" " if len(parts) < 3 else ", ").join(parts)
         sentences = [f"The recipe has its pictures {listed}."] if parts else []

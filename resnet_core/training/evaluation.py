@@ -11,6 +11,7 @@ import numpy as np
 
 from resnet_core.backend import DEVICES, load_backend
 from resnet_core.data.dataset import Dataset
+from resnet_core.data.held_out import require_held_out
 from resnet_core.data.named import dataset
 from resnet_core.errors import require_choice
 from resnet_core.numerics import log_softmax
@@ -37,8 +38,9 @@ class Evaluation:
     """The result of `evaluate`.
 
     `weights` is "best" or "last", `device` the one that was used, `data` the name of the data set, `pictures` the
-    number of its test pictures; `classes` (pictures,) int64 are the predicted classes. `confusion` (class, class) int64
-    counts the pictures of each class, by rows, that were taken for each, by columns; `names` are the classes'.
+    number of its test pictures, or of those held out: `pictures_name` is "test" or "validation". `classes` (pictures,)
+    int64 are the predicted classes. `confusion` (class, class) int64 counts the pictures of each class, by rows, that
+    were taken for each, by columns; `names` are the classes'.
     """
 
     run: str
@@ -47,6 +49,7 @@ class Evaluation:
     device: str
     data: str
     pictures: int
+    pictures_name: str
     accuracy: float
     loss: float
     top5: float
@@ -101,12 +104,14 @@ def evaluate(
     weights: str = "best",
     device: str = "auto",
     data_dir: str | Path | None = None,
+    validation: float | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Evaluation:
     """Test accuracy and loss of a run's network, in this process.
 
     `run` is the folder that `train` wrote; `data` is a Dataset, or a name or path for `dataset`, with `data_dir` as
-    its folder, by default what the run was trained on. The pictures are prepared according to the run's recipe.
+    its folder, by default what the run was trained on, and of data without a test split what the run held out, or the
+    share `validation`. The pictures are prepared according to the run's recipe.
     `backend` defaults to the one that trained last; `weights` is "best" (by test accuracy) or "last". The backend is
     configured for the device and the run's dtype. `progress` is called with (pictures seen, pictures in all).
 
@@ -118,7 +123,10 @@ def evaluate(
     spec, recipe, about = folder.open()
     name = backend or folder.last_backend()
     data = folder.data() if data is None else data
-    pipeline = Pipeline(data if isinstance(data, Dataset) else dataset(data, data_dir), recipe, spec)
+    if not isinstance(data, Dataset):
+        data = dataset(data, data_dir, validation=folder.validation(validation), seed=recipe.seed)
+    require_held_out(data, validation)
+    pipeline = Pipeline(data, recipe, spec)
     arrays, _ = load_weights(Path(run) / f"{weights}.safetensors", spec=spec)
     module = load_backend(name)
     used = module.configure(device, about["dtype"])
@@ -130,7 +138,8 @@ def evaluate(
         backend=name,
         device=used,
         data=pipeline.data.name,
-        pictures=len(pipeline.data.test),
+        pictures=len(data.test),
+        pictures_name=data.test_name,
         accuracy=scores.accuracy,
         loss=scores.loss,
         top5=scores.top5,

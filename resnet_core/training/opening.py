@@ -18,7 +18,7 @@ def opening_line(spec: ResNetSpec, pipeline: Pipeline, *, backend: str, device: 
     share = "all trained" if trained == count else f"{trained:,} trained and {count - trained:,} frozen"
     fields = f"classes = {spec.classes}, in_channels = {spec.in_channels}, {height} x {width}"
     network = f"{spec.name or 'the network'} ({count:,} parameters, {share}, {fields})"
-    pictures = f"{data.name}: {len(data.train):,} training and {len(data.test):,} test pictures"
+    pictures = f"{data.name}: {len(data.train):,} training and {len(data.test):,} {data.test_name} pictures"
     taken = f", {done:,} of them taken" if done else ""
     length = f"{pipeline.total_steps:,} steps, {pipeline.steps_per_epoch:,} an epoch{taken}"
     return f"{network} on {pictures}; {length}, by the recipe {pipeline.recipe.name}, in {backend} on {device}"

@@ -15,12 +15,16 @@ import numpy as np
 from msgspec.structs import replace
 
 from resnet_core.data.dataset import Dataset, Size
+from resnet_core.data.jitter import OPERATIONS
 from resnet_core.data.prepare import normalized
 from resnet_core.errors import DataError
 from resnet_core.preparation import Inputs, Preparation
 from resnet_core.specification import ResNetSpec
+from resnet_core.training.augmentation import cut_out, random_crop, recolored
+from resnet_core.training.mixing import mixing
 from resnet_core.training.recipe import Recipe
 from resnet_core.training.schedule import steps_per_epoch, total_steps
+from resnet_core.training.targets import target_distribution
 
 Batch = tuple[np.ndarray, np.ndarray]
 
@@ -50,14 +54,27 @@ class Pipeline:
         self._order = lru_cache(maxsize=1)(self._draw_order)
 
     def batch(self, step: int) -> Batch:
-        """(images, labels) of one step: (batch, height, width, channels) float32 and (batch,) int64."""
+        """(images, labels) of one step: (batch, height, width, channels) float32 and (batch,) int64.
+
+        Where a recipe mixes images, the labels are those before; `targets` has what to learn.
+        """
         epoch, position = divmod(step, self.steps_per_epoch)
         size = self.recipe.batch_size
         indices = self._order(epoch)[position * size : (position + 1) * size]
-        pictures = self.data.train.read(indices, self.preparation)
+        crop = random_crop(self.recipe, step)
+        crops = {} if crop is None else {"crop": crop}
+        pictures = recolored(self.recipe, self.data.train.read(indices, self.preparation, **crops), step)
         if self.recipe.mean == "pixel":  # before the crop, which moves the pixels
             pictures = pictures - self._mean_picture
-        return normalized(self._augmented(pictures, step), self._centered), self.data.train.labels[indices]
+        images = cut_out(self.recipe, normalized(self._augmented(pictures, step), self._centered), step)
+        mixed = mixing(self.recipe, step, len(images), self.size)
+        return images if mixed is None else mixed.images(images), self.data.train.labels[indices]
+
+    def targets(self, step: int, labels: np.ndarray) -> np.ndarray:
+        """The target distribution (batch, classes) float64 of a step's batch with these labels."""
+        targets = target_distribution(labels, len(self.data.classes), self.recipe.label_smoothing)
+        mixed = mixing(self.recipe, step, len(labels), self.size)
+        return targets if mixed is None else mixed.targets(targets)
 
     def batches(self, start: int, stop: int) -> Iterator[tuple[int, Batch]]:
         """(step, batch) for range(start, stop); the next batch is prepared while the current one is in use."""
@@ -143,6 +160,12 @@ class Pipeline:
         if spec.classes != classes:
             raise DataError(
                 f"{self.data.name}: has {classes} classes, and the network {spec.classes}; set classes = {classes}"
+            )
+        jitter = [name for name in OPERATIONS if getattr(self.recipe, name)]
+        if jitter and spec.in_channels not in (1, 3):
+            raise DataError(
+                f"{jitter[0]}: received {getattr(self.recipe, jitter[0])}; pictures with channels = {spec.in_channels} "
+                "have no colors that can be changed, expected 1 or 3"
             )
         for field in ("mean", "deviation"):
             values = getattr(self.recipe, field)

@@ -21,6 +21,8 @@ Positive = Annotated[float, Meta(gt=0, le=1e9)]
 Fraction = Annotated[float, Meta(ge=0, lt=1)]
 Whole = Annotated[int, Meta(ge=1, le=1_000_000_000)]
 Pixels = Annotated[int, Meta(ge=1, le=100_000)]
+Share = Annotated[float, Meta(gt=0, le=1)]
+Strength = Annotated[float, Meta(ge=0, le=1000)]
 
 #: What each field means and allows; every error message about a field quotes it.
 FIELDS: dict[str, str] = {
@@ -49,6 +51,16 @@ FIELDS: dict[str, str] = {
     "resize": "one integer from 1 or [height, width], or none to keep the pictures' size",
     "pad_crop": "an integer from 0, zeros around a picture before it is cropped at random",
     "flip": "true or false (mirror each picture with probability 1/2)",
+    "crop_area": "two numbers above 0 and at most 1, between which the area of a random crop is, as a share of the "
+    "picture's, or none for no such crop",
+    "crop_ratio": "two numbers above 0, between which width / height of such a crop is",
+    "brightness": "a number from 0, how far from 1 the random factor may be",
+    "contrast": "a number from 0, how far from 1 the random factor may be",
+    "saturation": "a number from 0, how far from 1 the random factor may be",
+    "hue": "a number from 0 to 0.5, how far the hues may turn, as a share of the circle",
+    "cutout": "an integer from 0, the side of the square that is blanked in each picture, in pixels",
+    "mixup": "a number from 0, alpha of the Beta distribution of the shares; 0 does not mix",
+    "cutmix": "a number from 0, alpha of the Beta distribution of the shares; 0 does not mix",
     "mean": 'a list of numbers, one per channel, "pixel" for the mean training picture, or none for 0',
     "deviation": "a list of numbers above 0, one per channel, or none for 1",
     "seed": "an integer from 0: initial weights, order and augmentation",
@@ -58,7 +70,7 @@ FIELDS: dict[str, str] = {
 CLIP_EPSILON = 1e-6
 
 #: Fields that may be None.
-OPTIONAL = ("clip_norm", "epochs", "steps", "patience", "resize", "mean", "deviation")
+OPTIONAL = ("clip_norm", "epochs", "steps", "patience", "resize", "crop_area", "mean", "deviation")
 
 #: The optimizer's slots by neutral name: each has one array per parameter.
 SLOTS = {"sgd": ("momentum",), "adam": ("moment1", "moment2"), "adamw": ("moment1", "moment2")}
@@ -97,6 +109,15 @@ class Recipe(Struct, frozen=True, kw_only=True, omit_defaults=False):
     resize: tuple[Pixels, Pixels] | None = None
     pad_crop: Annotated[int, Meta(ge=0, le=1000)] = 0
     flip: bool = False
+    crop_area: tuple[Share, Share] | None = None
+    crop_ratio: tuple[Positive, Positive] = (3 / 4, 4 / 3)
+    brightness: Strength = 0.0
+    contrast: Strength = 0.0
+    saturation: Strength = 0.0
+    hue: Annotated[float, Meta(ge=0, le=0.5)] = 0.0
+    cutout: Annotated[int, Meta(ge=0, le=100_000)] = 0
+    mixup: Strength = 0.0
+    cutmix: Strength = 0.0
     mean: tuple[float, ...] | Literal["pixel"] | None = None
     deviation: tuple[Positive, ...] | None = None
     seed: Annotated[int, Meta(ge=0, le=2**62)] = 0
@@ -119,6 +140,22 @@ class Recipe(Struct, frozen=True, kw_only=True, omit_defaults=False):
             refuse("milestones", self.milestones, 'some with schedule = "step", and none without', RecipeError)
         if list(self.milestones) != sorted(set(self.milestones)):
             refuse("milestones", self.milestones, FIELDS["milestones"], RecipeError)
+        self._check_augmentation()
+
+    def _check_augmentation(self) -> None:
+        for field in ("crop_area", "crop_ratio"):
+            bounds = getattr(self, field)
+            if bounds is not None and bounds[0] > bounds[1]:
+                refuse(field, bounds, f"{FIELDS[field]}; the smaller one first", RecipeError)
+        if self.crop_area is not None and self.mean == "pixel":
+            refuse(
+                "mean",
+                self.mean,
+                "a list of numbers or none with crop_area, after which no pixel is in its place",
+                RecipeError,
+            )
+        if self.mixup and self.cutmix:
+            refuse("cutmix", self.cutmix, "0 with mixup: a batch is mixed in one way", RecipeError)
 
     @property
     def slots(self) -> tuple[str, ...]:

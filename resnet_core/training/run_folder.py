@@ -1,7 +1,8 @@
 """A run on disk: what was trained, how, on what, and every step of it.
 
     spec.toml recipe.toml    the network and the recipe
-    run.json                 data, dtype, and each session: backend, device, versions, first step, and a new length
+    run.json                 data, share held out, dtype, and each session: backend, device, versions, first step, and a
+                             new length
     log.jsonl                a line for each step, and one for each epoch
     checkpoints/             the latest few, `step-000000469.safetensors`
     last.safetensors         neutral weights after the last checkpoint
@@ -110,6 +111,16 @@ class RunFolder:
         if about.get("source") is None:
             raise InputError(f"{self.path}: does not say where its data ({about['data']}) are; name them")
         return str(about["source"])
+
+    def validation(self, asked: float | None = None) -> float | None:
+        """The share of the run's training pictures that is held out, or None; `asked` where the run does not say.
+
+        Raises InputError if it is another one than was asked for: pictures that were trained on would be among them.
+        """
+        own = self.open()[2].get("validation")
+        if own is not None and asked is not None and own != asked:
+            raise InputError(f"{self.path}: holds out {own:g} of its pictures; received validation = {asked:g}")
+        return asked if own is None else float(own)
 
     def last_backend(self) -> str:
         """The backend of the run's last session."""

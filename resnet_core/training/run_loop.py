@@ -22,7 +22,6 @@ from resnet_core.training.pipeline import Pipeline
 from resnet_core.training.recorder import RunRecorder
 from resnet_core.training.reporting import EpochRecord, StepRecord
 from resnet_core.training.schedule import step_numbers
-from resnet_core.training.targets import target_distribution
 
 
 @dataclass
@@ -109,7 +108,7 @@ class RunLoop:
     def _step(self, step: int, images: np.ndarray, labels: np.ndarray) -> None:
         recipe = self.pipeline.recipe
         numbers = step_numbers(recipe, self.pipeline.steps_per_epoch, step)
-        targets = target_distribution(labels, len(self.pipeline.data.classes), recipe.label_smoothing)
+        targets = self.pipeline.targets(step, labels)
         begin = time.perf_counter()
         result = self.trainer.step(StepInputs(images, targets, numbers))
         seconds = time.perf_counter() - begin

@@ -12,6 +12,7 @@ import numpy as np
 
 from resnet_core.backend import DEVICES, load_backend, optional
 from resnet_core.data.dataset import Dataset
+from resnet_core.data.held_out import require_held_out
 from resnet_core.data.named import NAMED, dataset
 from resnet_core.data.up_front import require_pictures
 from resnet_core.errors import InputError, WeightsError, require_choice
@@ -86,6 +87,7 @@ def train(
     device: str = "auto",
     dtype: str = "float32",
     data_dir: str | Path | None = None,
+    validation: float | None = None,
     checkpoint_every: int | None = None,
     keep: int = 3,
     adapt: Sequence[str] | None = None,
@@ -97,6 +99,8 @@ def train(
     - `spec`, `recipe`: a name, a .toml or .json file, or the object. By default a new run uses the recipe
       "fashion-adam", or with `weights` "fine-tune", and a resumed run its own.
     - `data`: a Dataset, or a name or path for `dataset`, with `data_dir` as its folder.
+    - `validation`: the share of every class that is held out, drawn from the recipe's seed, of a folder of pictures
+      without a test split; a resumed run has its own.
     - `resume`: resume from the run's last checkpoint, in any backend. Network, data and backend are then by default
       the run's own.
     - `until`: stop after this epoch of the recipe, to resume later.
@@ -135,7 +139,9 @@ def train(
         plan = extended(plan, epochs, steps)
     elif epochs is not None or steps is not None:
         plan = read_recipe(plan, epochs=epochs, steps=steps)
-    pictures = data if isinstance(data, Dataset) else dataset(data, data_dir)
+    share = folder.validation(validation) if resume else validation
+    pictures = data if isinstance(data, Dataset) else dataset(data, data_dir, validation=share, seed=plan.seed)
+    require_held_out(pictures, validation)
     network = _adapted(spec, pictures, adapt)
     check_trainable(network)
     start = None if weights is None else fine_tuned(network, _read(weights), plan.seed, dtype)
@@ -220,6 +226,7 @@ def _begin(
         "format": 1,
         "data": pipeline.data.name,
         "source": source if source is None or source in NAMED else str(Path(source).absolute()),
+        **({} if source is None or pipeline.data.held_out is None else {"validation": pipeline.data.held_out}),
         "dtype": dtype,
         "sessions": [{**session, "step": 0}],
     }

@@ -231,3 +231,15 @@ def test_what_cannot_be_trained_is_one_line(spec: rn.ResNetSpec, backend: str, s
     with pytest.raises(InputError, match=said) as caught:
         rn.source(spec, backend, train=True)
     assert "\n" not in str(caught.value)
+
+
+def test_what_becomes_of_the_pictures_is_said_and_mixed_targets_are_refused() -> None:
+    spec, own = rn.spec("resnet20"), named(DEFAULT, crop_area=[0.08, 1], contrast=0.2, hue=0.1, flip=True, cutout=8)
+    text = " ".join(rn.source(spec, "torch", train=own).split())
+    assert (
+        "The recipe has its pictures cropped at random to 8% to 100% of their area, jittered in contrast, hue, "
+        "mirrored half of the time, and blanked in a square of 8 pixels."
+    ) in text
+    for field in ("mixup", "cutmix"):
+        with pytest.raises(InputError, match=f"{field}: received 1; programs have one class per picture, expected"):
+            rn.source(spec, "torch", train=named(DEFAULT, **{field: 1}))

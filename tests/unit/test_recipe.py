@@ -55,6 +55,9 @@ def test_parts_and_their_rates_go_through_files_too(tmp_path: Path) -> None:
 
 def test_overrides_replace_fields_and_the_length_is_said_once() -> None:
     changed = recipe("cifar-2015", **recipe_overrides(["epochs=3", "milestones=[1, 2]", "mean=none", "resize=40"]))
+    cropped = recipe("fashion-adam", **recipe_overrides(["crop_area=[0.08, 1]", "mixup=0.2"]))
+    assert (cropped.crop_area, cropped.mixup) == ((0.08, 1.0), 0.2)
+    assert recipe(cropped, **recipe_overrides(["crop_area=none"])).crop_area is None
     assert (changed.epochs, changed.steps, changed.mean, changed.resize) == (3, None, None, (40, 40))
 
 
@@ -81,6 +84,19 @@ def test_overrides_replace_fields_and_the_length_is_said_once() -> None:
         ({"mean": "picture"}, "mean: received 'picture'; allowed is a list of numbers, one per channel, \"pixel\" for"),
         ({"deviation": [0.0]}, "deviation[0]: received 0.0"),
         ({"label_smoothing": 1.0}, "label_smoothing: received 1.0"),
+        ({"crop_area": [0, 1]}, "crop_area[0]: received 0; allowed is two numbers above 0 and at most 1"),
+        ({"crop_area": 0.5}, "crop_area: received 0.5; allowed is two numbers above 0"),
+        ({"crop_area": [1, 0.1]}, "crop_area: received [1.0, 0.1]; allowed is two numbers above 0 and at most 1"),
+        ({"crop_ratio": [2, 1]}, "crop_ratio: received [2.0, 1.0]; allowed is two numbers above 0, between which"),
+        ({"crop_area": [0.1, 1], "mean": "pixel"}, "mean: received 'pixel'; allowed is a list of numbers or none with"),
+        ({"brightness": -0.1}, "brightness: received -0.1; allowed is a number from 0"),
+        ({"contrast": "much"}, "contrast: received 'much'; allowed is a number from 0"),
+        ({"saturation": [0.5]}, "saturation: received [0.5]; allowed is a number from 0"),
+        ({"hue": 0.6}, "hue: received 0.6; allowed is a number from 0 to 0.5"),
+        ({"cutout": 1.5}, "cutout: received 1.5; allowed is an integer from 0, the side of the square"),
+        ({"mixup": -1}, "mixup: received -1; allowed is a number from 0, alpha"),
+        ({"cutmix": "on"}, "cutmix: received 'on'; allowed is a number from 0, alpha"),
+        ({"mixup": 0.2, "cutmix": 1}, "cutmix: received 1.0; allowed is 0 with mixup"),
         ({"seed": -1}, "seed: received -1"),
         ({"learning_rat": 1}, "learning_rat: unknown field; did you mean learning_rate?"),
     ],
