@@ -27,7 +27,7 @@ class TrainingText:
     recipe: Recipe
 
     def __post_init__(self) -> None:
-        for field in ("freeze", "rates", "clip_norm"):
+        for field in ("freeze", "rates", "clip_norm", "average"):
             if value := getattr(self.recipe, field):
                 raise InputError(f"{field}: received {show(value)}; a printed program trains without it: leave it out")
 

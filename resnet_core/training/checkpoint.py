@@ -1,6 +1,7 @@
 """Checkpoints: a safetensors file with everything that the rest of a run depends on.
 
-It holds the weights by neutral name, the optimizer slots as `opt/SLOT/PARAMETER`, and in its metadata the spec, the
+It holds the weights by neutral name, the optimizer slots as `opt/SLOT/PARAMETER`, the
+average of the weights, where the run has one, as `average/NAME`, and in its metadata the spec, the
 recipe, the step and the progress so far. The pipeline and all randomness are functions of the seed and the step, so
 nothing else needs to be saved.
 """
@@ -45,6 +46,7 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     arrays = dict(check_weights(state.weights, state_shapes(checkpoint.spec)))
     for slot, values in state.slots.items():
         arrays |= {f"opt/{slot}/{name}": array for name, array in values.items()}
+    arrays |= {f"average/{name}": array for name, array in state.average.items()}
     metadata = {
         "format": FORMAT,
         "progress": json.dumps(checkpoint.progress),
@@ -64,12 +66,16 @@ def load_checkpoint(path: Path) -> Checkpoint:
         raise WeightsError(f"{path}: the digest does not match: the file was damaged or changed")
     spec, recipe = from_json(metadata["spec"], str(path)), recipe_from_json(metadata["recipe"], str(path))
     shapes = state_shapes(spec)
-    weights = {name: array for name, array in arrays.items() if not name.startswith("opt/")}
+    weights, average = Weights(), Weights()
     slots: dict[str, Weights] = {}
     for name, array in arrays.items():
-        if name not in weights:
-            slot, _, parameter = name.removeprefix("opt/").partition("/")
-            slots.setdefault(slot, {})[parameter] = array
+        match name.split("/"):
+            case ["opt", slot, parameter]:
+                slots.setdefault(slot, {})[parameter] = array
+            case ["average", tensor]:
+                average[tensor] = array
+            case _:
+                weights[name] = array
     if slots and slots.keys() != set(recipe.slots):
         raise WeightsError(f"{path}: holds optimizer slots {', '.join(slots)}; expected {', '.join(recipe.slots)}")
     trained = {name: shapes[name] for name in treatments(spec, recipe)}
@@ -77,6 +83,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
         check_weights(weights, shapes),
         {slot: check_weights(values, trained) for slot, values in slots.items()},
         int(metadata["step"]),
+        check_weights(average, shapes, "float64") if average else {},
     )
     return Checkpoint(spec, recipe, state, json.loads(metadata["progress"]))
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from resnet_core.specification import ResNetSpec
 from resnet_core.training.recipe import Recipe
-from resnet_core.weights import Weights
+from resnet_core.weights import Weights, cast
 
 
 @dataclass
@@ -22,12 +22,19 @@ class TrainingState:
     """Neutral weights, the optimizer's slots and the number of steps taken.
 
     `slots` is {slot: {parameter: array of its shape}}, with the names in `recipe.slots`, of the parameters that are
-    trained. It may be empty before the first step, which means zeros.
+    trained. It may be empty before the first step, which means zeros. `average` is the core's
+    (`resnet_core.training.averaging`), and empty unless the recipe averages: a trainer ignores it and returns none.
     """
 
     weights: Weights
     slots: dict[str, Weights] = field(default_factory=dict)
     step: int = 0
+    average: Weights = field(default_factory=dict)
+
+    @property
+    def evaluated(self) -> Weights:
+        """The weights that are evaluated and kept: their average in a run that has one."""
+        return cast(self.average, next(iter(self.weights.values())).dtype.name) if self.average else self.weights
 
     def slot(self, slot: str, name: str) -> np.ndarray:
         """The optimizer's array for one parameter, zeros before the first step."""

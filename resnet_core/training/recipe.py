@@ -36,6 +36,8 @@ FIELDS: dict[str, str] = {
     "weight_decay": "a number from 0",
     "decay_all": "true, or false to spare norms and biases",
     "clip_norm": "a number above 0, to which the norm of all gradients together is scaled down, or none",
+    "average": "a number from 0 and below 1, the weight of the old in a moving average that is evaluated, or none",
+    "average_every": "an integer from 1, the steps between two updates of the average",
     "freeze": 'a list of parts of the network that are not trained, such as ["stem", "stage1"], or ["backbone"]',
     "rates": "a table of numbers above 0 by part, such as {head = 10.0}: factors of the learning rate",
     "schedule": '"constant", "step" or "cosine"',
@@ -70,7 +72,7 @@ FIELDS: dict[str, str] = {
 CLIP_EPSILON = 1e-6
 
 #: Fields that may be None.
-OPTIONAL = ("clip_norm", "epochs", "steps", "patience", "resize", "crop_area", "mean", "deviation")
+OPTIONAL = ("average", "clip_norm", "epochs", "steps", "patience", "resize", "crop_area", "mean", "deviation")
 
 #: The optimizer's slots by neutral name: each has one array per parameter.
 SLOTS = {"sgd": ("momentum",), "adam": ("moment1", "moment2"), "adamw": ("moment1", "moment2")}
@@ -92,6 +94,8 @@ class Recipe(Struct, frozen=True, kw_only=True, omit_defaults=False):
     weight_decay: Annotated[float, Meta(ge=0, le=1e9)] = 0.0
     decay_all: bool = True
     clip_norm: Positive | None = None
+    average: Fraction | None = None
+    average_every: Whole = 1
     freeze: tuple[str, ...] = ()
     rates: tuple[tuple[str, Positive], ...] = ()  # a mapping is taken too; pairs can be hashed
 

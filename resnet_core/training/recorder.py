@@ -58,7 +58,7 @@ class RunRecorder:
 
     def save_best(self, state: TrainingState) -> None:
         """Replace the best weights."""
-        self.folder.save_best(state.weights, self.spec, self.inputs)
+        self.folder.save_best(state.evaluated, self.spec, self.inputs)
 
     def last_checkpoint(self) -> str:
         """The newest checkpoint's file name, or "none"."""

@@ -151,7 +151,7 @@ class RunFolder:
 
         The checkpoint comes last: if it is missing, a run that resumes from the previous one rewrites the rest.
         """
-        self._save_weights("last.safetensors", checkpoint.state.weights, checkpoint.spec, inputs)
+        self._save_weights("last.safetensors", checkpoint.state.evaluated, checkpoint.spec, inputs)
         save_checkpoint(self._checkpoint(checkpoint.state.step), checkpoint)
         for old in self.checkpoints()[keep:]:
             old.unlink(missing_ok=True)

@@ -21,6 +21,7 @@ from resnet_core.spec_files import brings_weights
 from resnet_core.spec_files import names as spec_names
 from resnet_core.spec_files import spec as read_spec
 from resnet_core.specification import ResNetSpec
+from resnet_core.training.averaging import AveragingTrainer
 from resnet_core.training.checkpoint import Checkpoint
 from resnet_core.training.contract import TrainingState
 from resnet_core.training.extension import (
@@ -166,9 +167,12 @@ def train(
         source = None if isinstance(data, Dataset) else str(data)
         state, sums = _begin(folder, network, pipeline, dtype, session, source, start)
     reporter.note(opening_line(network, pipeline, backend=backend, device=used, done=state.step))
+    trainer = make_trainer(network, plan, state, dtype=dtype)
+    if plan.average is not None:
+        trainer = AveragingTrainer(trainer, module, network, plan, state)
     loop = RunLoop(
         pipeline,
-        make_trainer(network, plan, state, dtype=dtype),
+        trainer,
         sums,
         RunRecorder(folder, network, plan, pipeline.inputs, reporter, keep),
         backend,

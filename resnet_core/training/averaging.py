@@ -1,0 +1,66 @@
+"""An exponential moving average of a run's weights, which is evaluated and kept in their place.
+
+It belongs to the core: it reads the state that every trainer gives, so it is the same in every framework.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, ClassVar
+
+import numpy as np
+
+from resnet_core.backend import Backend
+from resnet_core.specification import ResNetSpec
+from resnet_core.training.contract import StepInputs, StepResult, Trainer, TrainingState
+from resnet_core.training.recipe import Recipe
+from resnet_core.weights import Weights, cast
+
+
+def averaged(average: Weights, weights: Weights, decay: float, updates: int) -> Weights:
+    """The average after one more update, of which there have been `updates`, in float64.
+
+    a = d a + (1 - d) w with d = min(decay, (1 + updates) / (10 + updates)): the first weights do not linger in a short
+    run (TensorFlow's ExponentialMovingAverage with num_updates). Every tensor takes part, running statistics too.
+    """
+    share = min(decay, (1 + updates) / (10 + updates))
+    return {name: share * average[name] + (1 - share) * weights[name].astype(np.float64) for name in average}
+
+
+class AveragingTrainer:
+    """A backend's trainer, and the average of its weights, with which it predicts.
+
+    The average begins with the weights that `state` begins with, and is in `state().average`, in float64.
+    """
+
+    inputs: ClassVar[frozenset[str]] = frozenset({"images", "targets", "numbers"})
+
+    def __init__(
+        self, trainer: Trainer, backend: Backend, spec: ResNetSpec, recipe: Recipe, state: TrainingState
+    ) -> None:
+        assert recipe.average is not None
+        self.trainer, self.backend, self.spec, self.decay = trainer, backend, spec, recipe.average
+        self.every, self.steps = recipe.average_every, state.step
+        self.dtype = next(iter(state.weights.values())).dtype.name
+        self.average = cast(state.average or state.weights, "float64")
+        self.model: Any = None  # of the average as it is now
+
+    def step(self, inputs: StepInputs) -> StepResult:
+        """A step of the trainer; after every so many, the average learns its weights."""
+        result = self.trainer.step(inputs)
+        self.steps += 1
+        if self.steps % self.every == 0:
+            updates = self.steps // self.every - 1
+            self.average = averaged(self.average, self.trainer.state().weights, self.decay, updates)
+            self.model = None
+        return result
+
+    def predict(self, images: np.ndarray) -> np.ndarray:
+        """Logits of the network with the averaged weights."""
+        if self.model is None:
+            self.model = self.backend.build(self.spec, weights=cast(self.average, self.dtype), dtype=self.dtype)
+        return np.asarray(self.backend.predict(self.model, images))
+
+    def state(self) -> TrainingState:
+        """The trainer's, and the average."""
+        return replace(self.trainer.state(), average={name: array.copy() for name, array in self.average.items()})
