@@ -182,7 +182,7 @@ def _folder(name: str, folder: Path, train: Path, validation: HoldOut | None) ->
     if validation is None:
         raise DataError(
             f"{folder}: has {'train/' if parts else 'a folder for each class'} but none of test/, val/ and "
-            "validation/; hold out a share of its pictures with --validation 0.2 (in Python validation=0.2)"
+            "validation/; hold out a share of its pictures with validation = 0.2"
         )
     paths, labels = _files(train, classes)
     chosen = held_out([f"{path.parent.name}/{path.name}" for path in paths], np.array(labels), classes, validation)

@@ -72,7 +72,8 @@ def test_evaluate_prints_as_json_what_the_library_returns(work: Work) -> None:
     assert process.returncode == 0, process.stderr
     assert json.loads(process.stdout) == found.to_json()
     assert list(found.to_json()) == [
-        "run", "weights", "backend", "device", "data", "pictures", "accuracy", "loss", "top5", "per_class", "confusion",
+        "run", "weights", "backend", "device", "data", "pictures", "pictures_name", "accuracy", "loss", "top5",
+        "per_class", "confusion",
     ]  # fmt: skip
     labels = np.load(data)["y_test"]
     assert found.accuracy == (found.classes == labels).mean()

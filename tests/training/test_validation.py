@@ -32,7 +32,7 @@ def test_a_run_holds_out_the_same_pictures_whenever_it_goes_on(work: Work, flat:
     fields = [part for field in ("epochs=2", "batch_size=6", "seed=3", *AUGMENTED) for part in ("--with", field)]
     more = ["--data", flat, "--backend", "numpy", *fields]
     start = ["train", "resnet20", *FLAT, *more]
-    refused(resnet(*start, "--out", work.folder / "run"), "hold out a share of its pictures with --validation 0.2")
+    refused(resnet(*start, "--out", work.folder / "run"), "hold out a share of its pictures with validation = 0.2")
     whole = done(resnet(*start, "--validation", "0.3", "--out", work.folder / "whole"))
     assert "on flat: 14 training and 6 validation pictures; 6 steps, 3 an epoch" in whole.stderr
     done(resnet(*start, "--validation", "0.3", "--out", work.folder / "run", "--until", "1"))
@@ -54,7 +54,7 @@ def test_a_run_holds_out_the_same_pictures_whenever_it_goes_on(work: Work, flat:
 
 
 def test_data_shows_what_would_be_held_out(flat: Path, work: Work) -> None:
-    refused(resnet("data", flat), "hold out a share of its pictures with --validation 0.2")
+    refused(resnet("data", flat), "hold out a share of its pictures with validation = 0.2")
     shown = done(resnet("data", flat, "--validation", "0.3", "--seed", "3")).stdout
     assert "training: 14 pictures of 2 classes, 28 x 28" in shown
     assert "validation: 6 pictures of 2 classes, 28 x 28" in shown

@@ -91,7 +91,7 @@ def test_a_split_of_its_own_is_left_alone(tmp_path: Path) -> None:
     [
         ("train", {}, {}, "has train/ but none of test/, val/ and validation/; hold out a share of its pictures with"),
         (".", {}, {}, "has a folder for each class but none of test/, val/ and validation/; hold out a share"),
-        (".", {}, {}, "--validation 0.2 (in Python validation=0.2)"),
+        (".", {}, {}, "hold out a share of its pictures with validation = 0.2"),
         (".", {"dog": 1}, {"validation": 0.1}, "the class 'dog' has 1 picture; expected two or more"),
         (".", {"dog": 0}, {"validation": 0.1}, "the class 'dog' has 0 pictures; expected two or more"),
         (".", {}, {"validation": 0}, "validation: received 0; expected a share above 0 and below 1, such as 0.2"),
