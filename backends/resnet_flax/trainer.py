@@ -43,6 +43,7 @@ class Trainer:
             self.parameters, self.statistics = _arrays(parameters), _arrays(statistics)
             self.frozen = frozen_layers(spec, recipe)
             self.optimizer = Optimizer(recipe, self.parameters, state, treatments(spec, recipe))
+        self.parts = recipe.accumulate
         self.templates = {"parameters": parameters, "statistics": statistics}
         self.steps = state.step
 
@@ -75,6 +76,29 @@ class Trainer:
     def _step(
         self, parameters: Arrays, statistics: Arrays, memory: Any, images: Array, targets: Array, numbers: StepNumbers
     ) -> tuple[Arrays, Arrays, Any, Array, Array]:
+        trained = {name: parameters[name] for name in self.optimizer.treatments}
+
+        def part(carried: tuple[Arrays, Arrays], given: tuple[Array, Array]) -> tuple[tuple[Arrays, Arrays], Any]:
+            statistics, sums = carried
+            gradients, statistics, loss, correct = self._gradients(parameters, trained, statistics, *given)
+            return (statistics, jax.tree.map(jnp.add, sums, gradients)), (loss, correct)
+
+        if self.parts == 1:
+            gradients, statistics, loss, correct = self._gradients(parameters, trained, statistics, images, targets)
+        else:  # a scan: one part is in memory at a time
+            cut = tuple(whole.reshape(self.parts, -1, *whole.shape[1:]) for whole in (images, targets))
+            zeros = jax.tree.map(jnp.zeros_like, trained)
+            (statistics, sums), (losses, counts) = jax.lax.scan(part, (statistics, zeros), cut)
+            gradients = {name: value / self.parts for name, value in sums.items()}
+            loss, correct = losses.mean(), counts.sum()
+        trained, memory = self.optimizer.update(gradients, memory, trained, numbers)
+        return {**parameters, **trained}, statistics, memory, loss, correct
+
+    def _gradients(
+        self, parameters: Arrays, trained: Arrays, statistics: Arrays, images: Array, targets: Array
+    ) -> tuple[Arrays, Arrays, Array, Array]:
+        """(gradients, statistics afterwards, loss, correct) of a batch or a part of one."""
+
         def loss_of(trained: Arrays) -> tuple[Array, tuple[Array, Arrays]]:
             values = {**parameters, **trained}
             states = _state(self.templates["parameters"], values), _state(self.templates["statistics"], statistics)
@@ -85,15 +109,12 @@ class Trainer:
             loss = optax.softmax_cross_entropy(logits, targets).mean()
             return loss, (logits, _arrays(nnx.state(model, nnx.BatchStat)))
 
-        trained = {name: parameters[name] for name in self.optimizer.treatments}
         (loss, (logits, after)), gradients = jax.value_and_grad(loss_of, has_aux=True)(trained)
         corrections = variance_corrections(self.spec, images.shape, self.frozen)
         for name, (decay, factor) in corrections.items():  # Flax's update is biased
             kept = decay * statistics[name]
             after[name] = kept + (after[name] - kept) * factor
-        trained, memory = self.optimizer.update(gradients, memory, trained, numbers)
-        correct = (logits.argmax(-1) == targets.argmax(-1)).sum()
-        return {**parameters, **trained}, after, memory, loss, correct
+        return gradients, after, loss, (logits.argmax(-1) == targets.argmax(-1)).sum()
 
     def _learns(self, path: tuple[Any, ...], module: Any) -> bool:
         """Whether a module is in training mode: NNX views those that are not frozen."""

@@ -32,6 +32,8 @@ class Optimizer(keras.optimizers.Optimizer):
         self.names = [names[id(variable)] for variable in model.trainable_variables]
         self.treatments = [treatments[name] for name in self.names]
         self.slots: dict[str, list[Any]] = {}
+        self.sums: list[Any] = []  # of gradients, where a step has several parts
+        self.updates = True  # whether the function that is compiled next updates the parameters
         self.build(model.trainable_variables)
         self.iterations.assign(state.step)
         for slot, own in self.slots.items():
@@ -45,6 +47,8 @@ class Optimizer(keras.optimizers.Optimizer):
         self.correction1, self.correction2 = (
             self.add_variable((), initializer="ones", name=f"correction{index}") for index in (1, 2)
         )
+        if self.recipe.accumulate > 1:
+            self.sums = [self.add_variable_from_reference(variable, name="sum") for variable in variables]
         for slot in self.recipe.slots:
             self.slots[slot] = [self.add_variable_from_reference(variable, name=slot) for variable in variables]
 
@@ -56,7 +60,15 @@ class Optimizer(keras.optimizers.Optimizer):
             self.correction2.assign(numbers.correction2)
 
     def apply(self, gradients: Any, trainable_variables: Any = None) -> None:
-        """Scale the gradients to the allowed norm of all together (Keras' `global_clipnorm` adds no epsilon)."""
+        """Add up the parts; scale to the allowed norm of all together (Keras' `global_clipnorm` adds no epsilon)."""
+        if self.sums:
+            gradients = [
+                kept.value + part / self.recipe.accumulate for kept, part in zip(self.sums, gradients, strict=True)
+            ]
+            for kept, value in zip(self.sums, gradients, strict=True):
+                self.assign(kept, 0 * value if self.updates else value)
+        if not self.updates:
+            return
         if self.recipe.clip_norm is not None:
             norm = keras.ops.sqrt(sum(keras.ops.sum(gradient * gradient) for gradient in gradients))
             scale = keras.ops.minimum(1.0, self.recipe.clip_norm / (norm + CLIP_EPSILON))

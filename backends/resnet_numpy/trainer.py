@@ -11,6 +11,7 @@ from resnet_core.specification import ResNetSpec
 from resnet_core.training.contract import StepInputs, StepResult, TrainingState
 from resnet_core.training.parameters import frozen_layers, treatments
 from resnet_core.training.recipe import Recipe
+from resnet_core.weights import Weights
 from resnet_numpy.inference import predict, to_native
 from resnet_numpy.model import build
 from resnet_numpy.optimizer import Optimizer
@@ -25,18 +26,24 @@ class Trainer:
     def __init__(self, spec: ResNetSpec, recipe: Recipe, state: TrainingState, *, dtype: str | None = None) -> None:
         self.model = build(spec, weights=state.weights, dtype=dtype)
         self.frozen = frozen_layers(spec, recipe)
+        self.parts = recipe.accumulate
         self.optimizer = Optimizer(recipe, state, treatments(spec, recipe))
         self.steps = state.step
 
     def step(self, inputs: StepInputs) -> StepResult:
-        images = to_native(self.model, inputs.images, training=True)
-        logits, pullback, context = self.model.differentiate(images, self.frozen)
-        loss, gradient = cross_entropy(logits, inputs.targets)
-        pullback(gradient)
-        updated = self.optimizer.update(context.weights, context.gradients, inputs.numbers)
-        self.model.learn({**updated, **context.statistics})
+        losses, correct, gradients = 0.0, 0, Weights()
+        for images, targets in inputs.parts(self.parts):
+            images = to_native(self.model, images, training=True)
+            logits, pullback, context = self.model.differentiate(images, self.frozen)
+            loss, gradient = cross_entropy(logits, targets)
+            pullback(gradient / self.parts)
+            gradients = {name: gradients.get(name, 0.0) + value for name, value in context.gradients.items()}
+            losses += loss / self.parts
+            correct += int((logits.argmax(-1) == targets.argmax(-1)).sum())
+            self.model.learn(context.statistics)
+        self.model.learn(self.optimizer.update(context.weights, gradients, inputs.numbers))
         self.steps += 1
-        return StepResult(loss, int((logits.argmax(-1) == inputs.targets.argmax(-1)).sum()))
+        return StepResult(losses, correct)
 
     def predict(self, images: np.ndarray) -> np.ndarray:
         return np.asarray(predict(self.model, images))

@@ -27,18 +27,23 @@ class Trainer:
         self.model = build(spec, weights=state.weights, dtype=dtype).train()
         for path in frozen_layers(spec, recipe):
             self.model.get_submodule(path).eval().requires_grad_(False)
+        self.parts = recipe.accumulate
         self.optimizer = Optimizer(recipe, self.model, state, treatments(spec, recipe))
         self.steps = state.step
 
     def step(self, inputs: StepInputs) -> StepResult:
-        logits = self.model(to_native(self.model, inputs.images, training=True))
-        targets = torch.tensor(inputs.targets, dtype=logits.dtype, device=logits.device)
-        loss = cross_entropy(logits, targets)
         self.model.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
+        losses, correct = [], []
+        for images, given in inputs.parts(self.parts):
+            logits = self.model(to_native(self.model, images, training=True))
+            targets = torch.tensor(given, dtype=logits.dtype, device=logits.device)
+            loss = cross_entropy(logits, targets) / self.parts
+            loss.backward()  # type: ignore[no-untyped-call]
+            losses.append(loss.detach())
+            correct.append((logits.detach().argmax(1) == targets.argmax(1)).sum())
         self.optimizer.update(inputs.numbers)
         self.steps += 1
-        return StepResult(loss.item(), int((logits.detach().argmax(1) == targets.argmax(1)).sum()))
+        return StepResult(float(sum(losses)), int(sum(correct)))
 
     def predict(self, images: np.ndarray) -> np.ndarray:
         return np.asarray(predict(self.model, images))

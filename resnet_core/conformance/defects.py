@@ -413,6 +413,7 @@ DEFECTS: dict[str, Defect] = {
     "no weight decay": Defect(STEP, "momentum", _trainer(_other(weight_decay=0.0))),
     "weight decay of norms and biases": Defect(STEP, "plain", _trainer(_other(decay_all=True))),
     "gradients as long as they come": Defect(STEP, "parts", _trainer(_other(clip_norm=None))),
+    "a batch in one piece": Defect(STEP, "parts", _trainer(_other(accumulate=1))),
     "nothing is frozen": Defect(STEP, "parts", _trainer(_other(freeze=()))),
     "one learning rate for all parts": Defect(STEP, "parts", _trainer(_other(rates=()))),
     "no label smoothing": Defect(STEP, "nesterov", _trainer(given=_hard_targets)),

@@ -15,6 +15,9 @@ from resnet_core.source_text import Program, docstring, indented, plain, rename
 from resnet_core.training.recipe import Recipe
 from resnet_core.training.recipe_files import RECIPES
 
+#: What a recipe has where it says nothing.
+_USUAL = Recipe(learning_rate=1.0, batch_size=1, steps=1)
+
 #: The optimizers' names, which all frameworks share.
 OPTIMIZERS = {"sgd": "SGD", "adam": "Adam", "adamw": "AdamW"}
 
@@ -27,8 +30,8 @@ class TrainingText:
     recipe: Recipe
 
     def __post_init__(self) -> None:
-        for field in ("freeze", "rates", "clip_norm", "average"):
-            if value := getattr(self.recipe, field):
+        for field in ("freeze", "rates", "clip_norm", "average", "accumulate"):
+            if (value := getattr(self.recipe, field)) != getattr(_USUAL, field):
                 raise InputError(f"{field}: received {show(value)}; a printed program trains without it: leave it out")
 
     @cached_property

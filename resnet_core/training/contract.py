@@ -6,7 +6,7 @@ backend's own class mention only what is particular to its framework.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar, Protocol
 
@@ -89,6 +89,10 @@ class StepInputs:
     targets: np.ndarray
     numbers: StepNumbers
 
+    def parts(self, count: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """(images, targets) of `count` equal parts of the batch, in order."""
+        return zip(np.split(self.images, count), np.split(self.targets, count), strict=True)
+
 
 @dataclass(frozen=True, slots=True)
 class StepResult:
@@ -119,6 +123,9 @@ class Trainer(Protocol):
 
     def step(self, inputs: StepInputs) -> StepResult:
         """Update the parameters, the running statistics and the optimizer's slots once, in training mode.
+
+        With `recipe.accumulate` above 1, the batch goes through the network in so many equal parts, one after another:
+        a norm sees, and learns from, a part at a time, and the gradients and the loss are the means over the parts.
 
         What the recipe freezes (`resnet_core.training.parameters`) stays as it is: parameters, and norms, which
         normalize by their running statistics.

@@ -36,6 +36,7 @@ FIELDS: dict[str, str] = {
     "weight_decay": "a number from 0",
     "decay_all": "true, or false to spare norms and biases",
     "clip_norm": "a number above 0, to which the norm of all gradients together is scaled down, or none",
+    "accumulate": "an integer from 1, the equal parts in which a batch goes through the network, to save memory",
     "average": "a number from 0 and below 1, the weight of the old in a moving average that is evaluated, or none",
     "average_every": "an integer from 1, the steps between two updates of the average",
     "freeze": 'a list of parts of the network that are not trained, such as ["stem", "stage1"], or ["backbone"]',
@@ -94,6 +95,7 @@ class Recipe(Struct, frozen=True, kw_only=True, omit_defaults=False):
     weight_decay: Annotated[float, Meta(ge=0, le=1e9)] = 0.0
     decay_all: bool = True
     clip_norm: Positive | None = None
+    accumulate: Whole = 1
     average: Fraction | None = None
     average_every: Whole = 1
     freeze: tuple[str, ...] = ()
@@ -136,6 +138,9 @@ class Recipe(Struct, frozen=True, kw_only=True, omit_defaults=False):
         if (self.epochs is None) == (self.steps is None):
             received = "neither" if self.epochs is None else "both"
             refuse("epochs", received, "exactly one of epochs and steps", RecipeError)
+        if self.batch_size % self.accumulate or (self.accumulate > 1 and not self.drop_last):
+            allowed = f"a divisor of batch_size = {self.batch_size}, with drop_last = true: all parts are equal"
+            refuse("accumulate", self.accumulate, allowed, RecipeError)
         if self.nesterov and not self.momentum:
             refuse("nesterov", True, "true only with a momentum above 0", RecipeError)
         if self.optimizer != "sgd" and (self.momentum or self.nesterov):

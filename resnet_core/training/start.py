@@ -150,8 +150,10 @@ def train(
     network = read_spec(network, input_size=list(pipeline.size))
     treatments(network, plan)  # raises for parts that it has not
     frozen = frozen_layers(network, plan)
-    for shape in pipeline.batch_shapes():
-        variance_corrections(network, shape, frozen)  # raises for a batch too small for a norm
+    for count, *size in pipeline.batch_shapes():
+        variance_corrections(
+            network, (count // plan.accumulate, *size), frozen
+        )  # raises for a batch too small for a norm
     module = load_backend(backend)
     make_trainer = optional(module, "Trainer")
     used = module.configure(device, dtype)

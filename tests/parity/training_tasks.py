@@ -156,6 +156,14 @@ def _summed_loss(session: Any) -> tuple[Any, str, Any]:
     return trainer, "cross_entropy", lambda *given, **named: original(*given, reduction="sum", **named)
 
 
+def _summed_parts(session: Any) -> tuple[Any, str, Any]:
+    """The gradients of two parts are added up, and their mean is not taken."""
+    from resnet_torch import trainer
+
+    original = trainer.cross_entropy
+    return trainer, "cross_entropy", lambda *given: 2 * original(*given)
+
+
 def _keras_clipping(session: Any) -> tuple[Any, str, Any]:
     """Keras clips every gradient to the norm by itself (`clipnorm`)."""
     import keras
@@ -220,6 +228,8 @@ DEFECTS: dict[str, Callable[[Any], tuple[Any, str, Any]]] = {
     "AdamW for Adam": _recipe_defect(optimizer="adamw"),
     "schedule off by one step": _late_schedule,
     "summed loss": _summed_loss,
+    "a batch in one piece": _recipe_defect(accumulate=1),
+    "summed parts": _summed_parts,
     "nothing clipped": _recipe_defect(clip_norm=None),
     "Keras' clipping": _keras_clipping,
     "nothing frozen": _recipe_defect(freeze=()),

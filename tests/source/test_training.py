@@ -243,3 +243,19 @@ def test_what_becomes_of_the_pictures_is_said_and_mixed_targets_are_refused() ->
     for field in ("mixup", "cutmix"):
         with pytest.raises(InputError, match=f"{field}: received 1; programs have one class per picture, expected"):
             rn.source(spec, "torch", train=named(DEFAULT, **{field: 1}))
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        {"freeze": ("stem",)},
+        {"rates": {"head": 2.0}},
+        {"clip_norm": 1.0},
+        {"average": 0.0},
+        {"accumulate": 2, "drop_last": True},
+    ],
+    ids=str,
+)
+def test_what_a_program_does_not_do_is_refused(field: dict[str, Any]) -> None:
+    with pytest.raises(InputError, match=f"^{next(iter(field))}: received .*; a printed program trains without it"):
+        print_program(SPEC, "torch", named("fashion-adam", **field))

@@ -71,6 +71,8 @@ def test_overrides_replace_fields_and_the_length_is_said_once() -> None:
         ({"rates": {"head": 0}}, "rates.head: received 0; allowed is a number above 0"),
         ({"rates": 3}, "rates: received 3; allowed is a table of numbers above 0 by part"),
         ({"freeze": "stem"}, "freeze: received 'stem'; allowed is a list of parts"),
+        ({"accumulate": 3}, "accumulate: received 3; allowed is a divisor of batch_size = 8"),
+        ({"accumulate": 2}, "with drop_last = true"),
         ({"clip_norm": 0}, "clip_norm: received 0; allowed is a number above 0"),
         ({"nesterov": True}, "nesterov: received True; allowed is true only with a momentum"),
         ({"optimizer": "adam", "momentum": 0.9}, "momentum: received 0.9; allowed is a momentum only with"),

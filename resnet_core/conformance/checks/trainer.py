@@ -33,6 +33,8 @@ RECIPES = {
         freeze=("stem", "stage1.block1.norm1"),
         rates=(("head", 4.0),),
         clip_norm=1.0,
+        accumulate=2,
+        drop_last=True,
         **_DROP,
         **_COMMON,
     ),
