@@ -203,3 +203,12 @@ def _seconds(name: str) -> float:
     start = time.process_time()
     print_program(rn.spec(name), "torch")
     return time.process_time() - start
+
+
+@pytest.mark.parametrize("backend", ["torch", "keras", "flax"])
+def test_a_program_says_that_it_does_not_end_early(backend: str) -> None:
+    """The recipe's patience is for a test accuracy, which the program does not measure."""
+    patient = rn.source(rn.spec("resnet20"), backend, train=rn.recipe("cifar-2015", patience=3))
+    assert "would end early after three epochs without a better test accuracy" in " ".join(patient.split())
+    assert "end early" not in rn.source(rn.spec("resnet20"), backend, train=rn.recipe("cifar-2015"))
+    ast.parse(patient)
