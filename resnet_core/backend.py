@@ -103,9 +103,10 @@ class Backend(Protocol):
         """A native model of a layer tree with these weights, for images of any size with `channels` channels.
 
         Called natively, it returns the output of the tree's last child, or {tap: output} when built with taps
-        (`architecture.tap_nodes`). `dtype` applies to parameters, statistics and arithmetic; None means float32, in
-        Keras its global dtype policy. The weights must have this dtype. The model remembers its tree. Every number of
-        the tree is passed to the framework explicitly: nothing is left to a default.
+        (`architecture.tap_nodes`). `dtype` applies to parameters, statistics and arithmetic; None means
+        float32, in Keras its global dtype policy. The weights must have this dtype, in mixed precision that of the
+        variables. The model remembers its tree. Every number of the tree is passed to the framework explicitly:
+        nothing is left to a default.
         """
 
     def get_weights(self, model: Any) -> Weights:
