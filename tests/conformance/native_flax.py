@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from flax import nnx
+from jax.sharding import NamedSharding, PartitionSpec
 from narrow import SIZES, SPECS
 
 import resnet_core as rn
@@ -151,3 +152,29 @@ def printed(session: Any, arrays: Any) -> tuple[dict[str, str], None]:
     model.stage1.block2.conv1 = nnx.Conv(16, 16, (1, 1), rngs=nnx.Rngs(0))
     texts["with another block"] = repr(model)
     return texts, None
+
+
+def sharded(session: Any, arrays: Any) -> tuple[dict[str, float], None]:
+    """Errors of gradients on a batch that lies on two devices, and where norms see only a half."""
+    mesh = jax.make_mesh((2,), ("batch",))
+    split, whole = (NamedSharding(mesh, PartitionSpec(*axes)) for axes in (("batch",), ()))
+    model, x = example("cifar")
+    images = jnp.concatenate([x, 3 * x])  # the halves have other statistics
+
+    @jax.jit
+    def gradients(state: Any, images: jax.Array) -> Any:
+        def loss_of(state: Any) -> jax.Array:
+            return nnx.view(nnx.merge(graph, state, rest, copy=True), use_running_average=False)(images).var()
+
+        return jax.grad(loss_of)(state)
+
+    graph, state, rest = nnx.split(model, nnx.Param, ...)
+    truth = gradients(state, images)
+    shared = gradients(jax.device_put(state, whole), jax.device_put(images, split))
+    halves = jax.tree.map(lambda a, b: (a + b) / 2, gradients(state, images[:2]), gradients(state, images[2:]))
+
+    def error(found: Any) -> float:
+        pairs = zip(jax.tree.leaves(found), jax.tree.leaves(truth), strict=True)
+        return max(float(jnp.abs(own - true).max() / jnp.abs(true).max()) for own, true in pairs)
+
+    return {"devices": len(jax.devices()), "shared": error(shared), "halves": error(halves)}, None

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 import resnet_core as rn
 from conformance.narrow import SPECS
+from engines import CPU
+from resnet_core.workers.parent import Worker
 
 if TYPE_CHECKING:
     from conformance.conftest import Workers
@@ -75,3 +79,16 @@ def test_grad_and_optimizer_lower_the_loss(name: str, workers: Workers) -> None:
 def test_a_float64_model_is_really_float64_and_leaves_the_process_as_it_was(workers: Workers) -> None:
     result, _ = workers.call("flax", "native_flax:float64", name="slim")
     assert result == {"dtypes": ["float64"], "x64 afterwards": False}
+
+
+def test_a_batch_that_lies_on_two_devices_is_one_batch() -> None:
+    """For norms too: XLA computes their statistics over both."""
+    path = os.pathsep.join(filter(None, [str(Path(__file__).parent), os.environ.get("PYTHONPATH")]))
+    worker = Worker(environment={**CPU, "PYTHONPATH": path, "XLA_FLAGS": "--xla_force_host_platform_device_count=2"})
+    try:
+        found, _ = worker.call("native_flax:sharded")
+    finally:
+        worker.close()
+    assert found["devices"] == 2
+    assert found["shared"] < 1e-4
+    assert found["halves"] > 1e-2
