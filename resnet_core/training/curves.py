@@ -86,6 +86,7 @@ def draw_curves(runs: Sequence[RunCurves], files: Sequence[Path]) -> None:
         for number, run in enumerate(runs):
             _draw_run(axes, run, value, number, alone=alone)
         axes.set_xlabel("epoch" if runs[0].epochs else "step")
+        axes.xaxis.get_major_locator().set_params(integer=True)
         axes.set_ylabel(name)
         axes.grid(color="0.9", linewidth=0.6)
         axes.set_axisbelow(True)
@@ -146,7 +147,7 @@ def _legend(runs: Sequence[RunCurves]) -> tuple[list[Any], list[str]]:
     like: dict[str, Any] = {"color": color, "marker": marker, "markersize": 4.5}
     entries.append((Line2D([], [], **like), "test"))
     entries.append((Line2D([], [], linestyle="--", markerfacecolor="white", **like), "training"))
-    if alone:
+    if alone and runs[0].steps:
         entries.append((Line2D([], [], color="0.8"), "each batch"))
     if any(run.changes for run in runs):
         entries.append((Line2D([], [], color="0.35", linestyle=":"), "change of framework"))
