@@ -258,6 +258,18 @@ def _state_in_place(state: TrainingState) -> TrainingState:
     return state
 
 
+def _every_slot(state: TrainingState) -> TrainingState:
+    """With zeros for the parameters that have no slots."""
+    names = [name for name in state.weights if ".running_" not in name]
+    return replace(
+        state,
+        slots={
+            slot: {name: kept.get(name, np.zeros_like(state.weights[name])) for name in names}
+            for slot, kept in state.slots.items()
+        },
+    )
+
+
 def _single_state(backend: Any) -> dict[str, Any]:
     """A Trainer whose states are all the same arrays."""
 
@@ -414,7 +426,7 @@ DEFECTS: dict[str, Defect] = {
     "weight decay of norms and biases": Defect(STEP, "plain", _trainer(_other(decay_all=True))),
     "gradients as long as they come": Defect(STEP, "parts", _trainer(_other(clip_norm=None))),
     "a batch in one piece": Defect(STEP, "parts", _trainer(_other(accumulate=1))),
-    "nothing is frozen": Defect(STEP, "parts", _trainer(_other(freeze=()))),
+    "nothing is frozen": Defect(STEP, "parts", _trainer(_other(freeze=()), start=_every_slot)),
     "one learning rate for all parts": Defect(STEP, "parts", _trainer(_other(rates=()))),
     "no label smoothing": Defect(STEP, "nesterov", _trainer(given=_hard_targets)),
     "the learning rate of the recipe": Defect(STEP, "plain", _trainer(given=_constant_rate)),

@@ -11,6 +11,7 @@ from node_kinds import COMBINATORS, LEAVES
 from resnet_core import tree
 from resnet_core.padding import symmetric
 from resnet_core.training.contract import TrainingState
+from resnet_core.training.parameters import Treatment
 from resnet_core.training.recipe import Recipe
 from resnet_core.training.schedule import step_numbers
 from resnet_numpy.lowering import Pass, run
@@ -143,10 +144,11 @@ def optimized(gradients: list[float], **fields: object) -> list[float]:
     """A single weight that starts at 1, step by step."""
     recipe = Recipe(**{"learning_rate": 0.1, "steps": 9, "batch_size": 1, **fields})  # type: ignore[arg-type]
     state = TrainingState({"conv.weight": np.ones(1)})
-    optimizer, weight, course = Optimizer(recipe, ["conv.weight"], state, {"conv.weight"}), np.ones(1), []
+    treatment = Treatment(recipe.weight_decay, dict(recipe.rates).get("conv", 1.0))
+    optimizer, weights, course = Optimizer(recipe, state, {"conv.weight": treatment}), dict(state.weights), []
     for step, gradient in enumerate(gradients):
-        weight = optimizer.update("conv.weight", weight, np.array([gradient]), step_numbers(recipe, 1, step))
-        course.append(float(weight[0]))
+        weights = optimizer.update(weights, {"conv.weight": np.array([gradient])}, step_numbers(recipe, 1, step))
+        course.append(float(weights["conv.weight"][0]))
     return course
 
 
@@ -159,6 +161,10 @@ def test_the_optimizers_by_hand() -> None:
     # Coupled, the decay is normalized away; decoupled, it shrinks the weight by itself.
     assert optimized([3.0], optimizer="adam", weight_decay=0.5) == pytest.approx([0.9])
     assert optimized([3.0], optimizer="adamw", weight_decay=0.5) == pytest.approx([0.85])
+    assert optimized([3.0], clip_norm=2.0) == pytest.approx([0.8])  # and a norm below 2 stays
+    assert optimized([1.5], clip_norm=2.0) == pytest.approx([0.85])
+    assert optimized([1.0], rates={"conv": 3.0}) == pytest.approx([0.7])
+    assert optimized([0.0], optimizer="adamw", weight_decay=0.5, rates={"conv": 3.0}) == pytest.approx([0.85])
     # A drop of the rate acts at once: the rate is not inside the buffer.
     drop = {"momentum": 0.5, "schedule": "step", "milestones": [1], "factor": 0.1}
     assert optimized([1.0, 1.0], **drop) == pytest.approx([0.9, 0.885])

@@ -32,7 +32,7 @@ RECIPES = {
         momentum=0.9,
         freeze=("stem", "stage1.block1.norm1"),
         rates=(("head", 4.0),),
-        clip_norm=1.0,
+        clip_norm=0.3,  # below the norm of the gradients, at this start
         accumulate=2,
         drop_last=True,
         **_DROP,
