@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 QUICK_MIXED = ("keras", "mixed_bfloat16")
-KERAS = [engine for engine, (backend, _) in ENGINES.items() if backend == "keras"]
+NAMES = [engine for engine, (backend, _) in ENGINES.items() if backend == "keras"]
+#: Its other two engines are long, but for a training run of each (tests/parity/test_training_runs.py).
+KERAS = [pytest.param(engine, marks=() if engine == "keras" else pytest.mark.long) for engine in NAMES]
 
 # Opens models in a process in which nothing of ours can be imported.
 OPEN = """
@@ -51,8 +53,7 @@ assert not [name for name in sys.modules if name.startswith("resnet")]
     ("engine", "names"),
     [
         ("keras", ("d2l", "slim")),
-        *((engine, ("slim",)) for engine in KERAS[1:]),
-        *(pytest.param(engine, tuple(SPECS), marks=pytest.mark.long) for engine in KERAS),
+        *(pytest.param(engine, tuple(SPECS), marks=pytest.mark.long) for engine in NAMES),
     ],
 )
 def test_a_saved_model_opens_without_us_and_computes_the_same_bits(
@@ -217,7 +218,7 @@ def obeyed(found: dict[str, Any], policy: str) -> list[str]:
     ("engine", "policy"),
     [
         pytest.param(engine, policy, marks=() if (engine, policy) == QUICK_MIXED else pytest.mark.long)
-        for engine in KERAS
+        for engine in NAMES
         for policy in MIXED
     ],
 )

@@ -71,6 +71,7 @@ def test_train_mode_logits_and_running_statistics_equal_the_reference(
     assert problems(statistics, true_statistics, STATISTICS[dtype]) == {}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("engine", ["keras_jax", "keras_torch"])
 def test_train_mode_of_keras_on_jax_and_pytorch(pool: EnginePool, engine: str) -> None:
     spec = SPECS["resnet50_v1"]
@@ -166,6 +167,7 @@ def test_gradients_equal_the_reference(pool: EnginePool, name: str, dtype: str, 
     assert gradient_problems(pool, engine, SPECS[name], dtype) == {}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("engine", ["keras_jax", "keras_torch"])
 def test_gradients_of_keras_on_jax_and_pytorch(pool: EnginePool, engine: str) -> None:
     assert gradient_problems(pool, engine, SPECS["resnet50_v1"], "float64") == {}
