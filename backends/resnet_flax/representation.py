@@ -42,20 +42,15 @@ def _settings(module: nnx.Module) -> str:
     """A layer's type and numbers; only the type of a module that holds others."""
     match module:
         case nnx.Conv():
-            shown = f"({module.in_features}, {module.out_features}, kernel={module.kernel_size}"
-            more: dict[str, tuple[Any, Any]] = {
+            settings: dict[str, tuple[Any, Any]] = {
                 "strides": (module.strides, (1, 1)),
                 "padding": (module.padding, ((0, 0), (0, 0))),
                 "dilation": (module.kernel_dilation, (1, 1)),
                 "groups": (module.feature_group_count, 1),
                 "bias": (module.use_bias, False),
             }
-            return (
-                "Conv"
-                + shown
-                + "".join(f", {name}={value}" for name, (value, usual) in more.items() if value != usual)
-                + ")"
-            )
+            more = "".join(f", {name}={value}" for name, (value, usual) in settings.items() if value != usual)
+            return f"Conv({module.in_features}, {module.out_features}, kernel={module.kernel_size}{more})"
         case nnx.BatchNorm():
             return f"BatchNorm({module.num_features}, epsilon={module.epsilon}, momentum={module.momentum})"
         case nnx.Linear():
