@@ -9,6 +9,7 @@ import difflib
 import json
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any, NoReturn, get_type_hints
@@ -27,8 +28,7 @@ def require_known(
     for field in fields:
         if field not in known:
             close = difflib.get_close_matches(field, known, n=1)
-            hint = f"did you mean {close[0]}? " if close else ""
-            raise error(f"{field}: unknown field; {hint}the fields are {', '.join(known)}")
+            raise error(f"{field}: unknown field; " + (f"did you mean {close[0]}?" if close else _all(known)))
     for field in required:
         if field not in fields:
             raise error(f"{field}: missing; expected {known[field]}")
@@ -128,13 +128,17 @@ def with_none(fields: dict[str, Any], optional: Sequence[str]) -> dict[str, Any]
     return {key: None if value == "none" and key in optional else value for key, value in fields.items()}
 
 
+def _all(known: Iterable[str]) -> str:
+    return f"the fields are {', '.join(known)}"
+
+
 @cache
 def _field_types(kind: type[msgspec.Struct]) -> dict[str, Any]:
     return get_type_hints(kind, include_extras=True)
 
 
 def _value(text: str) -> Any:
-    try:
-        return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        return text
+    for written in (text, f"[{text}]") if "," in text else (text,):  # 3,4,6,3 is a list, with its brackets or without
+        with suppress(tomllib.TOMLDecodeError):
+            return tomllib.loads(f"value = {written}")["value"]
+    return text

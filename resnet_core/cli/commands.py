@@ -15,6 +15,7 @@ from resnet_core.cli.conformance import check_conformance
 from resnet_core.cli.curves import draw_run_curves
 from resnet_core.cli.data import check_data_set
 from resnet_core.cli.difference import diff_networks
+from resnet_core.cli.hints import option_hint
 from resnet_core.cli.options import (
     DeviceOption,
     JsonFlag,
@@ -70,7 +71,9 @@ def main() -> NoReturn:
             print(context.get_help())
             sys.exit(0)
         command_path = "resnet" if context is None else context.command_path
-        _fail(f"{error.format_message()} See `{command_path} --help`.")
+        hint = option_hint(error)
+        said = str(error).partition(" (Possible")[0] if hint else error.format_message()
+        _fail(f"{said}{hint} See `{command_path} --help`.")
     sys.exit(code if isinstance(code, int) else 0)
 
 

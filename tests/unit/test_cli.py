@@ -336,7 +336,15 @@ def test_help_names_every_command() -> None:
         (["show", "resnet18", "--set", "stem_kernel=4", "--input", "1"], "stem.conv: kernel 4x4"),
         (["show", "no.toml"], "no.toml: no such file; expected a spec in TOML or JSON"),
         (["show"], "Missing argument 'SPEC'"),
-        (["show", "resnet18", "--color"], "No such option"),
+        (["show", "resnet18", "--color"], "No such option: --color See `resnet show --help`"),
+        (
+            ["show", "resnet18", "--num-classes", "9"],
+            "--num-classes; classes is a field of the spec, --set classes=VALUE.",
+        ),
+        (
+            ["train", "resnet18", "--lr", "0.1"],
+            "--lr; learning_rate is a field of the recipe, --with learning_rate=VALUE.",
+        ),
         (["show", "resnet18", "--depth", "4"], "Invalid value for '--depth'"),
         (["show", "resnet18", "--diagram", "a.pdf"], "received 'a.pdf'; expected a file that ends in .svg or .png"),
         (["show", "resnet18", "--diagram", "a.svg", "--json"], "show: received --diagram and --json; expected one"),
