@@ -6,7 +6,7 @@ It belongs to the core: it reads the state that every trainer gives, so it is th
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
@@ -33,7 +33,7 @@ class AveragingTrainer:
     The average begins with the weights that `state` begins with, and is in `state().average`, in float64.
     """
 
-    inputs: ClassVar[frozenset[str]] = frozenset({"images", "targets", "numbers"})
+    inputs: frozenset[str]
 
     def __init__(
         self, trainer: Trainer, backend: Backend, spec: ResNetSpec, recipe: Recipe, state: TrainingState
@@ -42,8 +42,10 @@ class AveragingTrainer:
         self.trainer, self.backend, self.spec, self.decay = trainer, backend, spec, recipe.average
         self.every, self.steps = recipe.average_every, state.step
         self.dtype = next(iter(state.weights.values())).dtype.name
+        self.inputs = trainer.inputs
         self.average = cast(state.average or state.weights, "float64")
-        self.model: Any = None  # of the average as it is now
+        self.model: Any = None  # built when it is first asked, and given the average when that is another
+        self.held: Weights | None = None
 
     def step(self, inputs: StepInputs) -> StepResult:
         """A step of the trainer; after every so many, the average learns its weights."""
@@ -52,13 +54,16 @@ class AveragingTrainer:
         if self.steps % self.every == 0:
             updates = self.steps // self.every - 1
             self.average = averaged(self.average, self.trainer.state().weights, self.decay, updates)
-            self.model = None
         return result
 
     def predict(self, images: np.ndarray) -> np.ndarray:
         """Logits of the network with the averaged weights."""
-        if self.model is None:
-            self.model = self.backend.build(self.spec, weights=cast(self.average, self.dtype), dtype=self.dtype)
+        if self.held is not self.average:
+            weights, self.held = cast(self.average, self.dtype), self.average
+            if self.model is None:
+                self.model = self.backend.build(self.spec, weights=weights, dtype=self.dtype)
+            else:  # what a framework has compiled for it stays
+                self.backend.set_weights(self.model, weights)
         return np.asarray(self.backend.predict(self.model, images))
 
     def state(self) -> TrainingState:
