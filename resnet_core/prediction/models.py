@@ -34,8 +34,8 @@ def build(
     `spec` is a name, a file, a run or a ResNetSpec. The model holds the neutral `weights`: arrays, a neutral file or a
     torchvision checkpoint; without them those of the run or of the weight file that `spec` is, or else the spec's
     initial weights for `seed`. With `taps` it returns {tap: output} instead of the logits. `dtype` is "float32" or
-    "float64"; None means float32, in Keras its
-    global dtype policy, which may be a mixed one. Raises as `load_backend` and `Backend` do.
+    "float64"; None means float32, in Keras its global dtype policy, which may be a mixed one. Raises as `load_backend`
+    and `Backend` do.
     """
     network = read_spec(spec)
     given = _weights(spec, network, weights, dtype)
@@ -62,7 +62,7 @@ def features(
     if given is not None:
         last = state(network).keys() - state(headless).keys()
         given = {name: array for name, array in given.items() if name not in last}
-    return load_backend(backend).build(headless, weights=given, seed=seed, taps=taps, dtype=dtype)
+    return build(headless, backend, weights=given, seed=seed, taps=taps, dtype=dtype)
 
 
 def _weights(source: Source, network: ResNetSpec, weights: Given, dtype: str | None) -> Mapping[str, np.ndarray] | None:
