@@ -18,6 +18,7 @@ from resnet_core import tree
 from resnet_core.architecture import layer_tree
 from resnet_core.conformance.changes import TREE_CHANGES, WEIGHT_CHANGES, TreeChange, WeightChange
 from resnet_core.conformance.checks.gradients import KINKS
+from resnet_core.conformance.networks import TRAINED
 from resnet_core.errors import InputError
 from resnet_core.initialization import initialize
 from resnet_core.training.contract import StepInputs, TrainingState
@@ -260,14 +261,8 @@ def _state_in_place(state: TrainingState) -> TrainingState:
 
 def _every_slot(state: TrainingState) -> TrainingState:
     """With zeros for the parameters that have no slots."""
-    names = [name for name in state.weights if ".running_" not in name]
-    return replace(
-        state,
-        slots={
-            slot: {name: kept.get(name, np.zeros_like(state.weights[name])) for name in names}
-            for slot, kept in state.slots.items()
-        },
-    )
+    zeros = {name: np.zeros_like(state.weights[name]) for name in TRAINED.parameters()}
+    return replace(state, slots={slot: {**zeros, **kept} for slot, kept in state.slots.items()})
 
 
 def _single_state(backend: Any) -> dict[str, Any]:
