@@ -72,8 +72,8 @@ def main() -> NoReturn:
             sys.exit(0)
         command_path = "resnet" if context is None else context.command_path
         hint = option_hint(error)
-        said = str(error).partition(" (Possible")[0] if hint else error.format_message()
-        _fail(f"{said}{hint} See `{command_path} --help`.")
+        said = f"{error.message}{hint}" if hint else error.format_message()  # which also has options that are near
+        _fail(f"{said} See `{command_path} --help`.")
     sys.exit(code if isinstance(code, int) else 0)
 
 

@@ -42,18 +42,18 @@ def check_data_set(
     if as_json:
         print_json(report.to_json())
     else:
-        _print(report)
+        _print(report, found.test_name)
     for message in report.bad.values():
         print(f"resnet: {' '.join(message.split())}", file=sys.stderr)
     raise typer.Exit(1 if report.bad else 0)
 
 
-def _print(report: DataReport) -> None:
+def _print(report: DataReport, test_name: str) -> None:
     from resnet_core.cli import tables
 
     classes = list(report.train.classes)
     columns = [tables.Column("class", classes, "left")]
-    splits = (("training", report.train), ("test" if report.held_out is None else "validation", report.test))
+    splits = (("training", report.train), (test_name, report.test))
     for title, split in splits:
         columns.append(tables.Column(title, [f"{split.classes[name]:,}" for name in classes]))
     tables.show(tables.fitted_table(columns))
