@@ -51,7 +51,7 @@ def split_merge_clone(session: Any, arrays: Any, *, name: str) -> Answer:
     return results, None
 
 
-def small_maps(session: Any, arrays: Any) -> Answer:
+def small_maps(session: Any, arrays: Any, *, everything: bool) -> Answer:
     """Convolutions of small maps in float64 beside XLA's own, and the cases that were not left to XLA.
 
     {case: largest error of the output and both gradients}, and the same for a kernel shifted by one row.
@@ -61,8 +61,9 @@ def small_maps(session: Any, arrays: Any) -> Answer:
     numbers = jax.lax.ConvDimensionNumbers((0, 3, 1, 2), (3, 2, 0, 1), (0, 3, 1, 2))
     keywords: dict[str, Any] = {"dimension_numbers": numbers, "feature_group_count": 1, "precision": None}
     keywords |= {"lhs_dilation": (1, 1), "rhs_dilation": (1, 1)}
-    sizes, uneven = ((1, 1), (2, 2), (3, 2), (5, 7)), ((1, 1), (0, 2))
-    windows = (((1, 1), "SAME"), ((1, 2), uneven), ((2, 2), "SAME"))  # each stride with one of the paddings
+    sizes, strides, paddings = ((1, 1), (2, 2), (3, 2), (5, 7)), ((1, 1), (1, 2), (2, 2)), ("SAME", ((1, 1), (0, 2)))
+    # Without everything, each stride with one of the paddings.
+    windows = list(product(strides, paddings)) if everything else [*zip(strides, (*paddings, "SAME"), strict=True)]
     with precision("float64"):
         for size, (stride, padding) in product(sizes, windows):
             x, w = (jnp.asarray(rng.standard_normal(shape)) for shape in ((2, *size, 3), (3, 3, 3, 4)))

@@ -49,9 +49,10 @@ def test_a_printed_model_reads_like_the_network_that_it_now_is(workers: Workers)
     assert "block1…block3" not in printed["with another block"]
 
 
-def test_convolutions_of_small_maps_are_xlas_and_not_left_to_it(workers: Workers) -> None:
-    found, _ = workers.call("flax", "native_flax:small_maps")
-    assert len(found["right"]) == 12
+@pytest.mark.parametrize("everything", [False, pytest.param(True, marks=pytest.mark.long)])
+def test_convolutions_of_small_maps_are_xlas_and_not_left_to_it(everything: bool, workers: Workers) -> None:
+    found, _ = workers.call("flax", "native_flax:small_maps", everything=everything)
+    assert len(found["right"]) == (24 if everything else 12)
     assert max(found["right"].values()) < 1e-12  # right code reaches 1.4e-14
     assert min(found["shifted"].values()) > 1e-2
     assert "(2, 2) (1, 1) SAME" in found["products"]
@@ -90,5 +91,5 @@ def test_a_batch_that_lies_on_two_devices_is_one_batch() -> None:
     finally:
         worker.close()
     assert found["devices"] == 2
-    assert found["shared"] < 1e-4
-    assert found["halves"] > 1e-2
+    assert found["shared"] < 5e-5  # what float32 gradients of a narrow network may be off by; 4.6e-6 was seen
+    assert found["halves"] > 0.1  # 1.2 was seen

@@ -43,8 +43,8 @@ def test_a_program_is_the_network_in_float64(backend: str, long: bool, tmp_path:
     "backend",
     [pytest.param(name, marks=pytest.mark.long if name in ("keras", "flax") else ()) for name in BACKENDS],
 )
-def test_a_program_is_the_network_in_float32(backend: str, tmp_path: Path) -> None:
-    names = ("resnext50_32x4d", "resnet_v2_50")
+def test_a_program_is_the_network_in_float32(backend: str, long: bool, tmp_path: Path) -> None:
+    names = ("resnext50_32x4d", "resnet_v2_50", *(("resnet18", "resnet20") if long else ()))
     cases = {name: Case(KINDS[name], print_program(KINDS[name], backend), dtype="float32") for name in names}
     found = run_programs(backend, cases, tmp_path)
     assert {name: wrong for name in cases if (wrong := differences(cases[name], backend, found[name]))} == {}
