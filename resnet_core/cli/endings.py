@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import shlex
+from typing import TYPE_CHECKING
 
-from resnet_core.training.start import TrainingResult
+if TYPE_CHECKING:
+    from resnet_core.training.start import TrainingResult
 
 
 def ending(result: TrainingResult) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -19,7 +19,9 @@ from resnet_core.cli.options import (
 from resnet_core.cli.status import QuietFlag, counted, status
 from resnet_core.errors import InputError, TrainingError
 from resnet_core.spec_files import parse_overrides
-from resnet_core.training.reporting import Reporter
+
+if TYPE_CHECKING:
+    from resnet_core.training.reporting import Reporter
 
 FolderOption = Annotated[
     Path | None, typer.Option("--data-dir", metavar="DIR", help="Where named data sets are, or are downloaded to.")

@@ -101,6 +101,17 @@ def test_the_guard_would_notice(tmp_path: Path) -> None:
         run(GUARD + "try: import keras\nexcept BaseException: pass", tmp_path)
 
 
+def test_a_command_that_trains_nothing_loads_nothing_of_training() -> None:
+    """What a command needs, it imports where it runs: otherwise every `resnet list` waits for it."""
+    program = (
+        "import sys, resnet_core.cli.commands; print(*(name for name in sys.modules if name.startswith('resnet')))"
+    )
+    process = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    rooms = {name.split(".")[1] for name in process.stdout.split() if name.count(".") > 1}
+    assert "cli" in rooms
+    assert rooms <= {"cli", "conformance", "conversion", "presentation", "workers"}
+
+
 def test_predicting_with_numpy_needs_no_framework_anywhere(tmp_path: Path) -> None:
     """Neither here nor in the worker: none can be found."""
     path = hide(tmp_path, *FRAMEWORKS)
