@@ -47,6 +47,8 @@ from resnet_core.training.tensorboard import TensorBoard
 from resnet_core.weight_file import load_weights
 from resnet_core.weights import Weights, cast, require_dtype
 
+Ended = Literal["finished", "stopped early", "until", "interrupted"]
+
 
 @dataclass(frozen=True)
 class TrainingResult:
@@ -58,7 +60,7 @@ class TrainingResult:
     """
 
     run: Path
-    ended: Literal["finished", "stopped early", "until", "interrupted"]
+    ended: Ended
     step: int
     epochs: tuple[EpochRecord, ...]
 
@@ -151,9 +153,8 @@ def train(
     treatments(network, plan)  # raises for parts that it has not
     frozen = frozen_layers(network, plan)
     for count, *size in pipeline.batch_shapes():
-        variance_corrections(
-            network, (count // plan.accumulate, *size), frozen
-        )  # raises for a batch too small for a norm
+        part = (count // plan.accumulate, *size)
+        variance_corrections(network, part, frozen)  # raises for a batch too small for a norm
     module = load_backend(backend)
     make_trainer = optional(module, "Trainer")
     used = module.configure(device, dtype)
@@ -186,16 +187,18 @@ def train(
         done = loop.run(state.step, stop)
     return TrainingResult(
         folder.path,
-        "finished"
-        if done == total
-        else "stopped early"
-        if loop.exhausted
-        else "until"
-        if done >= stop
-        else "interrupted",
+        _ended(done, stop, total, exhausted=loop.exhausted),
         done,
         tuple(EpochRecord.from_json(record) for record in folder.records() if record["kind"] == "epoch"),
     )
+
+
+def _ended(done: int, stop: int, total: int, *, exhausted: bool) -> Ended:
+    if done == total:
+        return "finished"
+    if exhausted:
+        return "stopped early"
+    return "until" if done >= stop else "interrupted"
 
 
 def fine_tuned(spec: ResNetSpec, weights: Mapping[str, np.ndarray], seed: int, dtype: str) -> Weights:
