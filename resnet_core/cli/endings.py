@@ -9,13 +9,13 @@ if TYPE_CHECKING:
     from resnet_core.training.start import TrainingResult
 
 
-def ending(result: TrainingResult) -> str:
-    """The result, in a line; "" for a run without a finished epoch."""
+def ending(result: TrainingResult, test_name: str) -> str:
+    """The result, in a line, with the evaluated pictures by their name; "" for a run without a finished epoch."""
     if result.last is None or result.best is None:
         return ""
-    measured = f"test accuracy {result.last.test_accuracy:.4f}, test loss {result.last.test_loss:.4f}"
+    measured = f"{test_name} accuracy {result.last.test_accuracy:.4f}, {test_name} loss {result.last.test_loss:.4f}"
     best = f"best {result.best.test_accuracy:.4f} after epoch {result.best.epoch}"
-    return f"{result.run}: {_steps(result)}, {measured}; {best}"
+    return f"{result.run}: {_steps(result, test_name)}, {measured}; {best}"
 
 
 def following(result: TrainingResult) -> list[str]:
@@ -29,11 +29,11 @@ def following(result: TrainingResult) -> list[str]:
     return lines
 
 
-def _steps(result: TrainingResult) -> str:
+def _steps(result: TrainingResult, test_name: str) -> str:
     if result.ended != "stopped early" or result.last is None or result.best is None:
         return f"{result.step} steps"
     waited = result.last.epoch - result.best.epoch
-    return f"stopped early after {result.step} steps, without a better test accuracy for {waited} epochs"
+    return f"stopped early after {result.step} steps, without a better {test_name} accuracy for {waited} epochs"
 
 
 def _files(result: TrainingResult) -> list[str]:

@@ -14,11 +14,12 @@ from resnet_core.training.reporting import EpochRecord, StepRecord
 class TerminalReporter:
     """A progress bar with loss, accuracy, images per second and time left, if standard error is a terminal.
 
-    Each epoch is a line, with the time left where there is no bar. `quiet` leaves only what went wrong.
+    Each epoch is a line, with the time left where there is no bar. `quiet` leaves only what went wrong; `test_name` is
+    what the evaluated pictures are called.
     """
 
-    def __init__(self, *, quiet: bool = False) -> None:
-        self.quiet = quiet
+    def __init__(self, *, quiet: bool = False, test_name: str = "test") -> None:
+        self.quiet, self.test_name = quiet, test_name
         self.console = Console(file=sys.stderr, markup=False, highlight=False)
         self.bar = self.console.is_terminal and not self.console.is_dumb_terminal and not quiet
         self.progress = Progress(
@@ -67,7 +68,8 @@ class TerminalReporter:
         left = self._left(record.step)
         self.console.print(
             f"epoch {record.epoch}: training loss {record.loss:.4f}, accuracy {record.accuracy:.4f}; "
-            f"test loss {record.test_loss:.4f}, accuracy {record.test_accuracy:.4f}; {record.seconds:.1f} s{left}",
+            f"{self.test_name} loss {record.test_loss:.4f}, accuracy {record.test_accuracy:.4f}; "
+            f"{record.seconds:.1f} s{left}",
             soft_wrap=True,
         )
 

@@ -82,8 +82,10 @@ def train_network(
     """Train a network in one framework; the run can be resumed, and evaluated, in any other."""
     from resnet_core.cli.progress import TerminalReporter
     from resnet_core.conversion.read import read_weights
+    from resnet_core.data.dataset import test_name
     from resnet_core.training.recipe_files import default_recipe, recipe_overrides
     from resnet_core.training.recipe_files import recipe as read_recipe
+    from resnet_core.training.run_folder import RunFolder
     from resnet_core.training.start import follows_data, train
 
     quiet_frameworks()
@@ -96,7 +98,8 @@ def train_network(
     given = recipe is not None or fields
     plan = read_recipe(recipe or default_recipe(weights), **fields) if given else None
     start = None if weights is None else read_weights(weights)
-    reporter = TerminalReporter(quiet=quiet)
+    evaluated = test_name(RunFolder(out).validation(validation) if resume else validation)
+    reporter = TerminalReporter(quiet=quiet, test_name=evaluated)
     try:
         result = train(
             network, data, backend=backend, out=out, recipe=plan, resume=resume, until=until, epochs=epochs,
@@ -114,7 +117,7 @@ def train_network(
     if result.ended == "interrupted":
         reporter.warn(f"stopped after step {result.step}, which is saved; use --resume to continue")
         raise typer.Exit(130)
-    if line := ending(result):
+    if line := ending(result, evaluated):
         print(line)
         for note in following(result):
             reporter.note(note)

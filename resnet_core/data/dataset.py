@@ -64,4 +64,9 @@ class Dataset:
     @property
     def test_name(self) -> str:
         """What the test pictures are called: "test" or "validation"."""
-        return "test" if self.held_out is None else "validation"
+        return test_name(self.held_out)
+
+
+def test_name(held_out: float | None) -> str:
+    """What pictures are called that nothing is trained on: "validation" where they are a share of the training ones."""
+    return "test" if held_out is None else "validation"

@@ -38,7 +38,10 @@ def test_a_run_holds_out_the_same_pictures_whenever_it_goes_on(work: Work, flat:
     done(resnet(*start, "--validation", "0.3", "--out", work.folder / "run", "--until", "1"))
     resume = ["train", "--out", work.folder / "run", "--resume"]
     refused(resnet(*resume, "--validation", "0.2"), "holds out 0.3 of its pictures; received validation = 0.2")
-    done(resnet(*resume))
+    resumed = done(resnet(*resume))
+    for said in (whole, resumed):  # nobody takes them for test pictures
+        assert "; validation loss " in said.stderr
+        assert "6 steps, validation accuracy " in said.stdout
     for name, array in weights(work.folder / "whole").items():
         np.testing.assert_array_equal(weights(work.folder / "run")[name], array)
     assert json.loads((work.folder / "run" / "run.json").read_text())["validation"] == 0.3
