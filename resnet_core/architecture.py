@@ -3,15 +3,29 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from math import log2
+from typing import NamedTuple
 
 from resnet_core.errors import InputError
-from resnet_core.padding import symmetric
+from resnet_core.padding import Pair, symmetric
 from resnet_core.specification import BlockStride, ResNetSpec
 from resnet_core.tree import (
+    Activation,
+    AveragePool,
     BatchNorm,
+    BlurPool,
     Chain,
+    ChannelConv,
     Conv,
+    Dropout,
+    DropPath,
+    FrozenNorm,
+    Gate,
     GlobalAveragePool,
+    GlobalConcatPool,
+    GlobalMaxPool,
+    GroupNorm,
+    LayerNorm,
     Leaf,
     Linear,
     MaxPool,
@@ -26,6 +40,24 @@ from resnet_core.tree import (
 
 Named = tuple[str, Node]
 
+#: Of standardized weights (BiT; timm's StdConv2d with its eps of 1e-8).
+STANDARDIZATION_EPSILON = 1e-8
+
+#: {head_pool: (leaf, features for each channel)}.
+_HEAD_POOLS: dict[str, tuple[Leaf, int]] = {
+    "average": (GlobalAveragePool(), 1),
+    "max": (GlobalMaxPool(), 1),
+    "both": (GlobalConcatPool(), 2),
+}
+
+
+class Place(NamedTuple):
+    """What a block's place in the network decides."""
+
+    stride: BlockStride
+    first: bool  #: of its stage
+    drop_path: float  #: the share of the images that skip it in training
+
 
 @lru_cache(maxsize=256)
 def layer_tree(spec: ResNetSpec) -> Chain:
@@ -34,10 +66,12 @@ def layer_tree(spec: ResNetSpec) -> Chain:
     if spec.stem:
         children.append(("stem", _stem(spec)))
     width = spec.stem_width
-    for stage, (channels, strides) in enumerate(zip(spec.channels, spec.block_strides(), strict=True), start=1):
+    stages = zip(spec.channels, spec.block_strides(), spec.drop_path_rates(), strict=True)
+    for stage, (channels, strides, rates) in enumerate(stages, start=1):
         blocks: list[Named] = []
-        for block, block_stride in enumerate(strides, start=1):
-            blocks.append((f"block{block}", _block(spec, width, channels, block_stride)))
+        for block, (block_stride, rate) in enumerate(zip(strides, rates, strict=True), start=1):
+            place = Place(block_stride, block == 1, rate)
+            blocks.append((f"block{block}", _block(spec, width, channels, place)))
             width = spec.output_width(channels)
         children.append((f"stage{stage}", Chain(tuple(blocks))))
     head = _head(spec, width)
@@ -80,24 +114,43 @@ def tap_nodes(tree: Chain, wanted: tuple[str, ...]) -> dict[str, str]:
 
 
 def _stem(spec: ResNetSpec) -> Chain:
-    conv = _conv(spec, "stem", spec.in_channels, spec.stem_width, spec.stem_kernel, spec.stem_stride)
-    children: list[Named] = [("conv", conv)]
-    if not spec.preactivation:
-        children += [("norm", _norm(spec, spec.stem_width)), ("relu", ReLU())]
-    if spec.stem_pool == "max":
-        if spec.stem_pool_padding == "zeros":
-            children.append(("pad", Pad(((1, 1), (1, 1)))))
-        padding = {"symmetric": symmetric(3), "same": "same", "zeros": symmetric(1)}[spec.stem_pool_padding]
-        children.append(("pool", MaxPool((3, 3), (2, 2), padding)))  # type: ignore[arg-type]
-    return Chain(tuple(children))
+    children: list[Named] = []
+    widths = (spec.in_channels, *spec.stem_inner_widths, spec.stem_width)
+    last = len(widths) - 1
+    for index in range(last):
+        number = "" if last == 1 else str(index + 1)
+        stride = spec.stem_stride if index == 0 else 1
+        conv = _conv(spec, "stem", widths[index], widths[index + 1], spec.stem_kernel, stride)
+        children.append((f"conv{number}", conv))
+        if index + 1 < last or not spec.preactivation:
+            children += _activated(spec, widths[index + 1], number)
+    return Chain((*children, *_stem_pool(spec)))
 
 
-def _block(spec: ResNetSpec, width: int, channels: int, block_stride: BlockStride) -> Residual:
-    """One residual block of any kind: `width` channels in, `spec.output_width(channels)` out."""
-    inner, out = spec.inner_width(channels), spec.output_width(channels)
+def _stem_pool(spec: ResNetSpec) -> list[Named]:
+    """The stem's pool: by default a 3x3 maximum at stride 2."""
+    if spec.stem_pool == "none":
+        return []
+    kernel, stride, width = spec.stem_pool_kernel, spec.stem_pool_stride, spec.stem_width
+    blur = _antialias(spec, BlockStride(stride, stride, 1, 1))
+    if blur and spec.antialias == "average" and spec.stem_pool == "max":
+        return [("pool", blur)]  # it takes the place of the maximum (timm)
+    step, blurred = (1, [("blur", blur)]) if blur else (stride, [])
+    if spec.stem_pool == "conv":
+        conv = _conv(spec, "stem", width, width, kernel, step)
+        return [("pool_conv", conv), *blurred, *_activated(spec, width, prefix="pool_")]
+    pads: list[Named] = [("pad", Pad(_zeros(kernel)))] if spec.stem_pool_padding == "zeros" else []
+    padding = {"symmetric": symmetric(kernel), "same": "same", "zeros": symmetric(1)}[spec.stem_pool_padding]
+    return [*pads, ("pool", MaxPool((kernel, kernel), (step, step), padding)), *blurred]
+
+
+def _block(spec: ResNetSpec, width: int, channels: int, place: Place) -> Node:
+    """One block of any kind: `width` channels in, `spec.output_width(channels)` out."""
+    inner, out, block_stride = spec.inner_width(channels), spec.output_width(channels), place.stride
     kernels = (3, 3) if spec.block == "basic" else (1, 3, 1)
-    widths = (width, *(inner,) * (len(kernels) - 1), out)
+    widths = (width, inner, out) if spec.block == "basic" else (width, inner // spec.reduce_first, inner, out)
     strided = kernels.index(3 if spec.stride_on == "3x3" else 1)
+    blur = _antialias(spec, block_stride)
     body: list[Named] = []
     for index, kernel in enumerate(kernels):
         number, last = index + 1, index == len(kernels) - 1
@@ -107,45 +160,57 @@ def _block(spec: ResNetSpec, width: int, channels: int, block_stride: BlockStrid
             widths[index],
             widths[index + 1],
             kernel,
-            block_stride.stride if index == strided else 1,
+            block_stride.stride if index == strided and not blur else 1,
             block_stride.dilation if index <= strided else block_stride.dilation_after,
             spec.groups if kernel == 3 else 1,
         )
-        norm = _norm(spec, widths[index] if spec.preactivation else widths[index + 1])
-        activation: list[Named] = [(f"norm{number}", norm), (f"relu{number}", ReLU())]
-        step: Named = (f"conv{number}", conv)
-        body += [*activation, step] if spec.preactivation else [step, *activation]
-    # Post-activation: the last ReLU follows the addition. Pre-activation: a projection reads the activated
+        activation = _activated(spec, widths[index] if spec.preactivation else widths[index + 1], str(number))
+        step: list[Named] = [(f"conv{number}", conv)]
+        body += [*activation, *step] if spec.preactivation else [*step, *activation]
+        if blur and index == strided:
+            body.append((f"pool{number}", blur))
+        if spec.attention_place == "inner" and number == 2:
+            body += _attention(spec, widths[2])
+    # Post-activation: the last activation follows the addition. Pre-activation: a projection reads the activated
     # input, an identity or subsampling the raw one (He et al. 2016, figure 4e; slim's bottleneck).
-    shortcut, projects = _shortcut(spec, width, out, block_stride.stride, block_stride.nominal_stride)
-    before = 2 if spec.preactivation and projects else 0
-    after = 0 if spec.preactivation else 1
-    return Residual(
-        pre=Chain(tuple(body[:before])),
-        body=Chain(tuple(body[before : len(body) - after])),
-        shortcut=shortcut,
-        post=Chain(tuple(body[len(body) - after :])),
-    )
+    shortcut, projects = _shortcut(spec, width, out, place)
+    before = len(_activated(spec, width)) if spec.preactivation and projects else 0
+    after = len(_activation(spec)) if not spec.preactivation else 0
+    pre, main, post = body[:before], body[before : len(body) - after], body[len(body) - after :]
+    if spec.attention_place == "last":
+        main += _attention(spec, out)
+    if place.drop_path:
+        main.append(("drop_path", DropPath(place.drop_path)))
+    if spec.shortcut == "none":
+        return Chain((*pre, *main, *post))
+    return Residual(pre=Chain(tuple(pre)), body=Chain(tuple(main)), shortcut=shortcut, post=Chain(tuple(post)))
 
 
-def _shortcut(spec: ResNetSpec, width: int, out: int, stride: int, nominal_stride: int) -> tuple[Chain, bool]:
+def _shortcut(spec: ResNetSpec, width: int, out: int, place: Place) -> tuple[Chain, bool]:
     """The shortcut, and whether it is a projection.
 
     The nominal stride decides, so that an output stride never changes which tensors a network has.
     """
-    widens, strides = width != out, nominal_stride != 1
+    strides = place.stride.nominal_stride != 1
+    widens, stride, dilation = width != out, place.stride.stride, place.stride.dilation
     projects = {
         "projection": widens or strides,
+        "projection_first": widens or strides or place.first,
         "projection_all": True,
         "subsample": widens,
         "pad": False,
+        "none": False,
     }[spec.shortcut]
+    children: list[Named] = []
+    if strides and spec.shortcut_pool != "none":
+        children.append(("pool", _pool(spec.shortcut_pool, place.stride)))
+        stride = 1
     if projects:
-        children: list[Named] = [("conv", _conv(spec, "shortcut", width, out, 1, stride))]
+        kernel = spec.shortcut_kernel if strides and not children else 1
+        children.append(("conv", _conv(spec, "shortcut", width, out, kernel, stride, dilation)))
         if spec.has_shortcut_norm:
             children.append(("norm", _norm(spec, out)))
         return Chain(tuple(children)), True
-    children = []
     if stride != 1:
         children.append(("subsample", Subsample((stride, stride))))
     if widens:
@@ -157,11 +222,19 @@ def _shortcut(spec: ResNetSpec, width: int, out: int, stride: int, nominal_strid
 def _head(spec: ResNetSpec, width: int) -> Chain:
     children: list[Named] = []
     if spec.preactivation:
-        children += [("norm", _norm(spec, width)), ("relu", ReLU())]
+        children += _activated(spec, width)
+    if spec.head_channels is not None:
+        children.append(("conv", _conv(spec, "head", width, spec.head_channels, 1)))
+        width = spec.head_channels
+        children += _activated(spec, width, "2" if spec.preactivation else "")
     if spec.global_pool:
-        children.append(("pool", GlobalAveragePool()))
+        pool, times = _HEAD_POOLS[spec.head_pool]
+        children.append(("pool", pool))
+        width *= times
     if spec.classes is not None:
-        children.append(("linear", Linear(width, spec.classes, dense=not spec.global_pool)))
+        if spec.dropout:
+            children.append(("dropout", Dropout(spec.dropout)))
+        children.append(("linear", Linear(width, spec.classes, spec.head_bias, dense=not spec.global_pool)))
     return Chain(tuple(children))
 
 
@@ -184,9 +257,65 @@ def _conv(
         padding=symmetric(kernel, rate),
         dilation=(rate, rate),
         groups=groups,
-        bias=place in spec.conv_bias,
+        bias=place in spec.conv_bias or spec.norm == "none",  # without norms, biases do their part
+        standardize=STANDARDIZATION_EPSILON if spec.standardize_weights else None,
     )
 
 
+def _activated(spec: ResNetSpec, channels: int, number: str = "", prefix: str = "") -> list[Named]:
+    """A norm and an activation, as far as the spec has them."""
+    norm: list[Named] = [] if spec.norm == "none" else [(f"{prefix}norm{number}", _norm(spec, channels))]
+    return [*norm, *_activation(spec, number, prefix)]
+
+
+def _activation(spec: ResNetSpec, number: str = "", prefix: str = "") -> list[Named]:
+    match spec.activation:
+        case "none":
+            return []
+        case "relu":
+            return [(f"{prefix}relu{number}", ReLU())]
+    return [(f"{prefix}activation{number}", Activation(spec.activation))]
+
+
 def _norm(spec: ResNetSpec, channels: int) -> Leaf:
+    match spec.norm:
+        case "group":
+            return GroupNorm(channels, spec.normalized_groups(channels), spec.norm_epsilon)
+        case "layer":
+            return LayerNorm(channels, spec.norm_epsilon)
+        case "frozen":
+            return FrozenNorm(channels, spec.norm_epsilon)
     return BatchNorm(channels, spec.norm_epsilon, spec.norm_decay)
+
+
+def _antialias(spec: ResNetSpec, stride: BlockStride) -> Leaf | None:
+    """The pool that has the stride of what is before it; none where nothing strides."""
+    return None if spec.antialias == "none" or stride.nominal_stride == 1 else _pool(spec.antialias, stride)
+
+
+def _pool(kind: str, stride: BlockStride) -> Leaf:
+    strides, dilation = (stride.stride, stride.stride), (stride.dilation, stride.dilation)
+    if kind == "blur":
+        return BlurPool(strides, dilation)
+    return AveragePool((2, 2), strides, dilation, partial=True)
+
+
+def _attention(spec: ResNetSpec, channels: int) -> list[Named]:
+    """A gate for each channel: squeeze-and-excitation, or ECA with the paper's kernel size."""
+    match spec.attention:
+        case "se":
+            squeezed = spec.squeezed_width(channels)
+            reduce, expand = Linear(channels, squeezed), Linear(squeezed, channels)
+            factors: list[Named] = [("reduce", reduce), ("relu", ReLU()), ("expand", expand)]
+        case "eca":
+            size = int(abs(log2(channels) + 1) / 2)
+            factors = [("conv", ChannelConv(max(3, size + 1 - size % 2)))]
+        case _:
+            return []
+    squeeze: Named = ("pool", GlobalAveragePool())
+    return [(spec.attention, Gate(Chain((squeeze, *factors, ("sigmoid", Activation("sigmoid"))))))]
+
+
+def _zeros(kernel: int) -> tuple[Pair, Pair]:
+    amount = (kernel - 1) // 2
+    return ((amount, amount), (amount, amount))

@@ -160,6 +160,8 @@ class TrainableBackend(Backend, Protocol):
         """Like `predict`, but normalized with batch statistics; the model's running statistics are updated.
 
         The running variance is updated with the unbiased batch variance, n / (n - 1) times the one that normalizes.
+        Nothing is random: a Dropout or a DropPath passes everything, here and in `gradients`. (Its factors belong to a
+        trainer's step, `training.contract.StepInputs`; a model that its owner trains draws its own.)
         `spec` is needed only for a model that has lost its tree, such as one loaded from a framework's own file.
         Raises InputError if a norm would see a single value per channel.
         """

@@ -18,7 +18,7 @@ import numpy as np
 from resnet_core.architecture import layer_tree
 from resnet_core.errors import InputError
 from resnet_core.specification import ResNetSpec
-from resnet_core.tree import Leaf, Node, Residual, Shape, Tensor, leaves, walk
+from resnet_core.tree import Gate, Leaf, Node, Residual, Shape, Tensor, leaves, walk
 from resnet_core.weights import Weights, require_dtype
 
 
@@ -84,7 +84,7 @@ def initialize(spec: ResNetSpec, seed: int = 0, dtype: str = "float32") -> Weigh
             if tensor.role in ("kernel", "bias"):
                 value = _draw(spec.initializer, tensor, _kernel(leaf), _stream(seed, name))
             else:
-                value = np.full(tensor.shape, float(tensor.role == "scale" or suffix == "running_var"))
+                value = np.full(tensor.shape, tensor.start)
             if path in zeroed and tensor.role in ("kernel", "scale"):
                 value = np.zeros(tensor.shape)
             weights[name] = _representable(value, dtype)
@@ -107,12 +107,12 @@ def probe_tensors(tree: Node, seed: int = 0, dtype: str = "float32") -> Weights:
     scale = 1 / sqrt(max(1, len(scaled)))
     weights: Weights = {}
     for path, leaf in leaves(tree):
-        for suffix, (shape, role) in leaf.tensors().items():
+        for suffix, (shape, role, start) in leaf.tensors().items():
             name = f"{path}.{suffix}"
             rng = _stream(seed, f"probe.{name}")
             if role == "kernel":
                 value = rng.standard_normal(shape) * sqrt(2 / fans(shape)[0])
-            elif role == "scale" or suffix == "running_var":
+            elif start == 1:
                 value = rng.uniform(0.5, 1.5, shape)
             else:
                 value = rng.standard_normal(shape) * 0.2
@@ -123,10 +123,15 @@ def probe_tensors(tree: Node, seed: int = 0, dtype: str = "float32") -> Weights:
 
 
 def residual_ends(tree: Node) -> Iterator[str]:
-    """Path of the last leaf with tensors in each residual body: its norm, or with pre-activation its convolution."""
+    """Path of the last leaf with tensors in each residual body: its norm, or with pre-activation its convolution.
+
+    A gate behind it is none: what it multiplies is 0 then.
+    """
     for path, node in walk(tree):
         if isinstance(node, Residual):
-            yield from [place for place, leaf in leaves(node.body, path) if leaf.tensors()][-1:]
+            gates = [place for place, gate in walk(node.body, path) if isinstance(gate, Gate)]
+            ends = [place for place, leaf in leaves(node.body, path) if leaf.tensors()]
+            yield from [end for end in ends if not any(end.startswith(f"{gate}.") for gate in gates)][-1:]
 
 
 def fans(kernel: Shape) -> tuple[int, int]:

@@ -2,7 +2,10 @@
 
 `depths`, `channels` and `block` are required; every other field has the usual default. Sources of the
 terms: He et al. 2015 (arXiv:1512.03385), He et al. 2016 (arXiv:1603.05027, pre-activation), Xie et al.
-2017 (arXiv:1611.05431, groups), Zagoruyko and Komodakis 2016 (arXiv:1605.07146, width).
+2017 (arXiv:1611.05431, groups), Zagoruyko and Komodakis 2016 (arXiv:1605.07146, width), He et al. 2018
+(arXiv:1812.01187, deep stems and average-pool shortcuts), Hu et al. 2017 (arXiv:1709.01507, `attention = "se"`),
+Wang et al. 2019 (arXiv:1910.03151, "eca"), Zhang 2019 (arXiv:1904.11486, `antialias`), Huang et al. 2016
+(arXiv:1603.09382, `drop_path`), Kolesnikov et al. 2019 (arXiv:1912.11370, group norm, standardized weights).
 """
 
 from __future__ import annotations
@@ -14,6 +17,7 @@ from typing import Annotated, Any, Literal, NamedTuple, NoReturn
 from msgspec import Meta, Struct
 from msgspec.structs import force_setattr
 
+from resnet_core.combinations import RULES
 from resnet_core.errors import SpecError
 from resnet_core.fields import convert_fields, plain_fields, refuse, require_known, show
 from resnet_core.padding import output_size, symmetric
@@ -33,34 +37,60 @@ FIELDS: dict[str, str] = {
     "depths": "a list of integers from 1, the number of blocks of each stage",
     "channels": "a list of integers from 1, the width of each stage before a bottleneck's expansion",
     "block": '"basic" or "bottleneck"',
+    "expansion": "an integer from 1, or none for the usual (4 for bottlenecks, 1 for basic blocks)",
     "classes": "an integer from 1, or none for features",
     "in_channels": "an integer from 1",
     "input_size": "one integer from 1, or [height, width]",
     "stem": "true or false (false leaves the root block out)",
+    "stem_type": '"conv", "deep" (three 3x3, the first two half as wide) or "tiered" (three 3x3 that widen)',
     "stem_channels": "an integer from 1, or none for the first stage's channels",
     "stem_kernel": "an integer from 1",
     "stem_stride": "an integer from 1 to 64",
-    "stem_pool": '"max" (3x3, stride 2) or "none"',
+    "stem_pool": '"max", "conv" (a convolution with norm and activation) or "none"',
+    "stem_pool_kernel": "an odd integer from 1",
+    "stem_pool_stride": "an integer from 1 to 64",
     "stem_pool_padding": '"symmetric" (minus infinity), "same" (TensorFlow\'s) or "zeros"',
     "preactivation": "true or false",
     "groups": "an integer from 1 that divides every stage's channels",
     "width_per_group": "an integer from 1; each group is channels * width_per_group / 64 wide",
+    "reduce_first": "an integer from 1; a bottleneck's first convolution is so many times narrower than its second",
     "conv_bias": 'a list of places that get a bias: "stem", "inner", "last" (of a block), "shortcut"',
     "strides": "a list of integers from 1 to 64, one per stage, or none for the usual",
     "stride_unit": '"first" or "last" (which block of a stage has the stride)',
     "stride_on": '"3x3" or "1x1" (which convolution of a block, the first of its kind, has the stride)',
     "output_stride": "an integer that the running stride reaches, or none; later strides become dilation",
-    "shortcut": '"projection", "projection_all", "subsample" or "pad"',
+    "shortcut": '"projection", "projection_first" (of each stage), "projection_all", "subsample", "pad" or "none"',
+    "shortcut_kernel": "1, or 3 for a strided projection of 3x3",
+    "shortcut_pool": '"none", "average" or "blur" (a pool that has the stride of the shortcut)',
     "shortcut_norm": "true, false, or none for the usual (a norm unless pre-activation)",
-    "global_pool": "true or false (false predicts at every position)",
+    "antialias": '"none", "blur" or "average" (a pool that has the stride of a block and of the stem\'s pool)',
+    "attention": '"none", "se" (squeeze-and-excitation) or "eca"',
+    "attention_place": '"last" (at the end of a block) or "inner" (behind the 3x3 of a bottleneck)',
+    "attention_ratio": "a number above 0 and up to 1: the inner width of squeeze-and-excitation by its channels",
+    "attention_divisor": "an integer from 1; that inner width is rounded to a multiple of it",
+    "activation": '"relu", "relu6", "leaky_relu", "silu", "gelu", "gelu_tanh", "hardswish" or "none"',
+    "norm": '"batch", "group", "layer" (over the channels of a position), "frozen" or "none" (then with biases)',
+    "norm_groups": "an integer from 1 that divides every normalized width, the number of groups of a group norm",
+    "norm_group_channels": "an integer from 1, the channels of each group of a group norm, or none for norm_groups",
     "norm_epsilon": "a number above 0 and up to 1",
     "norm_decay": "a number from 0 and below 1, the weight of the OLD running value",
+    "standardize_weights": "true or false (kernels with mean 0 and variance 1 in each output channel)",
+    "head_channels": "an integer from 1, the width of a 1x1 convolution with norm and activation, or none",
+    "head_pool": '"average", "max" or "both" (average, then maximum: twice the channels)',
+    "head_bias": "true or false",
+    "global_pool": "true or false (false predicts at every position)",
+    "dropout": "a number from 0 and below 1, the share of the features that is dropped before the last layer",
+    "drop_path": "a number from 0 and below 1, the share of the images whose block is skipped in training",
+    "drop_path_rule": '"linear" (0 in the first block, drop_path in the last) or "uniform"',
     "initializer": '"torchvision", "he", "slim" or "xavier"',
     "zero_init_residual": "true or false (each block starts as its shortcut)",
 }
 
 #: Fields that may be None, written "none" in formats without null. (`stem_pool = "none"` stays the text "none".)
-OPTIONAL = ("classes", "stem_channels", "strides", "output_stride", "shortcut_norm")
+OPTIONAL = (
+    "classes", "expansion", "stem_channels", "strides", "output_stride", "shortcut_norm", "norm_group_channels",
+    "head_channels",
+)  # fmt: skip
 
 
 class BlockStride(NamedTuple):
@@ -83,20 +113,25 @@ class ResNetSpec(Struct, frozen=True, kw_only=True, omit_defaults=False):
     depths: tuple[Depth, ...]
     channels: tuple[Count, ...]
     block: Literal["basic", "bottleneck"]
+    expansion: Count | None = None
     classes: Count | None = 1000
     in_channels: Count = 3
     input_size: tuple[Size, Size] = (224, 224)
 
     stem: bool = True
+    stem_type: Literal["conv", "deep", "tiered"] = "conv"
     stem_channels: Count | None = None
     stem_kernel: Annotated[int, Meta(ge=1, le=1001)] = 7
     stem_stride: Stride = 2
-    stem_pool: Literal["max", "none"] = "max"
+    stem_pool: Literal["max", "conv", "none"] = "max"
+    stem_pool_kernel: Annotated[int, Meta(ge=1, le=1001)] = 3
+    stem_pool_stride: Stride = 2
     stem_pool_padding: Literal["symmetric", "same", "zeros"] = "symmetric"
 
     preactivation: bool = False
     groups: Count = 1
     width_per_group: Count = 64
+    reduce_first: Count = 1
     conv_bias: tuple[BiasPlace, ...] = ()
 
     strides: tuple[Stride, ...] | None = None
@@ -104,12 +139,33 @@ class ResNetSpec(Struct, frozen=True, kw_only=True, omit_defaults=False):
     stride_on: Literal["3x3", "1x1"] = "3x3"
     output_stride: Count | None = None
 
-    shortcut: Literal["projection", "projection_all", "subsample", "pad"] = "projection"
+    shortcut: Literal["projection", "projection_first", "projection_all", "subsample", "pad", "none"] = "projection"
+    shortcut_kernel: Literal[1, 3] = 1
+    shortcut_pool: Literal["none", "average", "blur"] = "none"
     shortcut_norm: bool | None = None
+    antialias: Literal["none", "blur", "average"] = "none"
 
-    global_pool: bool = True
+    attention: Literal["none", "se", "eca"] = "none"
+    attention_place: Literal["last", "inner"] = "last"
+    attention_ratio: Annotated[float, Meta(gt=0, le=1)] = 1 / 16
+    attention_divisor: Count = 8
+
+    activation: Literal["relu", "relu6", "leaky_relu", "silu", "gelu", "gelu_tanh", "hardswish", "none"] = "relu"
+    norm: Literal["batch", "group", "layer", "frozen", "none"] = "batch"
+    norm_groups: Count = 32
+    norm_group_channels: Count | None = None
     norm_epsilon: Annotated[float, Meta(gt=0, le=1)] = 1e-5
     norm_decay: Annotated[float, Meta(ge=0, lt=1)] = 0.9
+    standardize_weights: bool = False
+
+    head_channels: Count | None = None
+    head_pool: Literal["average", "max", "both"] = "average"
+    head_bias: bool = True
+    global_pool: bool = True
+    dropout: Annotated[float, Meta(ge=0, lt=1)] = 0.0
+    drop_path: Annotated[float, Meta(ge=0, lt=1)] = 0.0
+    drop_path_rule: Literal["linear", "uniform"] = "linear"
+
     initializer: Literal["torchvision", "he", "slim", "xavier"] = "torchvision"
     zero_init_residual: bool = False
 
@@ -118,6 +174,8 @@ class ResNetSpec(Struct, frozen=True, kw_only=True, omit_defaults=False):
         # One canonical order, so that equal networks have equal specs.
         places = ("stem", "inner", "last", "shortcut")
         force_setattr(self, "conv_bias", tuple(place for place in places if place in self.conv_bias))
+        if self.stem_type != "conv" and self.stem_kernel == 7:  # the default of the other type
+            force_setattr(self, "stem_kernel", 3)
         _check_stages(self)
         _check_widths(self)
         _check_combinations(self)
@@ -142,12 +200,21 @@ class ResNetSpec(Struct, frozen=True, kw_only=True, omit_defaults=False):
     @property
     def stem_total_stride(self) -> int:
         """Input pixels per pixel of the first stage's input."""
-        return self.stem_stride * (2 if self.stem_pool == "max" else 1) if self.stem else 1
+        if not self.stem:
+            return 1
+        return self.stem_stride * (1 if self.stem_pool == "none" else self.stem_pool_stride)
+
+    @property
+    def stem_inner_widths(self) -> tuple[int, ...]:
+        """Channels of the stem's convolutions before its last (timm's `deep` and `deep_tiered`)."""
+        width = self.stem_width
+        return {"conv": (), "deep": (width // 2,) * 2, "tiered": (width * 3 // 8, width // 2)}[self.stem_type]
 
     @property
     def has_shortcut_norm(self) -> bool:
         """Whether a projection shortcut is followed by a norm."""
-        return not self.preactivation if self.shortcut_norm is None else self.shortcut_norm
+        usual = not self.preactivation and self.norm != "none"
+        return usual if self.shortcut_norm is None else self.shortcut_norm
 
     def inner_width(self, channels: int) -> int:
         """Width of a block's grouped convolution (torchvision's formula, without its rounding)."""
@@ -155,7 +222,26 @@ class ResNetSpec(Struct, frozen=True, kw_only=True, omit_defaults=False):
 
     def output_width(self, channels: int) -> int:
         """Output channels of a stage."""
-        return channels * EXPANSION[self.block]
+        return channels * (EXPANSION[self.block] if self.expansion is None else self.expansion)
+
+    def squeezed_width(self, channels: int) -> int:
+        """Inner width of squeeze-and-excitation: a multiple of the divisor, at least one (timm's `make_divisible`)."""
+        divisor = self.attention_divisor
+        return max(divisor, int(channels * self.attention_ratio + divisor / 2) // divisor * divisor)
+
+    def normalized_groups(self, channels: int) -> int:
+        """Groups of a group norm of so many channels."""
+        return self.norm_groups if self.norm_group_channels is None else channels // self.norm_group_channels
+
+    def drop_path_rates(self) -> list[list[float]]:
+        """The rate of every block of every stage."""
+        blocks = sum(self.depths)
+        if self.drop_path_rule == "uniform":
+            rates = [self.drop_path] * blocks
+        else:
+            rates = [self.drop_path * block / max(1, blocks - 1) for block in range(blocks)]
+        ends = list(accumulate(self.depths))
+        return [rates[end - depth : end] for depth, end in zip(self.depths, ends, strict=True)]
 
     def block_strides(self) -> list[list[BlockStride]]:
         """Stride and dilation of every block of every stage.
@@ -225,6 +311,16 @@ def _check_widths(spec: ResNetSpec) -> None:
                 channels,
                 f"a width that makes channels * width_per_group / 64 whole (width_per_group = {spec.width_per_group})",
             )
+        if spec.inner_width(channels) // spec.groups % spec.reduce_first:
+            fail(
+                "reduce_first",
+                spec.reduce_first,
+                f"a divisor of each group's width ({spec.inner_width(channels) // spec.groups} in a stage here)",
+            )
+    for width in _normalized_widths(spec) if spec.norm == "group" else ():
+        by = "norm_groups" if spec.norm_group_channels is None else "norm_group_channels"
+        if width % getattr(spec, by):
+            fail(by, getattr(spec, by), f"a divisor of every normalized width, and one is {width}")
     if spec.block == "basic" and spec.stem_width % spec.groups:
         field = "stem_channels" if spec.stem else "in_channels"
         fail(
@@ -234,9 +330,19 @@ def _check_widths(spec: ResNetSpec) -> None:
         )
 
 
+def _normalized_widths(spec: ResNetSpec) -> list[int]:
+    stem = [*spec.stem_inner_widths, spec.stem_width] if spec.stem else []
+    if spec.preactivation and not spec.stem:
+        stem = [spec.in_channels]  # the first block's norm
+    inner = [spec.inner_width(channels) for channels in spec.channels]
+    reduced = [width // spec.reduce_first for width in inner]
+    return [*stem, *inner, *reduced, *map(spec.output_width, spec.channels), *filter(None, [spec.head_channels])]
+
+
 def _check_combinations(spec: ResNetSpec) -> None:
-    if spec.stride_on == "1x1" and spec.block == "basic":
-        fail("stride_on", spec.stride_on, 'only "3x3" with block = "basic", which has no 1x1 convolution')
+    for field, broken, allowed in RULES:
+        if broken(spec):
+            fail(field, getattr(spec, field), allowed)
     if spec.shortcut == "pad":
         widths = [spec.stem_width, *map(spec.output_width, spec.channels)]
         for stage, (before, after) in enumerate(pairwise(widths), start=1):

@@ -1,6 +1,6 @@
 """The layer tree: a network with every number decided, before any framework sees it.
 
-Ten leaves and two combinators express every ResNet. A variant is a way of building the tree
+A few leaves and combinators express every ResNet. A variant is a way of building the tree
 (`architecture.py`); a backend is a way of lowering it (`backends/resnet_*/lowering.py`).
 
 Shapes are (height, width, channels) of one image, or (channels,) after global pooling. Tensors are in
@@ -27,11 +27,13 @@ Role = Literal["kernel", "bias", "scale", "shift", "statistic"]
 class Tensor(NamedTuple):
     """One tensor of a leaf. Code that treats tensors differently looks at the role, not at the name.
 
-    But for the two statistics, which are told apart by their names, `running_mean` and `running_var`.
+    But for the two statistics, which are told apart by their names, `running_mean` and `running_var`. `start` is what a
+    tensor is before it has learned anything, if nothing is drawn for it: 1 if it multiplies or divides, else 0.
     """
 
     shape: Shape
     role: Role
+    start: float = 0.0
 
 
 class Leaf:
@@ -67,12 +69,22 @@ def _kernel(shape: Shape, bias: bool) -> dict[str, Tensor]:
     return {**weight, "bias": Tensor(shape[:1], "bias")} if bias else weight
 
 
+def _affine(channels: int, scale: Role = "scale", shift: Role = "shift") -> dict[str, Tensor]:
+    return {"weight": Tensor((channels,), scale, 1.0), "bias": Tensor((channels,), shift)}
+
+
+def _statistics(channels: int) -> dict[str, Tensor]:
+    shape = (channels,)
+    return {"running_mean": Tensor(shape, "statistic"), "running_var": Tensor(shape, "statistic", 1.0)}
+
+
 @dataclass(frozen=True, slots=True)
 class Conv(Leaf):
     """Two-dimensional convolution (cross-correlation, as in every framework).
 
     The trees of specs have integer padding, equal on both sides; a tree may also say "same" or pad unevenly, and every
-    backend lowers that.
+    backend lowers that. With `standardize`, the kernel of each output channel is first given mean 0 and variance 1:
+    (w - mean) / sqrt(variance + standardize), with the biased variance (Qiao et al. 2019, arXiv:1903.10520).
     """
 
     in_channels: int
@@ -83,6 +95,7 @@ class Conv(Leaf):
     dilation: Pair = (1, 1)
     groups: int = 1
     bias: bool = False
+    standardize: float | None = None
 
     def tensors(self) -> dict[str, Tensor]:
         return _kernel((self.out_channels, self.in_channels // self.groups, *self.kernel), self.bias)
@@ -103,18 +116,75 @@ class BatchNorm(Leaf):
     decay: float
 
     def tensors(self) -> dict[str, Tensor]:
-        shape = (self.channels,)
-        return {
-            "weight": Tensor(shape, "scale"),
-            "bias": Tensor(shape, "shift"),
-            "running_mean": Tensor(shape, "statistic"),
-            "running_var": Tensor(shape, "statistic"),
-        }
+        return {**_affine(self.channels), **_statistics(self.channels)}
+
+
+@dataclass(frozen=True, slots=True)
+class FrozenNorm(Leaf):
+    """Normalization by statistics that never change, in training too; its scale and shift do not learn either.
+
+    (torchvision's FrozenBatchNorm2d, which detectors use.)
+    """
+
+    channels: int
+    epsilon: float
+
+    def tensors(self) -> dict[str, Tensor]:
+        return {**_affine(self.channels, "statistic", "statistic"), **_statistics(self.channels)}
+
+
+@dataclass(frozen=True, slots=True)
+class GroupNorm(Leaf):
+    """Each image's mean and biased variance over the positions and the channels of a group (arXiv:1803.08494).
+
+    A group is channels / groups neighboring channels.
+    """
+
+    channels: int
+    groups: int
+    epsilon: float
+
+    def tensors(self) -> dict[str, Tensor]:
+        return _affine(self.channels)
+
+
+@dataclass(frozen=True, slots=True)
+class LayerNorm(Leaf):
+    """Mean and biased variance over the channels, at each position (as in ConvNeXt, arXiv:2201.03545)."""
+
+    channels: int
+    epsilon: float
+
+    def tensors(self) -> dict[str, Tensor]:
+        return _affine(self.channels)
 
 
 @dataclass(frozen=True, slots=True)
 class ReLU(Leaf):
     """max(x, 0), with derivative 0 at 0."""
+
+
+#: The functions of `Activation`.
+Function = Literal["relu6", "leaky_relu", "silu", "gelu", "gelu_tanh", "hardswish", "sigmoid"]
+
+#: The slope of leaky_relu below 0.
+NEGATIVE_SLOPE = 0.01
+
+
+@dataclass(frozen=True, slots=True)
+class Activation(Leaf):
+    """Another function of each value; where it has no derivative, that of its left side holds.
+
+    - `relu6`: min(max(x, 0), 6), with derivative 0 at 6 too
+    - `leaky_relu`: x above 0, else NEGATIVE_SLOPE * x
+    - `silu`: x * sigmoid(x)
+    - `gelu`: x * (1 + erf(x / sqrt(2))) / 2
+    - `gelu_tanh`: x * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 * x^3))) / 2
+    - `hardswish`: x * min(max(x + 3, 0), 6) / 6
+    - `sigmoid`: 1 / (1 + exp(-x))
+    """
+
+    function: Function
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,17 +204,45 @@ class MaxPool(Leaf):
 
 @dataclass(frozen=True, slots=True)
 class AveragePool(Leaf):
-    """Mean of each window; no padding, so every window is full."""
+    """Mean of each window; no padding, so every window is full.
+
+    With `partial`, a window of 2x2 begins at every stride-th pixel, the last ones too, and those that reach over the
+    edge have the mean of what they have inside: every k-th pixel of a dilated pool is the pool of every k-th pixel.
+    """
 
     kernel: Pair
     stride: Pair
+    dilation: Pair = (1, 1)
+    partial: bool = False
 
     @property
     def padding(self) -> Padding:
-        return ((0, 0), (0, 0))
+        # Filled with what the window has inside: in a window of two, a value that counts twice changes no mean.
+        return ((0, self.dilation[0]), (0, self.dilation[1])) if self.partial else ((0, 0), (0, 0))
 
     def output_shape(self, shape: Shape) -> Shape:
-        return (*_window(self, (1, 1), shape), shape[2])
+        return (*_window(self, self.dilation, shape), shape[2])
+
+
+@dataclass(frozen=True, slots=True)
+class BlurPool(Leaf):
+    """Blur by the kernel (1, 2, 1) / 4 in both directions, then every stride-th pixel (Zhang 2019, arXiv:1904.11486).
+
+    Beyond the edge, the image is reflected about its last pixel. With a dilation of d, each of the d * d images of
+    every d-th pixel is blurred, and reflected, on its own.
+    """
+
+    stride: Pair
+    dilation: Pair = (1, 1)
+
+    def output_shape(self, shape: Shape) -> Shape:
+        for size, dilation in zip(shape, self.dilation, strict=False):
+            if size < 2 * dilation:
+                raise InputError(
+                    f"a blur reflects its input of {shape[0]}x{shape[1]}, of which {2 * dilation} pixels are needed in "
+                    "each direction; use a larger image"
+                )
+        return (-(-shape[0] // self.stride[0]), -(-shape[1] // self.stride[1]), shape[2])
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,6 +283,55 @@ class GlobalAveragePool(Leaf):
 
     def output_shape(self, shape: Shape) -> Shape:
         return shape[2:]
+
+
+@dataclass(frozen=True, slots=True)
+class GlobalMaxPool(Leaf):
+    """Maximum over height and width; of equal values, the first in row-major order gets the whole gradient."""
+
+    def output_shape(self, shape: Shape) -> Shape:
+        return shape[2:]
+
+
+@dataclass(frozen=True, slots=True)
+class GlobalConcatPool(Leaf):
+    """The channels of GlobalAveragePool, then those of GlobalMaxPool (fastai's AdaptiveConcatPool2d has both)."""
+
+    def output_shape(self, shape: Shape) -> Shape:
+        return (2 * shape[2],)
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelConv(Leaf):
+    """Cross-correlation along the channels of a vector, with zeros beyond both ends (ECA, arXiv:1910.03151).
+
+    The kernel's size is odd; there is no bias.
+    """
+
+    kernel: int
+
+    def tensors(self) -> dict[str, Tensor]:
+        return _kernel((1, 1, self.kernel), bias=False)
+
+    def macs(self, shape: Shape) -> int:
+        return prod(shape) * self.kernel
+
+
+@dataclass(frozen=True, slots=True)
+class Dropout(Leaf):
+    """In training, each value is 0 with probability `rate`, else divided by 1 - rate (Srivastava et al. 2014)."""
+
+    rate: float
+
+
+@dataclass(frozen=True, slots=True)
+class DropPath(Leaf):
+    """In training, each image is 0 with probability `rate`, else divided by 1 - rate: stochastic depth.
+
+    (Huang et al. 2016, arXiv:1603.09382; the division is that of later implementations.)
+    """
+
+    rate: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -293,6 +440,28 @@ class Residual(Combinator):
         if main != short:  # with a tree from architecture.py, only for an image that does not fit
             raise InputError(f"the body gives {main} and the shortcut {short}; they cannot be added")
         return post(main)
+
+
+@dataclass(frozen=True, slots=True)
+class Gate(Combinator):
+    """y = x * body(x): the body gives one factor for each channel of each image, which all positions share."""
+
+    body: Chain
+
+    def parts(self) -> tuple[tuple[str, Node], ...]:
+        return (("", self.body),)
+
+    def with_parts(self, parts: Sequence[Node]) -> Self:
+        (body,) = parts
+        if not isinstance(body, Chain):
+            raise TypeError(f"Gate: received {type(body).__name__}; expected a chain")
+        return replace(self, body=body)
+
+    def output_shape(self, shape: Shape, parts: Sequence[Callable[[Shape], Shape]]) -> Shape:
+        (body,) = parts
+        if (factors := body(shape)) != shape[-1:]:
+            raise InputError(f"the gate gives {factors} for a map of {shape}; expected one factor for each channel")
+        return shape
 
 
 Node = Leaf | Combinator

@@ -40,6 +40,19 @@ def _raw_shortcut(block: tree.Residual) -> tree.Residual:
     return replace(block, pre=tree.Chain(), body=body) if block.shortcut.children else block
 
 
+def _zeros_averaged(pool: tree.AveragePool) -> tree.Node:
+    if not pool.partial:
+        return pool
+    whole = replace(pool, partial=False)
+    return tree.Chain((("pad", tree.Pad(((0, pool.dilation[0]), (0, pool.dilation[1])))), ("pool", whole)))
+
+
+def _averaged(blur: tree.BlurPool) -> tree.Node:
+    down, right = blur.dilation
+    average = tree.AveragePool((3, 3), blur.stride, blur.dilation)
+    return tree.Chain((("pad", tree.Pad(((down, down), (right, right)))), ("pool", average)))
+
+
 #: {what is wrong: the tree that is lowered instead}.
 TREE_CHANGES: dict[str, TreeChange] = {
     "SAME padding at stride 2": every(tree.Conv, _same_where_strided),
@@ -55,6 +68,18 @@ TREE_CHANGES: dict[str, TreeChange] = {
     "channels padded at the end": every(tree.PadChannels, lambda leaf: tree.PadChannels(0, leaf.before + leaf.after)),
     "averaging instead of subsampling": every(tree.Subsample, lambda leaf: tree.AveragePool(leaf.stride, leaf.stride)),
     "projection reads the raw input": every(tree.Residual, _raw_shortcut),
+    "standardization lost": every(tree.Conv, lambda conv: replace(conv, standardize=None)),
+    "one group for all channels": every(tree.GroupNorm, lambda norm: replace(norm, groups=1)),
+    "layer norm over the whole map": every(tree.LayerNorm, lambda norm: tree.GroupNorm(norm.channels, 1, norm.epsilon)),
+    "frozen norm with another epsilon": every(tree.FrozenNorm, lambda norm: replace(norm, epsilon=1e-5)),
+    "tanh for erf": every(
+        tree.Activation,
+        lambda leaf: tree.Activation("gelu_tanh") if leaf.function == "gelu" else leaf,
+    ),
+    "zeros beyond the edge are averaged": every(tree.AveragePool, _zeros_averaged),
+    "averaging instead of blurring": every(tree.BlurPool, _averaged),
+    "average instead of maximum": every(tree.GlobalMaxPool, lambda leaf: tree.GlobalAveragePool()),
+    "a gate without a sigmoid": every(tree.Gate, lambda gate: replace(gate, body=tree.Chain(gate.body.children[:-1]))),
 }
 
 
@@ -83,4 +108,7 @@ WEIGHT_CHANGES: dict[str, WeightChange] = {
     "swapped beta and mean": _swapped("bias", "running_mean"),
     "kernels transposed": _kernels(lambda value: value.swapaxes(2, 3)),
     "kernels flipped": _kernels(lambda value: value[:, :, ::-1, ::-1]),
+    "channel kernels flipped": lambda weights: {
+        name: value[..., ::-1].copy() if value.ndim == 3 else value for name, value in weights.items()
+    },
 }

@@ -304,6 +304,16 @@ LOWERED = {
     "swapped beta and mean": (PREDICT, "norm, first"),
     "kernels transposed": (PREDICT, "convolution"),
     "kernels flipped": (PREDICT, "convolution"),
+    "channel kernels flipped": (PREDICT, "channel convolution"),
+    "standardization lost": (PREDICT, "convolution, standardized"),
+    "one group for all channels": (PREDICT, "group norm"),
+    "layer norm over the whole map": (PREDICT, "layer norm"),
+    "frozen norm with another epsilon": (PREDICT, "frozen norm"),
+    "tanh for erf": (PREDICT, "gelu"),
+    "zeros beyond the edge are averaged": (PREDICT, "average pool, partial"),
+    "averaging instead of blurring": (PREDICT, "blur"),
+    "average instead of maximum": (PREDICT, "global max-pool"),
+    "a gate without a sigmoid": (PREDICT, "gate, squeeze and excitation"),
 }
 
 #: What is planted: {defect: where it is caught}.

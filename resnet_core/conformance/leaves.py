@@ -5,16 +5,30 @@ A convolution stands before the leaf, so that a gradient has to pass it, and a l
 
 from __future__ import annotations
 
+from typing import get_args
+
 from resnet_core import tree
 from resnet_core.conformance.subjects import Subject
 from resnet_core.padding import symmetric
 from resnet_core.tree import (
+    Activation,
     AveragePool,
     BatchNorm,
+    BlurPool,
     Chain,
+    ChannelConv,
     Combinator,
     Conv,
+    Dropout,
+    DropPath,
+    FrozenNorm,
+    Function,
+    Gate,
     GlobalAveragePool,
+    GlobalConcatPool,
+    GlobalMaxPool,
+    GroupNorm,
+    LayerNorm,
     Leaf,
     Linear,
     MaxPool,
@@ -40,6 +54,11 @@ _SHORTCUT = (("conv", Conv(CHANNELS, 6, (1, 1), (2, 2), bias=True)), ("norm", Ba
 _SAME_SIZE = (("conv1", Conv(CHANNELS, CHANNELS, (3, 3), padding=symmetric(3))), ("norm1", _NORM))
 _AFTER = (("relu2", ReLU()),)
 
+_SQUEEZE, _SIGMOID = ("pool", GlobalAveragePool()), ("sigmoid", Activation("sigmoid"))
+_EXPAND = Linear(2, CHANNELS)
+_GATE = Gate(Chain((_SQUEEZE, ("reduce", Linear(CHANNELS, 2)), ("relu", ReLU()), ("expand", _EXPAND), _SIGMOID)))
+_CHANNEL_GATE = Gate(Chain((_SQUEEZE, ("conv", ChannelConv(3)), _SIGMOID)))
+
 _NODES: dict[str, Node | tuple[tuple[str, Node], ...]] = {
     "convolution": Conv(CHANNELS, 6, (3, 3), padding=symmetric(3)),
     "convolution, bias": Conv(CHANNELS, 6, (3, 3), padding=symmetric(3), bias=True),
@@ -54,9 +73,16 @@ _NODES: dict[str, Node | tuple[tuple[str, Node], ...]] = {
     "convolution, dilation (1, 2), same": Conv(CHANNELS, 6, (3, 3), padding="same", dilation=(1, 2)),
     "convolution, groups": Conv(CHANNELS, 6, (3, 3), padding=symmetric(3), groups=2, bias=True),
     "convolution, depthwise at stride 2": Conv(CHANNELS, CHANNELS, (3, 3), (2, 2), symmetric(3), groups=CHANNELS),
+    "convolution, standardized": Conv(CHANNELS, 6, (3, 3), padding=symmetric(3), bias=True, standardize=1e-3),
+    "convolution, standardized groups at stride 2": Conv(CHANNELS, 6, (3, 3), (2, 2), groups=2, standardize=1e-8),
     "norm": _NORM,
     "norm, other epsilon and decay": BatchNorm(CHANNELS, 0.1, 0.5),
+    "frozen norm": FrozenNorm(CHANNELS, 1e-3),
+    "group norm": GroupNorm(CHANNELS, 2, 1e-5),
+    "group norm, one group": GroupNorm(CHANNELS, 1, 1e-2),
+    "layer norm": LayerNorm(CHANNELS, 1e-3),
     "relu": ReLU(),
+    **{function.replace("_", " "): Activation(function) for function in get_args(Function)},
     "max-pool, no padding": MaxPool((2, 2), (2, 2)),
     "max-pool, even padding": MaxPool((3, 3), (2, 2), symmetric(3)),
     "max-pool, uneven padding": MaxPool((3, 2), (1, 2), ((0, 1), (1, 0))),
@@ -64,18 +90,37 @@ _NODES: dict[str, Node | tuple[tuple[str, Node], ...]] = {
     "max-pool, same at strides (3, 2)": MaxPool((4, 3), (3, 2), "same"),
     "average pool": AveragePool((2, 2), (2, 2)),
     "average pool, overlapping": AveragePool((3, 2), (1, 2)),
+    "average pool, partial": AveragePool((2, 2), (2, 2), partial=True),
+    "average pool, partial at stride 3": AveragePool((2, 2), (3, 3), partial=True),
+    "average pool, partial, dilated": AveragePool((2, 2), (1, 1), (2, 2), partial=True),
+    "average pool, partial, dilated at stride 2": AveragePool((2, 2), (2, 2), (3, 3), partial=True),
+    "blur": BlurPool((2, 2)),
+    "blur at stride 1": BlurPool((1, 1)),
+    "blur, dilated": BlurPool((1, 1), (2, 2)),
+    "blur, dilated at stride 2": BlurPool((2, 2), (3, 3)),
     "pad": Pad(((1, 2), (0, 3))),
     "subsample": Subsample((2, 2)),
     "subsample (2, 3)": Subsample((2, 3)),
     "channel padding": PadChannels(1, 3),
     "channel padding, one side": PadChannels(0, 2),
     "global average pool": GlobalAveragePool(),
+    "global max-pool": GlobalMaxPool(),
+    "global average and max-pool": GlobalConcatPool(),
+    "channel convolution": (("pool", GlobalAveragePool()), ("conv", ChannelConv(3))),
+    "dropout": Dropout(0.5),
+    "dropout of a vector": (("pool", GlobalAveragePool()), ("dropout", Dropout(0.5))),
+    "drop path": DropPath(0.5),
     "linear": (("pool", GlobalAveragePool()), ("linear", Linear(CHANNELS, 5))),
     "linear, no bias": (("pool", GlobalAveragePool()), ("linear", Linear(CHANNELS, 5, bias=False))),
     "linear, dense": Linear(CHANNELS, 5, dense=True),
     "linear, dense, no bias": Linear(CHANNELS, 5, bias=False, dense=True),
     "chain": Chain((("conv", Conv(CHANNELS, 6, (1, 1))), ("inner", Chain((("relu", ReLU()),))))),
     "chain, empty": Chain(),
+    "gate, squeeze and excitation": _GATE,
+    "gate, channel convolution": _CHANNEL_GATE,
+    "residual, gate": Residual(
+        Chain(), Chain((*_SAME_SIZE, ("se", _GATE), ("drop", DropPath(0.5)))), Chain(), Chain(_AFTER)
+    ),
     "residual, all parts": Residual(Chain(_PRE), Chain(_BODY), Chain(_SHORTCUT), Chain(_AFTER)),
     "residual, no shortcut": Residual(Chain(), Chain(_SAME_SIZE), Chain(), Chain(_AFTER)),
     "residual, body alone": Residual(Chain(), Chain(_SAME_SIZE), Chain(), Chain()),
@@ -84,7 +129,7 @@ _NODES: dict[str, Node | tuple[tuple[str, Node], ...]] = {
 
 
 def _subject(name: str, *, first: bool = False) -> Subject:
-    node, sizes = _NODES[name], (SIZE, OTHER) if "same" in name else (SIZE,)
+    node, sizes = _NODES[name], (SIZE, OTHER) if any(word in name for word in ("same", "partial", "blur")) else (SIZE,)
     named = node if isinstance(node, tuple) else (("node", node),)
     return Subject(Chain(named if first else (("before", _BEFORE), *named)), CHANNELS, sizes)
 

@@ -7,7 +7,7 @@ backend's own class mention only what is particular to its framework.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import ClassVar, Protocol
 
 import numpy as np
@@ -83,15 +83,22 @@ class StepInputs:
     - `images`: (batch, height, width, channels), float32 or float64; the trainer casts them to its dtype.
     - `targets`: (batch, classes) float64, the target distribution of each image, including label smoothing.
     - `numbers`: the learning rate and the optimizer's bias corrections for this step.
+    - `factors`: {path of a Dropout or a DropPath: float64 factors}, drawn by the core: what the layer multiplies its
+      input by, 0 or 1 / (1 - rate). A dropout has a factor for each value, a drop path one for each image: (batch,).
     """
 
     images: np.ndarray
     targets: np.ndarray
     numbers: StepNumbers
+    factors: Mapping[str, np.ndarray] = field(default_factory=dict)
 
-    def parts(self, count: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """(images, targets) of `count` equal parts of the batch, in order."""
-        return zip(np.split(self.images, count), np.split(self.targets, count), strict=True)
+    def parts(self, count: int) -> Iterator[StepInputs]:
+        """`count` equal parts of the batch, in order."""
+        arrays = {"images": self.images, "targets": self.targets, **self.factors}
+        cut = {name: np.split(array, count) for name, array in arrays.items()}
+        for number in range(count):
+            images, targets, *factors = (pieces[number] for pieces in cut.values())
+            yield replace(self, images=images, targets=targets, factors=dict(zip(self.factors, factors, strict=True)))
 
 
 @dataclass(frozen=True, slots=True)
