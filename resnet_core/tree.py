@@ -217,7 +217,8 @@ class AveragePool(Leaf):
 
     @property
     def padding(self) -> Padding:
-        # Filled with what the window has inside: in a window of two, a value that counts twice changes no mean.
+        # Filled with what the window has inside: in a window of two, a value that counts twice changes no mean. The
+        # second values of all windows are concat(x[d:], x[-d:]) along an axis, also where d is more than its length.
         return ((0, self.dilation[0]), (0, self.dilation[1])) if self.partial else ((0, 0), (0, 0))
 
     def output_shape(self, shape: Shape) -> Shape:

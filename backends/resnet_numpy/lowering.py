@@ -9,7 +9,7 @@ on the way. Backpropagation is nothing but calling the pullbacks in reverse orde
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -18,9 +18,18 @@ from resnet_core import tree
 from resnet_core.errors import InputError
 from resnet_core.padding import Pair, resolve
 from resnet_core.weights import Weights
+from resnet_numpy.layers import (
+    Array,
+    Pullback,
+    activate,
+    blur,
+    global_max,
+    global_mean,
+    group_normalize,
+    normalize,
+    partial_average,
+)
 
-Array = np.ndarray
-Pullback = Callable[[Array], Array]
 IMAGE = (0, 1, 2)  # batch, height, width: what a channel's statistics and a bias' gradient are summed over
 
 
@@ -30,13 +39,15 @@ class Pass:
 
     In training mode `statistics` gets the updated running statistics, and a norm whose path is `frozen` computes as in
     evaluation mode. With `differentiate` the pullbacks are kept
-    (and with them every intermediate value), and calling them fills `gradients`.
+    (and with them every intermediate value), and calling them fills `gradients`. `factors` is what a Dropout or a
+    DropPath multiplies by; without, it passes everything.
     """
 
     weights: Weights
     training: bool = False
     differentiate: bool = False
     frozen: Collection[str] = ()
+    factors: Mapping[str, Array] = field(default_factory=dict)
     statistics: Weights = field(default_factory=dict)
     gradients: Weights = field(default_factory=dict)
 
@@ -48,26 +59,51 @@ def run(node: tree.Node, x: Array, path: str, context: Pass) -> tuple[Array, Pul
             return _chain(node, x, f"{path}.", context)
         case tree.Residual():
             return _residual(node, x, f"{path}.", context)
+        case tree.Gate():
+            return _gate(node, x, path, context)
         case tree.Conv():
             return _conv(node, x, path, context)
         case tree.BatchNorm():
             return _batch_norm(node, x, path, context)
+        case tree.FrozenNorm():
+            mean, variance = context.weights[f"{path}.running_mean"], context.weights[f"{path}.running_var"]
+            scale = context.weights[f"{path}.weight"] / np.sqrt(variance + node.epsilon)
+            return (x - mean) * scale + context.weights[f"{path}.bias"], lambda dy: dy * scale
+        case tree.GroupNorm():
+            return _affine(*group_normalize(x, node.groups, node.epsilon), path, context)
+        case tree.LayerNorm():
+            return _affine(*normalize(x, (-1,), node.epsilon), path, context)
         case tree.ReLU():
             return np.maximum(x, 0.0), lambda dy: dy * (x > 0)
+        case tree.Activation():
+            return activate(node.function, x)
         case tree.MaxPool():
             return _max_pool(node, x)
         case tree.AveragePool():
             return _average_pool(node, x)
+        case tree.BlurPool():
+            return _subsampled(*blur(x, node.dilation), node.stride)
         case tree.Pad():
             return _pad(x, node.padding, 0.0)
         case tree.Subsample():
-            return _subsample(node, x)
+            return _subsampled(x, lambda dy: dy, node.stride)
         case tree.PadChannels():
             y = np.pad(x, ((0, 0), (0, 0), (0, 0), (node.before, node.after)))
             return y, lambda dy: dy[..., node.before : node.before + x.shape[-1]]
         case tree.GlobalAveragePool():
-            height, width = x.shape[1:3]
-            return x.mean((1, 2)), lambda dy: np.broadcast_to(dy[:, None, None] / (height * width), x.shape)
+            return global_mean(x)
+        case tree.GlobalMaxPool():
+            return global_max(x)
+        case tree.GlobalConcatPool():
+            (mean, spread), (most, first) = global_mean(x), global_max(x)
+            channels = x.shape[-1]
+            return np.concatenate([mean, most], 1), lambda dy: spread(dy[:, :channels]) + first(dy[:, channels:])
+        case tree.ChannelConv():
+            return _channel_conv(node, x, path, context)
+        case tree.Dropout() | tree.DropPath():
+            factors = context.factors.get(path, np.ones(1))
+            factors = factors.reshape(factors.shape + (1,) * (x.ndim - factors.ndim))
+            return x * factors, lambda dy: dy * factors
         case tree.Linear():
             return _linear(node, x, path, context)
     raise InputError(f"backend numpy has no lowering for {type(node).__name__}; use another backend")
@@ -102,9 +138,19 @@ def _residual(node: tree.Residual, x: Array, prefix: str, context: Pass) -> tupl
     return y, backward
 
 
+def _gate(node: tree.Gate, x: Array, path: str, context: Pass) -> tuple[Array, Pullback]:
+    """x * body(x): the product rule, with the factors' gradients summed over the positions that share them."""
+    factors, body = _chain(node.body, x, f"{path}.", context)
+    shared = factors.reshape(len(x), *(1,) * (x.ndim - 2), -1)
+    positions = tuple(range(1, x.ndim - 1))
+    return x * shared, lambda dy: dy * shared + body((dy * x).sum(positions))
+
+
 def _conv(node: tree.Conv, x: Array, path: str, context: Pass) -> tuple[Array, Pullback]:
     """A sum over the kernel's positions, each a matrix product of the pixels it meets."""
-    weight = context.weights[f"{path}.weight"]
+    weight, standardized = context.weights[f"{path}.weight"], None
+    if node.standardize is not None:
+        weight, standardized = normalize(weight, (1, 2, 3), node.standardize)
     pads = resolve(node.padding, node.kernel, node.stride, node.dilation, (x.shape[1], x.shape[2]))
     padded, crop = _pad(x, pads, 0.0)
     y: Array | float = context.weights[f"{path}.bias"] if node.bias else 0.0
@@ -116,7 +162,7 @@ def _conv(node: tree.Conv, x: Array, path: str, context: Pass) -> tuple[Array, P
         for (row, column), where in _windows(padded.shape, node, node.dilation):
             d_weight[:, :, row, column] = _grouped_outer(dy, padded[where], node.groups)
             d_padded[where] += _grouped_transposed(dy, weight[:, :, row, column], node.groups)
-        context.gradients[f"{path}.weight"] = d_weight
+        context.gradients[f"{path}.weight"] = standardized(d_weight) if standardized else d_weight
         if node.bias:
             context.gradients[f"{path}.bias"] = dy.sum(IMAGE)
         return crop(d_padded)
@@ -174,6 +220,19 @@ def _batch_norm(node: tree.BatchNorm, x: Array, path: str, context: Pass) -> tup
     return (x - mean) * scale + context.weights[f"{path}.bias"], backward
 
 
+def _affine(normalized: Array, backward: Pullback, path: str, context: Pass) -> tuple[Array, Pullback]:
+    """Scale and shift of each channel behind a normalization."""
+    scale = context.weights[f"{path}.weight"]
+
+    def pullback(dy: Array) -> Array:
+        others = tuple(range(dy.ndim - 1))
+        context.gradients[f"{path}.weight"] = (dy * normalized).sum(others)
+        context.gradients[f"{path}.bias"] = dy.sum(others)
+        return backward(dy * scale)
+
+    return normalized * scale + context.weights[f"{path}.bias"], pullback
+
+
 def _max_pool(node: tree.MaxPool, x: Array) -> tuple[Array, Pullback]:
     pads = resolve(node.padding, node.kernel, node.stride, (1, 1), (x.shape[1], x.shape[2]))
     padded, crop = _pad(x, pads, -np.inf)
@@ -191,26 +250,46 @@ def _max_pool(node: tree.MaxPool, x: Array) -> tuple[Array, Pullback]:
 
 
 def _average_pool(node: tree.AveragePool, x: Array) -> tuple[Array, Pullback]:
-    positions = node.kernel[0] * node.kernel[1]
+    if node.partial:
+        return _subsampled(*partial_average(x, node.dilation), node.stride)
+    windows = [where for _, where in _windows(x.shape, node, node.dilation)]
 
     def backward(dy: Array) -> Array:
         dx = np.zeros_like(x)
-        for _, where in _windows(x.shape, node, (1, 1)):
-            dx[where] += dy / positions
+        for where in windows:
+            dx[where] += dy / len(windows)
         return dx
 
-    return np.mean([x[where] for _, where in _windows(x.shape, node, (1, 1))], axis=0), backward
+    return np.mean([x[where] for where in windows], axis=0), backward
 
 
-def _subsample(node: tree.Subsample, x: Array) -> tuple[Array, Pullback]:
-    where = (slice(None), slice(None, None, node.stride[0]), slice(None, None, node.stride[1]))
+def _subsampled(x: Array, pullback: Pullback, stride: Pair) -> tuple[Array, Pullback]:
+    """Every stride-th pixel of what has this pullback."""
+    where = (slice(None), slice(None, None, stride[0]), slice(None, None, stride[1]))
 
     def backward(dy: Array) -> Array:
         dx = np.zeros_like(x)
         dx[where] = dy
-        return dx
+        return pullback(dx)
 
     return x[where], backward
+
+
+def _channel_conv(node: tree.ChannelConv, x: Array, path: str, context: Pass) -> tuple[Array, Pullback]:
+    """(batch, channels): a sum over the kernel's positions, like `_conv`."""
+    weight, half, channels = context.weights[f"{path}.weight"], node.kernel // 2, x.shape[-1]
+    padded = np.pad(x, ((0, 0), (half, half)))
+    windows = [slice(place, place + channels) for place in range(node.kernel)]
+
+    def backward(dy: Array) -> Array:
+        d_padded = np.zeros_like(padded)
+        for place, where in enumerate(windows):
+            d_padded[:, where] += dy * weight[0, 0, place]
+        gradient = np.array([(dy * padded[:, where]).sum() for where in windows])
+        context.gradients[f"{path}.weight"] = gradient.reshape(weight.shape)
+        return d_padded[:, half : half + channels]
+
+    return sum(padded[:, where] * weight[0, 0, place] for place, where in enumerate(windows)), backward
 
 
 def _linear(node: tree.Linear, x: Array, path: str, context: Pass) -> tuple[Array, Pullback]:

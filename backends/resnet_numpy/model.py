@@ -12,7 +12,8 @@ from resnet_core.inputs import starting_weights
 from resnet_core.specification import ResNetSpec
 from resnet_core.tree import Chain
 from resnet_core.weights import Weights, check_weights, require_dtype
-from resnet_numpy.lowering import Array, Pass, Pullback, run
+from resnet_numpy.layers import Array, Pullback
+from resnet_numpy.lowering import Pass, run
 
 
 class ResNet:
@@ -38,13 +39,17 @@ class ResNet:
         self.learn(context.statistics)
         return {tap: outputs[node] for tap, node in self.taps.items()} if self.taps else x
 
-    def differentiate(self, x: Array, frozen: Collection[str] = ()) -> tuple[Array, Pullback, Pass]:
+    def differentiate(
+        self, x: Array, frozen: Collection[str] = (), factors: Mapping[str, Array] | None = None
+    ) -> tuple[Array, Pullback, Pass]:
         """(logits, pullback, pass) in training mode, but for norms whose paths are `frozen`; no state is changed.
+
+        `factors` is what dropouts and drop paths multiply by.
 
         The pullback takes the gradient of a loss with respect to the logits; calling it fills `pass.gradients`,
         {neutral name: gradient}. `pass.statistics` has the running statistics after a training step.
         """
-        context = Pass(self.float64(), training=True, differentiate=True, frozen=frozen)
+        context = Pass(self.float64(), training=True, differentiate=True, frozen=frozen, factors=factors or {})
         pullbacks: list[Pullback] = []
         x = np.asarray(x, np.float64)
         for name, child in self.tree.children:

@@ -21,7 +21,7 @@ from resnet_numpy.weights import get_weights
 class Trainer:
     """The contract's trainer, computed in float64; weights and slots are stored in `dtype`."""
 
-    inputs: ClassVar[frozenset[str]] = frozenset({"images", "targets", "numbers"})
+    inputs: ClassVar[frozenset[str]] = frozenset({"images", "targets", "numbers", "factors"})
 
     def __init__(self, spec: ResNetSpec, recipe: Recipe, state: TrainingState, *, dtype: str | None = None) -> None:
         self.model = build(spec, weights=state.weights, dtype=dtype)
@@ -32,14 +32,14 @@ class Trainer:
 
     def step(self, inputs: StepInputs) -> StepResult:
         losses, correct, gradients = 0.0, 0, Weights()
-        for images, targets in inputs.parts(self.parts):
-            images = to_native(self.model, images, training=True)
-            logits, pullback, context = self.model.differentiate(images, self.frozen)
-            loss, gradient = cross_entropy(logits, targets)
+        for part in inputs.parts(self.parts):
+            images = to_native(self.model, part.images, training=True)
+            logits, pullback, context = self.model.differentiate(images, self.frozen, part.factors)
+            loss, gradient = cross_entropy(logits, part.targets)
             pullback(gradient / self.parts)
             gradients = {name: gradients.get(name, 0.0) + value for name, value in context.gradients.items()}
             losses += loss / self.parts
-            correct += int((logits.argmax(-1) == targets.argmax(-1)).sum())
+            correct += int((logits.argmax(-1) == part.targets.argmax(-1)).sum())
             self.model.learn(context.statistics)
         self.model.learn(self.optimizer.update(context.weights, gradients, inputs.numbers))
         self.steps += 1

@@ -94,6 +94,7 @@ _NODES: dict[str, Node | tuple[tuple[str, Node], ...]] = {
     "average pool, partial at stride 3": AveragePool((2, 2), (3, 3), partial=True),
     "average pool, partial, dilated": AveragePool((2, 2), (1, 1), (2, 2), partial=True),
     "average pool, partial, dilated at stride 2": AveragePool((2, 2), (2, 2), (3, 3), partial=True),
+    "average pool, partial, dilated beyond the map": AveragePool((2, 2), (1, 1), (12, 3), partial=True),
     "blur": BlurPool((2, 2)),
     "blur at stride 1": BlurPool((1, 1)),
     "blur, dilated": BlurPool((1, 1), (2, 2)),

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from typing import get_args
 
 import numpy as np
 import pytest
 
 from node_kinds import COMBINATORS, LEAVES
-from resnet_core import tree
+from resnet_core import parameters, tree
 from resnet_core.padding import symmetric
 from resnet_core.training.contract import TrainingState
 from resnet_core.training.parameters import Treatment
@@ -28,6 +29,9 @@ BLOCK = tree.Residual(
     post=tree.Chain((("relu", tree.ReLU()),)),
 )
 
+#: What the random layers multiply by; by chance, half of it is 0.
+FACTORS = {"node": np.array([2.0, 0.0])}
+
 NODES: dict[str, tree.Node] = {
     "conv": tree.Conv(4, 6, (3, 3), padding=symmetric(3), bias=True),
     "conv, stride 2": tree.Conv(4, 6, (3, 3), (2, 2), symmetric(3)),
@@ -35,15 +39,30 @@ NODES: dict[str, tree.Node] = {
     "conv, dilated": tree.Conv(4, 6, (3, 3), (1, 1), ((2, 2), (2, 2)), (2, 2)),
     "conv, grouped": tree.Conv(4, 6, (3, 3), padding=symmetric(3), groups=2, bias=True),
     "conv, not square": tree.Conv(4, 2, (3, 2), (2, 1), ((1, 0), (0, 1))),
+    "conv, standardized": tree.Conv(4, 6, (3, 3), groups=2, bias=True, standardize=1e-2),
     "norm": tree.BatchNorm(4, 1e-3, 0.9),
+    "frozen norm": tree.FrozenNorm(4, 1e-3),
+    "group norm": tree.GroupNorm(4, 2, 1e-3),
+    "layer norm": tree.LayerNorm(4, 1e-3),
     "relu": tree.ReLU(),
+    **{function: tree.Activation(function) for function in get_args(tree.Function)},
     "max-pool": tree.MaxPool((3, 3), (2, 2), symmetric(3)),
     "max-pool, same": tree.MaxPool((3, 3), (2, 2), "same"),
     "average pool": tree.AveragePool((2, 2), (2, 2)),
+    "average pool, dilated": tree.AveragePool((2, 2), (1, 2), (2, 1)),
+    "average pool, partial": tree.AveragePool((2, 2), (2, 2), (2, 1), partial=True),
+    "blur": tree.BlurPool((2, 2)),
+    "blur, dilated": tree.BlurPool((1, 2), (3, 2)),
     "pad": tree.Pad(((1, 2), (0, 3))),
     "subsample": tree.Subsample((2, 2)),
     "pad channels": tree.PadChannels(1, 3),
     "global average pool": tree.GlobalAveragePool(),
+    "global max-pool": tree.GlobalMaxPool(),
+    "global average and max-pool": tree.GlobalConcatPool(),
+    "channel conv": tree.Chain((("pool", tree.GlobalAveragePool()), ("conv", tree.ChannelConv(3)))),
+    "gate": tree.Gate(tree.Chain((("pool", tree.GlobalAveragePool()), ("linear", tree.Linear(4, 4))))),
+    "dropout": tree.Dropout(0.5),
+    "drop path": tree.DropPath(0.5),
     "linear, dense": tree.Linear(4, 5, dense=True),
     "chain": tree.Chain((("pool", tree.GlobalAveragePool()), ("linear", tree.Linear(4, 5)))),
     "residual": BLOCK,
@@ -72,7 +91,7 @@ def example(node: tree.Node) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     weights = {
         f"{path}.{name}": rng.uniform(0.5, 1.5, shape) if role == "statistic" else rng.standard_normal(shape)
         for path, leaf in tree.leaves(node, "node")
-        for name, (shape, role) in leaf.tensors().items()
+        for name, (shape, role, _) in leaf.tensors().items()
     }
     return rng.standard_normal((2, 7, 6, 4)), weights
 
@@ -82,16 +101,16 @@ def example(node: tree.Node) -> tuple[np.ndarray, dict[str, np.ndarray]]:
 def test_every_pullback_is_the_derivative(name: str, training: bool) -> None:
     node = NODES[name]
     x, weights = example(node)
-    state = Pass(weights, training, differentiate=True)
+    state = Pass(weights, training, differentiate=True, factors=FACTORS)
     y, pullback = run(node, x, "node", state)
     cotangent = np.random.default_rng(6).standard_normal(y.shape)
     dx = pullback(cotangent)
 
     def value(_: np.ndarray) -> float:
-        return float((run(node, x, "node", Pass(weights, training))[0] * cotangent).sum())
+        return float((run(node, x, "node", Pass(weights, training, factors=FACTORS))[0] * cotangent).sum())
 
     assert close(dx, derivative(value, x))
-    trained = [tensor for tensor in weights if "running" not in tensor]
+    trained = parameters(tree.Chain((("node", node),)))
     assert state.gradients.keys() == set(trained)
     for tensor in trained:
         assert close(state.gradients[tensor], derivative(value, weights[tensor])), tensor
@@ -99,7 +118,7 @@ def test_every_pullback_is_the_derivative(name: str, training: bool) -> None:
 
 def without_a_case(nodes: Iterable[tree.Node]) -> set[type]:
     """The leaves and combinators of the tree that none of the nodes is."""
-    return {*LEAVES, *COMBINATORS} - {type(node) for node in nodes}
+    return {*LEAVES, *COMBINATORS} - {type(part) for node in nodes for _, part in tree.walk(node)}
 
 
 def test_every_leaf_and_combinator_has_a_case() -> None:
