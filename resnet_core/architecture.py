@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from math import log2
+from math import log2, prod
 from typing import NamedTuple
 
 from resnet_core.errors import InputError
@@ -42,6 +42,8 @@ Named = tuple[str, Node]
 
 #: Of standardized weights (BiT; timm's StdConv2d with its eps of 1e-8).
 STANDARDIZATION_EPSILON = 1e-8
+
+_IN_BLOCKS = ("inner", "last", "shortcut")
 
 #: {head_pool: (leaf, features for each channel)}.
 _HEAD_POOLS: dict[str, tuple[Leaf, int]] = {
@@ -119,8 +121,10 @@ def _stem(spec: ResNetSpec) -> Chain:
     last = len(widths) - 1
     for index in range(last):
         number = "" if last == 1 else str(index + 1)
-        stride = spec.stem_stride if index == 0 else 1
-        conv = _conv(spec, "stem", widths[index], widths[index + 1], spec.stem_kernel, stride)
+        strides = [spec.stem_stride if index == 0 else 1]
+        if index + 1 == last and spec.stem_pool == "stride":
+            strides.append(spec.stem_pool_stride)
+        conv = _conv(spec, "stem", widths[index], widths[index + 1], spec.stem_kernel, prod(strides))
         children.append((f"conv{number}", conv))
         if index + 1 < last or not spec.preactivation:
             children += _activated(spec, widths[index + 1], number)
@@ -129,7 +133,7 @@ def _stem(spec: ResNetSpec) -> Chain:
 
 def _stem_pool(spec: ResNetSpec) -> list[Named]:
     """The stem's pool: by default a 3x3 maximum at stride 2."""
-    if spec.stem_pool == "none":
+    if spec.stem_pool in ("none", "stride"):
         return []
     kernel, stride, width = spec.stem_pool_kernel, spec.stem_pool_stride, spec.stem_width
     blur = _antialias(spec, BlockStride(stride, stride, 1, 1))
@@ -162,7 +166,7 @@ def _block(spec: ResNetSpec, width: int, channels: int, place: Place) -> Node:
             kernel,
             block_stride.stride if index == strided and not blur else 1,
             block_stride.dilation if index <= strided else block_stride.dilation_after,
-            spec.groups if kernel == 3 else 1,
+            spec.conv_groups(widths[index + 1]) if kernel == 3 else 1,
         )
         activation = _activated(spec, widths[index] if spec.preactivation else widths[index + 1], str(number))
         step: list[Named] = [(f"conv{number}", conv)]
@@ -254,7 +258,7 @@ def _conv(
         out_channels=out,
         kernel=(kernel, kernel),
         stride=(stride, stride),
-        padding=symmetric(kernel, rate),
+        padding="same" if spec.conv_padding == "same" and place in _IN_BLOCKS else symmetric(kernel, rate),
         dilation=(rate, rate),
         groups=groups,
         bias=place in spec.conv_bias or spec.norm == "none",  # without norms, biases do their part

@@ -29,6 +29,16 @@ RULES = (
         'only 1 with block = "basic", whose first convolution is the 3x3',
     ),
     Rule(
+        "group_channels",
+        lambda spec: spec.group_channels is not None and (spec.block == "basic" or spec.groups > 1),
+        'none with block = "basic", and with groups above 1',
+    ),
+    Rule(
+        "conv_padding",  # the padding that a dense network would need depends on the size
+        lambda spec: spec.conv_padding == "same" and spec.output_stride is not None,
+        '"symmetric" with an output_stride',
+    ),
+    Rule(
         "attention_place",
         lambda spec: spec.attention_place == "inner" and spec.block == "basic",
         'only "last" with block = "basic"',

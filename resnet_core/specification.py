@@ -46,15 +46,17 @@ FIELDS: dict[str, str] = {
     "stem_channels": "an integer from 1, or none for the first stage's channels",
     "stem_kernel": "an integer from 1",
     "stem_stride": "an integer from 1 to 64",
-    "stem_pool": '"max", "conv" (a convolution with norm and activation) or "none"',
+    "stem_pool": '"max", "conv" (one more, with norm and activation), "stride" (of the last convolution) or "none"',
     "stem_pool_kernel": "an odd integer from 1",
     "stem_pool_stride": "an integer from 1 to 64",
     "stem_pool_padding": '"symmetric" (minus infinity), "same" (TensorFlow\'s) or "zeros"',
     "preactivation": "true or false",
     "groups": "an integer from 1 that divides every stage's channels",
+    "group_channels": "an integer from 1, the channels of each group of a 3x3, or none for groups",
     "width_per_group": "an integer from 1; each group is channels * width_per_group / 64 wide",
     "reduce_first": "an integer from 1; a bottleneck's first convolution is so many times narrower than its second",
     "conv_bias": 'a list of places that get a bias: "stem", "inner", "last" (of a block), "shortcut"',
+    "conv_padding": '"symmetric" or "same" (TensorFlow\'s, in the blocks)',
     "strides": "a list of integers from 1 to 64, one per stage, or none for the usual",
     "stride_unit": '"first" or "last" (which block of a stage has the stride)',
     "stride_on": '"3x3" or "1x1" (which convolution of a block, the first of its kind, has the stride)',
@@ -88,8 +90,8 @@ FIELDS: dict[str, str] = {
 
 #: Fields that may be None, written "none" in formats without null. (`stem_pool = "none"` stays the text "none".)
 OPTIONAL = (
-    "expansion", "classes", "stem_channels", "strides", "output_stride", "shortcut_norm", "norm_group_channels",
-    "head_channels",
+    "expansion", "classes", "stem_channels", "group_channels", "strides", "output_stride", "shortcut_norm",
+    "norm_group_channels", "head_channels",
 )  # fmt: skip
 
 
@@ -123,17 +125,19 @@ class ResNetSpec(Struct, frozen=True, kw_only=True, omit_defaults=False):
     stem_channels: Count | None = None
     stem_kernel: Annotated[int, Meta(ge=1, le=1001)] = 7
     stem_stride: Stride = 2
-    stem_pool: Literal["max", "conv", "none"] = "max"
+    stem_pool: Literal["max", "conv", "stride", "none"] = "max"
     stem_pool_kernel: Annotated[int, Meta(ge=1, le=1001)] = 3
     stem_pool_stride: Stride = 2
     stem_pool_padding: Literal["symmetric", "same", "zeros"] = "symmetric"
 
     preactivation: bool = False
     groups: Count = 1
+    group_channels: Count | None = None
     width_per_group: Count = 64
     reduce_first: Count = 1
     conv_bias: tuple[BiasPlace, ...] = ()
 
+    conv_padding: Literal["symmetric", "same"] = "symmetric"
     strides: tuple[Stride, ...] | None = None
     stride_unit: Literal["first", "last"] = "first"
     stride_on: Literal["3x3", "1x1"] = "3x3"
@@ -219,6 +223,10 @@ class ResNetSpec(Struct, frozen=True, kw_only=True, omit_defaults=False):
     def inner_width(self, channels: int) -> int:
         """Width of a block's grouped convolution (torchvision's formula, without its rounding)."""
         return channels * self.width_per_group // 64 * self.groups
+
+    def conv_groups(self, width: int) -> int:
+        """Groups of a 3x3 convolution with so many output channels."""
+        return self.groups if self.group_channels is None else width // self.group_channels
 
     def output_width(self, channels: int) -> int:
         """Output channels of a stage."""
@@ -311,12 +319,11 @@ def _check_widths(spec: ResNetSpec) -> None:
                 channels,
                 f"a width that makes channels * width_per_group / 64 whole (width_per_group = {spec.width_per_group})",
             )
-        if spec.inner_width(channels) // spec.groups % spec.reduce_first:
-            fail(
-                "reduce_first",
-                spec.reduce_first,
-                f"a divisor of each group's width ({spec.inner_width(channels) // spec.groups} in a stage here)",
-            )
+        inner = spec.inner_width(channels)
+        if spec.group_channels is not None and inner % spec.group_channels:
+            fail("group_channels", spec.group_channels, f"a divisor of every stage's inner width, and one is {inner}")
+        if inner % spec.reduce_first or inner // spec.reduce_first % spec.conv_groups(inner):
+            fail("reduce_first", spec.reduce_first, f"a divisor of each group's width, of {inner} in a stage")
     for width in _normalized_widths(spec) if spec.norm == "group" else ():
         by = "norm_groups" if spec.norm_group_channels is None else "norm_group_channels"
         if width % getattr(spec, by):

@@ -34,7 +34,7 @@ def specs(draw: st.DrawFn) -> ResNetSpec:
         "stem_kernel": draw(st.integers(1, 8)),
         "stem_stride": draw(st.integers(1, 3)),
         "stem_type": draw(st.sampled_from(["conv", "conv", "deep", "tiered"])),
-        "stem_pool": draw(st.sampled_from(["max", "max", "none", "none", "conv"])),
+        "stem_pool": draw(st.sampled_from(["max", "max", "none", "none", "conv", "stride"])),
         "stem_pool_kernel": draw(st.sampled_from([3, 3, 2, 5])),
         "stem_pool_stride": draw(st.sampled_from([2, 2, 1, 3])),
         "stem_pool_padding": draw(st.sampled_from(["symmetric", "same", "zeros"])),
@@ -59,6 +59,8 @@ def specs(draw: st.DrawFn) -> ResNetSpec:
         "norm_group_channels": draw(st.sampled_from([None, 1, 2])),
         "standardize_weights": draw(st.sampled_from([False, False, True])),
         "expansion": draw(st.sampled_from([None, None, 1, 2, 3])),
+        "group_channels": draw(st.sampled_from([None, None, 1])),
+        "conv_padding": draw(st.sampled_from(["symmetric", "symmetric", "same"])),
         "reduce_first": draw(st.sampled_from([1, 1, 2])),
         "head_channels": draw(st.sampled_from([None, None, 4, 6])),
         "head_pool": draw(st.sampled_from(["average", "average", "max", "both"])),
@@ -77,7 +79,8 @@ def specs(draw: st.DrawFn) -> ResNetSpec:
     fields |= _widths(draw, fields, stages)
     smallest = smallest_size(fields)
     fields["input_size"] = draw(st.tuples(st.integers(smallest, 40), st.integers(smallest, 40)))
-    fields["output_stride"] = draw(st.none() | st.sampled_from(_reachable_strides(fields, stages)))
+    reached = [] if fields["conv_padding"] == "same" else _reachable_strides(fields, stages)
+    fields["output_stride"] = draw(st.sampled_from([None, *reached]))
     return ResNetSpec(**fields)
 
 
@@ -93,7 +96,7 @@ def smallest_size(fields: dict[str, Any]) -> int:
     if "blur" in (fields["antialias"], fields["shortcut_pool"]):
         return 12
     # An even kernel's padding is one short. The stem's kernel and its pool's may both be even.
-    even = fields["stem"] and fields["stem_pool"] != "none" and fields["stem_pool_kernel"] % 2 == 0
+    even = fields["stem"] and fields["stem_pool"] in ("max", "conv") and fields["stem_pool_kernel"] % 2 == 0
     return 8 if even else 2
 
 
@@ -102,6 +105,10 @@ def _make_legal(fields: dict[str, Any], stages: int) -> None:
     basic, preactivation, plain = fields["block"] == "basic", fields["preactivation"], fields["shortcut"] == "none"
     if fields["stem_type"] != "conv":
         fields["stem_kernel"] = 3
+    if fields["groups"] > 1 or basic:
+        fields["group_channels"] = None
+    if fields["group_channels"] is not None:
+        fields["reduce_first"] = 1
     if basic:
         fields |= {"reduce_first": 1, "attention_place": "last"}
     if preactivation:

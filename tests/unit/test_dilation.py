@@ -63,7 +63,8 @@ def errors(spec: ResNetSpec, size: tuple[int, int], seed: int = 0) -> dict[tuple
 
 def local(spec: ResNetSpec) -> ResNetSpec:
     """The spec without what reads a whole map."""
-    return rn.spec(spec, attention="none", norm="layer" if spec.norm == "group" else spec.norm)
+    norm = "layer" if spec.norm == "group" else spec.norm
+    return rn.spec(spec, attention="none", norm=norm, conv_padding="symmetric")
 
 
 def wrong(spec: ResNetSpec, size: tuple[int, int], seed: int = 0) -> dict[tuple[int, str], float]:

@@ -75,6 +75,8 @@ BAD_FIELDS: list[tuple[str, Any, str, str]] = [
     ("stem_type", "shallow", "stem_type", "'shallow'"),
     ("stem_pool_kernel", 0, "stem_pool_kernel", "0"),
     ("stem_pool_stride", 65, "stem_pool_stride", "65"),
+    ("group_channels", 0, "group_channels", "0"),
+    ("conv_padding", "valid", "conv_padding", "'valid'"),
     ("reduce_first", 1.5, "reduce_first", "1.5"),
     ("shortcut_kernel", 2, "shortcut_kernel", "2"),
     ("shortcut_pool", "max", "shortcut_pool", "'max'"),
@@ -122,12 +124,24 @@ BAD_COMBINATIONS: list[tuple[dict[str, Any], str]] = [
         'stride_on: received \'1x1\'; allowed is only "3x3" with block = "basic", which has no 1x1 convolution',
     ),
     (
+        {"group_channels": 3, "block": "bottleneck"},
+        "group_channels: received 3; allowed is a divisor of every stage's inner width, and one is 8",
+    ),
+    (
+        {"group_channels": 2},
+        'group_channels: received 2; allowed is none with block = "basic", and with groups above 1',
+    ),
+    (
+        {"conv_padding": "same", "output_stride": 4},
+        "conv_padding: received 'same'; allowed is \"symmetric\" with an output_stride",
+    ),
+    (
         {"reduce_first": 2},
         'reduce_first: received 2; allowed is only 1 with block = "basic", whose first convolution is the 3x3',
     ),
     (
         {"reduce_first": 3, "block": "bottleneck"},
-        "reduce_first: received 3; allowed is a divisor of each group's width (8 in a stage here)",
+        "reduce_first: received 3; allowed is a divisor of each group's width, of 8 in a stage",
     ),
     (
         {"attention_place": "inner"},
