@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import pi, sqrt
 from typing import Any
 
 import keras
@@ -11,7 +12,7 @@ from keras import layers, ops
 from resnet_core import tree
 
 FORMAT = "channels_last"
-ACTIVATIONS = {"silu": "silu", "gelu": "gelu", "hardswish": "hard_silu", "sigmoid": "sigmoid"}
+ACTIVATIONS = {"silu": "silu", "hardswish": "hard_silu", "sigmoid": "sigmoid"}
 
 Own = dict[str, Any]  #: a layer's name and dtype policy
 
@@ -22,14 +23,19 @@ def helper(own: Own, name: str) -> Own:
 
 
 def activation(node: tree.Activation, x: Any, own: Own) -> Any:
+    """By Keras' own where its numbers are exact: in float64, TensorFlow has a slope and roots of float32."""
     match node.function:
         case "relu6":
             return layers.ReLU(max_value=6.0, **own)(x)
         case "leaky_relu":
-            return layers.LeakyReLU(negative_slope=tree.NEGATIVE_SLOPE, **own)(x)
-        case "gelu_tanh":  # Keras' activation of a name is the exact one
-            return layers.Activation("linear", **own)(ops.gelu(x, approximate=True))
-    return layers.Activation(ACTIVATIONS[node.function], **own)(x)
+            x = ops.where(x > 0, x, tree.NEGATIVE_SLOPE * x)
+        case "gelu":
+            x = x * (1 + ops.erf(x / sqrt(2))) / 2
+        case "gelu_tanh":
+            x = x * (1 + ops.tanh(sqrt(2 / pi) * (x + 0.044715 * x * x * x))) / 2
+        case function:
+            return layers.Activation(ACTIVATIONS[function], **own)(x)
+    return layers.Activation("linear", **own)(x)
 
 
 def average_pool(node: tree.AveragePool, x: Any, own: Own) -> Any:
