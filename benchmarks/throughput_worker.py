@@ -54,7 +54,7 @@ def measure(
         folder.create(Checkpoint(network, plan, state, progress.to_json()), pipeline.inputs, {})
         trainer = backend.Trainer(network, plan, state)
         recorder = RunRecorder(folder, network, plan, pipeline.inputs, as_reporter(None))
-        loop = RunLoop(pipeline, trainer, progress, recorder, framework, checkpoint_every=10**9)
+        loop = RunLoop(network, pipeline, trainer, progress, recorder, framework, checkpoint_every=10**9)
 
         images, labels = pipeline.batch(0)
         bare = usage.load(framework).train_step(rn.build(network, backend=framework, seed=0), images, labels)

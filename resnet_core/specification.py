@@ -88,7 +88,7 @@ FIELDS: dict[str, str] = {
 
 #: Fields that may be None, written "none" in formats without null. (`stem_pool = "none"` stays the text "none".)
 OPTIONAL = (
-    "classes", "expansion", "stem_channels", "strides", "output_stride", "shortcut_norm", "norm_group_channels",
+    "expansion", "classes", "stem_channels", "strides", "output_stride", "shortcut_norm", "norm_group_channels",
     "head_channels",
 )  # fmt: skip
 

@@ -77,7 +77,10 @@ def check(
     needs: str = "",
     fresh: bool = False,
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Make a function (context) or, with `cases`, (context, case) a check of the kit. `needs` are optional verbs."""
+    """Make a function (context) or, with `cases`, (context, case) a check of the kit.
+
+    `needs` are optional verbs, or inputs of a step.
+    """
 
     def register(function: Callable[..., None]) -> Callable[..., None]:
         made = Check(group, function, tuple(cases), dtypes, tuple(needs.split()), fresh)

@@ -248,6 +248,10 @@ def _constant_rate(inputs: StepInputs) -> StepInputs:
     return replace(inputs, numbers=replace(inputs.numbers, learning_rate=0.05))
 
 
+def _next_images_factors(inputs: StepInputs) -> StepInputs:
+    return replace(inputs, factors={path: np.roll(factors, 1, 0) for path, factors in inputs.factors.items()})
+
+
 def _pictures_in_place(inputs: StepInputs) -> StepInputs:
     inputs.images[...] *= 0.5
     return inputs
@@ -282,6 +286,7 @@ def _single_state(backend: Any) -> dict[str, Any]:
 
 PREDICT, TRAIN = "predict equals the reference", "train forward equals the reference"
 GRADIENTS, STEP = "gradients equal the reference", "a step from a shared state equals the reference"
+DROPPED = "a step multiplies by the factors of random layers"
 GLOBAL, REFUSED = "no verb touches what is global", "weights that do not fit are refused and change nothing"
 BUILT, NONE = "get weights returns what the model was built with", "images that are none are refused"
 NATIVE = "native tensors have names of their own"
@@ -435,6 +440,8 @@ DEFECTS: dict[str, Defect] = {
     "one learning rate for all parts": Defect(STEP, "parts", _trainer(_other(rates=()))),
     "no label smoothing": Defect(STEP, "nesterov", _trainer(given=_hard_targets)),
     "the learning rate of the recipe": Defect(STEP, "plain", _trainer(given=_constant_rate)),
+    "nothing is dropped": Defect(DROPPED, "momentum", _trainer(given=lambda inputs: replace(inputs, factors={}))),
+    "the factors of the next image": Defect(DROPPED, "parts", _trainer(given=_next_images_factors)),
     "AdamW for Adam": Defect(STEP, "adam", _trainer(_other(optimizer="adamw"))),
     "Adam for AdamW": Defect(STEP, "adamw", _trainer(_other(optimizer="adam"))),
     "Adam's epsilon beside the uncorrected root": Defect(STEP, "adam", _trainer(_kingmas_epsilon)),

@@ -22,6 +22,7 @@ def open_backend(session: Session, arrays: Arrays, *, backend: str, dtype: str, 
     if configure and (exact or dtype == "float32"):
         session.backend.configure("cpu", dtype)
     offered = [name for name in LEFT_OUT if callable(getattr(session.backend, name, None))]
+    offered += getattr(getattr(session.backend, "Trainer", None), "inputs", ())
     return {"exact_float64": exact, "offered": offered, "versions": session.backend.versions()}, None
 
 

@@ -15,10 +15,12 @@ from typing import Any
 import numpy as np
 
 from resnet_core.errors import TrainingError
-from resnet_core.training.contract import StepInputs, StepResult, Trainer
+from resnet_core.specification import ResNetSpec
+from resnet_core.training.contract import StepResult, Trainer
 from resnet_core.training.evaluation import score
 from resnet_core.training.interruptions import deferred_interruptions
 from resnet_core.training.pipeline import Pipeline
+from resnet_core.training.random_factors import step_inputs
 from resnet_core.training.recorder import RunRecorder
 from resnet_core.training.reporting import EpochRecord, StepRecord
 from resnet_core.training.schedule import step_numbers
@@ -63,6 +65,7 @@ class RunProgress:
 class RunLoop:
     """The steps of a run. `checkpoint_every` is in steps; the end of an epoch is always saved."""
 
+    spec: ResNetSpec
     pipeline: Pipeline
     trainer: Trainer
     progress: RunProgress
@@ -109,8 +112,9 @@ class RunLoop:
         recipe = self.pipeline.recipe
         numbers = step_numbers(recipe, self.pipeline.steps_per_epoch, step)
         targets = self.pipeline.targets(step, labels)
+        inputs = step_inputs(self.spec, recipe.seed, step, images, targets, numbers)
         begin = time.perf_counter()
-        result = self.trainer.step(StepInputs(images, targets, numbers))
+        result = self.trainer.step(inputs)
         seconds = time.perf_counter() - begin
         if not math.isfinite(result.loss):
             self.recorder.flush()  # logs the losses that led here

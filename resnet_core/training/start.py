@@ -35,6 +35,7 @@ from resnet_core.training.extension import (
 from resnet_core.training.opening import opening_line
 from resnet_core.training.parameters import frozen_layers, treatments
 from resnet_core.training.pipeline import Pipeline
+from resnet_core.training.random_factors import require_random_layers
 from resnet_core.training.recipe import Recipe, check_trainable
 from resnet_core.training.recipe_files import default_recipe
 from resnet_core.training.recipe_files import recipe as read_recipe
@@ -170,10 +171,12 @@ def train(
         source = None if isinstance(data, Dataset) else str(data)
         state, sums = _begin(folder, network, pipeline, dtype, session, source, start)
     reporter.note(opening_line(network, pipeline, backend=backend, device=used, done=state.step))
+    require_random_layers(network, make_trainer.inputs, backend)
     trainer = make_trainer(network, plan, state, dtype=dtype)
     if plan.average is not None:
         trainer = AveragingTrainer(trainer, module, network, plan, state)
     loop = RunLoop(
+        network,
         pipeline,
         trainer,
         sums,

@@ -14,7 +14,8 @@ import numpy as np
 from resnet_core.analysis import parameters
 from resnet_core.backend import load_backend, optional
 from resnet_core.spec_files import from_json
-from resnet_core.training.contract import StepInputs, TrainingState
+from resnet_core.training.contract import TrainingState
+from resnet_core.training.random_factors import step_inputs
 from resnet_core.training.recipe_files import recipe_from_json
 from resnet_core.training.schedule import step_numbers
 from resnet_core.training.targets import target_distribution
@@ -86,7 +87,8 @@ def train_steps(session: Session, arrays: Arrays, *, spec: str, recipe: str, dty
     losses = []
     for step, (images, labels) in enumerate(zip(arrays["images"], arrays["labels"], strict=True), start=done):
         targets = target_distribution(labels, network.classes or 0, plan.label_smoothing)
-        losses.append(trainer.step(StepInputs(images, targets, step_numbers(plan, 1, step))).loss)
+        inputs = step_inputs(network, plan.seed, step, images, targets, step_numbers(plan, 1, step))
+        losses.append(trainer.step(inputs).loss)
     return None, {"loss": np.array(losses), **trainer.state().to_arrays()}
 
 

@@ -15,9 +15,10 @@ from resnet_core.data.named import dataset
 from resnet_core.spec_files import from_json
 from resnet_core.training import augmentation
 from resnet_core.training import pipeline as pipeline_module
-from resnet_core.training.contract import StepInputs, TrainingState
+from resnet_core.training.contract import TrainingState
 from resnet_core.training.mixing import Mixing
 from resnet_core.training.pipeline import Pipeline
+from resnet_core.training.random_factors import step_inputs
 from resnet_core.training.recipe_files import recipe_from_json
 from resnet_core.training.schedule import step_numbers
 from resnet_core.workers.child import Arrays
@@ -34,7 +35,8 @@ def augmented_run(
     with DEFECTS[defect]() if defect else nullcontext():
         for step, (images, labels) in pipeline.batches(0, pipeline.total_steps):
             numbers = step_numbers(plan, pipeline.steps_per_epoch, step)
-            losses.append(trainer.step(StepInputs(images, pipeline.targets(step, labels), numbers)).loss)
+            targets = pipeline.targets(step, labels)
+            losses.append(trainer.step(step_inputs(network, plan.seed, step, images, targets, numbers)).loss)
     return None, {"loss": np.array(losses), **trainer.state().to_arrays()}
 
 

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 import resnet_core as rn
 from random_specs import sizes, specs
 from resnet_core import ResNetSpec, SpecError
+from resnet_core.combinations import RULES
 from resnet_core.specification import FIELDS, OPTIONAL, from_fields
 
 SMALL: dict[str, Any] = {"depths": [1, 1], "channels": [8, 16], "block": "basic"}
@@ -70,6 +71,29 @@ BAD_FIELDS: list[tuple[str, Any, str, str]] = [
     ("norm_decay", -0.1, "norm_decay", "-0.1"),
     ("initializer", "zeros", "initializer", "'zeros'"),
     ("zero_init_residual", 0, "zero_init_residual", "0"),
+    ("expansion", 0, "expansion", "0"),
+    ("stem_type", "shallow", "stem_type", "'shallow'"),
+    ("stem_pool_kernel", 0, "stem_pool_kernel", "0"),
+    ("stem_pool_stride", 65, "stem_pool_stride", "65"),
+    ("reduce_first", 1.5, "reduce_first", "1.5"),
+    ("shortcut_kernel", 2, "shortcut_kernel", "2"),
+    ("shortcut_pool", "max", "shortcut_pool", "'max'"),
+    ("antialias", True, "antialias", "True"),
+    ("attention", "sk", "attention", "'sk'"),
+    ("attention_place", "first", "attention_place", "'first'"),
+    ("attention_ratio", 0.0, "attention_ratio", "0.0"),
+    ("attention_divisor", 0, "attention_divisor", "0"),
+    ("activation", "swish", "activation", "'swish'"),
+    ("norm", "instance", "norm", "'instance'"),
+    ("norm_groups", 0, "norm_groups", "0"),
+    ("norm_group_channels", "all", "norm_group_channels", "'all'"),
+    ("standardize_weights", 1e-8, "standardize_weights", "1e-08"),
+    ("head_channels", 0, "head_channels", "0"),
+    ("head_pool", "none", "head_pool", "'none'"),
+    ("head_bias", None, "head_bias", "none"),
+    ("dropout", 1.0, "dropout", "1.0"),
+    ("drop_path", -0.1, "drop_path", "-0.1"),
+    ("drop_path_rule", "constant", "drop_path_rule", "'constant'"),
 ]
 
 # overrides of SMALL that are legal one by one but not together: the whole message
@@ -98,6 +122,70 @@ BAD_COMBINATIONS: list[tuple[dict[str, Any], str]] = [
         'stride_on: received \'1x1\'; allowed is only "3x3" with block = "basic", which has no 1x1 convolution',
     ),
     (
+        {"reduce_first": 2},
+        'reduce_first: received 2; allowed is only 1 with block = "basic", whose first convolution is the 3x3',
+    ),
+    (
+        {"reduce_first": 3, "block": "bottleneck"},
+        "reduce_first: received 3; allowed is a divisor of each group's width (8 in a stage here)",
+    ),
+    (
+        {"attention_place": "inner"},
+        'attention_place: received \'inner\'; allowed is only "last" with block = "basic"',
+    ),
+    (
+        {"stem_type": "deep", "stem_kernel": 5},
+        'stem_kernel: received 5; allowed is 3 with a stem_type of "deep" or "tiered", which is three convolutions of '
+        "3x3",
+    ),
+    (
+        {"stem_type": "tiered", "stem_channels": 12},
+        'stem_channels: received 12; allowed is a multiple of 2 with stem_type = "deep", of 8 with "tiered"',
+    ),
+    (
+        {"antialias": "blur", "preactivation": True},
+        "antialias: received 'blur'; allowed is only \"none\" with preactivation = true",
+    ),
+    (
+        {"norm": "none", "preactivation": True},
+        "norm: received 'none'; allowed is not \"none\" with preactivation = true, whose blocks begin with a norm",
+    ),
+    (
+        {"norm": "none", "shortcut_norm": True},
+        'shortcut_norm: received True; allowed is false or none with norm = "none"',
+    ),
+    (
+        {"norm": "frozen", "zero_init_residual": True},
+        'zero_init_residual: received True; allowed is false with norm = "frozen", whose scale does not learn, and '
+        'with shortcut = "none", which has no residual',
+    ),
+    (
+        {"shortcut": "none", "drop_path": 0.1},
+        'drop_path: received 0.1; allowed is 0 with shortcut = "none": without a shortcut, nothing is left of a block '
+        "that is skipped",
+    ),
+    (
+        {"shortcut_kernel": 3, "shortcut_pool": "average"},
+        'shortcut_kernel: received 3; allowed is only 1 with shortcut = "pad" or "none", and with a shortcut_pool, '
+        "which has the stride",
+    ),
+    (
+        {"shortcut_pool": "average", "shortcut": "none"},
+        'shortcut_pool: received \'average\'; allowed is only "none" with shortcut = "none"',
+    ),
+    (
+        {"head_pool": "max", "global_pool": False},
+        "head_pool: received 'max'; allowed is only \"average\" with global_pool = false",
+    ),
+    (
+        {"norm": "group"},
+        "norm_groups: received 32; allowed is a divisor of every normalized width, and one is 8",
+    ),
+    (
+        {"norm": "group", "norm_group_channels": 3},
+        "norm_group_channels: received 3; allowed is a divisor of every normalized width, and one is 8",
+    ),
+    (
         {"shortcut": "pad", "channels": [16, 8]},
         'shortcut: received \'pad\'; allowed is "projection" or "subsample" where channels shrink (stage 2: 16 to 8)',
     ),
@@ -118,6 +206,12 @@ BAD_COMBINATIONS: list[tuple[dict[str, Any], str]] = [
         "input_size: received [1, 32]; allowed is at least the stem's kernel of 4 with its padding",
     ),
 ]
+
+
+def test_every_rule_is_broken_above() -> None:
+    """And each rule's text is in one of the messages."""
+    said = " ".join(message for _, message in BAD_COMBINATIONS)
+    assert [rule.field for rule in RULES if f"allowed is {rule.allowed}" not in said] == []
 
 
 def refused(fields: dict[str, Any]) -> str:

@@ -8,13 +8,14 @@ from typing import Any
 import numpy as np
 
 from resnet_core.conformance.check import Context, check, expect, expect_close, expect_names, expect_same, untouched
-from resnet_core.conformance.networks import TRAINED
+from resnet_core.conformance.networks import DROPPING, TRAINED
 from resnet_core.conformance.subjects import aligned, predicted, reference
 from resnet_core.training.contract import StepInputs, StepNumbers, StepResult, TrainingState
+from resnet_core.training.random_factors import random_factors
 from resnet_core.training.recipe import Recipe
 from resnet_core.training.schedule import step_numbers
 from resnet_core.training.targets import target_distribution
-from resnet_core.weights import cast
+from resnet_core.weights import Weights, cast
 
 GROUP = "trainer"
 ROWS, CLASSES, STEPS = 6, 5, 4
@@ -43,12 +44,20 @@ RECIPES = {
 }
 
 
-def take_step(trainer: Any, images: np.ndarray, labels: np.ndarray, numbers: StepNumbers, recipe: Recipe) -> StepResult:
+def take_step(
+    trainer: Any,
+    images: np.ndarray,
+    labels: np.ndarray,
+    numbers: StepNumbers,
+    recipe: Recipe,
+    factors: Weights | None = None,
+) -> StepResult:
     """One step on images and their classes: the only place of the kit that knows how a step is asked for."""
-    targets = target_distribution(labels, CLASSES, recipe.label_smoothing)
-    given = {"images": images.copy(), "targets": targets.copy()}
-    result = trainer.step(StepInputs(images, targets, numbers))
-    expect_same("what a step was given", {"images": images, "targets": targets}, given)
+    arrays = {"images": images, "targets": target_distribution(labels, CLASSES, recipe.label_smoothing)}
+    random = factors or {}
+    given = {name: array.copy() for name, array in {**arrays, **random}.items()}
+    result = trainer.step(StepInputs(**arrays, numbers=numbers, factors=random))
+    expect_same("what a step was given", {**arrays, **random}, given)
     return result
 
 
@@ -57,6 +66,15 @@ def batch(step: int) -> tuple[np.ndarray, np.ndarray]:
     rng = np.random.default_rng(100 + step)
     images = rng.standard_normal((ROWS, *TRAINED.sizes[0], TRAINED.channels)).astype(np.float32)
     return images, rng.integers(0, CLASSES, ROWS)
+
+
+def dropped(backend: Any, case: str, dtype: str) -> tuple[StepResult, TrainingState]:
+    """One step of the network with random layers, from its probe weights."""
+    recipe, images = RECIPES[case], batch(0)
+    factors = random_factors(DROPPING.tree, recipe.seed, 0, images[0].shape)
+    weights = cast(DROPPING.weights("float32"), dtype)  # in values that both dtypes have
+    trainer = backend.Trainer(DROPPING.spec, recipe, TrainingState(weights), dtype=dtype)
+    return take_step(trainer, *images, step_numbers(recipe, 1, 0), recipe, factors), trainer.state()
 
 
 def train(backend: Any, recipe: Recipe, state: TrainingState, dtype: str, steps: int) -> tuple[Any, list[StepResult]]:
@@ -116,6 +134,15 @@ def a_step_from_a_shared_state_equals_the_reference(context: Context, case: str)
     expect_close("loss", np.array(found.loss), np.array(true.loss), context.tolerance("step"))
     expect(found.correct == true.correct, f"correct: received {found.correct}; expected {true.correct} of {ROWS}")
     expect_state("after the step", trainer.state(), state, context.tolerance("step"))
+
+
+@check(GROUP, cases=("momentum", "parts"), needs="Trainer factors")
+def a_step_multiplies_by_the_factors_of_random_layers(context: Context, case: str) -> None:
+    """A drop path by one for each image, a dropout by one for each value; and each part of a batch by its own."""
+    true, truth = dropped(reference(), case, "float64")
+    found, state = dropped(context.backend, case, context.dtype)
+    expect_close("loss", np.array(found.loss), np.array(true.loss), context.tolerance("step"))
+    expect_state("after the step", state, truth, context.tolerance("step"))
 
 
 @check(GROUP, cases=RECIPES, dtypes=("float64",), needs="Trainer")
