@@ -146,7 +146,7 @@ def _end(path: str, own: str, what: str, *chains: tree.Chain) -> str:
 
 def _seed(path: str) -> int:
     """Of a random layer: Keras would draw one from Python's random numbers."""
-    return zlib.crc32(path.encode())
+    return zlib.crc32(path.encode()) & 0x7FFFFFFF  # PyTorch takes no larger one
 
 
 def _conv(node: tree.Conv, x: Any, path: str, own: dict[str, Any]) -> Any:
