@@ -28,26 +28,18 @@ class Trainer:
         dtype = dtype or "float32"
         self.model = build(spec, weights=state.weights, dtype=dtype)
         leaves, frozen = dict(tree.leaves(layer_tree(spec))), frozen_layers(spec, recipe)
-        dropouts = {}
+        self.dropouts: dict[str, GivenDropout] = {}
         for path, layer in layers(self.model):
             layer.trainable = path not in frozen and not isinstance(leaves.get(path), tree.FrozenNorm)
             if isinstance(layer, keras.layers.BatchNormalization):
                 layer.__class__ = UnbiasedBatchNormalization  # from now on updated with the unbiased variance
             if isinstance(layer, keras.layers.Dropout):
                 layer.__class__ = GivenDropout
-                dropouts[path] = layer
-        self.network = Network(self.model, dropouts)
+                self.dropouts[path] = layer
         self.parts = recipe.accumulate
         self.optimizer = Optimizer(recipe, self.model, state, treatments(spec, recipe))
         self.dtype = dtype
-        self.network.compile(
-            optimizer=self.optimizer,
-            loss=keras.losses.CategoricalCrossentropy(from_logits=True, dtype=dtype),
-            metrics=[keras.metrics.CategoricalAccuracy(dtype=dtype)],
-            # XLA makes TensorFlow's step slower on a CPU (ResNet-20: 0.33 s versus 0.26); JAX always uses it.
-            jit_compile=keras.backend.backend() == "jax",
-        )
-        self.functions: dict[tuple[int, bool], Any] = {}  # see `_part`
+        self.networks: dict[tuple[int, bool], Network] = {}  # see `_network`
         self.steps = state.step
 
     def step(self, inputs: StepInputs) -> StepResult:
@@ -59,15 +51,29 @@ class Trainer:
 
     def _part(self, part: StepInputs, *, last: bool) -> tuple[float, int]:
         """(loss, correct) of a part of the batch; the optimizer updates after the last."""
-        # One compiled function per batch size. Otherwise TensorFlow would compile the first size for itself and the
-        # second for any size, which rounds differently: the bits would depend on which came first, as after resuming.
-        key = len(part.targets), last
-        self.network.train_function, self.optimizer.updates = self.functions.get(key), last
+        self.optimizer.updates = last
         given = {"images": to_native(self.model, part.images, training=True), **part.factors}
         native = {name: np.asarray(array, self.dtype) for name, array in given.items()}
-        loss, accuracy = self.network.train_on_batch(native, part.targets.astype(self.dtype))
-        self.functions[key] = self.network.train_function
+        loss, accuracy = self._network(len(part.targets), last).train_on_batch(native, part.targets.astype(self.dtype))
         return float(loss), round(float(accuracy) * len(part.targets))
+
+    def _network(self, *key: Any) -> Network:
+        """One for each batch size, and for parts that update or do not, since each has one compiled function.
+
+        Otherwise TensorFlow would compile the first size for itself and the second for any size, which rounds
+        differently: the bits would depend on which came first, as after resuming. And JAX would take what it has traced
+        for a part that does not update for one that does.
+        """
+        if key not in self.networks:
+            self.networks[key] = network = Network(self.model, self.dropouts)
+            network.compile(
+                optimizer=self.optimizer,
+                loss=keras.losses.CategoricalCrossentropy(from_logits=True, dtype=self.dtype),
+                metrics=[keras.metrics.CategoricalAccuracy(dtype=self.dtype)],
+                # XLA makes TensorFlow's step slower on a CPU (ResNet-20: 0.33 s versus 0.26); JAX always uses it.
+                jit_compile=keras.backend.backend() == "jax",
+            )
+        return self.networks[key]
 
     def predict(self, images: np.ndarray) -> np.ndarray:
         return np.asarray(predict(self.model, images))
