@@ -12,6 +12,7 @@ from resnet_core.inputs import starting_weights
 from resnet_core.specification import ResNetSpec
 from resnet_core.tree import Chain
 from resnet_core.weights import require_dtype
+from resnet_flax.layers import draw_apart
 from resnet_flax.lowering import lower
 from resnet_flax.representation import Printed
 from resnet_flax.weights import set_weights
@@ -30,6 +31,7 @@ class ResNet(Printed):
         self.names = tuple(name for name, _ in tree.children)
         for name, child in tree.children:
             setattr(self, name, lower(child, dtype))
+        draw_apart(self)
 
     def __call__(self, x: Array) -> Array | dict[str, Array]:
         outputs = {}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import partial
+from functools import partial, reduce
 from typing import Any, ClassVar
 
 import jax
@@ -28,10 +28,13 @@ jax.tree_util.register_dataclass(
 )
 
 
+Batch = tuple[Array, Array, Arrays]  #: images, targets, factors of random layers
+
+
 class Trainer:
     """The contract's trainer as a compiled function; its arrays are kept flat, by neutral name."""
 
-    inputs: ClassVar[frozenset[str]] = frozenset({"images", "targets", "numbers"})
+    inputs: ClassVar[frozenset[str]] = frozenset({"images", "targets", "numbers", "factors"})
 
     def __init__(self, spec: ResNetSpec, recipe: Recipe, state: TrainingState, *, dtype: str | None = None) -> None:
         dtype = dtype or "float32"
@@ -39,7 +42,7 @@ class Trainer:
         with precision(dtype):
             self.model = build(spec, weights=state.weights, dtype=dtype)
             # Plain dictionaries of arrays, which JAX passes to a compiled step faster than NNX states.
-            self.graph, parameters, statistics = nnx.split(self.model, nnx.Param, nnx.BatchStat)
+            self.graph, parameters, statistics, self.rest = nnx.split(self.model, nnx.Param, nnx.BatchStat, ...)
             self.parameters, self.statistics = _arrays(parameters), _arrays(statistics)
             self.frozen = frozen_layers(spec, recipe)
             self.optimizer = Optimizer(recipe, self.parameters, state, treatments(spec, recipe))
@@ -49,13 +52,13 @@ class Trainer:
 
     def step(self, inputs: StepInputs) -> StepResult:
         with precision(self.dtype):
+            images = to_native(self.model, inputs.images, training=True)
+            targets, factors = jax.tree.map(
+                lambda x: jnp.asarray(x, self.dtype), (inputs.targets, dict(inputs.factors))
+            )
+            batch = images, targets, factors
             self.parameters, self.statistics, self.optimizer.memory, loss, correct = self._step(
-                self.parameters,
-                self.statistics,
-                self.optimizer.memory,
-                to_native(self.model, inputs.images, training=True),
-                jnp.asarray(inputs.targets, self.dtype),
-                inputs.numbers,
+                self.parameters, self.statistics, self.optimizer.memory, batch, inputs.numbers
             )
             self.steps += 1
             return StepResult(float(loss), int(correct))
@@ -74,19 +77,19 @@ class Trainer:
 
     @partial(jax.jit, static_argnums=0, donate_argnums=(1, 2, 3))
     def _step(
-        self, parameters: Arrays, statistics: Arrays, memory: Any, images: Array, targets: Array, numbers: StepNumbers
+        self, parameters: Arrays, statistics: Arrays, memory: Any, batch: Batch, numbers: StepNumbers
     ) -> tuple[Arrays, Arrays, Any, Array, Array]:
         trained = {name: parameters[name] for name in self.optimizer.treatments}
 
-        def part(carried: tuple[Arrays, Arrays], given: tuple[Array, Array]) -> tuple[tuple[Arrays, Arrays], Any]:
+        def part(carried: tuple[Arrays, Arrays], given: Batch) -> tuple[tuple[Arrays, Arrays], Any]:
             statistics, sums = carried
             gradients, statistics, loss, correct = self._gradients(parameters, trained, statistics, *given)
             return (statistics, jax.tree.map(jnp.add, sums, gradients)), (loss, correct)
 
         if self.parts == 1:
-            gradients, statistics, loss, correct = self._gradients(parameters, trained, statistics, images, targets)
+            gradients, statistics, loss, correct = self._gradients(parameters, trained, statistics, *batch)
         else:  # a scan: one part is in memory at a time
-            cut = tuple(whole.reshape(self.parts, -1, *whole.shape[1:]) for whole in (images, targets))
+            cut = jax.tree.map(lambda whole: whole.reshape(self.parts, -1, *whole.shape[1:]), batch)
             zeros = jax.tree.map(jnp.zeros_like, trained)
             (statistics, sums), (losses, counts) = jax.lax.scan(part, (statistics, zeros), cut)
             gradients = {name: value / self.parts for name, value in sums.items()}
@@ -95,16 +98,17 @@ class Trainer:
         return {**parameters, **trained}, statistics, memory, loss, correct
 
     def _gradients(
-        self, parameters: Arrays, trained: Arrays, statistics: Arrays, images: Array, targets: Array
+        self, parameters: Arrays, trained: Arrays, statistics: Arrays, images: Array, targets: Array, factors: Arrays
     ) -> tuple[Arrays, Arrays, Array, Array]:
         """(gradients, statistics afterwards, loss, correct) of a batch or a part of one."""
 
         def loss_of(trained: Arrays) -> tuple[Array, tuple[Array, Arrays]]:
             values = {**parameters, **trained}
             states = _state(self.templates["parameters"], values), _state(self.templates["statistics"], statistics)
-            model = nnx.merge(self.graph, *states, copy=True)
-            evaluating = nnx.view(model, use_running_average=True, raise_if_not_found=False)
+            model = nnx.merge(self.graph, *states, self.rest, copy=True)
+            evaluating = nnx.view(model, use_running_average=True, deterministic=True, raise_if_not_found=False)
             learning = nnx.view(evaluating, only=self._learns, use_running_average=False, raise_if_not_found=False)
+            _multiply(learning, factors)
             logits = learning(images)
             loss = optax.softmax_cross_entropy(logits, targets).mean()
             return loss, (logits, _arrays(nnx.state(model, nnx.BatchStat)))
@@ -131,3 +135,14 @@ def _state(template: nnx.State, arrays: Arrays) -> nnx.State:
     return nnx.from_flat_state(
         [(path, variable.replace(arrays[neutral_name(path)])) for path, variable in nnx.to_flat_state(template)]
     )
+
+
+def _multiply(model: nnx.Module, factors: Arrays) -> None:
+    """Puts a multiplication by its factors in each random layer's place."""
+    for path, given in factors.items():
+        *parents, name = path.split(".")
+        setattr(reduce(getattr, parents, model), name, partial(_multiplied, given))
+
+
+def _multiplied(factors: Array, x: Array) -> Array:
+    return x * factors.reshape(factors.shape + (1,) * (x.ndim - factors.ndim))
