@@ -18,15 +18,19 @@ def predict(model: nnx.Module, images: np.ndarray) -> np.ndarray | dict[str, np.
         native = to_native(model, images)
         if not len(native):
             return empty_output(model.tree, dict(model.taps), native, model_dtype(model))
-        return to_arrays(forward(nnx.view(model, use_running_average=True, raise_if_not_found=False), native))
+        return to_arrays(
+            forward(nnx.view(model, use_running_average=True, deterministic=True, raise_if_not_found=False), native)
+        )
 
 
 def modes(model: nnx.Module) -> dict[str, bool]:
-    """{norm: whether it normalizes with batch statistics}; nothing else here has a mode."""
+    """{layer: whether it is in training mode} of norms and dropouts; nothing else here has a mode."""
     return {
-        ".".join(map(str, path)): not node.use_running_average
+        ".".join(map(str, path)): not (
+            node.use_running_average if isinstance(node, nnx.BatchNorm) else node.deterministic
+        )
         for path, node in nnx.iter_graph(model)
-        if isinstance(node, nnx.BatchNorm)
+        if isinstance(node, nnx.BatchNorm | nnx.Dropout)
     }
 
 

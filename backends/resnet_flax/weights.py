@@ -42,7 +42,7 @@ def set_weights(model: nnx.Module, weights: Mapping[str, np.ndarray]) -> None:
 
 def native_tensors(model: nnx.Module) -> dict[str, tuple[str, tuple[int, ...]]]:
     """The attributes on the way to each variable, as in `nnx.to_flat_state(nnx.state(model))`."""
-    paths = nnx.to_flat_state(nnx.state(model))
+    paths = nnx.to_flat_state(nnx.state(model, nnx.Not(nnx.RngState)))
     found = {neutral_name(path): (".".join(map(str, path)), tuple(variable.shape)) for path, variable in paths}
     return {name: found[name] for name in state(model.tree)}
 
@@ -56,7 +56,7 @@ def model_dtype(model: nnx.Module) -> str:
 def variables(model: nnx.Module) -> Iterator[tuple[str, nnx.Variable[Any]]]:
     """(neutral name, variable) of every tensor."""
     for path, node in nnx.iter_graph(model):
-        if isinstance(node, nnx.Variable):
+        if isinstance(node, nnx.Variable) and not isinstance(node, nnx.RngState):  # a dropout's own
             yield neutral_name(path), node
 
 
