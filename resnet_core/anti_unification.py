@@ -1,8 +1,8 @@
 """From a layer tree to its outline: like nodes are laid over each other until only definitions are left.
 
 Each time the same (`expressions.Family`): all leaves of a kind become a helper, all gates one gate, all blocks one
-block, the forms of their shortcuts conditions, and the blocks of each stage a loop. Nothing here knows a variant of ResNet: which numbers
-vary, what follows from what, and when a shortcut projects is read off the tree.
+block, the forms of their shortcuts conditions, and the blocks of each stage a loop. Nothing here knows a variant of
+ResNet: which numbers vary, what follows from what, and when a shortcut projects is read off the tree.
 """
 
 from __future__ import annotations
@@ -148,7 +148,9 @@ def _columns(members: Mapping[int, tree.Leaf]) -> dict[str, dict[int, Number]]:
     return {field: {member: found[member][field] for member in found} for field in next(iter(found.values()))}
 
 
-def _open_fields(kind: type[tree.Leaf], columns: Mapping[str, object], helpers: Sequence[Helper]) -> list[str]:
+def _open_fields(
+    kind: type[tree.Leaf | tree.Gate], columns: Mapping[str, object], helpers: Sequence[Helper]
+) -> list[str]:
     """The fields that a step says: its helper's parameters, or all."""
     own = [helper for helper in helpers if helper.kind is kind]
     return [parameter.field for parameter in own[0].parameters] if own else list(columns)
