@@ -353,7 +353,7 @@ class _Blocks(_Definition):
             return self.family.add("margin", sort, gaps)
         if found is None:
             taken = sum(own == sort for own in self.family.sorts.values())
-            first = NAMES.get(field, sort.replace(" ", "_") if kind is tree.Gate else field)
+            first = sort.replace(" ", "_") if kind is tree.Gate else NAMES.get(field, field)
             name = first if not taken else SECOND_NAMES.get(field, f"{first}{taken + 1}")
             found = self._parameter(name, sort, column)
         return found

@@ -61,6 +61,7 @@ STANDARD_NAMES = {
     "functools": ("partial",),
     "itertools": ("chain", "islice", "repeat"),
     "pathlib": ("Path",),
+    "typing": ("Any",),
 }
 
 #: A safetensors file is simple enough to be read by hand: programs need no library for it.
@@ -254,7 +255,7 @@ def standard_imports(body: str) -> list[str]:
     """What a program imports of the standard library, as a formatter sorts it."""
     plain = [f"import {name}" for name in ("json", "math", "sys") if re.search(rf"(?<![.\w]){name}\.[a-z]", body)]
     found = {
-        module: [name for name in names if re.search(rf"(?<![.\w]){name}([(\[]|\.[a-z])", body)]
+        module: [name for name in names if re.search(rf"(?<![.\w]){name}([(\[]|\.[a-z]|[,)] )", body)]
         for module, names in STANDARD_NAMES.items()
     }
     return [*plain, *(f"from {module} import {', '.join(names)}" for module, names in found.items() if names)]
@@ -393,7 +394,7 @@ def turns(loop: Loop, kept: Sequence[Parameter]) -> tuple[list[str], list[str], 
         if argument.odd == "first" and argument.other == argument.name and isinstance(argument.other, Code):
             behind.append(argument)
             text = argument.name
-        elif " if " in text:
+        elif " if " in text or " / " in text:
             before.append(f"{own} = {text}")
             text = own
         arguments.append(text)
@@ -493,7 +494,17 @@ def stage_reason(loop: Loop) -> str:
     parts = [f"the first {' and '.join(first)}"] if first else []
     parts += ["the last strides, as in TF-slim"] if odd.get("stride") == "last" else []
     parts += ["the others dilate"] if odd.get("dilation") == "first" else []
+    parts += ["the rate rises through the network"] if any(p.sort == "before" for p in loop.parameters) else []
     return "`depth` blocks" + (": " + ", ".join(parts) if parts else "") + "."
+
+
+def returned(lines: Sequence[str], name: str = "y") -> list[str]:
+    """The lines, of which the last statement returns what it had assigned to `name`."""
+    starts = [place for place, line in enumerate(lines) if not line.startswith((" ", ")"))]
+    if not starts or not lines[starts[-1]].startswith(f"{name} ="):
+        return [*lines, f"return {name}"]
+    last = lines[starts[-1]].replace(f"{name} =", "return", 1)
+    return [*lines[: starts[-1]], last, *lines[starts[-1] + 1 :]]
 
 
 def shape_text(shape: Shape, channels_first: bool = False) -> str:

@@ -26,6 +26,7 @@ from resnet_core.source_text import (
     mixed,
     note,
     partial_reason,
+    returned,
     rows,
     shape_text,
     signature,
@@ -165,7 +166,7 @@ def _forward(program: Program) -> list[str]:
     for step in block.post:
         value = _run(step, value)
     if not block.forms:
-        return [*lines[:-1], lines[-1].replace("y =", "return", 1)]
+        return returned(lines)
     return [*lines, f"return {value}"]
 
 
