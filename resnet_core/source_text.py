@@ -494,7 +494,7 @@ def stage_reason(loop: Loop) -> str:
     parts = [f"the first {' and '.join(first)}"] if first else []
     parts += ["the last strides, as in TF-slim"] if odd.get("stride") == "last" else []
     parts += ["the others dilate"] if odd.get("dilation") == "first" else []
-    parts += ["the rate rises through the network"] if any(p.sort == "before" for p in loop.parameters) else []
+    parts += ["the drop rate rises"] if any(p.sort == "before" for p in loop.parameters) else []
     return "`depth` blocks" + (": " + ", ".join(parts) if parts else "") + "."
 
 

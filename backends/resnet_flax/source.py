@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -373,8 +374,7 @@ def _broken(line: str, indent: int) -> list[str]:
     if len(line) + indent <= WIDTH:
         return [line]
     prefix, _, inside = line.removesuffix(")").partition("(")
-    value, _, rest = inside.partition(", ")
-    return call(prefix, [value, rest], indent=indent)
+    return call(prefix, re.split(r", (?![^(]*\))", inside), indent=indent)
 
 
 def _comment(step: Step) -> str:
