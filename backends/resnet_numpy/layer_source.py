@@ -74,7 +74,8 @@ def conv(program: Program) -> list[str]:
     if (epsilon := numbers.get("standardize")) is not None:
         lines += [
             f"# {standardize_reason(epsilon)}",
-            "mean, variance = (f((1, 2, 3), keepdims=True) for f in (weight.mean, weight.var))",
+            "mean = weight.mean((1, 2, 3), keepdims=True)",
+            "variance = weight.var((1, 2, 3), keepdims=True)",
             f"weight = (weight - mean) / np.sqrt(variance + {literal(epsilon)})",
         ]
     span, step = "kernel", "" if stride == "1" else f"[:, ::{stride}, ::{stride}]"
@@ -115,20 +116,20 @@ def norm(program: Program) -> list[str]:
         return []
     epsilon = literal(helper.numbers["epsilon"])
     root = f"np.sqrt(variance + {epsilon})"
-    moments = "(f(AXES, keepdims=True) for f in (x.mean, x.var))"
     match helper.kind:
         case tree.GroupNorm:
             groups = literal(helper.numbers["groups"]).replace("channels", "x.shape[-1]")
             lines = [
                 '"""Over the positions and the channels of a group, in each image."""',
                 f"groups = x.reshape(*x.shape[:3], {groups}, -1)",
-                f"mean, variance = {moments.replace('x.', 'groups.').replace('AXES', '(1, 2, 4)')}",
+                "mean = groups.mean((1, 2, 4), keepdims=True)",
+                "variance = groups.var((1, 2, 4), keepdims=True)",
                 f"x = ((groups - mean) / {root}).reshape(x.shape)",
             ]
         case tree.LayerNorm:
             lines = [
                 '"""Over the channels of each position."""',
-                f"mean, variance = {moments.replace('AXES', '-1')}",
+                "mean, variance = x.mean(-1, keepdims=True), x.var(-1, keepdims=True)",
                 f"x = (x - mean) / {root}",
             ]
         case _:
