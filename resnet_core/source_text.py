@@ -150,6 +150,11 @@ class Program:
         return next((helper for helper in self.outline.helpers if helper.kind in NORMS), None)
 
     @cached_property
+    def many_linear(self) -> bool:
+        """Whether gates have linear layers too, so that a function for all of them is worth its lines."""
+        return self.outline.gate is not None and any(step.kind is tree.Linear for step in self.outline.gate.steps)
+
+    @cached_property
     def functions(self) -> list[str]:
         """The activations' functions but ReLU, those of gates too."""
         return list(dict.fromkeys(leaf.function for leaf in self.leaves(tree.Activation)))

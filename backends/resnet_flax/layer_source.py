@@ -133,6 +133,18 @@ def norm(program: Program) -> list[str]:
     return [*call("def norm", [*signature(helper.parameters), *last], f" -> {function}:", 0), *indented(lines)]
 
 
+def linear(program: Program) -> list[str]:
+    """The function that makes every linear layer, where gates have some."""
+    if not program.many_linear:
+        return []
+    biases = {leaf.bias for leaf in program.leaves(tree.Linear)}
+    initial, lines = initial_values(program, "linear", "in_features")
+    own = ["use_bias=bias"] if len(biases) > 1 else [] if True in biases else ["use_bias=False"]
+    lines += call("return nnx.Linear", ["in_features", "channels", *own, *initial, RNGS])
+    parameters = ["in_features: int", "channels: int", *(["bias: bool = True"] if len(biases) > 1 else []), *LAST]
+    return [*call("def linear", parameters, " -> nnx.Linear:", 0), *indented(lines)]
+
+
 def kernels(program: Program) -> list[list[str]]:
     """Biases that are drawn, and convolutions and norms that Flax lacks."""
     found, helper, norm = [], program.outline.helper(tree.Conv), program.norm

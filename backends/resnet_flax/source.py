@@ -43,7 +43,7 @@ from resnet_core.source_text import (
 )
 from resnet_core.specification import ResNetSpec
 from resnet_core.training.recipe import Recipe
-from resnet_flax.layer_source import LAST, RNGS, conv, initial_values, kernels, layers, norm
+from resnet_flax.layer_source import LAST, RNGS, conv, initial_values, kernels, layers, linear, norm
 from resnet_flax.training_source import training
 
 #: Kinds with modules of their own; the others are functions.
@@ -81,7 +81,7 @@ def source(spec: ResNetSpec, recipe: Recipe | None = None) -> str:
     Raises InputError, one line, for a network that has no program.
     """
     program = Program(spec, "flax", "Flax (NNX)", recipe_options(recipe))
-    layer = [*kernels(program), conv(program), norm(program), *layers(program), _gate(program)]
+    layer = [*kernels(program), conv(program), norm(program), linear(program), *layers(program), _gate(program)]
     definitions = [*layer, _block(program), _stage(program)]
     load = [line.replace("block", program.outline.loop.prefix) for line in LOAD]
     body = joined(*definitions, _network(program), READ, load, *training(program, recipe), _main(program))
@@ -307,6 +307,11 @@ def _assign(program: Program, target: str, step: Step, indent: int = 8) -> list[
             return call(f"{target} = {helper.name}", [*helper_call(helper, step), *rngs], indent=indent)
         case tree.Gate if program.outline.gate:
             return call(f"{target} = {program.outline.gate.name}", [*text.values(), RNGS], indent=indent)
+        case tree.Linear if program.many_linear:
+            same = len({leaf.bias for leaf in program.leaves(tree.Linear)}) == 1
+            bias = [] if step.numbers["bias"] or same else ["bias=False"]
+            arguments = [text["in_features"], text["out_features"], *bias, RNGS]
+            return call(f"{target} = linear", arguments, indent=indent)
         case tree.Linear:
             initial, lines = initial_values(program, "linear", text["in_features"], bias=bool(step.numbers["bias"]))
             places = [("in_features", text["in_features"], None), ("out_features", text["out_features"], None)]

@@ -53,6 +53,26 @@ def blur_pool(x: KerasTensor, stride: int) -> KerasTensor:
     return x[:, ::stride, ::stride]
 '''
 
+#: Functions that TensorFlow's own round: in float64 too, it has these constants in float32.
+FUNCTIONS = {
+    "leaky_relu": '''
+def leaky_relu(x: KerasTensor) -> KerasTensor:
+    """TensorFlow's own has 0.01 in float32, for float64 too."""
+    return ops.maximum(x, 0.01 * x)
+''',
+    "gelu": '''
+def gelu(x: KerasTensor) -> KerasTensor:
+    """TensorFlow's own has the root of 2 in float32, for float64 too."""
+    return x * (1 + ops.erf(x / math.sqrt(2))) / 2
+''',
+    "gelu_tanh": '''
+def gelu_tanh(x: KerasTensor) -> KerasTensor:
+    """TensorFlow's own has 0.044715 in float32, for float64 too."""
+    inner = math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)
+    return x * (1 + ops.tanh(inner)) / 2
+''',
+}
+
 DILATED_BLUR_POOL = '''
 def blur_pool(x: KerasTensor, stride: int, dilation: int) -> KerasTensor:
     """Blurs by (1, 2, 1) / 4 each way, so that skipping pixels does not alias."""
@@ -126,6 +146,18 @@ def norm(program: Program) -> list[str]:
     return [*call("def norm", [FIRST, *NAME], " -> KerasTensor:", 0), *indented(lines)]
 
 
+def linear(program: Program) -> list[str]:
+    """The function that applies every linear layer, where gates have some."""
+    if not program.many_linear:
+        return []
+    biases = {leaf.bias for leaf in program.leaves(tree.Linear)}
+    initial, lines = initial_values(program, "linear", "x.shape[-1]")
+    own = ["use_bias=bias"] if len(biases) > 1 else [] if True in biases else ["use_bias=False"]
+    lines += [*call("layer = layers.Dense", ["channels", *own, *initial, "name=name"]), "return layer(x)"]
+    parameters = [FIRST, "channels: int", *(["bias: bool = True"] if len(biases) > 1 else []), *NAME]
+    return [*call("def linear", parameters, " -> KerasTensor:", 0), *indented(lines)]
+
+
 def kernels(program: Program) -> list[list[str]]:
     """Convolutions and norms that Keras lacks."""
     helper = program.outline.helper(tree.Conv)
@@ -142,6 +174,7 @@ def layers(program: Program) -> list[list[str]]:
         found.append(AVERAGE_POOL)
     if program.leaves(tree.BlurPool):
         found.append(DILATED_BLUR_POOL if program.dilated(tree.BlurPool) else BLUR_POOL)
+    found += [FUNCTIONS[name] for name in program.functions if name in FUNCTIONS]
     return [text.strip().splitlines() for text in found]
 
 

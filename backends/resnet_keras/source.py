@@ -38,15 +38,13 @@ from resnet_core.source_text import (
 )
 from resnet_core.specification import ResNetSpec
 from resnet_core.training.recipe import Recipe
-from resnet_keras.layer_source import FIRST, KNOWN, NAME, conv, initial_values, kernels, layers, norm
+from resnet_keras.layer_source import FIRST, FUNCTIONS, KNOWN, NAME, conv, initial_values, kernels, layers, linear, norm
 from resnet_keras.training_source import training
 
 #: {function of an activation: (layer, its arguments)}.
 ACTIVATIONS = {
     "relu6": ("layers.ReLU", "max_value=6.0"),
-    "leaky_relu": ("layers.LeakyReLU", f"negative_slope={literal(tree.NEGATIVE_SLOPE)}"),
     "silu": ("layers.Activation", '"silu"'),
-    "gelu": ("layers.Activation", '"gelu"'),
     "hardswish": ("layers.Activation", '"hard_silu"'),
     "sigmoid": ("layers.Activation", '"sigmoid"'),
 }
@@ -74,7 +72,7 @@ def source(spec: ResNetSpec, recipe: Recipe | None = None) -> str:
     program = Program(spec, "keras", "Keras", recipe_options(recipe))
     block, kept = _block(program)
     stage, stage_kept = _stage(program, kept)
-    layer = [*kernels(program), conv(program), norm(program), *layers(program), _gate(program)]
+    layer = [*kernels(program), conv(program), norm(program), linear(program), *layers(program), _gate(program)]
     definitions = [*layer, block, stage]
     body = joined(*definitions, _network(program, stage_kept), READ, LOAD, *training(program, recipe), _main(program))
     return joined([*program.header(), "", *_imports(body)], [body.rstrip()])
@@ -213,8 +211,8 @@ def _assign(program: Program, step: Step, value: str, target: str, path: str, in
             return call(f"{target} = {function_name(program.outline.gate.name)}", arguments, indent=indent)
         case tree.ReLU:
             return _apply("layers.ReLU", [name], value, target, indent)
-        case tree.Activation if step.numbers["function"] == "gelu_tanh":
-            return [f"{target} = ops.gelu({value}, approximate=True)"]
+        case tree.Activation if step.numbers["function"] in FUNCTIONS:
+            return [f"{target} = {step.numbers['function']}({value})"]
         case tree.Activation:
             function, argument = ACTIVATIONS[str(step.numbers["function"])]
             return _apply(function, [argument, name], value, target, indent)
@@ -269,6 +267,10 @@ def _assign(program: Program, step: Step, value: str, target: str, path: str, in
         case tree.DropPath:
             arguments = [text["rate"], "noise_shape=(None, 1, 1, 1)", name]
             return [f"# {drop_path_reason()}", *_apply("layers.Dropout", arguments, value, target, indent)]
+        case tree.Linear if program.many_linear:
+            same = len({leaf.bias for leaf in program.leaves(tree.Linear)}) == 1
+            more = [] if step.numbers["bias"] or same else ["bias=False"]
+            return call(f"{target} = linear", [value, text["out_features"], *more, name], indent=indent)
         case tree.Linear:
             initial, lines = initial_values(program, "linear", text["in_features"], bias=bool(step.numbers["bias"]))
             arguments = [text["out_features"], *([] if step.numbers["bias"] else ["use_bias=False"]), *initial, name]

@@ -38,6 +38,8 @@ GROUPED: dict[str, object] = {
     "width_per_group": 8,
 }
 
+SHORT: dict[str, object] = {"channels": (4, 6), "depths": (2, 2), "classes": 5, "input_size": SIZE}
+
 #: Every kind of network that has a name, and what fields make of them, narrow and shallow.
 KINDS: dict[str, rn.ResNetSpec] = {
     "resnet18": rn.spec("resnet18", **NARROW),
@@ -60,24 +62,27 @@ KINDS: dict[str, rn.ResNetSpec] = {
     "resnet20_preactivation": rn.spec("resnet20", preactivation=True, zero_init_residual=True, **CIFAR),
     "resnet18_one_width": rn.spec("resnet18", output_stride=4, **{**NARROW, "channels": (4, 4, 4, 4)}),
     "resnet18_even_stem": rn.spec("resnet18", stem_kernel=4, **NARROW),
-    "resnet50d_se": rn.spec("resnet50", stem_type="deep", shortcut_pool="average", attention="se", **NARROW),
+    "resnet50d_se": rn.spec(
+        "resnet50", stem_type="deep", shortcut_pool="average", attention="se", zero_init_residual=True, **SHORT
+    ),
     "resnetv2_50_bit": rn.spec(
-        "resnet_v2_50", norm="group", norm_groups=2, standardize_weights=True, activation="gelu_tanh", **NARROW
+        "resnet_v2_50", norm="group", norm_groups=2, standardize_weights=True, activation="gelu_tanh",
+        shortcut_pool="average", attention="se", attention_place="inner", head_bias=False, **SHORT,
     ),
     "resnet50_eca": rn.spec(
         "resnet50", attention="eca", attention_place="inner", activation="silu", stem_type="tiered", head_channels=12,
-        head_bias=False, **{**NARROW, "channels": (8, 8, 64, 10)},
+        head_bias=False, **{**SHORT, "channels": (8, 128)},
     ),
     "resnet50_blur": rn.spec(
-        "resnet50", antialias="blur", activation="relu6", drop_path=0.3, dropout=0.4, head_pool="both", **NARROW
+        "resnet50", antialias="blur", activation="relu6", drop_path=0.3, dropout=0.4, head_pool="both", **SHORT
     ),
-    "resnet18_plain": rn.spec("resnet18", shortcut="none", norm="frozen", activation="leaky_relu", **NARROW),
+    "resnet18_plain": rn.spec("resnet18", shortcut="none", norm="frozen", activation="leaky_relu", **SHORT),
     "resnet18_layer": rn.spec(
-        "resnet18", norm="layer", activation="gelu", stem_pool="conv", head_pool="max", **NARROW
+        "resnet18", norm="layer", activation="gelu", stem_pool="conv", head_pool="max", **SHORT
     ),
-    "resnet50_os8_pools": rn.spec(
-        "resnet50", output_stride=8, antialias="average", shortcut_pool="blur", activation="hardswish", norm="none",
-        **{**NARROW, "input_size": (65, 64)},
+    "resnet50_os4_pools": rn.spec(
+        "resnet50", output_stride=4, antialias="average", shortcut_pool="blur", activation="hardswish", norm="none",
+        **{**SHORT, "channels": (4, 6, 8), "depths": (1, 2, 1)},
     ),
 }  # fmt: skip
 

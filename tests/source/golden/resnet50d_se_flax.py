@@ -51,26 +51,24 @@ def norm(channels: int, *, rngs: nnx.Rngs) -> nnx.BatchNorm:
     )
 
 
+def linear(in_features: int, channels: int, *, rngs: nnx.Rngs) -> nnx.Linear:
+    initial = nnx.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
+    return nnx.Linear(
+        in_features,
+        channels,
+        kernel_init=initial,
+        bias_init=uniform(in_features),
+        rngs=rngs,
+    )
+
+
 class SqueezeExcitation(nnx.Module):
     """Squeezes the map to a vector, and excites: one factor for each channel."""
 
     def __init__(self, channels: int, *, rngs: nnx.Rngs) -> None:
         reduced = channels // 16
-        initial = nnx.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
-        self.reduce = nnx.Linear(
-            channels,
-            reduced,
-            kernel_init=initial,
-            bias_init=uniform(channels),
-            rngs=rngs,
-        )
-        self.expand = nnx.Linear(
-            reduced,
-            channels,
-            kernel_init=initial,
-            bias_init=uniform(reduced),
-            rngs=rngs,
-        )
+        self.reduce = linear(channels, reduced, rngs=rngs)
+        self.expand = linear(reduced, channels, rngs=rngs)
 
     def __call__(self, x: Array) -> Array:
         y = x.mean((1, 2))
@@ -147,10 +145,7 @@ class ResNet(nnx.Module):
         self.stage2 = stage(256, 128, depth=4, stride=2, rngs=rngs)
         self.stage3 = stage(512, 256, depth=6, stride=2, rngs=rngs)
         self.stage4 = stage(1024, 512, depth=3, stride=2, rngs=rngs)
-        initial = nnx.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
-        self.head_linear = nnx.Linear(
-            2048, 1000, kernel_init=initial, bias_init=uniform(2048), rngs=rngs
-        )
+        self.head_linear = linear(2048, 1000, rngs=rngs)
 
     def __call__(self, x: Array) -> Array:
         x = nnx.relu(self.stem_norm1(self.stem_conv1(x)))

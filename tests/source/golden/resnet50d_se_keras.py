@@ -42,30 +42,26 @@ def norm(x: KerasTensor, *, name: str) -> KerasTensor:
     return layer(x)
 
 
+def linear(x: KerasTensor, channels: int, *, name: str) -> KerasTensor:
+    initial = initializers.VarianceScaling(1 / 3, "fan_in", "uniform")
+    bound = x.shape[-1] ** -0.5
+    layer = layers.Dense(
+        channels,
+        kernel_initializer=initial,
+        bias_initializer=initializers.RandomUniform(-bound, bound),
+        name=name,
+    )
+    return layer(x)
+
+
 def squeeze_excitation(x: KerasTensor, *, name: str) -> KerasTensor:
     """Squeezes the map to a vector, and excites: one factor for each channel."""
     channels = x.shape[-1]
     reduced = channels // 16
     y = layers.GlobalAveragePooling2D(keepdims=True, name=f"{name}_pool")(x)
-    initial = initializers.VarianceScaling(1 / 3, "fan_in", "uniform")
-    bound = channels**-0.5
-    layer = layers.Dense(
-        reduced,
-        kernel_initializer=initial,
-        bias_initializer=initializers.RandomUniform(-bound, bound),
-        name=f"{name}_reduce",
-    )
-    y = layer(y)
+    y = linear(y, reduced, name=f"{name}_reduce")
     y = layers.ReLU(name=f"{name}_relu")(y)
-    initial = initializers.VarianceScaling(1 / 3, "fan_in", "uniform")
-    bound = reduced**-0.5
-    layer = layers.Dense(
-        channels,
-        kernel_initializer=initial,
-        bias_initializer=initializers.RandomUniform(-bound, bound),
-        name=f"{name}_expand",
-    )
-    y = layer(y)
+    y = linear(y, channels, name=f"{name}_expand")
     y = layers.Activation("sigmoid", name=f"{name}_sigmoid")(y)
     return layers.Multiply(name=f"{name}_multiply")([x, y])
 
@@ -128,15 +124,7 @@ def resnet(height: int | None = None, width: int | None = None) -> keras.Model:
     x = stage(x, 256, depth=6, stride=2, name="stage3")  # 14 x 14 x 1024
     x = stage(x, 512, depth=3, stride=2, name="stage4")  # 7 x 7 x 2048
     x = layers.GlobalAveragePooling2D(name="head_pool")(x)
-    initial = initializers.VarianceScaling(1 / 3, "fan_in", "uniform")
-    bound = 2048**-0.5
-    layer = layers.Dense(
-        1000,
-        kernel_initializer=initial,
-        bias_initializer=initializers.RandomUniform(-bound, bound),
-        name="head_linear",
-    )
-    x = layer(x)  # 1000
+    x = linear(x, 1000, name="head_linear")  # 1000
     return keras.Model(images, x, name="resnet50")
 
 
