@@ -88,7 +88,7 @@ def _print(spec: ResNetSpec, size: tuple[int, int], depth: int) -> None:
     table.add_row("total", "", tables.shape_text(summary.output_shape), *counts, style="bold")
     tables.show(table)
     if len(norms) == 1:
-        (norm,) = norms.values()
+        (norm,) = norms
         tables.show(Text(f"every {norm.replace(',', ':', 1)}"))
     tables.show(Text(f"state (parameters and running statistics): {summary.state:,}"))
     described = (f"{tap} {tables.shape_text(shape)}" for tap, shape in tap_shapes(spec, size).items())
