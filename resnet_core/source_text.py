@@ -150,6 +150,11 @@ class Program:
         return next((helper for helper in self.outline.helpers if helper.kind in NORMS), None)
 
     @cached_property
+    def underscores(self) -> bool:
+        """Whether some tensor's path has underscores, so that none may be read as a dot."""
+        return any("_" in path for path, leaf in tree.leaves(self.tree) if leaf.tensors())
+
+    @cached_property
     def many_linear(self) -> bool:
         """Whether gates have linear layers too, so that a function for all of them is worth its lines."""
         return self.outline.gate is not None and any(step.kind is tree.Linear for step in self.outline.gate.steps)
@@ -294,6 +299,13 @@ def reads(text: str, name: str) -> bool:
 def rename(text: str, names: Mapping[str, str]) -> str:
     """The text with other names, each a whole word."""
     return re.sub(r"[A-Za-z_]\w*", lambda found: names.get(found[0], found[0]), text)
+
+
+def replaced(text: str, changes: Mapping[str, str]) -> list[str]:
+    """The lines of a text, with changes."""
+    for old, new in changes.items():
+        text = text.replace(old, new)
+    return text.strip().splitlines()
 
 
 def given(arguments: Iterable[tuple[str, str, str | None]]) -> list[str]:

@@ -32,6 +32,7 @@ from resnet_core.source_text import (
     note,
     partial_reason,
     rename,
+    replaced,
     returned,
     rows,
     shape_text,
@@ -63,16 +64,23 @@ FUNCTIONS = {
 LOAD = '''
 def load(model: nnx.Module, path: str) -> None:
     """Neutral weights; kernels there are (out, in, height, width)."""
-    tensors = {name.replace(".", "_"): value for name, value in read(path).items()}
+    tensors = read(path)
     kinds = {"bias": "bias", "mean": "running_mean", "var": "running_var"}
     for keys, variable in nnx.iter_graph(model):
         if isinstance(variable, nnx.Param | nnx.BatchStat):
             *place, kind = (f"block{k + 1}" if isinstance(k, int) else k for k in keys)
-            name = "_".join(place).replace("_layers", "")
-            value = tensors[f"{name}_{kinds.get(kind, 'weight')}"]
+            name = ".".join(place).replace("_", ".").replace(".layers", "")
+            value = tensors[f"{name}.{kinds.get(kind, 'weight')}"]
             value = value.transpose(2, 3, 1, 0) if value.ndim == 4 else value.T
             variable.set_value(jnp.asarray(value))
-'''.strip().splitlines()
+'''
+
+#: What `load` says instead where neutral names have underscores.
+UNDERSCORES = {
+    "tensors = read(path)": 'tensors = {name.replace(".", "_"): value for name, value in read(path).items()}',
+    '".".join(place).replace("_", ".").replace(".layers", "")': '"_".join(place).replace("_layers", "")',
+    "{name}.{kinds": "{name}_{kinds",
+}
 
 
 def source(spec: ResNetSpec, recipe: Recipe | None = None) -> str:
@@ -83,7 +91,7 @@ def source(spec: ResNetSpec, recipe: Recipe | None = None) -> str:
     program = Program(spec, "flax", "Flax (NNX)", recipe_options(recipe))
     layer = [*kernels(program), conv(program), norm(program), linear(program), *layers(program), _gate(program)]
     definitions = [*layer, _block(program), _stage(program)]
-    load = [line.replace("block", program.outline.loop.prefix) for line in LOAD]
+    load = replaced(LOAD, {"block": program.outline.loop.prefix} | (UNDERSCORES if program.underscores else {}))
     body = joined(*definitions, _network(program), READ, load, *training(program, recipe), _main(program))
     return joined([*program.header(), "", *_imports(body)], [body.rstrip()])
 

@@ -27,6 +27,7 @@ from resnet_core.source_text import (
     partial_reason,
     reads,
     rename,
+    replaced,
     returned,
     shape_text,
     signature,
@@ -55,13 +56,20 @@ DEEP = 800
 LOAD = '''
 def load(model: keras.Model, path: str) -> None:
     """Neutral weights; kernels there are (out, in, height, width)."""
-    tensors = {name.replace(".", "_"): value for name, value in read(path).items()}
-    kinds = ("weight", "bias", "running_mean", "running_var")
+    tensors, kinds = read(path), ("weight", "bias", "running_mean", "running_var")
     for layer in model.layers:
         for variable, kind in zip(layer.weights, kinds, strict=False):
-            value = tensors[f"{layer.name}_{kind}"]
+            value = tensors[f"{layer.name.replace('_', '.')}.{kind}"]
             variable.assign(value.transpose(2, 3, 1, 0) if value.ndim == 4 else value.T)
-'''.strip().splitlines()
+'''
+
+#: What `load` says instead where neutral names have underscores.
+UNDERSCORES = {
+    "    tensors, kinds = read(path), (": """\
+    tensors = {name.replace(".", "_"): value for name, value in read(path).items()}
+    kinds = (""",
+    "{layer.name.replace('_', '.')}.{kind}": "{layer.name}_{kind}",
+}
 
 
 def source(spec: ResNetSpec, recipe: Recipe | None = None) -> str:
@@ -74,7 +82,8 @@ def source(spec: ResNetSpec, recipe: Recipe | None = None) -> str:
     stage, stage_kept = _stage(program, kept)
     layer = [*kernels(program), conv(program), norm(program), linear(program), *layers(program), _gate(program)]
     definitions = [*layer, block, stage]
-    body = joined(*definitions, _network(program, stage_kept), READ, LOAD, *training(program, recipe), _main(program))
+    load = replaced(LOAD, UNDERSCORES if program.underscores else {})
+    body = joined(*definitions, _network(program, stage_kept), READ, load, *training(program, recipe), _main(program))
     return joined([*program.header(), "", *_imports(body)], [body.rstrip()])
 
 

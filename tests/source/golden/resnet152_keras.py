@@ -111,11 +111,10 @@ def read(path: str) -> dict[str, np.ndarray]:
 
 def load(model: keras.Model, path: str) -> None:
     """Neutral weights; kernels there are (out, in, height, width)."""
-    tensors = {name.replace(".", "_"): value for name, value in read(path).items()}
-    kinds = ("weight", "bias", "running_mean", "running_var")
+    tensors, kinds = read(path), ("weight", "bias", "running_mean", "running_var")
     for layer in model.layers:
         for variable, kind in zip(layer.weights, kinds, strict=False):
-            value = tensors[f"{layer.name}_{kind}"]
+            value = tensors[f"{layer.name.replace('_', '.')}.{kind}"]
             variable.assign(value.transpose(2, 3, 1, 0) if value.ndim == 4 else value.T)
 
 

@@ -130,13 +130,13 @@ def read(path: str) -> dict[str, np.ndarray]:
 
 def load(model: nnx.Module, path: str) -> None:
     """Neutral weights; kernels there are (out, in, height, width)."""
-    tensors = {name.replace(".", "_"): value for name, value in read(path).items()}
+    tensors = read(path)
     kinds = {"bias": "bias", "mean": "running_mean", "var": "running_var"}
     for keys, variable in nnx.iter_graph(model):
         if isinstance(variable, nnx.Param | nnx.BatchStat):
             *place, kind = (f"block{k + 1}" if isinstance(k, int) else k for k in keys)
-            name = "_".join(place).replace("_layers", "")
-            value = tensors[f"{name}_{kinds.get(kind, 'weight')}"]
+            name = ".".join(place).replace("_", ".").replace(".layers", "")
+            value = tensors[f"{name}.{kinds.get(kind, 'weight')}"]
             value = value.transpose(2, 3, 1, 0) if value.ndim == 4 else value.T
             variable.set_value(jnp.asarray(value))
 
