@@ -485,6 +485,8 @@ class _Loop:
     def argument(self, parameter: Parameter, blocks: _Blocks, found: Mapping[str, Argument]) -> Argument:
         """The cheapest way to say what each block gets: the fewest parameters of the stage."""
         column = {member: blocks.family.columns[parameter.name][block] for member, block in enumerate(self.blocks)}
+        if (rising := self._rising(parameter, column)) is not None:
+            return rising
         firsts = [own[0] for own in self.stages.values()]
         lasts = [own[-1] for own in self.stages.values()]
         others = [member for member in column if member not in set(firsts)]
@@ -502,7 +504,7 @@ class _Loop:
                 strange = bool(usual) and values[0] not in (None, DEFAULTS.get(parameter.sort))
                 priced.append((values.count(None), strange, order, odd, usual, unusual))
         if not priced:
-            return self._rising(parameter, column) or self._every(parameter, column)
+            return self._every(parameter, column)
         cost, _, _, odd, usual, unusual = min(priced)
         usual_name = parameter.name
         unusual_name = f"{odd}_{parameter.name}" if cost == 2 else parameter.name

@@ -158,7 +158,7 @@ def kernels(program: Program) -> list[list[str]]:
     return [text.strip().splitlines() for text in found]
 
 
-def layers(program: Program) -> list[list[str]]:
+def own_layers(program: Program) -> list[list[str]]:
     """Other layers that Flax lacks."""
     found = []
     if program.dilated(tree.AveragePool):

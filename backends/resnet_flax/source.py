@@ -44,7 +44,7 @@ from resnet_core.source_text import (
 )
 from resnet_core.specification import ResNetSpec
 from resnet_core.training.recipe import Recipe
-from resnet_flax.layer_source import LAST, RNGS, conv, initial_values, kernels, layers, linear, norm
+from resnet_flax.layer_source import LAST, RNGS, conv, initial_values, kernels, linear, norm, own_layers
 from resnet_flax.training_source import training
 
 #: Kinds with modules of their own; the others are functions.
@@ -89,7 +89,7 @@ def source(spec: ResNetSpec, recipe: Recipe | None = None) -> str:
     Raises InputError, one line, for a network that has no program.
     """
     program = Program(spec, "flax", "Flax (NNX)", recipe_options(recipe))
-    layer = [*kernels(program), conv(program), norm(program), linear(program), *layers(program), _gate(program)]
+    layer = [*kernels(program), conv(program), norm(program), linear(program), *own_layers(program), _gate(program)]
     definitions = [*layer, _block(program), _stage(program)]
     load = replaced(LOAD, {"block": program.outline.loop.prefix} | (UNDERSCORES if program.underscores else {}))
     body = joined(*definitions, _network(program), READ, load, *training(program, recipe), _main(program))
@@ -345,7 +345,9 @@ def _run(program: Program, step: Step, x: str, owner: str) -> str:
     match step.kind:
         case tree.ChannelConv:
             return f"{owner}{step.name}({x}[..., None])[..., 0]"
-        case _ if step.kind in MODULES:
+        case tree.Conv | tree.Linear | tree.Gate | tree.Dropout | tree.DropPath:
+            return f"{owner}{step.name}({x})"
+        case tree.BatchNorm | tree.FrozenNorm | tree.GroupNorm | tree.LayerNorm:
             return f"{owner}{step.name}({x})"
         case tree.ReLU:
             return f"nnx.relu({x})"

@@ -167,7 +167,7 @@ def kernels(program: Program) -> list[list[str]]:
     return [text.replace("EPSILON", literal(epsilon)).strip().splitlines()]
 
 
-def layers(program: Program) -> list[list[str]]:
+def own_layers(program: Program) -> list[list[str]]:
     """Other layers that Keras lacks."""
     found = []
     if program.dilated(tree.AveragePool):

@@ -39,7 +39,18 @@ from resnet_core.source_text import (
 )
 from resnet_core.specification import ResNetSpec
 from resnet_core.training.recipe import Recipe
-from resnet_keras.layer_source import FIRST, FUNCTIONS, KNOWN, NAME, conv, initial_values, kernels, layers, linear, norm
+from resnet_keras.layer_source import (
+    FIRST,
+    FUNCTIONS,
+    KNOWN,
+    NAME,
+    conv,
+    initial_values,
+    kernels,
+    linear,
+    norm,
+    own_layers,
+)
 from resnet_keras.training_source import training
 
 #: {function of an activation: (layer, its arguments)}.
@@ -80,7 +91,7 @@ def source(spec: ResNetSpec, recipe: Recipe | None = None) -> str:
     program = Program(spec, "keras", "Keras", recipe_options(recipe))
     block, kept = _block(program)
     stage, stage_kept = _stage(program, kept)
-    layer = [*kernels(program), conv(program), norm(program), linear(program), *layers(program), _gate(program)]
+    layer = [*kernels(program), conv(program), norm(program), linear(program), *own_layers(program), _gate(program)]
     definitions = [*layer, block, stage]
     load = replaced(LOAD, UNDERSCORES if program.underscores else {})
     body = joined(*definitions, _network(program, stage_kept), READ, load, *training(program, recipe), _main(program))
@@ -277,8 +288,8 @@ def _assign(program: Program, step: Step, value: str, target: str, path: str, in
             arguments = [text["rate"], "noise_shape=(None, 1, 1, 1)", name]
             return [f"# {drop_path_reason()}", *_apply("layers.Dropout", arguments, value, target, indent)]
         case tree.Linear if program.many_linear:
-            same = len({leaf.bias for leaf in program.leaves(tree.Linear)}) == 1
-            more = [] if step.numbers["bias"] or same else ["bias=False"]
+            alike = len({leaf.bias for leaf in program.leaves(tree.Linear)}) == 1
+            more = [] if step.numbers["bias"] or alike else ["bias=False"]
             return call(f"{target} = linear", [value, text["out_features"], *more, name], indent=indent)
         case tree.Linear:
             initial, lines = initial_values(program, "linear", text["in_features"], bias=bool(step.numbers["bias"]))

@@ -143,7 +143,7 @@ def norm(program: Program) -> list[str]:
     return [*call("def norm", FIRST, " -> Array:", 0), *indented(lines)]
 
 
-def layers(program: Program) -> list[list[str]]:
+def own_layers(program: Program) -> list[list[str]]:
     """Other layers that NumPy lacks."""
     found = []
     if any(leaf.partial for leaf in program.leaves(tree.AveragePool)):

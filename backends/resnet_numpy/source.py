@@ -34,7 +34,7 @@ from resnet_core.source_text import (
 )
 from resnet_core.specification import ResNetSpec
 from resnet_core.training.recipe import Recipe
-from resnet_numpy.layer_source import FIRST, IN_WEIGHTS, KNOWN, conv, layers, norm
+from resnet_numpy.layer_source import FIRST, IN_WEIGHTS, KNOWN, conv, norm, own_layers
 from resnet_numpy.training_source import training
 
 
@@ -46,7 +46,7 @@ def source(spec: ResNetSpec, recipe: Recipe | None = None) -> str:
     program = Program(spec, "numpy", "NumPy", recipe_options(recipe))
     block, kept = _block(program)
     stage, stage_kept = _stage(program, kept)
-    definitions = [conv(program), norm(program), *layers(program), _gate(program), block, stage]
+    definitions = [conv(program), norm(program), *own_layers(program), _gate(program), block, stage]
     body = joined(*definitions, _network(program, stage_kept), READ, *training(program, recipe), _main(program))
     return joined([*program.header("Inference only."), "", *_imports(body)], [body.rstrip()])
 

@@ -205,7 +205,7 @@ def kernels(program: Program) -> list[list[str]]:
     return [text.strip().splitlines() for text in found]
 
 
-def layers(program: Program) -> list[list[str]]:
+def own_layers(program: Program) -> list[list[str]]:
     """Other layers that PyTorch lacks."""
     found = []
     if own_average_pool(program):

@@ -38,7 +38,7 @@ from resnet_core.source_text import (
 )
 from resnet_core.specification import ResNetSpec
 from resnet_core.training.recipe import Recipe
-from resnet_torch.layer_source import conv, kernels, layers, norm, own_average_pool
+from resnet_torch.layer_source import conv, kernels, norm, own_average_pool, own_layers
 from resnet_torch.training_source import training
 
 #: {function of an activation: (module, its arguments)}, and the same as an expression of x.
@@ -70,7 +70,7 @@ def source(spec: ResNetSpec, recipe: Recipe | None = None) -> str:
     Raises InputError, one line, for a network that has no program.
     """
     program = Program(spec, "torch", "PyTorch", recipe_options(recipe))
-    layer = [*kernels(program), conv(program), norm(program), *layers(program), _gate(program)]
+    layer = [*kernels(program), conv(program), norm(program), *own_layers(program), _gate(program)]
     definitions = [*layer, _block(program), _stage(program)]
     body = joined(*definitions, _network(program), *training(program, recipe), _main(program))
     return joined([*program.header(WEIGHTS), "", *_imports(body)], [body.rstrip()])
