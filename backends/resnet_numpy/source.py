@@ -222,6 +222,14 @@ def _max_pool_padding(text: dict[str, str], value: str, target: str) -> list[str
     if text["padding"] == "'same'":  # TensorFlow's
         before = ["height, width = x.shape[1:3]"]
         pads = ["(height % 2, 1)", "(width % 2, 1)"]
+        if (text["kernel"], text["stride"]) != ("3", "2"):
+            kernel, stride = int(text["kernel"]), int(text["stride"])
+            rest = f"+ {kernel - stride}".replace("+ -", "- ")
+            before = [
+                "sizes = x.shape[1:3]",
+                f"rows, columns = (max(-(-n // {stride}) * {stride} - n {rest}, 0) for n in sizes)",
+            ]
+            pads = ["(rows // 2, rows - rows // 2)", "(columns // 2, columns - columns // 2)"]
     sides = f"((0, 0), {', '.join(pads)}, (0, 0))"
     return [*before, *call(f"{target} = np.pad", [value, sides, "constant_values=-np.inf"])]
 

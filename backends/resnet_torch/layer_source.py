@@ -37,6 +37,19 @@ class DenseLinear(nn.Linear):
         return super().forward(x.movedim(1, -1)).movedim(-1, 1)
 '''
 
+ANY_SAME_MAX_POOL = '''
+class SameMaxPool2d(nn.Module):
+    """TensorFlow's "same": more is padded behind the image than before it."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        sizes = x.shape[2:]
+        rows, columns = (max(-(-n // STRIDE) * STRIDE - n + REST, 0) for n in sizes)
+        before = (columns // 2, rows // 2)
+        sides = (before[0], columns - before[0], before[1], rows - before[1])
+        x = functional.pad(x, sides, value=-torch.inf)
+        return functional.max_pool2d(x, KERNEL, STRIDE)
+'''
+
 CONCAT_POOL = '''
 class GlobalConcatPool2d(nn.Module):
     """Of each channel the mean, then of each the maximum."""
@@ -214,8 +227,12 @@ def own_layers(program: Program) -> list[list[str]]:
         found.append(DILATED_BLUR_POOL if program.dilated(tree.BlurPool) else BLUR_POOL)
     if program.leaves(tree.DropPath):
         found.append(DROP_PATH.replace("REASON", drop_path_reason()))
-    if any(leaf.padding == "same" for leaf in program.leaves(tree.MaxPool)):
-        found.append(SAME_MAX_POOL)
+    for leaf in program.leaves(tree.MaxPool):
+        if leaf.padding == "same":
+            kernel, stride = leaf.kernel[0], leaf.stride[0]
+            text = SAME_MAX_POOL if (kernel, stride) == (3, 2) else ANY_SAME_MAX_POOL
+            text = text.replace("+ REST", f"+ {kernel - stride}".replace("+ -", "- "))
+            found.append(text.replace("KERNEL", str(kernel)).replace("STRIDE", str(stride)))
     if program.leaves(tree.GlobalConcatPool):
         found.append(CONCAT_POOL)
     if any(leaf.dense for leaf in program.leaves(tree.Linear)):

@@ -29,7 +29,7 @@ DEFECTS: dict[str, dict[str, tuple[str, str, str]]] = {
         "a name": ("resnet18", "self.stem.norm", "self.stem.bn"),
         "zeros that are no padding": ("resnet50_zeros", "nn.ZeroPad2d(1)", "nn.ConstantPad2d(1, 1.0)"),
         "a missing gate": ("resnet50d_se", "return x * y[:, :, None, None]", "return x"),
-        "zeros in partial windows": ("resnet50d_se", ", count_include_pad=False", ""),
+        "zeros in partial windows": ("resnet50d_se", "count_include_pad=False", "count_include_pad=False, divisor_override=4"),
         "groups of a norm": ("resnetv2_50_bit", "nn.GroupNorm(2,", "nn.GroupNorm(1,"),
         "kernels that are not standardized": ("resnetv2_50_bit", "(x, weight, self.bias)", "(x, self.weight, self.bias)"),
         "gelu by tanh": ("resnet18_layer", "functional.gelu(self.norm1(self.conv1(x)))", 'functional.gelu(self.norm1(self.conv1(x)), approximate="tanh")'),
