@@ -291,6 +291,15 @@ def used(parameters: Iterable[Parameter], lines: Iterable[str]) -> tuple[Paramet
     return tuple(parameter for parameter in parameters if reads(text, parameter.name))
 
 
+def with_needed(assignments: Sequence[str], lines: Sequence[str]) -> list[str]:
+    """The lines behind those of the assignments whose names they read, or one that is kept reads."""
+    kept = list(lines)
+    for line in reversed(assignments):
+        if reads("\n".join(kept), line.split(" =")[0]):
+            kept.insert(0, line)
+    return kept
+
+
 def reads(text: str, name: str) -> bool:
     """Whether a name occurs in a text, attributes and keywords of calls left out."""
     return re.search(rf"(?<![.\w]){name}\b(?!=[^=])", text) is not None

@@ -36,6 +36,7 @@ from resnet_core.source_text import (
     standard_imports,
     turns,
     used,
+    with_needed,
 )
 from resnet_core.specification import ResNetSpec
 from resnet_core.training.recipe import Recipe
@@ -138,7 +139,7 @@ def _block(program: Program) -> tuple[list[str], tuple[Parameter, ...]]:
         lines += _assign(program, step, "y", "y", 'f"{name}_', 4)
     lines = returned(lines)
     outside = [f"{name} = {rename(code, KNOWN)}" for name, code in block.derived_outside().items()]
-    lines = [*(line for line in outside if used([Parameter(line.split(" =")[0], "")], lines)), *lines]
+    lines = with_needed(outside, lines)
     kept = used((p for p in block.parameters if p.name != "in_channels"), lines)
     head = call(f"def {function_name(block.name)}", [FIRST, *signature(kept), *NAME], " -> KerasTensor:", 0)
     return [*head, *indented([*docstring(block_reason(block)), *lines])], kept

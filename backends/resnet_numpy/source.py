@@ -31,6 +31,7 @@ from resnet_core.source_text import (
     standard_imports,
     turns,
     used,
+    with_needed,
 )
 from resnet_core.specification import ResNetSpec
 from resnet_core.training.recipe import Recipe
@@ -86,7 +87,7 @@ def _block(program: Program) -> tuple[list[str], tuple[Parameter, ...]]:
         total = _activated(step, total)
     lines = [*lines, f"return {total}"] if block.forms else returned(lines)
     outside = [f"{name} = {rename(code, KNOWN)}" for name, code in block.derived_outside().items()]
-    lines = [*(line for line in outside if used([Parameter(line.split(" =")[0], "")], lines)), *lines]
+    lines = with_needed(outside, lines)
     kept = used((p for p in block.parameters if p.name != "in_channels"), lines)
     head = call(f"def {function_name(block.name)}", [*FIRST, *signature(kept)], " -> Array:", 0)
     return [*head, *indented([*docstring(block_reason(block)), *lines])], kept
