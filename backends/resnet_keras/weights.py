@@ -11,7 +11,7 @@ import numpy as np
 from resnet_core.analysis import state
 from resnet_core.layouts import oihw_shape, to_hwio, to_oihw
 from resnet_core.tree import Chain
-from resnet_core.weights import Weights, check_weights
+from resnet_core.weights import Weights, as_array, check_weights
 from resnet_keras.lowering import neutral_path
 
 # Keras' name of a layer's variable to the neutral one's last segment.
@@ -85,4 +85,4 @@ def layers(model: keras.Model, prefix: str = "") -> Iterator[tuple[str, keras.la
 
 def to_neutral(value: Any) -> np.ndarray:
     """A variable's value, or a gradient of the same shape, as a neutral array."""
-    return to_oihw(np.asarray(keras.ops.convert_to_numpy(value)))
+    return to_oihw(as_array(np.asarray(keras.ops.convert_to_numpy(value))))
