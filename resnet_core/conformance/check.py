@@ -79,7 +79,7 @@ def check(
     needs: str = "",
     fresh: bool = False,
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Make a function (context) or, with `cases`, (context, case) a check of the kit. `needs` are some of `LEFT_OUT`."""
+    """Make a function (context) or, with `cases`, (context, case) a check of the kit. `needs`: some of `LEFT_OUT`."""
 
     def register(function: Callable[..., None]) -> Callable[..., None]:
         made = Check(group, function, tuple(cases), dtypes, tuple(needs.split()), fresh)
