@@ -277,7 +277,8 @@ def declared(name: str, attribute: str, default: Any) -> Any:
     `KNOWN_AS` has other names that people use for it, for a hint.
     `READS` has the endings of the weight files that its `read_state_dict` reads, `QUICK_ENVIRONMENT` the environment
     variables that make small programs fast (`resnet conformance` sets them unless the user has), `HALF_DTYPES` which
-    of "bfloat16" and "float16" `build` and `build_tree` take.
+    of "bfloat16" and "float16" `build` and `build_tree` take. A function `default_dtype()` says which dtype weights
+    must have where none is given, unless that is always float32.
     """
     return vars(_package(name)[1]).get(attribute, default)  # asking a lazy package would import its framework
 

@@ -34,6 +34,4 @@ def to_native(model: keras.Model, images: np.ndarray, *, training: bool = False)
 
 def to_arrays(output: Any, dtype: np.dtype) -> np.ndarray | dict[str, np.ndarray]:
     """Tensors to arrays of the model's dtype, also from mixed precision; they are already channels last."""
-    if isinstance(output, dict):
-        return {tap: np.asarray(keras.ops.convert_to_numpy(tensor), dtype) for tap, tensor in output.items()}
-    return np.asarray(keras.ops.convert_to_numpy(output), dtype)
+    return keras.tree.map_structure(lambda tensor: np.asarray(keras.ops.convert_to_numpy(tensor), dtype), output)

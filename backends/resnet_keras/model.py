@@ -44,6 +44,11 @@ def build_tree(
     return _assembled(tree, channels, weights, taps, dtype_policy(dtype), "resnet")
 
 
+def default_dtype() -> str:
+    """The dtype of the weights of a model for which none is given: that of the global policy's variables."""
+    return dtype_policy(None).variable_dtype
+
+
 def _assembled(
     tree: Chain,
     channels: int,

@@ -30,8 +30,7 @@ def get_weights(model: keras.Model) -> Weights:
     found = {name: to_neutral(variable) for name, variable in variables(model)}
     if (tree := getattr(model, "tree", None)) is None:
         return found
-    aside = model.aside
-    return {name: found[name] if name in found else aside[name].copy() for name in state(tree)}
+    return {name: found[name] if name in found else model.aside[name].copy() for name in state(tree)}
 
 
 def set_weights(model: keras.Model, weights: Mapping[str, np.ndarray]) -> None:

@@ -39,7 +39,7 @@ def build(
     arrays of weights and of outputs are float32. Raises as `load_backend` and `Backend` do.
     """
     network = read_spec(spec)
-    given = _weights(spec, network, weights, dtype)
+    given = _weights(spec, network, weights, backend, dtype)
     return load_backend(backend).build(network, weights=given, seed=seed, taps=taps, dtype=dtype)
 
 
@@ -59,17 +59,21 @@ def features(
     """
     network = read_spec(spec)
     headless = read_spec(network, classes=None)
-    given = _weights(spec, network, weights, dtype)
+    given = _weights(spec, network, weights, backend, dtype)
     if given is not None:
         last = state(network).keys() - state(headless).keys()
         given = {name: array for name, array in given.items() if name not in last}
     return build(headless, backend, weights=given, seed=seed, taps=taps, dtype=dtype)
 
 
-def _weights(source: Source, network: ResNetSpec, weights: Given, dtype: str | None) -> Mapping[str, np.ndarray] | None:
+def _weights(
+    source: Source, network: ResNetSpec, weights: Given, backend: str, dtype: str | None
+) -> Mapping[str, np.ndarray] | None:
+    """Arrays as they are; those of a file in the dtype that the backend wants for `dtype`."""
     if isinstance(weights, Mapping):
         return weights
-    arrays = array_dtype(dtype or "float32")
-    if weights is not None:
-        return cast(trained_network(network, weights).weights, arrays)
-    return cast(trained_network(source).weights, arrays) if brings_weights(source) else None
+    if weights is None and not brings_weights(source):
+        return None
+    found = trained_network(source) if weights is None else trained_network(network, weights)
+    default = getattr(load_backend(backend), "default_dtype", None)
+    return cast(found.weights, array_dtype(dtype or (default() if default else "float32")))
