@@ -12,6 +12,7 @@ import resnet_numpy
 from resnet_core.errors import InputError, WeightsError
 from resnet_core.numerics import relative_error
 from resnet_core.tolerances import TOLERANCES
+from resnet_core.training.reporting import EpochRecord
 from resnet_core.weights import check_weights, rounded
 
 SPEC = rn.spec("resnet_v2_50", channels=[4, 8], depths=[1, 1], classes=5, input_size=24)
@@ -112,3 +113,10 @@ def test_a_trained_network_is_printed_in_a_line(file: Path) -> None:
     rn.save_weights(file, WEIGHTS, SPEC, preparation=rn.Preparation(size=(24, 24)), classes=classes)
     printed = f"<TrainedNetwork: resnet_v2_50, {len(WEIGHTS)} tensors, 5 named classes, 24x24 pictures>"
     assert repr(rn.trained_network(file)) == printed
+
+
+def test_a_runs_result_is_printed_in_a_line() -> None:
+    epochs = tuple(EpochRecord(3 * n, n, 1.0, 0.5, 1.0, 0.5 + n / 100, 1.0, "numpy") for n in range(1, 91))
+    result = rn.TrainingResult(Path("run"), "finished", 270, epochs)
+    assert repr(result) == "<TrainingResult: run finished at step 270, 90 epochs, best accuracy 1.4000 in epoch 90>"
+    assert repr(rn.TrainingResult(Path("r"), "until", 0, ())) == "<TrainingResult: r until at step 0, 0 epochs>"
