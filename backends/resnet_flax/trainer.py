@@ -17,6 +17,7 @@ from resnet_core.training.contract import StepInputs, StepNumbers, StepResult, T
 from resnet_core.training.parameters import frozen_layers, treatments
 from resnet_core.training.recipe import Recipe
 from resnet_core.training.running_variance import variance_corrections
+from resnet_core.weights import require_training_dtype
 from resnet_flax.inference import predict, to_native
 from resnet_flax.layers import Dropout
 from resnet_flax.model import build
@@ -35,7 +36,7 @@ class Trainer:
     inputs: ClassVar[frozenset[str]] = frozenset({"images", "targets", "numbers", "factors"})
 
     def __init__(self, spec: ResNetSpec, recipe: Recipe, state: TrainingState, *, dtype: str | None = None) -> None:
-        dtype = dtype or "float32"
+        dtype = require_training_dtype(dtype or "float32")
         self.spec, self.dtype = spec, dtype
         with precision(dtype):
             self.model = build(spec, weights=state.weights, dtype=dtype)

@@ -31,7 +31,8 @@ EXTRA_FILES: dict[str, dict[str, str]] = {
     "torch": {"state_dict.py": "model"},
     "flax": {"convolution.py": "model", "representation.py": "printing"},
 }
-EXTRA_NAMES = {"torch": {"read_state_dict"}}
+#: A .pth file, and the global dtype policy.
+EXTRA_NAMES = {"torch": {"read_state_dict"}, "keras": {"default_dtype"}}
 
 
 def parsed(backend: str, file: str) -> ast.Module:
