@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 import safetensors.numpy
-from command_line import in_process
 
+from command_line import in_process
 from resnet_core.data.images import sample_fashion
 
 #: The network and the recipe of every run here: six epochs of ten steps, the last of which is not full.
