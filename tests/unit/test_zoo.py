@@ -191,10 +191,32 @@ def test_no_two_names_are_one_network() -> None:
         seen[nameless] = name
 
 
-def test_totals_are_sums_over_tensors() -> None:
-    for name in MACS:
-        spec = rn.spec(name)
-        assert counts(name) == (sum(map(prod, rn.parameters(spec).values())), sum(map(prod, rn.state(spec).values())))
+CHANGED = [{}, {"output_stride": 8, "input_size": [97, 66]}, {"drop_path": 0.2, "classes": None}]
+
+
+@pytest.mark.parametrize("changes", CHANGED, ids=["as it is", "dilated", "random depth"])
+def test_totals_are_sums_over_layers_and_tensors(changes: dict[str, Any]) -> None:
+    for name in rn.names() if not changes else ["resnet34", "resnet_v2_50", "seresnetaa50d", "resnetv2_50d_gn"]:
+        spec = rn.spec(name, **changes)
+        totals, layers = rn.totals(spec), rn.layers(spec)
+        assert totals.output_shape == layers[-1].output_shape
+        assert totals.macs == sum(layer.macs for layer in layers)
+        assert totals.parameters == sum(layer.parameters for layer in layers) == sum(sizes(rn.parameters(spec)))
+        assert totals.state == sum(layer.state for layer in layers) == sum(sizes(rn.state(spec)))
+
+
+def sizes(shapes: dict[str, tuple[int, ...]]) -> list[int]:
+    return [prod(shape) for shape in shapes.values()]
+
+
+def test_totals_and_layers_say_the_same_of_an_image_that_is_too_small() -> None:
+    said = []
+    for function in (rn.totals, rn.layers):
+        with pytest.raises(rn.InputError) as error:
+            function(rn.spec("resnetblur50"), (4, 4))
+        said.append(str(error.value))
+    assert said[0] == said[1]
+    assert said[0].startswith("stage2.block1.pool2: a blur reflects")
 
 
 def test_multiply_accumulates() -> None:
