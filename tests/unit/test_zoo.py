@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 import resnet_core as rn
-from resnet_core.zoo import FAMILIES, REFERENCES, ZOO, family
+from resnet_core.zoo import FAMILIES, REFERENCES, SOURCES, ZOO, family
 
 #: {library/model: (parameters, parameters and running statistics)}, counted in other people's programs.
 TABLE: dict[str, tuple[int, int]] = {
@@ -180,6 +180,42 @@ def test_a_name_is_in_one_family() -> None:
     assert len(set(rn.names())) == len(rn.names())
     assert [family(name) for name in rn.names()] == [label for label, members in FAMILIES.items() for _ in members]
     assert [rn.spec(name).name for name in rn.names()] == rn.names()
+
+
+def test_names_of_a_family_and_a_pattern() -> None:
+    assert rn.names("caffe") == ["resnet50_v1", "resnet101_v1", "resnet152_v1"]
+    assert rn.names(like="RESNETRS") == rn.names("rs") == rn.names(like="resnetrs*")
+    assert rn.names("se", like="seresnet?8") == ["seresnet18"]
+    assert rn.names("slim", like="*v2_[5-9]0") == ["resnet_v2_50"]
+
+
+@pytest.mark.parametrize(
+    ("filters", "said"),
+    [
+        ({"family": "ECA"}, "family: received 'ECA'; did you mean eca? known are resnet, resnext, caffe, "),
+        ({"like": "resnet5d"}, "like: no name matches 'resnet5d'; the nearest are resnet50d"),
+        ({"family": "se", "like": "zzz"}, "like: no name of the family se matches 'zzz'; `resnet list` shows all"),
+    ],
+)
+def test_a_filter_without_a_hit_is_refused(filters: dict[str, str], said: str) -> None:
+    with pytest.raises(rn.InputError) as error:
+        rn.names(**filters)
+    assert str(error.value).startswith(said)
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [("ResNet-50", "resnet50"), ("resnet50_d", "resnet50d"), ("seresnext50", "seresnext50_32x4d"),
+     ("resnetv2_50x1_bit.goog_in21k", "resnetv2_50x1_bit"), ("wrn-28-10", "wrn_28_10"), ("resnet5", "resnet")],
+)  # fmt: skip
+def test_a_name_as_others_write_it_is_understood(written: str, meant: str) -> None:
+    with pytest.raises(rn.InputError, match=rf"no spec has this name; did you mean {meant}"):
+        rn.spec(written)
+
+
+def test_every_family_says_where_it_is_from() -> None:
+    assert list(SOURCES) == list(FAMILIES)
+    assert max(len(f"{family}: {source}") for family, source in SOURCES.items()) <= 80
 
 
 def test_no_two_names_are_one_network() -> None:
