@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import keras
@@ -12,7 +14,7 @@ from resnet_core.specification import ResNetSpec
 from resnet_core.training.running_variance import unbiased_variances
 from resnet_core.weights import Weights
 from resnet_keras.inference import to_arrays, to_native
-from resnet_keras.weights import get_weights, set_weights, to_neutral, variables
+from resnet_keras.weights import get_weights, layers, set_weights, to_neutral, variables
 
 
 def train_forward(
@@ -22,7 +24,8 @@ def train_forward(
     tree = remembered_tree(model, spec)
     before = get_weights(model)
     native = to_native(model, images, training=True)
-    output = to_arrays(model(native, training=True), native.dtype)
+    with _nothing_dropped(model):
+        output = to_arrays(model(native, training=True), native.dtype)
     after = get_weights(model)
     set_weights(model, {**after, **unbiased_variances(tree, images.shape, before, after)})
     return output
@@ -34,13 +37,27 @@ def gradients(model: keras.Model, images: np.ndarray, cotangent: np.ndarray) -> 
     names = {id(variable): name for name, variable in variables(model)}
     native = to_native(model, images, training=True)
     try:
-        values = _GRADIENTS[keras.backend.backend()](model, native, np.asarray(cotangent, native.dtype))
+        with _nothing_dropped(model):
+            values = _GRADIENTS[keras.backend.backend()](model, native, np.asarray(cotangent, native.dtype))
         return {
             names[id(variable)]: to_neutral(value)
             for variable, value in zip(model.trainable_variables, values, strict=True)
         }
     finally:
         set_weights(model, before)
+
+
+@contextmanager
+def _nothing_dropped(model: keras.Model) -> Iterator[None]:
+    """Every random layer lets everything pass."""
+    rates = [(layer, layer.rate) for _, layer in layers(model) if isinstance(layer, keras.layers.Dropout)]
+    try:
+        for layer, _ in rates:
+            layer.rate = 0.0
+        yield
+    finally:
+        for layer, rate in rates:
+            layer.rate = rate
 
 
 # Keras has no gradient function, so each of its engines has its own here.

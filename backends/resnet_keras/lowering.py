@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import zlib
 from dataclasses import replace
 from typing import Any
 
@@ -11,8 +12,9 @@ from keras import layers
 
 from resnet_core import tree
 from resnet_core.errors import InputError
+from resnet_keras import layers as composed
+from resnet_keras.layers import FORMAT
 
-FORMAT = "channels_last"
 NONE = ((0, 0), (0, 0))
 ZEROS = {"kernel_initializer": "zeros", "bias_initializer": "zeros"}
 
@@ -28,17 +30,31 @@ def lower(node: tree.Node, x: Any, path: str, policy: keras.DTypePolicy) -> Any:
             return _chain(node, x, path, policy)
         case tree.Residual():
             return _residual(node, x, path, policy)
+        case tree.Gate():
+            return _gate(node, x, path, policy)
         case tree.Conv():
             return _conv(node, x, path, own)
         case tree.BatchNorm():
             numbers = {"momentum": node.decay, "epsilon": node.epsilon}
             return layers.BatchNormalization(axis=-1, center=True, scale=True, **numbers, **own)(x)
+        case tree.FrozenNorm():
+            numbers = {"momentum": 1.0, "epsilon": node.epsilon}
+            return layers.BatchNormalization(axis=-1, center=True, scale=True, trainable=False, **numbers, **own)(x)
+        case tree.GroupNorm():
+            numbers = {"groups": node.groups, "epsilon": node.epsilon}
+            return layers.GroupNormalization(axis=-1, center=True, scale=True, **numbers, **own)(x)
+        case tree.LayerNorm():
+            return layers.LayerNormalization(axis=-1, center=True, scale=True, epsilon=node.epsilon, **own)(x)
         case tree.ReLU():
             return layers.ReLU(**own)(x)
+        case tree.Activation():
+            return composed.activation(node, x, own)
         case tree.MaxPool():
             return _max_pool(node, x, own)
         case tree.AveragePool():
-            return layers.AveragePooling2D(node.kernel, node.stride, padding="valid", data_format=FORMAT, **own)(x)
+            return composed.average_pool(node, x, own)
+        case tree.BlurPool():
+            return composed.blur_pool(node, x, own)
         case tree.Pad():
             return layers.ZeroPadding2D(node.padding, data_format=FORMAT, **own)(x)
         case tree.Subsample():
@@ -49,6 +65,17 @@ def lower(node: tree.Node, x: Any, path: str, policy: keras.DTypePolicy) -> Any:
             return layers.ZeroPadding2D(((0, 0), (node.before, node.after)), data_format="channels_first", **own)(x)
         case tree.GlobalAveragePool():
             return layers.GlobalAveragePooling2D(data_format=FORMAT, **own)(x)
+        case tree.GlobalMaxPool():
+            return composed.global_max_pool(x, own)
+        case tree.GlobalConcatPool():
+            return composed.global_concat_pool(x, own)
+        case tree.ChannelConv():
+            return composed.channel_conv(node, x, own)
+        case tree.Dropout():
+            return layers.Dropout(node.rate, seed=_seed(path), **own)(x)
+        case tree.DropPath():
+            shape = (None, *(1,) * (len(x.shape) - 1))
+            return layers.Dropout(node.rate, noise_shape=shape, seed=_seed(path), **own)(x)
         case tree.Linear():
             return layers.Dense(node.out_features, activation=None, use_bias=node.bias, **ZEROS, **own)(x)
     raise InputError(f"backend keras has no lowering for {type(node).__name__}; use another backend")
@@ -95,17 +122,41 @@ def _residual(node: tree.Residual, x: Any, path: str, policy: keras.DTypePolicy)
     """post(body(p) + shortcut(p)) with p = pre(x)."""
     x = _chain(node.pre, x, path, policy)
     shortcut = lower(node.shortcut, x, tree.join(path, "shortcut"), policy)
-    body, end = _chain(node.body, x, path, policy), tree.join(path, "add")
-    if any(name == "add" for chain in (node.pre, node.body, node.post) for name, _ in chain.children):
-        raise InputError(f"{end}: is the name of the addition in Keras; rename the node")
+    body, end = _chain(node.body, x, path, policy), _end(path, "add", "addition", node.pre, node.body, node.post)
     return _chain(node.post, layers.Add(name=layer_name(end), dtype=policy)([body, shortcut]), path, policy)
+
+
+def _gate(node: tree.Gate, x: Any, path: str, policy: keras.DTypePolicy) -> Any:
+    """x * body(x), with the factors shaped as a map of one pixel."""
+    end = _end(path, "multiply", "multiplication", node.body)
+    factors = _chain(node.body, x, path, policy)
+    if len(x.shape) > 2:
+        shape = (1, 1, x.shape[-1])
+        factors = layers.Reshape(shape, name=layer_name(f"{end}.factors"), dtype=policy)(factors)
+    return layers.Multiply(name=layer_name(end), dtype=policy)([x, factors])
+
+
+def _end(path: str, own: str, what: str, *chains: tree.Chain) -> str:
+    """The path of what Keras has a layer for, and the tree has not."""
+    end = tree.join(path, own)
+    if any(name == own for chain in chains for name, _ in chain.children):
+        raise InputError(f"{end}: is the name of the {what} in Keras; rename the node")
+    return end
+
+
+def _seed(path: str) -> int:
+    """Of a random layer: Keras would draw one from Python's random numbers."""
+    return zlib.crc32(path.encode()) & 0x7FFFFFFF  # PyTorch takes no larger one
 
 
 def _conv(node: tree.Conv, x: Any, path: str, own: dict[str, Any]) -> Any:
     same = node.padding == "same" or _same_is_equal(node)
     if node.padding != "same" and not same and node.padding != NONE:
         x = lower(tree.Pad(node.padding), x, f"{path}.pad", own["dtype"])
-    return layers.Conv2D(
+    kind, more = layers.Conv2D, {}
+    if node.standardize is not None:
+        kind, more = composed.StandardizedConv2D, {"standardize": node.standardize}
+    return kind(
         node.out_channels,
         node.kernel,
         strides=node.stride,
@@ -116,6 +167,7 @@ def _conv(node: tree.Conv, x: Any, path: str, own: dict[str, Any]) -> Any:
         activation=None,
         use_bias=node.bias,
         **ZEROS,
+        **more,
         **own,
     )(x)
 

@@ -7,6 +7,8 @@ from typing import Any, ClassVar
 import keras
 import numpy as np
 
+from resnet_core import tree
+from resnet_core.architecture import layer_tree
 from resnet_core.specification import ResNetSpec
 from resnet_core.training.contract import StepInputs, StepResult, TrainingState
 from resnet_core.training.parameters import frozen_layers, treatments
@@ -18,54 +20,99 @@ from resnet_keras.weights import get_weights, layers
 
 
 class Trainer:
-    """The contract's trainer on `train_on_batch`; whatever changes from step to step is in variables."""
+    """The contract's trainer on `train_on_batch`; what changes from step to step is input, or in variables."""
 
-    inputs: ClassVar[frozenset[str]] = frozenset({"images", "targets", "numbers"})
+    inputs: ClassVar[frozenset[str]] = frozenset({"images", "targets", "numbers", "factors"})
 
     def __init__(self, spec: ResNetSpec, recipe: Recipe, state: TrainingState, *, dtype: str | None = None) -> None:
         dtype = dtype or "float32"
         self.model = build(spec, weights=state.weights, dtype=dtype)
-        frozen = frozen_layers(spec, recipe)
+        leaves, frozen = dict(tree.leaves(layer_tree(spec))), frozen_layers(spec, recipe)
+        self.dropouts: dict[str, GivenDropout] = {}
         for path, layer in layers(self.model):
-            layer.trainable = path not in frozen
+            layer.trainable = path not in frozen and not isinstance(leaves.get(path), tree.FrozenNorm)
             if isinstance(layer, keras.layers.BatchNormalization):
                 layer.__class__ = UnbiasedBatchNormalization  # from now on updated with the unbiased variance
+            if isinstance(layer, keras.layers.Dropout):
+                layer.__class__ = GivenDropout
+                self.dropouts[path] = layer
         self.parts = recipe.accumulate
         self.optimizer = Optimizer(recipe, self.model, state, treatments(spec, recipe))
         self.dtype = dtype
-        self.model.compile(
-            optimizer=self.optimizer,
-            loss=keras.losses.CategoricalCrossentropy(from_logits=True, dtype=dtype),
-            metrics=[keras.metrics.CategoricalAccuracy(dtype=dtype)],
-            # XLA makes TensorFlow's step slower on a CPU (ResNet-20: 0.33 s versus 0.26); JAX always uses it.
-            jit_compile=keras.backend.backend() == "jax",
-        )
-        self.functions: dict[tuple[int, bool], Any] = {}  # see `_part`
+        self.networks: dict[tuple[int, bool], Network] = {}  # see `_network`
         self.steps = state.step
 
     def step(self, inputs: StepInputs) -> StepResult:
         self.optimizer.prepare(inputs.numbers)
         given = list(inputs.parts(self.parts))
-        results = [self._part(*part, last=number == self.parts) for number, part in enumerate(given, start=1)]
+        results = [self._part(part, last=number == self.parts) for number, part in enumerate(given, start=1)]
         self.steps += 1
         return StepResult(sum(loss for loss, _ in results) / self.parts, sum(correct for _, correct in results))
 
-    def _part(self, images: np.ndarray, targets: np.ndarray, *, last: bool) -> tuple[float, int]:
+    def _part(self, part: StepInputs, *, last: bool) -> tuple[float, int]:
         """(loss, correct) of a part of the batch; the optimizer updates after the last."""
-        # One compiled function per batch size. Otherwise TensorFlow would compile the first size for itself and the
-        # second for any size, which rounds differently: the bits would depend on which came first, as after resuming.
-        key = len(targets), last
-        self.model.train_function, self.optimizer.updates = self.functions.get(key), last
-        native = to_native(self.model, images, training=True)
-        loss, accuracy = self.model.train_on_batch(native, targets.astype(self.dtype))
-        self.functions[key] = self.model.train_function
-        return float(loss), round(float(accuracy) * len(targets))
+        self.optimizer.updates = last
+        given = {"images": to_native(self.model, part.images, training=True), **part.factors}
+        native = {name: np.asarray(array, self.dtype) for name, array in given.items()}
+        loss, accuracy = self._network(len(part.targets), last).train_on_batch(native, part.targets.astype(self.dtype))
+        return float(loss), round(float(accuracy) * len(part.targets))
+
+    def _network(self, *key: Any) -> Network:
+        """One for each batch size, and for parts that update or do not, since each has one compiled function.
+
+        Otherwise TensorFlow would compile the first size for itself and the second for any size, which rounds
+        differently: the bits would depend on which came first, as after resuming. And JAX would take what it has traced
+        for a part that does not update for one that does.
+        """
+        if key not in self.networks:
+            self.networks[key] = network = Network(self.model, self.dropouts)
+            network.compile(
+                optimizer=self.optimizer,
+                loss=keras.losses.CategoricalCrossentropy(from_logits=True, dtype=self.dtype),
+                metrics=[keras.metrics.CategoricalAccuracy(dtype=self.dtype)],
+                # XLA makes TensorFlow's step slower on a CPU (ResNet-20: 0.33 s versus 0.26); JAX always uses it.
+                jit_compile=keras.backend.backend() == "jax",
+            )
+        return self.networks[key]
 
     def predict(self, images: np.ndarray) -> np.ndarray:
         return np.asarray(predict(self.model, images))
 
     def state(self) -> TrainingState:
         return TrainingState(get_weights(self.model), self.optimizer.get_slots(), self.steps)
+
+
+class Network(keras.Model):
+    """The model as a function of its images and of the factors by which its dropouts multiply."""
+
+    def __init__(self, model: keras.Model, dropouts: dict[str, GivenDropout]) -> None:
+        super().__init__(dtype=model.dtype_policy)
+        self.model = model
+        object.__setattr__(self, "dropouts", dropouts)  # Keras would track and rename them
+
+    def call(self, inputs: dict[str, Any], training: bool | None = None) -> Any:
+        try:
+            for path, layer in self.dropouts.items():
+                object.__setattr__(layer, "factors", inputs.get(path))
+            return self.model(inputs["images"], training=training)
+        finally:
+            for layer in self.dropouts.values():
+                object.__setattr__(layer, "factors", None)
+
+
+class GivenDropout(keras.layers.Dropout):
+    """Keras' dropout, but in training it multiplies by factors that it is given; without any, everything passes.
+
+    It has the same state, so an existing dropout can be converted by changing its class.
+    """
+
+    factors: Any = None
+
+    def call(self, inputs: Any, training: bool = False) -> Any:
+        if not training or self.factors is None:
+            return inputs
+        shape = keras.ops.shape(inputs) if self.noise_shape is None else (-1, *self.noise_shape[1:])
+        return inputs * keras.ops.reshape(self.factors, shape)
 
 
 class UnbiasedBatchNormalization(keras.layers.BatchNormalization):

@@ -11,7 +11,7 @@ from typing import Any
 
 import keras
 import numpy as np
-from narrow import SIZES, SPECS
+from narrow import NEWER, SIZES, SPECS
 
 import resnet_core as rn
 import resnet_keras
@@ -24,7 +24,7 @@ Answer = tuple[Any, dict[str, np.ndarray] | None]
 
 
 def example(name: str, taps: tuple[str, ...] = ()) -> tuple[keras.Model, np.ndarray]:
-    spec = SPECS[name]
+    spec = {**SPECS, **NEWER}[name]
     images = np.random.default_rng(3).standard_normal((2, *SIZES[0], spec.in_channels)).astype(np.float32)
     return resnet_keras.build(spec, weights=rn.probe_weights(spec), taps=taps), images
 

@@ -84,6 +84,26 @@ def torchvision_state(shapes: Shapes, blocks: int, seed: int) -> State:
     return state
 
 
+def timm_state(shapes: Shapes, blocks: int, seed: int) -> State:
+    """Draw the state of one of timm's ResNets (resnet.py, resnetv2.py, byobnet.py), as in its `state_dict`."""
+    state: State = {}
+    for name, shape in shapes.items():
+        layer, _, leaf = name.rpartition(".")
+        if leaf == "weight":
+            kind = "kernel" if len(shape) > 1 else "gamma"
+        else:
+            kind = {"bias": "bias", "running_mean": "mean", "running_var": "variance"}[leaf]
+        # As above: what scales a residual block's output is damped, its last norm or, before an activation, its
+        # last convolution.
+        block, _, last = layer.rpartition(".")
+        ends = {"bn3", "bn2"} if f"{block}.bn3.weight" not in shapes else {"bn3"}
+        ends |= {"conv3"} if f"{block}.norm3.weight" in shapes else set()
+        damped = layer.endswith("conv3_1x1.bn") or (last in ends and block.startswith(("layer", "stages")))
+        damp = blocks**-0.5 if damped and kind in ("gamma", "bias", "kernel") else 1.0
+        state[name] = draw(name, shape, kind, seed, CLASSIFIER_DAMP if ".fc." in f".{name}" else damp, "torch")
+    return state
+
+
 def tf_slim_state(shapes: Shapes, blocks: int, seed: int) -> State:
     """Draw the variables of a tf_slim ResNet v2, keyed and laid out as in its graph."""
     kinds = {"weights": "kernel", "biases": "bias", "gamma": "gamma", "beta": "beta"}

@@ -1,0 +1,117 @@
+"""Leaves that are no single layer of Keras': a few of its layers and operations, the last in the leaf's name."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import pi, sqrt
+from typing import Any
+
+import keras
+from keras import layers, ops
+
+from resnet_core import tree
+
+FORMAT = "channels_last"
+ACTIVATIONS = {"silu": "silu", "hardswish": "hard_silu", "sigmoid": "sigmoid"}
+
+Own = dict[str, Any]  #: a layer's name and dtype policy
+
+
+def helper(own: Own, name: str) -> Own:
+    """Those of a layer that helps another, whose name comes first."""
+    return {**own, "name": f"{own['name']}_{name}"}
+
+
+def activation(node: tree.Activation, x: Any, own: Own) -> Any:
+    """By Keras' own where its numbers are exact: in float64, TensorFlow has a slope and roots of float32."""
+    match node.function:
+        case "relu6":
+            return layers.ReLU(max_value=6.0, **own)(x)
+        case "leaky_relu":
+            x = ops.where(x > 0, x, tree.NEGATIVE_SLOPE * x)
+        case "gelu":
+            x = x * (1 + ops.erf(x / sqrt(2))) / 2
+        case "gelu_tanh":
+            x = x * (1 + ops.tanh(sqrt(2 / pi) * (x + 0.044715 * x * x * x))) / 2
+        case function:
+            return layers.Activation(ACTIVATIONS[function], **own)(x)
+    return layers.Activation("linear", **own)(x)
+
+
+def average_pool(node: tree.AveragePool, x: Any, own: Own) -> Any:
+    if node.dilation == (1, 1):  # "same" pads a window of two only where it reaches over the edge, and counts no zeros
+        padding = "same" if node.partial else "valid"
+        return layers.AveragePooling2D(node.kernel, node.stride, padding=padding, data_format=FORMAT, **own)(x)
+    for axis, size, stride, step in zip((1, 2), node.kernel, node.stride, node.dilation, strict=True):
+        if node.partial:  # the mean with the pixel one step on, or where there is none, with itself
+            following = ops.concatenate([_cut(x, axis, step, None), _cut(x, axis, -step, None)], axis)
+            x = _cut((x + following) / 2, axis, None, None, stride)
+        else:
+            x = _sum(x, axis, (1 / size,) * size, stride, step)
+    return layers.Activation("linear", **own)(x)
+
+
+def blur_pool(node: tree.BlurPool, x: Any, own: Own) -> Any:
+    for axis, stride, step in zip((1, 2), node.stride, node.dilation, strict=True):
+        before, after = _cut(x, axis, step, 2 * step), _cut(x, axis, -2 * step, -step)
+        x = _sum(ops.concatenate([before, x, after], axis), axis, (1 / 4, 1 / 2, 1 / 4), stride, step)
+    return layers.Activation("linear", **own)(x)
+
+
+def _sum(x: Any, axis: int, weights: Sequence[float], stride: int, step: int) -> Any:
+    """Of pixels that are `step` apart, at every stride-th place where all of them are inside."""
+    reach = (len(weights) - 1) * step
+    starts = range(0, reach + 1, step)
+    first, *others = (
+        weight * _cut(x, axis, start, start - reach or None, stride)
+        for start, weight in zip(starts, weights, strict=True)
+    )
+    return sum(others, first)
+
+
+def _cut(x: Any, axis: int, start: int | None, stop: int | None, stride: int | None = None) -> Any:
+    return x[(*(slice(None),) * axis, slice(start, stop, stride))]
+
+
+def global_max_pool(x: Any, own: Own) -> Any:
+    """By the first maximum's place: Keras' own layer shares the gradient among equal values."""
+    pixels = layers.Reshape((-1, x.shape[-1]), **helper(own, "pixels"))(x)
+    first = ops.argmax(pixels, axis=1, keepdims=True)
+    return layers.Reshape((x.shape[-1],), **own)(ops.take_along_axis(pixels, first, axis=1))
+
+
+def global_concat_pool(x: Any, own: Own) -> Any:
+    average = layers.GlobalAveragePooling2D(data_format=FORMAT, **helper(own, "average"))(x)
+    return layers.Concatenate(axis=-1, **own)([average, global_max_pool(x, helper(own, "max"))])
+
+
+def channel_conv(node: tree.ChannelConv, x: Any, own: Own) -> Any:
+    """Over a sequence of one value for each channel; a vector again behind it."""
+    (channels,) = x.shape[1:]
+    sequence = layers.Reshape((channels, 1), **helper(own, "sequence"))(x)
+    settings = {"use_bias": False, "kernel_initializer": "zeros", "data_format": FORMAT}
+    convolved = layers.Conv1D(1, node.kernel, padding="same", activation=None, **settings, **own)(sequence)
+    return layers.Reshape((channels,), **helper(own, "vector"))(convolved)
+
+
+@keras.saving.register_keras_serializable(package="resnet_keras")
+class StandardizedConv2D(layers.Conv2D):
+    """A convolution whose kernel of each output channel is first given mean 0 and variance 1.
+
+    Keras has no such layer. A file of a model with this one is opened only where `resnet_keras.layers` is imported.
+    """
+
+    def __init__(self, *given: Any, standardize: float, **settings: Any) -> None:
+        super().__init__(*given, **settings)
+        self.standardize = standardize
+
+    def convolution_op(self, inputs: Any, kernel: Any) -> Any:
+        kernel = ops.convert_to_tensor(kernel)
+        wide = ops.cast(kernel, "float32") if self.compute_dtype in ("float16", "bfloat16") else kernel
+        centered = wide - ops.mean(wide, axis=(0, 1, 2), keepdims=True)
+        variance = ops.mean(centered * centered, axis=(0, 1, 2), keepdims=True)
+        standardized = centered / ops.sqrt(variance + self.standardize)
+        return super().convolution_op(inputs, ops.cast(standardized, kernel.dtype))
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "standardize": self.standardize}
