@@ -15,12 +15,14 @@ ROOT = Path(__file__).parents[2] / "backends"
 FRAMEWORKS = ("torch", "keras", "flax")
 BACKENDS = (*FRAMEWORKS, "numpy")
 
-#: What a package weighs at most, in lines of code without docstrings, by its halves.
+#: What a package weighs at most, in lines of code without docstrings, by its halves. (The model had 360 for twelve kinds
+#: of nodes; there are twice as many.)
 BUDGETS = {
-    "model": (("__init__", "lowering", "model", "weights", "inference", "runtime"), 360),
-    "training": (("differentiation", "optimizer", "trainer"), 215),
+    "model": (("__init__", "lowering", "model", "weights", "inference", "runtime"), 440),
+    "layers that a framework lacks": (("layers",), 160),
+    "training": (("differentiation", "optimizer", "trainer"), 245),
     "printing": ((), 60),
-    "programs": (("source", "layer_source"), 500),
+    "programs": (("source", "layer_source"), 520),
     "programs that train": (("training_source",), 110),
 }
 FILES = {f"{name}.py" for names, _ in BUDGETS.values() for name in names}
