@@ -68,13 +68,12 @@ def layers(spec: ResNetSpec, size: tuple[int, int] | None = None) -> list[Layer]
 
 def totals(spec: ResNetSpec, size: tuple[int, int] | None = None) -> Totals:
     """Counts over the whole network. Raises as `layers` does."""
-    found, output_shape = trace(layer_tree(spec), image_shape(spec, size))
-    return Totals(
-        parameters=sum(layer.parameters for layer in found),
-        state=sum(layer.state for layer in found),
-        macs=sum(layer.macs for layer in found),
-        output_shape=output_shape,
-    )
+    tree, shape = layer_tree(spec), image_shape(spec, size)
+    try:
+        return _count(tree, shape, {})
+    except InputError:
+        trace(tree, shape)  # raises with the path
+        raise
 
 
 def tap_shapes(spec: ResNetSpec, size: tuple[int, int] | None = None) -> dict[str, Shape]:
@@ -116,6 +115,31 @@ def _walk(node: Node, path: str, found: list[Layer], shape: Shape) -> Shape:
         return node.output_shape(shape, parts)
     except InputError as error:
         raise _PlacedError(f"{path}: {error}" if path else str(error)) from None
+
+
+def _count(node: Node, shape: Shape, counted: dict[tuple[Node, Shape], Totals]) -> Totals:
+    """Sums over the leaves of a node; equal nodes at equal shapes are counted once."""
+    if (known := counted.get((node, shape))) is not None:
+        return known
+    if isinstance(node, Leaf):
+        layer = _layer(node, "", shape)
+        result = Totals(layer.parameters, layer.state, layer.macs, layer.output_shape)
+    else:
+        found: list[Totals] = []
+
+        def part_shape(part: Node, shape: Shape) -> Shape:
+            found.append(_count(part, shape, counted))
+            return found[-1].output_shape
+
+        output_shape = node.output_shape(shape, [partial(part_shape, part) for _, part in node.parts()])
+        result = Totals(
+            parameters=sum(part.parameters for part in found),
+            state=sum(part.state for part in found),
+            macs=sum(part.macs for part in found),
+            output_shape=output_shape,
+        )
+    counted[node, shape] = result
+    return result
 
 
 def _layer(leaf: Leaf, path: str, shape: Shape) -> Layer:

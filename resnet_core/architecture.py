@@ -71,9 +71,12 @@ def layer_tree(spec: ResNetSpec) -> Chain:
     stages = zip(spec.channels, spec.block_strides(), spec.drop_path_rates(), strict=True)
     for stage, (channels, strides, rates) in enumerate(stages, start=1):
         blocks: list[Named] = []
+        built: dict[tuple[int, Place], Node] = {}  # most blocks of a deep network are equal
         for block, (block_stride, rate) in enumerate(zip(strides, rates, strict=True), start=1):
             place = Place(block_stride, block == 1, rate)
-            blocks.append((f"block{block}", _block(spec, width, channels, place)))
+            if (width, place) not in built:
+                built[width, place] = _block(spec, width, channels, place)
+            blocks.append((f"block{block}", built[width, place]))
             width = spec.output_width(channels)
         children.append((f"stage{stage}", Chain(tuple(blocks))))
     head = _head(spec, width)

@@ -62,9 +62,16 @@ def brings_weights(source: str | Path | ResNetSpec) -> bool:
     return is_run(Path(source)) or is_weight_file(Path(source))
 
 
-def names() -> list[str]:
-    """The named specs, in the order in which `resnet list` prints them."""
-    return list(zoo.ZOO)
+def names(family: str | None = None, like: str | None = None) -> list[str]:
+    """The named specs, in the order in which `resnet list` prints them.
+
+    Only those of a `family`; only those that hold a text, or match a pattern with `*` and `?`. Raises InputError where
+    there are none.
+
+    >>> names("keras", like="*50*")
+    ['keras_resnet50', 'keras_resnet50_v2']
+    """
+    return zoo.names(family, like)
 
 
 def to_toml(spec: ResNetSpec) -> str:

@@ -1,6 +1,6 @@
 """The layer tree: a network with every number decided, before any framework sees it.
 
-A few leaves and combinators express every ResNet. A variant is a way of building the tree
+Twenty leaves and three combinators express every ResNet. A variant is a way of building the tree
 (`architecture.py`); a backend is a way of lowering it (`backends/resnet_*/lowering.py`).
 
 Shapes are (height, width, channels) of one image, or (channels,) after global pooling. Tensors are in

@@ -6,6 +6,8 @@
 from __future__ import annotations
 
 import difflib
+import fnmatch
+from collections.abc import Collection
 from typing import Any
 
 from resnet_core.errors import InputError
@@ -135,7 +137,6 @@ _INNER_SE = {**_SE, "attention_place": "inner"}
 
 #: {family: {name: fields}}, in the order in which they are listed.
 FAMILIES: dict[str, Family] = {
-    # torchvision/models/resnet.py
     "resnet": {
         "resnet18": _18,
         "resnet34": _34,
@@ -246,7 +247,6 @@ FAMILIES: dict[str, Family] = {
             420: (4, 44, 87, 4),
         }.items()
     },
-    # timm's resnetv2.py, and He et al. 2016 with 200 layers
     "preactivation": {
         "resnetv2_18": {**_18, "preactivation": True},
         "resnetv2_18d": {**_18, "preactivation": True, **_D},
@@ -268,6 +268,28 @@ FAMILIES: dict[str, Family] = {
     "flax": {
         "flax_resnet50": {**_50, "conv_padding": "same", "stem_pool_padding": "same", "zero_init_residual": True},
     },
+}
+
+#: {family: where it is from}, for lists.
+SOURCES = {
+    "resnet": "He et al. 2015 (arXiv:1512.03385), as in torchvision",
+    "resnext": "Xie et al. 2016 (arXiv:1611.05431), as in torchvision and timm",
+    "caffe": "He et al. 2015, as published: the stride on the first 1x1",
+    "d2l": "Zhang et al., Dive into Deep Learning, section 8.6",
+    "cifar": "for 32 x 32 pixels, from the papers of 2015 to 2017",
+    "slim": "TF-slim, versions 1 and 2 (arXiv:1603.05027)",
+    "keras": "keras.applications, versions 1 and 2",
+    "plain": "He et al. 2015, section 4.1: without shortcuts",
+    "bag_of_tricks": "He et al. 2018 (arXiv:1812.01187), as in timm",
+    "vd": "He et al. 2018, as in PaddleClas and keras_hub",
+    "se": "Hu et al. 2017 (arXiv:1709.01507), as in timm",
+    "eca": "Wang et al. 2019 (arXiv:1910.03151), as in timm",
+    "antialiased": "Zhang 2019 (arXiv:1904.11486), as in timm",
+    "rs": "Bello et al. 2021 (arXiv:2103.07579), as in timm",
+    "preactivation": "He et al. 2016 (arXiv:1603.05027), as in timm",
+    "group_norm": "Wu and He 2018 (arXiv:1803.08494), as in timm",
+    "big_transfer": "Kolesnikov et al. 2019 (arXiv:1912.11370), as in timm",
+    "flax": "Flax's ImageNet example",
 }
 
 ZOO: Family = {name: fields for family in FAMILIES.values() for name, fields in family.items()}
@@ -299,13 +321,45 @@ def family(name: str) -> str:
     return next(family for family, members in FAMILIES.items() if name in members)
 
 
+def names(family: str | None = None, like: str | None = None) -> list[str]:
+    """The names of a family, of those that hold a text or match a pattern with `*` and `?`; in order.
+
+    Raises InputError, with the nearest, where there is none.
+    """
+    if family is not None and family not in FAMILIES:
+        hint = did_you_mean(family, FAMILIES)
+        raise InputError(f"family: received {family!r}; {hint}known are {', '.join(FAMILIES)}")
+    members = list(ZOO if family is None else FAMILIES[family])
+    if like is None:
+        return members
+    pattern = like if set("*?[") & set(like) else f"*{like}*"
+    found = [name for name in members if fnmatch.fnmatchcase(name, pattern.lower())]
+    if not found:
+        where = "no name" if family is None else f"no name of the family {family}"
+        close = _nearest(like.strip("*?"), members, 3)
+        near = f"the nearest are {', '.join(close)}" if close else "`resnet list` shows all"
+        raise InputError(f"like: {where} matches {like!r}; {near}")
+    return found
+
+
 def fields(name: str) -> Fields:
     """The fields of a named spec. Raises InputError, with the nearest name, for an unknown one."""
     if name not in ZOO:
-        close = difflib.get_close_matches(name, ZOO, n=1)
-        hint = f"did you mean {close[0]}? " if close else ""
         raise InputError(
-            f"{name}: no spec has this name; {hint}`resnet list` shows all, and a .toml or .json file, "
-            "a run's folder or a weight file works too"
+            f"{name}: no spec has this name; {did_you_mean(name, ZOO)}`resnet list` shows all, and a .toml or .json "
+            "file, a run's folder or a weight file works too"
         )
     return {"name": name, **ZOO[name]}
+
+
+def did_you_mean(received: str, known: Collection[str]) -> str:
+    """ "did you mean resnet50? ", or nothing where no name is near."""
+    close = _nearest(received, known, 1)
+    return f"did you mean {close[0]}? " if close else ""
+
+
+def _nearest(received: str, known: Collection[str], count: int) -> list[str]:
+    """Names that go on from there, then those as near as others write them: ResNet-50 is resnet50."""
+    text = received.lower().replace("-", "_")
+    longer = [name for name in known if text and name.startswith(text)]
+    return list(dict.fromkeys([*longer, *difflib.get_close_matches(text, known, n=count)]))[:count]

@@ -8,6 +8,7 @@ from flax import nnx
 from jax import Array
 
 from resnet_core.inputs import check_images, empty_output
+from resnet_core.weights import array_dtype, as_array
 from resnet_flax.runtime import precision
 from resnet_flax.weights import model_dtype
 
@@ -42,12 +43,13 @@ def forward(model: nnx.Module, images: Array) -> Array | dict[str, Array]:
 
 def to_native(model: nnx.Module, images: np.ndarray, *, training: bool = False) -> Array:
     """The images, checked, in the model's dtype; Flax has the same layout."""
-    checked = check_images(images, model.channels, model.tree, training=training)
-    return jnp.asarray(np.asarray(checked, model_dtype(model)))
+    dtype = model_dtype(model)
+    checked = check_images(images, model.channels, model.tree, training=training, dtype=dtype)
+    return jnp.asarray(np.asarray(checked, array_dtype(dtype)), dtype)
 
 
 def to_arrays(output: Array | dict[str, Array]) -> np.ndarray | dict[str, np.ndarray]:
     """JAX arrays to NumPy; they are already channels last."""
     if isinstance(output, dict):
-        return {tap: np.asarray(array) for tap, array in output.items()}
-    return np.asarray(output)
+        return {tap: as_array(np.asarray(array)) for tap, array in output.items()}
+    return as_array(np.asarray(output))

@@ -17,6 +17,7 @@ from resnet_core.training.contract import StepInputs, StepNumbers, StepResult, T
 from resnet_core.training.parameters import frozen_layers, treatments
 from resnet_core.training.recipe import Recipe
 from resnet_core.training.running_variance import variance_corrections
+from resnet_core.weights import require_training_dtype
 from resnet_flax.inference import predict, to_native
 from resnet_flax.model import build
 from resnet_flax.optimizer import Arrays, Optimizer
@@ -27,7 +28,6 @@ jax.tree_util.register_dataclass(
     StepNumbers, data_fields=["learning_rate", "correction1", "correction2"], meta_fields=[]
 )
 
-
 Batch = tuple[Array, Array, Arrays]  #: images, targets, factors of random layers
 
 
@@ -37,7 +37,7 @@ class Trainer:
     inputs: ClassVar[frozenset[str]] = frozenset({"images", "targets", "numbers", "factors"})
 
     def __init__(self, spec: ResNetSpec, recipe: Recipe, state: TrainingState, *, dtype: str | None = None) -> None:
-        dtype = dtype or "float32"
+        dtype = require_training_dtype(dtype or "float32")
         self.spec, self.dtype = spec, dtype
         with precision(dtype):
             self.model = build(spec, weights=state.weights, dtype=dtype)
@@ -53,10 +53,8 @@ class Trainer:
     def step(self, inputs: StepInputs) -> StepResult:
         with precision(self.dtype):
             images = to_native(self.model, inputs.images, training=True)
-            targets, factors = jax.tree.map(
-                lambda x: jnp.asarray(x, self.dtype), (inputs.targets, dict(inputs.factors))
-            )
-            batch = images, targets, factors
+            factors = {path: jnp.asarray(given, self.dtype) for path, given in inputs.factors.items()}
+            batch = images, jnp.asarray(inputs.targets, self.dtype), factors
             self.parameters, self.statistics, self.optimizer.memory, loss, correct = self._step(
                 self.parameters, self.statistics, self.optimizer.memory, batch, inputs.numbers
             )
@@ -66,13 +64,13 @@ class Trainer:
     def predict(self, images: np.ndarray) -> np.ndarray:
         values = {**self.parameters, **self.statistics}
         for name, variable in variables(self.model):
-            if variable.get_value() is not values[name]:
+            if name in values and variable.get_value() is not values[name]:
                 variable.set_value(values[name])
         return np.asarray(predict(self.model, images))
 
     def state(self) -> TrainingState:
         values = {**self.parameters, **self.statistics}
-        weights = {name: to_neutral(values[name]) for name, _ in variables(self.model)}
+        weights = {name: to_neutral(values.get(name, own.get_value())) for name, own in variables(self.model)}
         return TrainingState(weights, self.optimizer.get_slots(), self.steps)
 
     @partial(jax.jit, static_argnums=0, donate_argnums=(1, 2, 3))

@@ -11,7 +11,7 @@ from flax import nnx
 
 from resnet_core.analysis import state
 from resnet_core.layouts import to_hwio, to_oihw
-from resnet_core.weights import Weights, check_weights
+from resnet_core.weights import Weights, as_array, check_weights
 from resnet_flax.runtime import precision
 
 # Flax's name of a module's variable to the neutral one's last segment.
@@ -37,7 +37,7 @@ def set_weights(model: nnx.Module, weights: Mapping[str, np.ndarray]) -> None:
     with precision(dtype):
         for name, variable in found.items():
             # Replace the whole value, so that BatchNorm's float32 statistics get the model's dtype.
-            variable.set_value(jnp.asarray(to_hwio(checked[name])))
+            variable.set_value(jnp.array(to_hwio(checked[name]), dtype))
 
 
 def native_tensors(model: nnx.Module) -> dict[str, tuple[str, tuple[int, ...]]]:
@@ -68,4 +68,4 @@ def neutral_name(path: tuple[Any, ...]) -> str:
 
 def to_neutral(value: Any) -> np.ndarray:
     """A variable's value, or a gradient of the same shape, as a neutral array."""
-    return to_oihw(np.asarray(value))
+    return to_oihw(as_array(np.asarray(value)))

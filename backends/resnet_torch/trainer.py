@@ -12,6 +12,7 @@ from resnet_core.specification import ResNetSpec
 from resnet_core.training.contract import StepInputs, StepResult, TrainingState
 from resnet_core.training.parameters import frozen_layers, treatments
 from resnet_core.training.recipe import Recipe
+from resnet_core.weights import require_training_dtype
 from resnet_torch.differentiation import dropping
 from resnet_torch.inference import predict, to_native
 from resnet_torch.model import build
@@ -25,6 +26,7 @@ class Trainer:
     inputs: ClassVar[frozenset[str]] = frozenset({"images", "targets", "numbers", "factors"})
 
     def __init__(self, spec: ResNetSpec, recipe: Recipe, state: TrainingState, *, dtype: str | None = None) -> None:
+        dtype = require_training_dtype(dtype or "float32")
         self.model = build(spec, weights=state.weights, dtype=dtype).train()
         for path in frozen_layers(spec, recipe):
             self.model.get_submodule(path).eval().requires_grad_(False)

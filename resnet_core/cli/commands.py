@@ -10,15 +10,14 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 
 from resnet_core import spec_files
-from resnet_core.analysis import totals
 from resnet_core.cli.conformance import check_conformance
 from resnet_core.cli.curves import draw_run_curves
 from resnet_core.cli.data import check_data_set
 from resnet_core.cli.difference import diff_networks
 from resnet_core.cli.hints import option_hint
+from resnet_core.cli.listing import list_specs
 from resnet_core.cli.options import (
     DeviceOption,
-    JsonFlag,
     SetOption,
     print_json,
     resolve_spec,
@@ -31,7 +30,6 @@ from resnet_core.cli.status import QuietFlag, status
 from resnet_core.cli.training import evaluate_run, train_network
 from resnet_core.errors import InputError, ResNetError
 from resnet_core.files import write_atomically
-from resnet_core.specification import ResNetSpec
 from resnet_core.workers.parent import TIME_LIMIT
 
 if TYPE_CHECKING:
@@ -94,18 +92,7 @@ def options(
     """ResNets written once, compiled into PyTorch, Keras and Flax, and proven equal."""
 
 
-@app.command("list")
-def list_specs(as_json: JsonFlag = False) -> None:
-    """List every named spec with its size."""
-    rows = [summary(spec_files.spec(name)) for name in spec_files.names()]
-    if as_json:
-        print_json(rows)
-    else:
-        from resnet_core.cli import tables
-
-        tables.show(tables.spec_table(rows))
-
-
+app.command("list")(list_specs)
 app.command("show")(show_spec)
 
 
@@ -204,21 +191,6 @@ def _pythons(assignments: list[str]) -> dict[str, str]:
             raise InputError(f"--python: received {assignment!r}; expected NAME=PATH, such as keras=/path/to/python")
         pythons[name] = path
     return pythons
-
-
-def summary(spec: ResNetSpec) -> dict[str, Any]:
-    """A row of `resnet list`."""
-    summary = totals(spec)
-    return {
-        "name": spec.name,
-        "block": spec.block,
-        "depths": list(spec.depths),
-        "channels": list(spec.channels),
-        "parameters": summary.parameters,
-        "state": summary.state,
-        "macs": summary.macs,
-        "input": [*spec.input_size, spec.in_channels],
-    }
 
 
 def _fail(message: str) -> NoReturn:

@@ -6,8 +6,9 @@ import contextlib
 import os
 import stat
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import TYPE_CHECKING, Any, Literal
 
 from rich.console import Console, RenderableType
@@ -16,6 +17,7 @@ from rich.text import Text
 
 from resnet_core.comparison.result import BackendResult, Comparison
 from resnet_core.comparison.wording import join, scientific
+from resnet_core.zoo import SOURCES
 
 if TYPE_CHECKING:
     from resnet_core.training.evaluation import Evaluation
@@ -69,6 +71,20 @@ def terminal_width() -> int:
 
 def fitted_table(columns: Sequence[Column], styles: Sequence[str] | None = None, width: int | None = None) -> Table:
     """The columns that fit, and below them which were left out. `styles` has one for each row."""
+    kept, left_out = _fitting(columns, width)
+    table = plain_table()
+    for column in kept:
+        table.add_column(column.header, justify=column.justify, no_wrap=True)
+    for index, cells in enumerate(zip(*(column.cells for column in kept), strict=True)):
+        table.add_row(*cells, style=styles[index] if styles else "")
+    if left_out:
+        table.caption = left_out
+        table.caption_justify = "left"
+    return table
+
+
+def _fitting(columns: Sequence[Column], width: int | None = None) -> tuple[list[Column], str]:
+    """The columns that fit, and what is said of the others."""
     width = terminal_width() if width is None else width
     kept, gone = list(columns), []
     while sum(column.width + 2 for column in kept) - 2 > width:
@@ -77,35 +93,43 @@ def fitted_table(columns: Sequence[Column], styles: Sequence[str] | None = None,
             break
         kept.remove(candidate)
         gone.append(candidate.header)
-    table = plain_table()
-    for column in kept:
-        table.add_column(column.header, justify=column.justify, no_wrap=True)
-    for index, cells in enumerate(zip(*(column.cells for column in kept), strict=True)):
-        table.add_row(*cells, style=styles[index] if styles else "")
-    if gone:
-        table.caption = f"too narrow for {join(gone[::-1])}; --json has them"
-        table.caption_justify = "left"
-    return table
+    return kept, f"too narrow for {join(gone[::-1])}; --json has them" if gone else ""
 
 
-def spec_table(rows: Sequence[Mapping[str, Any]]) -> Table:
-    """`resnet list`: one row per named spec."""
+def spec_table(rows: Sequence[Mapping[str, Any]]) -> Text:
+    """`resnet list`: a heading for each family, and a row for each of its specs."""
 
     def cells(text: Callable[[Mapping[str, Any]], str]) -> list[str]:
         return [text(row) for row in rows]
 
-    return fitted_table(
-        [
-            Column("name", cells(lambda row: str(row["name"])), "left"),
-            Column("block", cells(lambda row: str(row["block"])), "left", expendable=1),
-            Column("depths", cells(lambda row: " ".join(map(str, row["depths"]))), "left"),
-            Column("channels", cells(lambda row: " ".join(map(str, row["channels"]))), "left", expendable=3),
-            Column("parameters", cells(lambda row: f"{row['parameters']:,}")),
-            Column("state", cells(lambda row: f"{row['state']:,}"), expendable=4),
-            Column("MACs", cells(lambda row: f"{row['macs']:,}")),
-            Column("input", cells(lambda row: shape_text(row["input"])), expendable=2),
-        ]
-    )
+    columns = [
+        Column("name", cells(lambda row: f"  {row['name']}"), "left"),
+        Column("block", cells(lambda row: str(row["block"])), "left", expendable=1),
+        Column("depths", cells(lambda row: " ".join(map(str, row["depths"]))), "left"),
+        Column("channels", cells(lambda row: " ".join(map(str, row["channels"]))), "left", expendable=3),
+        Column("parameters", cells(lambda row: f"{row['parameters']:,}")),
+        Column("state", cells(lambda row: f"{row['state']:,}"), expendable=4),
+        Column("MACs", cells(lambda row: f"{row['macs']:,}")),
+        Column("input", cells(lambda row: shape_text(row["input"])), expendable=2),
+    ]
+    kept, left_out = _fitting(columns)
+
+    def line(cells: Iterable[str]) -> str:
+        padded = (
+            cell.ljust(column.width) if column.justify == "left" else cell.rjust(column.width)
+            for column, cell in zip(kept, cells, strict=True)
+        )
+        return "  ".join(padded).rstrip() + "\n"
+
+    text = Text(line(column.header for column in kept), style="")
+    text.stylize("bold")
+    for family, members in groupby(range(len(rows)), key=lambda index: rows[index]["family"]):
+        text.append("\n").append(family, "bold").append(f": {SOURCES[family]}\n")
+        for index in members:
+            text.append(line(column.cells[index] for column in kept))
+    text.append(left_out, "italic")
+    text.rstrip()
+    return text
 
 
 def comparison_table(comparison: Comparison) -> Table:

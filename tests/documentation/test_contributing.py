@@ -51,20 +51,19 @@ def resnet(core: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 def add_wide_network(core: Path) -> None:
     (entry,) = blocks(section("The fields can say it already"), "python")
-    edit(core / "resnet_core" / "zoo.py", r"^ZOO: dict.*?= \{\n", f"ZOO: dict[str, dict[str, Any]] = {{\n{entry}")
+    edit(core / "resnet_core" / "zoo.py", r'^    "cifar": \{\n', f'    "cifar": {{\n{entry}')
 
 
-def add_averaging_shortcut(core: Path) -> None:
-    text, annotation, branch = blocks(section("It needs a new field, or a new value of one"), "python")
-    specification, architecture = (core / "resnet_core" / f"{name}.py" for name in ("specification", "architecture"))
-    edit(specification, r'^    "shortcut": [^\n]*\n', textwrap.indent(text, "    "))
-    edit(specification, r"^    shortcut: Literal[^\n]*\n", textwrap.indent(annotation, "    "))
-    edit(architecture, r"^from resnet_core.tree import \(\n", "from resnet_core.tree import (\n    AveragePool,\n")
-    edit(
-        architecture,
-        r'^    \}\[spec.shortcut\]\n    if projects:\n.*?_conv\(spec, "shortcut"[^\n]*\n',
-        textwrap.indent(branch, "    "),
+def add_maximum_in_the_shortcut(core: Path) -> None:
+    text, annotation, branch, rule = blocks(section("It needs a new field, or a new value of one"), "python")
+    specification, architecture, combinations = (
+        core / "resnet_core" / f"{name}.py" for name in ("specification", "architecture", "combinations")
     )
+    edit(specification, r'^    "shortcut_pool": [^\n]*\n', textwrap.indent(text, "    "))
+    edit(specification, r"^    shortcut_pool: Literal[^\n]*\n", textwrap.indent(annotation, "    "))
+    start = '    if kind == "blur":\n'
+    edit(architecture, f"^{start}", textwrap.indent(branch, "    ") + start)
+    edit(combinations, r"^RULES = \(\n", f"RULES = (\n{textwrap.indent(rule.rstrip(), '    ')},\n")
 
 
 def test_a_combination_of_fields_runs_without_any_edit(core: Path) -> None:
@@ -77,28 +76,28 @@ def test_a_combination_of_fields_runs_without_any_edit(core: Path) -> None:
 def test_an_entry_of_the_zoo_is_the_whole_edit(core: Path) -> None:
     add_wide_network(core)
     rows = {row["name"]: row for row in json.loads(resnet(core, "list", "--json").stdout)}
-    assert rows["wrn_40_4"]["parameters"] == int(re.search(r"with ([\d,]+) parameters", TEXT)[1].replace(",", ""))  # type: ignore[index]
-    process = resnet(core, "compare", "wrn_40_4", "--backends", "torch", "--set", "input_size=8")
+    assert rows["wrn_40_8"]["parameters"] == int(re.search(r"with ([\d,]+) parameters", TEXT)[1].replace(",", ""))  # type: ignore[index]
+    process = resnet(core, "compare", "wrn_40_8", "--backends", "torch", "--set", "input_size=8")
     assert process.returncode == 0, process.stderr
-    assert "Equal: wrn_40_4 in torch" in process.stdout
+    assert "Equal: wrn_40_8 in torch" in process.stdout
 
 
 @pytest.mark.long
-def test_a_new_value_of_a_field_is_three_places_in_the_core(core: Path) -> None:
-    add_averaging_shortcut(core)
+def test_a_new_value_of_a_field_is_four_places(core: Path) -> None:
+    add_maximum_in_the_shortcut(core)
     show, *rest = (
         blocks(section("It needs a new field, or a new value of one"), "sh")[0].replace("\\\n", "").splitlines()
     )
-    assert "AveragePool 2x2, stride 2" in resnet(core, *show.split()[1:]).stdout
+    assert "MaxPool 3x3, stride 2" in resnet(core, *show.split()[1:]).stdout
     for command in rest:
         process = resnet(core, *command.split()[1:], "--backends", "torch")
         assert process.returncode == 0, process.stderr
         assert process.stdout.rpartition("\n\n")[2].startswith("Equal: resnet18 in torch")
 
 
-def test_what_the_example_leaves_open_is_said_in_one_line(core: Path) -> None:
-    add_averaging_shortcut(core)
-    (command,) = re.findall(r"`resnet (show resnet50 [^`]*--input 225)`", TEXT)
+def test_what_the_example_refuses_is_said_in_one_line(core: Path) -> None:
+    add_maximum_in_the_shortcut(core)
+    (command,) = re.findall(r"`resnet (show resnet50 [^`]*--set output_stride=16)`", TEXT)
     process = resnet(core, *command.split())
     assert process.returncode == 2
     assert process.stderr in blocks(section("It needs a new field, or a new value of one"), "text")

@@ -19,19 +19,28 @@ from PIL import Image
 from rich.console import Console
 
 import resnet_core as rn
+from command_line import in_process
 from hidden import hide
 from resnet_core.cli import tables
-from resnet_core.cli.commands import summary
+from resnet_core.cli.listing import summary
 from resnet_core.comparison.result import BackendResult, Comparison
 from resnet_core.data.prepare import load_image
 from resnet_core.preparation import standard_preparation
 from resnet_core.spec_files import from_json
 from resnet_core.workers.backend_process import Seconds
+from resnet_core.zoo import FAMILIES, REFERENCES
 
 NARROW = ["resnet20", "--set", "depths=[1]", "--set", "channels=[2]", "--set", "input_size=[9, 11]"]
 
 
 def resnet(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """The command, in a process of its own where it has other variables."""
+    if not environment:
+        return in_process(*arguments)
+    return in_its_own_process(*arguments, **environment)
+
+
+def in_its_own_process(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "resnet_core", *arguments],
         env={**os.environ, **environment},
@@ -61,10 +70,12 @@ def refused(*arguments: str, **environment: str) -> str:
 # What the commands print
 
 
-def test_list_prints_every_named_spec_as_a_table() -> None:
-    lines = printed("list").splitlines()
-    assert [line.split()[0] for line in lines[-len(rn.names()) :]] == rn.names()
-    (row,) = [line for line in lines if line.startswith("resnet50 ")]
+def test_list_prints_every_named_spec_below_its_family() -> None:
+    blocks = printed("list").split("\n\n")[1:]
+    listed = {block.split(":")[0]: [line.split()[0] for line in block.splitlines()[1:]] for block in blocks}
+    assert listed == {family: list(members) for family, members in FAMILIES.items()}
+    assert "se: Hu et al. 2017 (arXiv:1709.01507), as in timm" in blocks[list(FAMILIES).index("se")]
+    (row,) = [line for line in blocks[0].splitlines() if line.startswith("  resnet50 ")]
     for cell in (
         "bottleneck",
         "3 4 6 3",
@@ -80,11 +91,13 @@ def test_list_prints_every_named_spec_as_a_table() -> None:
 def test_list_json_has_the_promised_fields() -> None:
     rows = json.loads(printed("list", "--json"))
     assert [row["name"] for row in rows] == rn.names()
+    fields = {"name", "block", "depths", "channels", "parameters", "state", "macs", "input", "family", "reference"}
     for row in rows:
-        assert {"name", "block", "depths", "channels", "parameters", "state", "macs", "input"} <= row.keys()
+        assert fields <= row.keys()
     (d2l,) = [row for row in rows if row["name"] == "resnet18_d2l"]
     assert d2l == {
         "name": "resnet18_d2l",
+        "family": "d2l",
         "block": "basic",
         "depths": [2, 2, 2, 2],
         "channels": [64, 128, 256, 512],
@@ -92,7 +105,37 @@ def test_list_json_has_the_promised_fields() -> None:
         "state": 11_186_186,
         "macs": 318_657_536,
         "input": [96, 96, 1],
+        "reference": None,
     }
+    assert {row["name"]: row["reference"] for row in rows if row["reference"]} == REFERENCES
+
+
+def test_list_filters() -> None:
+    assert [row["name"] for row in json.loads(printed("list", "--family", "keras", "--like", "*50*", "--json"))] == [
+        "keras_resnet50",
+        "keras_resnet50_v2",
+    ]
+    assert "family: received 'kears'; did you mean keras? known are resnet, resnext," in refused(
+        "list", "--family", "kears"
+    )
+    assert refused("list", "--like", "rsnet50").startswith(
+        "resnet: like: no name matches 'rsnet50'; the nearest are resnet50, "
+    )
+
+
+def test_completion_knows_commands_and_families() -> None:
+    def completed(line: str) -> list[str]:
+        place = {"COMP_WORDS": line, "COMP_CWORD": str(line.count(" "))}
+        program = "import sys; sys.argv = ['resnet']; from resnet_core.cli.commands import main; main()"
+        process = subprocess.run(
+            [sys.executable, "-c", program],
+            env={**os.environ, "_RESNET_COMPLETE": "complete_bash", **place},
+            capture_output=True, text=True, timeout=60, check=False,
+        )  # fmt: skip
+        return process.stdout.split()
+
+    assert completed("resnet li") == ["list"]
+    assert completed("resnet list --family ca") == ["caffe"]
 
 
 def rows(*arguments: str) -> dict[str, list[str]]:
@@ -139,12 +182,20 @@ def test_show_fits_into_80_columns() -> None:
 
 
 def test_show_has_a_frameworks_own_names_beside_the_neutral_ones() -> None:
+    program = (
+        "import json, resnet_core as rn\n"
+        'spec = rn.spec("resnet20", depths=(1,), channels=(2,), input_size=(9, 11))\n'
+        'tensors = rn.build(spec, "torch").state_dict().items()\n'
+        "print(json.dumps({name: list(value.shape) for name, value in tensors}))"
+    )
+    native = json.loads(
+        subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
+    )
     shown = json.loads(printed("show", *NARROW, "--backend", "torch", "--json"))
     spec = rn.spec("resnet20", depths=(1,), channels=(2,), input_size=(9, 11))
-    native = rn.build(spec, "torch").state_dict()
     assert {row["name"]: tuple(row["shape"]) for row in shown["tensors"]} == rn.state(spec)
     own = {row["own_name"]: tuple(row["own_shape"]) for row in shown["tensors"]}
-    assert own == {name: tuple(value.shape) for name, value in native.items() if "num_batches" not in name}
+    assert own == {name: tuple(shape) for name, shape in native.items() if "num_batches" not in name}
     assert ["head.linear.weight", "10 x 2", "head.linear.weight", "10 x 2"] in [
         re.split(r" {2,}", line.strip()) for line in printed("show", *NARROW, "--backend", "numpy").splitlines()
     ]
@@ -235,7 +286,7 @@ def test_in_a_narrow_terminal_columns_are_left_out_and_no_number_is_cut(width: i
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(tables, "terminal_width", lambda: width)
         console.print(tables.comparison_table(comparison))
-        console.print(tables.spec_table([summary(rn.spec(name)) for name in rn.names()]))
+        console.print(tables.spec_table([summary(name) for name in rn.names()]))
     text = console.file.getvalue()  # type: ignore[attr-defined]
     assert "…" not in text
     assert max(map(len, text.splitlines())) <= width

@@ -11,10 +11,12 @@ import pytest
 
 import resnet_core as rn
 from node_kinds import COMBINATORS, LEAVES
+from resnet_core.combinations import RULES
 from resnet_core.preparation import FIELDS as PREPARATION
 from resnet_core.preparation import standard_preparation
 from resnet_core.spec_files import from_toml
 from resnet_core.specification import FIELDS, ResNetSpec
+from resnet_core.zoo import FAMILIES, SOURCES, ZOO
 
 ROOT = Path(__file__).parents[2]
 SPEC_PAGE = (ROOT / "docs" / "spec.md").read_text()
@@ -22,13 +24,16 @@ SIDE_BY_SIDE = (ROOT / "backends" / "README.md").read_text()
 
 EXAMPLES = {name: text for text in re.findall(r"```toml\n(.*?)```", SPEC_PAGE, re.S) for name in [from_toml(text).name]}
 
-#: First cell of a row to its other cells, over all tables of the page about specs.
-ROWS = {
-    cells[0]: cells[1:]
-    for line in SPEC_PAGE.splitlines()
-    if line.startswith("| `")
-    for cells in [[cell.strip() for cell in line.strip("|").split("|")]]
-}
+FIELD_TABLES, _, NAMED = SPEC_PAGE.partition("## The named networks")
+
+
+def rows(text: str) -> dict[str, list[str]]:
+    """{first cell: the others} of each row of all tables of a text."""
+    lines = [line for line in text.splitlines() if line.startswith("| `")]
+    return {first: rest for line in lines for first, *rest in [[cell.strip() for cell in line.strip("|").split("|")]]}
+
+
+ROWS = rows(FIELD_TABLES)
 
 
 def default_text(field: str) -> str:
@@ -50,20 +55,35 @@ def test_the_page_has_no_field_that_is_none() -> None:
 
 
 def test_the_examples_are_these_networks() -> None:
-    assert list(EXAMPLES) == ["resnet26_gray", "segmentation", "cifar_option_a"]
     same = {
         "resnet26_gray": rn.spec("resnet50", depths=[2, 2, 2, 2], classes=10, in_channels=1),
         "segmentation": rn.spec(
             "resnet_v2_101", classes=21, output_stride=16, global_pool=False, input_size=[513, 513]
         ),
         "cifar_option_a": rn.spec("resnet20"),
+        "average_shortcuts": rn.spec("resnet50d"),
+        "squeeze_and_excitation": rn.spec("seresnext50_32x4d", drop_path=0.1),
+        "big_transfer": rn.spec("resnetv2_50x1_bit"),
     }
+    assert list(EXAMPLES) == list(same)
     for name, text in EXAMPLES.items():
         assert from_toml(text) == rn.spec(same[name], name=name)
 
 
+def test_every_rule_of_combinations_stands_on_the_page() -> None:
+    table = SPEC_PAGE.split("## Invalid combinations")[1].split("\n## ")[0]
+    first = [line.split("|")[1] for line in table.splitlines() if line.startswith("| `")]
+    assert [rule.field for rule in RULES if not any(row.startswith(f" `{rule.field}") for row in first)] == []
+
+
+def test_every_family_stands_on_the_page_with_its_source_and_a_member() -> None:
+    said = {family.strip("`"): (source, name.strip("`")) for family, (source, name) in rows(NAMED).items()}
+    assert {family: source for family, (source, _) in said.items()} == SOURCES
+    assert [family for family, (_, name) in said.items() if name not in FAMILIES[family]] == []
+
+
 def test_the_stated_sizes_of_the_examples_are_right() -> None:
-    stated = [int(number.replace(",", "")) for number in re.findall(r"has ([\d,]+) parameters", SPEC_PAGE)]
+    stated = [int(number.replace(",", "")) for number in re.findall(r"has ([\d,]+)\s+parameters", SPEC_PAGE)]
     assert stated == [rn.totals(from_toml(text)).parameters for text in EXAMPLES.values()]
     assert rn.totals(from_toml(EXAMPLES["segmentation"])).output_shape == (33, 33, 21)
 
@@ -73,8 +93,14 @@ def test_every_node_has_a_row_in_the_table_of_the_backends(kind: str) -> None:
     assert f"\n| `{kind}` |" in SIDE_BY_SIDE
 
 
+@pytest.mark.parametrize("page", ["README.md", "CHANGELOG.md"])
+def test_the_stated_number_of_names_is_right(page: str) -> None:
+    assert set(re.findall(r"\b(\d+) named\s+(?:networks|specs)", (ROOT / page).read_text())) == {str(len(ZOO))}
+
+
 NUMBERS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"]
 NUMBERS += ["eleven", "twelve", "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen"]
+NUMBERS += ["twenty", *(f"twenty-{number}" for number in NUMBERS[1:10])]
 COUNTS = {"leaves": len(LEAVES), "combinators": len(COMBINATORS)}
 
 
