@@ -139,8 +139,8 @@ def _multiply(model: nnx.Module, factors: Arrays) -> None:
     """Puts a multiplication by its factors in each random layer's place."""
     for path, given in factors.items():
         *parents, name = path.split(".")
-        setattr(reduce(getattr, parents, model), name, partial(_multiplied, given))
+        setattr(reduce(getattr, parents, model), name, partial(_times, given))
 
 
-def _multiplied(factors: Array, x: Array) -> Array:
+def _times(factors: Array, x: Array) -> Array:
     return x * factors.reshape(factors.shape + (1,) * (x.ndim - factors.ndim))

@@ -9,21 +9,23 @@ from typing import Any
 import numpy as np
 import safetensors.torch
 import torch
-from narrow import SIZES, SPECS, TINY
+from narrow import NEWER, SIZES, SPECS, TINY
 from torch import fx, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 import resnet_core as rn
 import resnet_torch
-from resnet_core.tree import BatchNorm, ReLU, leaves
+from resnet_core.tree import BatchNorm, Dropout, DropPath, ReLU, leaves
 from resnet_torch.inference import to_native
+from resnet_torch.lowering import lower
 from resnet_torch.model import ResNet
 
 Answer = tuple[Any, dict[str, np.ndarray] | None]
+ALL = {**SPECS, **NEWER, "tiny": TINY}
 
 
 def example(name: str, size: tuple[int, int] = SIZES[0]) -> tuple[nn.Module, torch.Tensor]:
-    spec = TINY if name == "tiny" else SPECS[name]
+    spec = ALL[name]
     torch.manual_seed(0)
     model = resnet_torch.build(spec, weights=rn.probe_weights(spec)).eval()
     return model, torch.randn(2, spec.in_channels, *size)
@@ -96,7 +98,7 @@ def state_names(session: Any, arrays: Any, *, name: str) -> Answer:
 
 def load_strictly(session: Any, arrays: Any, *, name: str, path: str) -> Answer:
     """A neutral file into a model of other weights, by PyTorch's own means."""
-    model = resnet_torch.build(SPECS[name], seed=99)
+    model = resnet_torch.build(ALL[name], seed=99)
     keys = model.load_state_dict(safetensors.torch.load_file(path), strict=True)
     counters = [int(b) for key, b in model.named_buffers() if key.endswith("num_batches_tracked")]
     return {"missing": keys.missing_keys, "unexpected": keys.unexpected_keys, "counters": counters}, (
@@ -150,7 +152,7 @@ def saved(session: Any, arrays: Any, *, name: str) -> Answer:
     state, whole = io.BytesIO(), io.BytesIO()
     torch.save(model.state_dict(), state)
     torch.save(model, whole)
-    twin = resnet_torch.build(SPECS[name], seed=5).eval()
+    twin = resnet_torch.build(ALL[name], seed=5).eval()
     twin.load_state_dict(torch.load(io.BytesIO(state.getvalue()), weights_only=True))
     again = torch.load(io.BytesIO(whole.getvalue()), weights_only=False)
     return [torch.equal(other(x), model(x)) for other in (twin, again)], None
@@ -173,6 +175,27 @@ def trained(session: Any, arrays: Any, *, name: str) -> Answer:
         optimizer.step()
         losses.append(loss.item())
     return losses, None
+
+
+def random_layers(session: Any, arrays: Any, *, name: str) -> Answer:
+    """{what random layers do in a user's own loop: whether they do}."""
+    model, x = example(name)
+    evaluated = model(x)
+    found = {"nothing is random in evaluation mode": torch.equal(model(x), evaluated)}
+    state = torch.get_rng_state()
+    model.train()
+    found["training mode is random"] = not torch.equal(model(x), model(x))
+    torch.set_rng_state(state)
+    resnet_torch.train_forward(model, x.numpy().transpose(0, 2, 3, 1))
+    found["train_forward draws nothing"] = torch.equal(torch.get_rng_state(), state)
+    found["train_forward leaves training on"] = all(layer.training for layer in model.modules())
+    path, value = (lower(leaf(0.25)).train()(torch.ones(4000, 2, 3, 3)) for leaf in (DropPath, Dropout))
+    for kind, dropped in (("path", path), ("dropout", value)):
+        kept = dropped[dropped != 0]
+        found[f"{kind}: what is kept is divided"] = torch.allclose(kept, torch.tensor(4 / 3))
+        found[f"{kind}: a quarter is dropped"] = abs(1 - len(kept) / dropped.numel() - 0.25) < 0.03  # 4.4 deviations
+    found["a path is an image's"] = torch.equal(path, path[:, :1, :1, :1].expand_as(path))
+    return found, None
 
 
 def input_is_kept(session: Any, arrays: Any) -> Answer:
@@ -219,7 +242,7 @@ def idioms(session: Any, arrays: Any, *, name: str, folder: str) -> Answer:
     traced = fx.symbolic_trace(model)
     found["fx traces the whole graph"] = torch.equal(traced(x), expected)
     native = (BatchNorm, ReLU)  # fx looks into modules that are not PyTorch's own
-    tree = rn.layer_tree(SPECS[name])
+    tree = rn.layer_tree(ALL[name])
     paths = {path.replace(".", "_") for path, leaf in leaves(tree) if isinstance(leaf, native)}
     found["fx names its nodes after the layers"] = {node.name for node in traced.graph.nodes} >= paths
 
@@ -239,6 +262,7 @@ def idioms(session: Any, arrays: Any, *, name: str, folder: str) -> Answer:
         twin = copy.deepcopy(model)
         shared = nn.parallel.DistributedDataParallel(twin.train())
         for trained in (shared, model.train()):
+            torch.manual_seed(0)  # of dropouts
             trained(x).square().mean().backward()
         pairs = zip(twin.parameters(), model.parameters(), strict=True)
         found["DistributedDataParallel has the same gradients"] = all(torch.equal(a.grad, b.grad) for a, b in pairs)
