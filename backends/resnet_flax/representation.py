@@ -9,6 +9,8 @@ from typing import Any
 import jax
 from flax import nnx
 
+from resnet_flax.layers import ChannelConv
+
 
 class Printed(nnx.Module):
     """A module whose text is an outline of what it holds now, whoever put it there."""
@@ -40,7 +42,10 @@ def _text(module: nnx.Module) -> str:
 
 def _settings(module: nnx.Module) -> str:
     """A layer's type and numbers; only the type of a module that holds others."""
+    kind = type(module).__name__
     match module:
+        case ChannelConv():
+            return f"{kind}(kernel={module.kernel_size})"
         case nnx.Conv():
             settings: dict[str, tuple[Any, Any]] = {
                 "strides": (module.strides, (1, 1)),
@@ -50,12 +55,19 @@ def _settings(module: nnx.Module) -> str:
                 "bias": (module.use_bias, False),
             }
             more = "".join(f", {name}={value}" for name, (value, usual) in settings.items() if value != usual)
-            return f"Conv({module.in_features}, {module.out_features}, kernel={module.kernel_size}{more})"
+            return f"{kind}({module.in_features}, {module.out_features}, kernel={module.kernel_size}{more})"
         case nnx.BatchNorm():
-            return f"BatchNorm({module.num_features}, epsilon={module.epsilon}, momentum={module.momentum})"
+            return f"{kind}({module.num_features}, epsilon={module.epsilon}, momentum={module.momentum})"
+        case nnx.GroupNorm():
+            channels = module.num_groups * module.group_size
+            return f"{kind}({channels}, groups={module.num_groups}, epsilon={module.epsilon})"
+        case nnx.LayerNorm():
+            return f"{kind}({module.num_features}, epsilon={module.epsilon})"
+        case nnx.Dropout():
+            return f"{kind}(rate={module.rate})"
         case nnx.Linear():
-            return f"Linear({module.in_features}, {module.out_features}, bias={module.use_bias})"
-    own = {name: value for name, value in vars(module).items() if isinstance(value, int | str | tuple)}
+            return f"{kind}({module.in_features}, {module.out_features}, bias={module.use_bias})"
+    own = {name: value for name, value in vars(module).items() if isinstance(value, int | float | str | tuple)}
     if isinstance(module, Printed):
-        return type(module).__name__ if own.get("names", True) else "identity"
-    return f"{type(module).__name__}({', '.join(f'{name}={value}' for name, value in own.items())})"
+        return kind if own.get("names", True) else "identity"
+    return f"{kind}({', '.join(f'{name}={value}' for name, value in own.items())})"

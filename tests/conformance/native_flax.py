@@ -12,18 +12,20 @@ import numpy as np
 import optax
 from flax import nnx
 from jax.sharding import NamedSharding, PartitionSpec
-from narrow import SIZES, SPECS
+from narrow import NEWER, SIZES, SPECS
 
 import resnet_core as rn
 import resnet_flax
 from resnet_flax.convolution import conv_general_dilated
+from resnet_flax.layers import DropPath
 from resnet_flax.runtime import precision
 
 Answer = tuple[Any, dict[str, np.ndarray] | None]
+ALL = {**SPECS, **NEWER}
 
 
 def example(name: str) -> tuple[nnx.Module, jax.Array]:
-    spec = SPECS[name]
+    spec = ALL[name]
     images = np.random.default_rng(3).standard_normal((2, *SIZES[0], spec.in_channels)).astype(np.float32)
     return resnet_flax.build(spec, weights=rn.probe_weights(spec)), jnp.asarray(images)
 
@@ -45,7 +47,7 @@ def split_merge_clone(session: Any, arrays: Any, *, name: str) -> Answer:
     }
     nnx.update(twin, jax.tree.map(jnp.zeros_like, nnx.state(twin)))
     results["independent"] = bool((run(model, x) == expected).all())
-    other = resnet_flax.build(SPECS[name], seed=4)
+    other = resnet_flax.build(ALL[name], seed=4)
     other.eval()
     results["equal specs have equal graphs"] = nnx.split(other)[0] == nnx.split(model)[0]
     return results, None
@@ -152,7 +154,38 @@ def printed(session: Any, arrays: Any) -> tuple[dict[str, str], None]:
     texts["with another head"] = repr(model)
     model.stage1.block2.conv1 = nnx.Conv(16, 16, (1, 1), rngs=nnx.Rngs(0))
     texts["with another block"] = repr(model)
+    texts |= {name: str(rn.build(spec, "flax")) for name, spec in NEWER.items()}
     return texts, None
+
+
+def random_layers(session: Any, arrays: Any, *, name: str) -> Answer:
+    """{what random layers do in a user's own loop: whether they do}."""
+    model, x = example(name)
+    run = nnx.jit(lambda model, x: model(x))
+    model.eval()
+    evaluated = run(model, x)
+    found = {"nothing is random in evaluation mode": bool((run(model, x) == evaluated).all())}
+    model.train()
+    found["training mode is random"] = bool((run(model, x) != run(model, x)).any())
+    layers = [layer for _, layer in nnx.iter_graph(model) if isinstance(layer, nnx.Dropout)]
+    streams = {str(jax.random.key_data(layer.rngs.key.get_value())) for layer in layers}
+    found["each layer draws its own"] = len(streams) == len(layers) > 2
+    before = [int(layer.rngs.count.get_value()) for layer in layers]
+    resnet_flax.train_forward(model, np.asarray(x))
+    found["train_forward draws nothing"] = before == [int(layer.rngs.count.get_value()) for layer in layers]
+    found["train_forward leaves training on"] = not any(layer.deterministic for layer in layers)
+    model.eval()
+    expected = run(model, x)
+    graph, *states = nnx.split(model, nnx.Param, nnx.BatchStat, nnx.RngState)
+    found["split and merged"] = bool((run(nnx.merge(graph, *states), x) == expected).all())
+    ones, rngs = jnp.ones((4000, 2, 2, 3)), nnx.Rngs(dropout=3)
+    for kind in (nnx.Dropout, DropPath):
+        dropped = np.asarray(kind(0.25, rngs=rngs)(ones))
+        kept = dropped[dropped != 0]
+        found[f"{kind.__name__}: what is kept is divided"] = bool(np.allclose(kept, 4 / 3))
+        found[f"{kind.__name__}: a quarter is dropped"] = abs(1 - len(kept) / dropped.size - 0.25) < 0.03
+    found["a path is an image's"] = bool((dropped == dropped[:, :1, :1, :1]).all())
+    return found, None
 
 
 def sharded(session: Any, arrays: Any) -> tuple[dict[str, float], None]:

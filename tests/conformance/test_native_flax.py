@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 import resnet_core as rn
-from conformance.narrow import SPECS
+from conformance.narrow import NEWER, SPECS
 from engines import CPU
 from resnet_core.workers.parent import Worker
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from conformance.conftest import Workers
 
 
-@pytest.mark.parametrize("name", ["d2l", "slim"])
+@pytest.mark.parametrize("name", ["d2l", "slim", "grouped", "frozen"])
 def test_split_merge_clone_and_jit(name: str, workers: Workers) -> None:
     result, _ = workers.call("flax", "native_flax:split_merge_clone", name=name)
     assert [claim for claim, held in result.items() if not held] == []
@@ -47,6 +47,18 @@ def test_a_printed_model_reads_like_the_network_that_it_now_is(workers: Workers)
     assert "      shortcut: identity" in lines
     assert "    linear: LoRA(" in printed["with another head"]
     assert "block1…block3" not in printed["with another block"]
+    newer = [line.strip() for name in NEWER for line in printed[name].splitlines()]
+    assert max(map(len, newer)) < 100
+    for line in (
+        "norm: FrozenNorm(epsilon=1e-05)",
+        "norm: GroupNorm(4, groups=2, epsilon=1e-05)",
+        "norm: LayerNorm(4, epsilon=1e-05)",
+        "conv: ChannelConv(kernel=(3,))",
+        "se: Gate(",
+        "activation: Activation(function=gelu_tanh)",
+        "dropout: Dropout(rate=0.2)",
+    ):
+        assert line in newer
 
 
 @pytest.mark.parametrize("everything", [False, pytest.param(True, marks=pytest.mark.long)])
@@ -69,6 +81,11 @@ def test_the_stems_kernel_is_two_dimensional(workers: Workers) -> None:
 def test_modes_are_nnxs_and_predict_leaves_them_alone(name: str, workers: Workers) -> None:
     result, _ = workers.call("flax", "native_flax:modes", name=name)
     assert [claim for claim, held in result.items() if not held] == []
+
+
+def test_random_layers_are_random_in_training_mode_only(workers: Workers) -> None:
+    found, _ = workers.call("flax", "native_flax:random_layers", name="gentle")
+    assert [claim for claim, held in found.items() if not held] == []
 
 
 @pytest.mark.parametrize("name", ["d2l", "slim", "cifar"])
