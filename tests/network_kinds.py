@@ -5,6 +5,10 @@ What is not here is one of these, deeper or wider, or puts two of their ideas to
 
 from __future__ import annotations
 
+import pytest
+
+import resnet_core as rn
+
 #: Each with what only it, or it first, has.
 KINDS = (
     "resnet18",  # basic blocks, projections
@@ -28,3 +32,6 @@ KINDS = (
     "resnetv2_50x1_bit",  # standardized weights
     "flax_resnet50",  # TensorFlow's padding in blocks
 )
+
+#: Every name, those that are of no kind of their own marked `long`.
+EVERY_NAME = [pytest.param(name, marks=() if name in KINDS else pytest.mark.long) for name in rn.names()]
