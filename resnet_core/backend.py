@@ -58,8 +58,9 @@ class Backend(Protocol):
     NumPy, and the mode (training or evaluation) of every module of a model.
 
     Raises InputError, with a one-line message, for images of the wrong rank, kind or number of channels, or too small
-    for the network; for an unknown tap; for a node of the tree that the backend cannot lower; and for a dtype other
-    than "float32" and "float64". Raises WeightsError, and changes nothing, if weights are not exactly the tree's
+    for the network; for an unknown tap; for a node of the tree that the backend cannot lower; for a dtype other
+    than "float32" and "float64" and its `HALF_DTYPES`; and where a model or Trainer of half precision would be
+    trained. Raises WeightsError, and changes nothing, if weights are not exactly the tree's
     tensors (names, shapes, dtype, finite, no variance below 0). `resnet_core.inputs` and
     `resnet_core.weights.check_weights` raise these errors.
     """
@@ -107,21 +108,33 @@ class Backend(Protocol):
         float32, in Keras its global dtype policy. The weights must have this dtype, in mixed precision that of the
         variables. The model remembers its tree. Every number of the tree is passed to the framework explicitly:
         nothing is left to a default.
+
+        "bfloat16" and "float16" (of a backend whose `HALF_DTYPES` has them) are for inference: the model is what
+        `model.to(torch.bfloat16)`, Keras' `dtype="bfloat16"` or Flax' `param_dtype=jnp.bfloat16` make. NumPy knows
+        no bfloat16, so the arrays that go in and come out are float32: weights are rounded on their way in, to
+        nearest, ties to even; one that overflows float16 is a WeightsError. What `get_weights` and `predict` return
+        has half precision's values.
         """
 
     def get_weights(self, model: Any) -> Weights:
         """Parameters and running statistics: every tensor of the tree, in tree order and the model's dtype.
 
+        Of half precision they are float32 arrays.
+
         This includes the tensors that come after the last tap of a model built with taps.
         """
 
     def set_weights(self, model: Any, weights: Mapping[str, np.ndarray]) -> None:
-        """Copy a complete set of weights, in the model's dtype, into the model; if they do not fit, nothing changes."""
+        """Copy a complete set of weights, in the model's dtype, into the model; if they do not fit, nothing changes.
+
+        For a model of half precision they are float32 arrays, and rounded.
+        """
 
     def predict(self, model: Any, images: np.ndarray) -> Any:
         """The output in evaluation mode, or {tap: array} when built with taps, in the model's dtype.
 
-        (The NumPy reference always returns float64.) An empty batch gives empty arrays of the right shape.
+        (The NumPy reference always returns float64; half precision comes as float32.) An empty batch gives empty
+        arrays of the right shape.
         """
 
     def modes(self, model: Any) -> Any:
@@ -265,7 +278,9 @@ def declared(name: str, attribute: str, default: Any) -> Any:
 
     `KNOWN_AS` has other names that people use for it, for a hint.
     `READS` has the endings of the weight files that its `read_state_dict` reads, `QUICK_ENVIRONMENT` the environment
-    variables that make small programs fast (`resnet conformance` sets them unless the user has).
+    variables that make small programs fast (`resnet conformance` sets them unless the user has), `HALF_DTYPES` which
+    of "bfloat16" and "float16" `build` and `build_tree` take. A function `default_dtype()` says which dtype weights
+    must have where none is given, unless that is always float32.
     """
     return vars(_package(name)[1]).get(attribute, default)  # asking a lazy package would import its framework
 

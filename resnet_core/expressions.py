@@ -16,6 +16,10 @@ from typing import Any
 Number = int | float | bool | str | tuple[Any, ...]
 
 
+#: What an expression may call.
+FUNCTIONS = {"max": max}
+
+
 class Code(str):
     """A Python expression over the names of the definition it stands in, such as `4 * channels`.
 
@@ -26,12 +30,12 @@ class Code(str):
 
     def value(self, names: Mapping[str, Number]) -> Number:
         """What the expression is where the names stand for these numbers. Raises NameError for another name."""
-        return eval(_compiled(self), {"__builtins__": {}}, names)
+        return eval(_compiled(self), {"__builtins__": FUNCTIONS}, names)
 
     @property
     def names(self) -> frozenset[str]:
         """The names that it reads."""
-        return frozenset(_compiled(self).co_names)
+        return frozenset(_compiled(self).co_names) - FUNCTIONS.keys()
 
 
 #: What stands at a place of a definition.

@@ -6,7 +6,7 @@ every framework.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from math import prod
 from typing import Any
@@ -19,27 +19,35 @@ from resnet_core.errors import InputError
 from resnet_core.initialization import initialize
 from resnet_core.specification import ResNetSpec
 from resnet_core.tree import Chain, Shape
-from resnet_core.weights import Weights, require_dtype
+from resnet_core.weights import Weights, array_dtype, require_dtype, require_training_dtype
 
 
 def starting_weights(
-    spec: ResNetSpec, weights: Mapping[str, np.ndarray] | None, seed: int, dtype: str | None
+    spec: ResNetSpec,
+    weights: Mapping[str, np.ndarray] | None,
+    seed: int,
+    dtype: str | None,
+    offered: Sequence[str] = (),
 ) -> Weights:
     """The weights for `build`: the given ones, which `build_tree` checks, or the spec's initial ones.
 
-    A dtype of None means float32.
+    A dtype of None means float32; half precision is that of `offered`.
     """
-    dtype = require_dtype(dtype or "float32")
+    dtype = array_dtype(require_dtype(dtype or "float32", offered))
     return initialize(spec, seed, dtype) if weights is None else dict(weights)
 
 
-def check_images(images: np.ndarray, channels: int, tree: Chain | None, *, training: bool = False) -> np.ndarray:
+def check_images(
+    images: np.ndarray, channels: int, tree: Chain | None, *, training: bool = False, dtype: str = "float32"
+) -> np.ndarray:
     """The images as an array (batch, height, width, channels); the batch may be empty.
 
     Raises InputError for a wrong rank, kind or number of channels, for images too small for the tree, and with
-    `training` for an empty batch or a norm that would see one value per channel. Without a tree, what depends on it
-    is not checked.
+    `training` for a model whose `dtype` cannot be trained, an empty batch or a norm that would see one value per
+    channel. Without a tree, what depends on it is not checked.
     """
+    if training:
+        require_training_dtype(dtype)
     array = np.asarray(images)
     if array.ndim != 4 or array.dtype.kind not in "fiu" or array.shape[3] != channels:
         raise InputError(
@@ -60,8 +68,9 @@ def check_images(images: np.ndarray, channels: int, tree: Chain | None, *, train
 def empty_output(tree: Chain, nodes: Mapping[str, str], images: Any, dtype: Any) -> Any:
     """What `predict` returns for an empty batch: an array (0, …), or {tap: array (0, …)}.
 
-    `nodes` is {tap: child of the tree}, empty without taps.
+    `nodes` is {tap: child of the tree}, empty without taps; `dtype` is that of the arrays, or the model's by name.
     """
+    dtype = array_dtype(dtype) if isinstance(dtype, str) else dtype
     shapes = child_shapes(tree, images.shape[1:])
     if not nodes:
         return np.zeros((0, *list(shapes.values())[-1]), dtype)

@@ -28,11 +28,15 @@ class Parameter:
 
 @dataclass(frozen=True)
 class Step:
-    """A leaf of a definition: the numbers that its helper does not know already, or all of them."""
+    """A leaf of a definition, or a call of the gate: the numbers that its maker does not know already, or all of them.
+
+    A block without the step is one where `condition` does not hold.
+    """
 
     name: str
-    kind: type[tree.Leaf]
+    kind: type[tree.Leaf | tree.Gate]
     numbers: Mapping[str, Value]
+    condition: Code | None = None
 
 
 @dataclass(frozen=True)
@@ -46,6 +50,16 @@ class Helper:
 
 
 @dataclass(frozen=True)
+class Gate:
+    """The gate: what it is multiplied by is computed by `steps`."""
+
+    name: str
+    parameters: tuple[Parameter, ...]
+    derived: Mapping[str, Code]
+    steps: tuple[Step, ...]
+
+
+@dataclass(frozen=True)
 class Form:
     """One form of a block's shortcut: taken `if condition`, and from `reads` steps into the body."""
 
@@ -56,7 +70,10 @@ class Form:
 
 @dataclass(frozen=True)
 class Block:
-    """The residual block: post(body(x) + shortcut), with the shortcut of the first form whose condition holds."""
+    """The residual block: post(body(x) + shortcut), with the shortcut of the first form whose condition holds.
+
+    A plain block has no form, and nothing is added.
+    """
 
     name: str
     parameters: tuple[Parameter, ...]
@@ -123,22 +140,24 @@ class Outline:
     block: Block
     loop: Loop
     parts: tuple[Part, ...]
+    gate: Gate | None = None
 
-    def helper(self, kind: type[tree.Leaf]) -> Helper | None:
+    def helper(self, kind: type[tree.Leaf | tree.Gate]) -> Helper | None:
         """The helper that makes leaves of this kind."""
         return next((helper for helper in self.helpers if helper.kind is kind), None)
 
     def steps(self) -> list[Step]:
         """Every step of every definition."""
         block = [*self.block.body, *(step for form in self.block.forms for step in form.chain), *self.block.post]
-        return [*block, *(step for part in self.parts for step in part.steps)]
+        gate = self.gate.steps if self.gate is not None else ()
+        return [*gate, *block, *(step for part in self.parts for step in part.steps)]
 
 
-#: Leaves that do nothing: a shortcut has them where it does something in other blocks.
+#: Leaves that do nothing: a block has them where others of its kind do something.
 NEUTRAL: tuple[tree.Leaf, ...] = (
     tree.Subsample((1, 1)),
     tree.PadChannels(0, 0),
-    tree.AveragePool((1, 1), (1, 1)),
+    tree.DropPath(0.0),
 )
 
 
@@ -149,7 +168,10 @@ def literal(value: Value) -> str:
 
 
 def numbers(leaf: tree.Leaf) -> dict[str, Number]:
-    """A leaf's numbers by field, one for both directions. InputError where the directions or sides differ."""
+    """A leaf's numbers by field, one for both directions; what is None is left out.
+
+    Raises InputError where the directions or sides differ.
+    """
     found: dict[str, Number] = {}
     for field in fields(leaf):  # type: ignore[arg-type]
         value = getattr(leaf, field.name)
@@ -158,7 +180,8 @@ def numbers(leaf: tree.Leaf) -> dict[str, Number]:
                 name = type(leaf).__name__
                 raise InputError(f"source: received {field.name}={value} of a {name}; only square ones have a program")
             value = value[0]
-        found[field.name] = value
+        if value is not None:
+            found[field.name] = value
     return found
 
 
@@ -166,7 +189,9 @@ def leaf_of(kind: type[tree.Leaf], found: Mapping[str, Number]) -> tree.Leaf:
     """The leaf with these numbers: the opposite of `numbers`."""
     values: dict[str, Any] = dict(found)
     for field in fields(kind):  # type: ignore[arg-type]
-        value = values[field.name]
+        value = values.get(field.name)
+        if value is None:
+            continue
         if field.type == "Pair":
             values[field.name] = (value, value)
         elif field.type in ("Padding", "tuple[Pair, Pair]") and value != "same":
@@ -175,7 +200,7 @@ def leaf_of(kind: type[tree.Leaf], found: Mapping[str, Number]) -> tree.Leaf:
 
 
 def expand(outline: Outline) -> tree.Chain:
-    """The layer tree that an outline stands for. Steps of a shortcut that do nothing are left out."""
+    """The layer tree that an outline stands for. Steps that do nothing are left out."""
     children = []
     for part in outline.parts:
         node = _leaves(outline, part.steps, {}) if part.arguments is None else _stage(outline, part.arguments)
@@ -186,7 +211,7 @@ def expand(outline: Outline) -> tree.Chain:
 def _stage(outline: Outline, arguments: Mapping[str, Number]) -> tree.Chain:
     blocks: list[tuple[str, tree.Node]] = []
     depth = int(arguments["depth"])  # type: ignore[arg-type]
-    known: dict[tuple[Number, ...], tree.Residual] = {}  # like blocks are one node
+    known: dict[tuple[Number, ...], tree.Node] = {}  # like blocks are one node
     for number in range(1, depth + 1):
         names = {**arguments, "number": number}
         odd = {"first": number == 1, "last": number == depth, "": False}
@@ -196,28 +221,38 @@ def _stage(outline: Outline, arguments: Mapping[str, Number]) -> tree.Chain:
     return tree.Chain(tuple(blocks))
 
 
-def _block(outline: Outline, call: Mapping[str, Number]) -> tree.Residual:
+def _block(outline: Outline, call: Mapping[str, Number]) -> tree.Node:
     block = outline.block
-    names = dict(call)
-    for name, code in block.derived.items():
-        names[name] = code.value(names)
+    names = _with_derived(call, block.derived)
+    if not block.forms:
+        return _leaves(outline, block.body, names)
     form = next(form for form in block.forms if form.condition is None or form.condition.value(names))
-    body = _leaves(outline, block.body, names).children
-    shortcut = [(name, leaf) for name, leaf in _leaves(outline, form.chain, names).children if leaf not in NEUTRAL]
     return tree.Residual(
-        pre=tree.Chain(body[: form.reads]),
-        body=tree.Chain(body[form.reads :]),
-        shortcut=tree.Chain(tuple(shortcut)),
+        pre=_leaves(outline, block.body[: form.reads], names),
+        body=_leaves(outline, block.body[form.reads :], names),
+        shortcut=_leaves(outline, form.chain, names),
         post=_leaves(outline, block.post, names),
     )
 
 
+def _with_derived(call: Mapping[str, Number], derived: Mapping[str, Code]) -> dict[str, Number]:
+    names = dict(call)
+    for name, code in derived.items():
+        names[name] = code.value(names)
+    return names
+
+
 def _leaves(outline: Outline, steps: Sequence[Step], names: Mapping[str, Number]) -> tree.Chain:
-    return tree.Chain(tuple((step.name, _leaf(outline, step, names)) for step in steps))
+    taken = (step for step in steps if step.condition is None or step.condition.value(names))
+    made = ((step.name, _node(outline, step, names)) for step in taken)
+    return tree.Chain(tuple((name, node) for name, node in made if node not in NEUTRAL))
 
 
-def _leaf(outline: Outline, step: Step, names: Mapping[str, Number]) -> tree.Leaf:
+def _node(outline: Outline, step: Step, names: Mapping[str, Number]) -> tree.Node:
     found = {field: evaluate(value, names) for field, value in step.numbers.items()}
+    if not issubclass(step.kind, tree.Leaf):
+        assert outline.gate is not None
+        return tree.Gate(_leaves(outline, outline.gate.steps, _with_derived(found, outline.gate.derived)))
     if (helper := outline.helper(step.kind)) is not None:
         call = {parameter.name: found[parameter.field] for parameter in helper.parameters}
         found = {field: evaluate(value, call) for field, value in helper.numbers.items()}

@@ -16,17 +16,18 @@ from typing import TypeVar
 
 from resnet_core import tree, zoo
 from resnet_core.analysis import totals, trace
-from resnet_core.anti_unification import outline
+from resnet_core.anti_unification import NORMS, outline
 from resnet_core.architecture import layer_tree, output_name
-from resnet_core.errors import InputError
 from resnet_core.expressions import Code, Value
 from resnet_core.initialization import SPREADS, Spread
-from resnet_core.outline import Block, Form, Helper, Loop, Outline, Parameter, Step, literal
+from resnet_core.outline import Block, Form, Gate, Helper, Loop, Outline, Parameter, Step, literal
 from resnet_core.padding import symmetric
 from resnet_core.specification import ResNetSpec, to_fields
 from resnet_core.tree import Shape
 
 L = TypeVar("L", bound=tree.Leaf)
+
+Pool = type[tree.AveragePool | tree.BlurPool]
 
 #: Longest line of a program.
 WIDTH = 88
@@ -38,6 +39,19 @@ PAPERS = {
     "": "He et al. 2015, Deep Residual Learning for Image Recognition, arXiv:1512.03385.",
 }
 
+#: What goes beyond these: {field: {value that is not the usual one, "" for any: paper}}.
+MORE_PAPERS: dict[str, dict[object, str]] = {
+    "shortcut_pool": {"average": "He et al. 2018, Bag of Tricks for Image Classification, arXiv:1812.01187."},
+    "attention": {
+        "se": "Hu et al. 2017, Squeeze-and-Excitation Networks, arXiv:1709.01507.",
+        "eca": "Wang et al. 2019, ECA-Net: Efficient Channel Attention, arXiv:1910.03151.",
+    },
+    "antialias": {"blur": "Zhang 2019, Making Convolutional Networks Shift-Invariant Again, arXiv:1904.11486."},
+    "norm": {"group": "Wu and He 2018, Group Normalization, arXiv:1803.08494."},
+    "standardize_weights": {True: "Qiao et al. 2019, Weight Standardization, arXiv:1903.10520."},
+}
+DROP_PATH_PAPER = "Huang et al. 2016, Deep Networks with Stochastic Depth, arXiv:1603.09382."
+
 #: What a norm is told where the framework weighs the old value.
 OLD_VALUE_NORM = '"""Momentum weighs the old value; the running variance is biased."""'
 
@@ -47,6 +61,7 @@ STANDARD_NAMES = {
     "functools": ("partial",),
     "itertools": ("chain", "islice", "repeat"),
     "pathlib": ("Path",),
+    "typing": ("Any",),
 }
 
 #: A safetensors file is simple enough to be read by hand: programs need no library for it.
@@ -113,14 +128,8 @@ class Program:
     @cached_property
     def zeroed(self) -> str:
         """The step at the end of the block's body that starts at zero, so that a block starts as its shortcut."""
-        ends = [step.name for step in self.outline.block.body if step.kind in (tree.Conv, tree.BatchNorm)]
+        ends = [step.name for step in self.outline.block.body if step.kind in (tree.Conv, *NORMS)]
         return ends[-1] if self.spec.zero_init_residual else ""
-
-    def refuse_underscores(self) -> None:
-        """For programs whose layers are named by paths with `_` for `.`."""
-        for path, _ in tree.walk(self.tree):
-            if "_" in path:
-                raise InputError(f"source: received the node {path!r}; names of nodes have no underscore here")
 
     def spread(self, role: str) -> Spread | None:
         """Of the initial values of a role ("convolution", "linear", "bias"); None for those that start at 0."""
@@ -135,6 +144,30 @@ class Program:
         leaves = self.leaves(tree.Conv) if role == "convolution" else self.leaves(tree.Linear)
         return any(leaf.bias for leaf in leaves)  # type: ignore[attr-defined]
 
+    @cached_property
+    def norm(self) -> Helper | None:
+        """The function that makes every norm; None where there is none."""
+        return next((helper for helper in self.outline.helpers if helper.kind in NORMS), None)
+
+    @cached_property
+    def underscores(self) -> bool:
+        """Whether some tensor's path has underscores, so that none may be read as a dot."""
+        return any("_" in path for path, leaf in tree.leaves(self.tree) if leaf.tensors())
+
+    @cached_property
+    def many_linear(self) -> bool:
+        """Whether gates have linear layers too, so that a function for all of them is worth its lines."""
+        return self.outline.gate is not None and any(step.kind is tree.Linear for step in self.outline.gate.steps)
+
+    @cached_property
+    def functions(self) -> list[str]:
+        """The activations' functions but ReLU, those of gates too."""
+        return list(dict.fromkeys(leaf.function for leaf in self.leaves(tree.Activation)))
+
+    def dilated(self, kind: Pool) -> bool:
+        """Whether some pool of a kind is dilated."""
+        return any(leaf.dilation != (1, 1) for leaf in self.leaves(kind))
+
     def leaves(self, kind: type[L]) -> list[L]:
         """The different leaves of one kind."""
         return list(dict.fromkeys(leaf for _, leaf in tree.leaves(self.tree) if isinstance(leaf, kind)))
@@ -143,17 +176,21 @@ class Program:
         """The docstring of the program: what it is, whose idea, and where it comes from."""
         height, width = self.spec.input_size
         what = "features" if self.spec.classes is None else f"{self.spec.classes} classes"
-        digest = hashlib.sha256(repr(self.tree).encode()).hexdigest()[:12]
+        # What a network does not have changes nothing of it, so that digests last when the tree learns more.
+        shown = repr(self.tree).replace(", standardize=None", "")
+        digest = hashlib.sha256(shown.encode()).hexdigest()[:12]
         command = _command(self.spec, self.backend) + self.options
         origin = f"Printed by `{command}` (resnet-core {version('resnet-core')}, layer tree {digest}); yours to edit."
         size = f"{height} x {width} x {self.spec.in_channels}"
         title = f"{self.spec.name or 'A ResNet'} in {self.framework}: {size} to {what}."
-        return docstring([title, "\n".join([_paper(self.spec), *wrapped(origin), *notes])], 0)
+        return docstring([title, "\n".join([*_papers(self.spec), *wrapped(origin), *notes])], 0)
 
 
-def _paper(spec: ResNetSpec) -> str:
+def _papers(spec: ResNetSpec) -> list[str]:
     wide = spec.groups == 1 and spec.width_per_group > 64
-    return PAPERS["groups" if spec.groups > 1 else "wide" if wide else "preactivation" if spec.preactivation else ""]
+    kind = "groups" if spec.groups > 1 else "wide" if wide else "preactivation" if spec.preactivation else ""
+    more = [paper for field, papers in MORE_PAPERS.items() if (paper := papers.get(getattr(spec, field)))]
+    return [PAPERS[kind], *more, *([DROP_PATH_PAPER] if spec.drop_path else [])]
 
 
 def _command(spec: ResNetSpec, backend: str) -> str:
@@ -228,7 +265,7 @@ def standard_imports(body: str) -> list[str]:
     """What a program imports of the standard library, as a formatter sorts it."""
     plain = [f"import {name}" for name in ("json", "math", "sys") if re.search(rf"(?<![.\w]){name}\.[a-z]", body)]
     found = {
-        module: [name for name in names if re.search(rf"(?<![.\w]){name}([(\[]|\.[a-z])", body)]
+        module: [name for name in names if re.search(rf"(?<![.\w]){name}([(\[]|\.[a-z]|[,)] )", body)]
         for module, names in STANDARD_NAMES.items()
     }
     return [*plain, *(f"from {module} import {', '.join(names)}" for module, names in found.items() if names)]
@@ -243,7 +280,8 @@ def signature(parameters: Iterable[Parameter]) -> list[str]:
 
 
 def _type(parameter: Parameter) -> str:
-    inner = "bool" if parameter.sort.removeprefix("tuple ") in ("flag", "bias", "dense") else "int"
+    sort = parameter.sort.removeprefix("tuple ")
+    inner = "float" if sort == "rate" else "bool" if sort in ("flag", "bias", "dense") else "int"
     return f"tuple[{inner}, ...]" if parameter.sort.startswith("tuple ") else inner
 
 
@@ -251,6 +289,15 @@ def used(parameters: Iterable[Parameter], lines: Iterable[str]) -> tuple[Paramet
     """The parameters that these lines read: the others are not part of the program."""
     text = "\n".join(lines)
     return tuple(parameter for parameter in parameters if reads(text, parameter.name))
+
+
+def with_needed(assignments: Sequence[str], lines: Sequence[str]) -> list[str]:
+    """The lines behind those of the assignments whose names they read, or one that is kept reads."""
+    kept = list(lines)
+    for line in reversed(assignments):
+        if reads("\n".join(kept), line.split(" =")[0]):
+            kept.insert(0, line)
+    return kept
 
 
 def reads(text: str, name: str) -> bool:
@@ -261,6 +308,13 @@ def reads(text: str, name: str) -> bool:
 def rename(text: str, names: Mapping[str, str]) -> str:
     """The text with other names, each a whole word."""
     return re.sub(r"[A-Za-z_]\w*", lambda found: names.get(found[0], found[0]), text)
+
+
+def replaced(text: str, changes: Mapping[str, str]) -> list[str]:
+    """The lines of a text, with changes."""
+    for old, new in changes.items():
+        text = text.replace(old, new)
+    return text.strip().splitlines()
 
 
 def given(arguments: Iterable[tuple[str, str, str | None]]) -> list[str]:
@@ -297,23 +351,31 @@ def stage_call(parameters: Iterable[Parameter], values: Mapping[str, Value]) -> 
 
 # The block's way through its layers.
 
+ACTIVATIONS = (tree.ReLU, tree.Activation)
+KERNELS = (tree.Linear, tree.ChannelConv)
+LAYERS = (tree.Conv, *NORMS, *ACTIVATIONS)
+
 
 def rows(steps: Sequence[Step], cut: int = 0) -> list[list[Step]]:
-    """Steps that are written in one expression: a row begins with the kind that the body begins with, or at `cut`."""
+    """Steps that are written in one expression: a row begins with the kind that the body begins with, or at `cut`.
+
+    What is no convolution, norm or activation has a row of its own.
+    """
     found: list[list[Step]] = []
     for place, step in enumerate(steps):
-        if step.kind is steps[0].kind or place == cut > 0:
+        alone = step.kind not in LAYERS or (place > 0 and steps[place - 1].kind not in LAYERS)
+        if step.kind is steps[0].kind or alone or place == cut > 0:
             found.append([])
         found[-1].append(step)
     return found
 
 
 def leaf_rows(steps: Sequence[Step]) -> list[list[Step]]:
-    """Steps of the network that are written in one expression: a convolution, its norm and its ReLU, or one other."""
+    """Steps that are written in one expression: a layer with a kernel, its norm and its activation, or one other."""
     found: list[list[Step]] = []
     for place, step in enumerate(steps):
-        chained = step.kind in (tree.BatchNorm, tree.ReLU)
-        if not chained or not place or steps[place - 1].kind not in (tree.Conv, tree.BatchNorm):
+        chained = step.kind in (*NORMS, *ACTIVATIONS)
+        if not chained or not place or steps[place - 1].kind not in (tree.Conv, *NORMS, *KERNELS):
             found.append([])
         found[-1].append(step)
     return found
@@ -321,7 +383,7 @@ def leaf_rows(steps: Sequence[Step]) -> list[list[Step]]:
 
 def cut(block: Block) -> int:
     """How many steps of the body every shortcut that does not read x has read."""
-    return max(form.reads for form in block.forms)
+    return max((form.reads for form in block.forms), default=0)
 
 
 def mixed(block: Block) -> bool:
@@ -358,7 +420,7 @@ def turns(loop: Loop, kept: Sequence[Parameter]) -> tuple[list[str], list[str], 
         if argument.odd == "first" and argument.other == argument.name and isinstance(argument.other, Code):
             behind.append(argument)
             text = argument.name
-        elif " if " in text:
+        elif " if " in text or " / " in text:
             before.append(f"{own} = {text}")
             text = own
         arguments.append(text)
@@ -374,8 +436,10 @@ def conv_reason(program: Program) -> str:
     helper = program.outline.helper(tree.Conv)
     block = program.outline.block
     before = block.body[0].kind is not tree.Conv
-    if helper is not None and helper.numbers["bias"] is False and not before:
-        return "No bias: the norm behind it subtracts the mean, and with it any constant."
+    if helper is not None and helper.numbers["bias"] is False and not before and program.norm is not None:
+        if program.norm.kind is tree.BatchNorm:
+            return "No bias: the norm behind it subtracts the mean, and with it any constant."
+        return "No bias: the norm behind it adds one of its own to each channel."
     return ""
 
 
@@ -388,11 +452,12 @@ def block_reason(block: Block) -> list[str]:
     """What the block is, and why."""
     convs = [step for step in block.body if step.kind is tree.Conv]
     before = bool(convs) and block.body[0].kind is not tree.Conv
-    bottleneck = block.name in ("Bottleneck", "PreActBottleneck")
+    bottleneck = block.name.endswith("Bottleneck")
+    end = "the input is added" if block.forms else "nothing is added: a plain block has no shortcut"
     first = (
-        "1 x 1 narrows, 3 x 3 looks around, 1 x 1 widens; the input is added."
+        f"1 x 1 narrows, 3 x 3 looks around, 1 x 1 widens; {end}."
         if bottleneck
-        else f"{_count(len(convs))}; the input is added to what they give."
+        else f"{_count(len(convs))}; {end}{' to what they give' if block.forms else ''}."
     )
     reasons, subject = [], "The 3 x 3"
     if bottleneck and block.derived.get("out_channels") == "4 * channels":
@@ -411,12 +476,37 @@ def block_reason(block: Block) -> list[str]:
     if any(isinstance(step.numbers.get("dilation"), Code) for step in convs):
         reasons.append("Where a stage keeps its map, the 3 x 3 dilates: it sees as far as on a smaller one.")
     if before:
-        reasons.append("Norm and relu come before each convolution, so that the sum reaches the next block untouched.")
+        name = "relu" if any(step.kind is tree.ReLU for step in block.body) else "activation"
+        reasons.append(
+            f"Norm and {name} come before each convolution, so that the sum reaches the next block untouched."
+        )
     if before and mixed(block):
         reasons.append("A projection reads the activated x, everything else x itself.")
     if any(step.kind is tree.PadChannels for form in block.forms for step in form.chain):
         reasons.append("The shortcut (option A) skips pixels and adds zero channels: it has no parameters.")
     return [first, " ".join(reasons)]
+
+
+def gate_reason(gate: Gate) -> list[str]:
+    """What the gate is."""
+    if gate.name == "SqueezeExcitation":
+        return ["Squeezes the map to a vector, and excites: one factor for each channel."]
+    return ["One factor for each channel, from the means of the channel and its neighbors."]
+
+
+def drop_path_reason() -> str:
+    """What stochastic depth is."""
+    return "Stochastic depth: in training, a share of the images skips the block."
+
+
+def partial_reason() -> str:
+    """Why an average pool has partial windows."""
+    return "at the edge, the mean of what is inside"
+
+
+def standardize_reason(standardize: Value) -> str:
+    """What standardized weights are, and why their epsilon is no norm's."""
+    return f"Kernels of mean 0 and variance 1; {literal(standardize)}, as they vary far less than maps."
 
 
 def _count(convs: int) -> str:
@@ -430,7 +520,17 @@ def stage_reason(loop: Loop) -> str:
     parts = [f"the first {' and '.join(first)}"] if first else []
     parts += ["the last strides, as in TF-slim"] if odd.get("stride") == "last" else []
     parts += ["the others dilate"] if odd.get("dilation") == "first" else []
+    parts += ["the drop rate rises"] if any(p.sort == "before" for p in loop.parameters) else []
     return "`depth` blocks" + (": " + ", ".join(parts) if parts else "") + "."
+
+
+def returned(lines: Sequence[str], name: str = "y") -> list[str]:
+    """The lines, of which the last statement returns what it had assigned to `name`."""
+    starts = [place for place, line in enumerate(lines) if not line.startswith((" ", ")"))]
+    if not starts or not lines[starts[-1]].startswith(f"{name} ="):
+        return [*lines, f"return {name}"]
+    last = lines[starts[-1]].replace(f"{name} =", "return", 1)
+    return [*lines[: starts[-1]], last, *lines[starts[-1] + 1 :]]
 
 
 def shape_text(shape: Shape, channels_first: bool = False) -> str:

@@ -2,25 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from resnet_core.errors import WeightsError, require_choice
+from resnet_core.errors import InputError, WeightsError, require_choice
 from resnet_core.tree import Shape
 
 Weights = dict[str, np.ndarray]
 DTYPES = ("float32", "float64")
+#: What a backend may offer besides, for inference (its `HALF_DTYPES`).
+HALF = ("bfloat16", "float16")
+
+#: From here on a float32 value rounds to infinity in float16, whose largest number is 65504.
+_FLOAT16_OVERFLOW = 65520.0
 
 
 def check_weights(
     weights: Mapping[str, np.ndarray], expected: Mapping[str, Shape], dtype: str | None = None
 ) -> Weights:
-    """The weights in the order of `expected`, as contiguous arrays of a single dtype.
+    """The weights in the order of `expected`, as contiguous arrays of a single dtype, rounded to half precision if
+    the model has it.
 
-    Raises WeightsError for a missing or unknown name, a wrong shape, a dtype other than `dtype` (or, if that is
-    None, anything but float32 or float64 throughout), values that are not finite, and negative variances.
+    `dtype` is the model's. Raises WeightsError for a missing or unknown name, a wrong shape, a dtype other than
+    `array_dtype(dtype)` (or, if `dtype` is None, anything but float32 or float64 throughout), values that are not
+    finite, also in the model's dtype, and negative variances.
     """
+    model, dtype = dtype, dtype and array_dtype(dtype)
     if not isinstance(weights, Mapping):
         received = type(weights).__name__
         raise WeightsError(f"weights: received a {received}; expected {{name: array}}; read_weights reads files")
@@ -47,18 +55,56 @@ def check_weights(
             )
         if not np.isfinite(array).all():
             raise WeightsError(f"{name}: holds values that are not finite (NaN or infinity)")
+        if model == "float16" and (size := np.abs(array).max(initial=0.0)) >= _FLOAT16_OVERFLOW:
+            raise WeightsError(f"{name}: holds {size:.6g} and float16 ends at 65504; use bfloat16")
         if name.endswith("running_var") and (array < 0).any():
             raise WeightsError(
                 f"{name}: received {array.min():.3g}; a variance is never below 0: were mean and variance swapped?"
             )
+        if model in HALF:
+            array = rounded(array, model)
         checked[name] = np.ascontiguousarray(array)  # safetensors writes other layouts incorrectly (its issue 825)
     return checked
 
 
-def require_dtype(dtype: str) -> str:
-    """The dtype, unchanged. Raises InputError unless it is "float32" or "float64"."""
-    require_choice("dtype", dtype, DTYPES)
+def require_dtype(dtype: str, offered: Sequence[str] = ()) -> str:
+    """The dtype, unchanged. Raises InputError unless it is "float32", "float64" or one `offered` besides."""
+    require_choice("dtype", dtype, (*DTYPES, *offered))
     return dtype
+
+
+def require_training_dtype(dtype: str) -> str:
+    """The dtype, unchanged. Raises InputError unless it is "float32" or "float64"; for half precision, says what to do.
+
+    A step changes a weight by less than half precision can tell, and so do running statistics.
+    """
+    if dtype in HALF:
+        raise InputError(
+            f"dtype: received {dtype!r}, which is for inference; train a float32 model, in half precision by the "
+            "framework's own means: torch.autocast, Keras' policy \"mixed_bfloat16\", `dtype` of Flax' layers"
+        )
+    return require_dtype(dtype)
+
+
+def rounded(array: np.ndarray, dtype: str) -> np.ndarray:
+    """A float32 array with its finite values rounded to "bfloat16" or "float16": to nearest, ties to even."""
+    if dtype == "float16":
+        return array.astype(np.float16).astype(np.float32)
+    bits = np.ascontiguousarray(array, np.float32).view(np.uint32)  # bfloat16 is the upper half of a float32
+    return ((bits + (0x7FFF + ((bits >> 16) & 1))) & np.uint32(0xFFFF0000)).view(np.float32)
+
+
+def array_dtype(dtype: str) -> str:
+    """The dtype of the arrays that go into and come out of a model of this dtype: float32 for half precision.
+
+    NumPy knows no bfloat16, and float32 has every value of either.
+    """
+    return "float32" if dtype in HALF else dtype
+
+
+def as_array(value: np.ndarray) -> np.ndarray:
+    """A framework's array as one of NumPy's own dtypes (`array_dtype`)."""
+    return value.astype(array_dtype(value.dtype.name), copy=False)
 
 
 def cast(weights: Mapping[str, np.ndarray], dtype: str) -> Weights:

@@ -29,6 +29,9 @@ ENVIRONMENT: Mapping[str, str] = {
 #: For small programs, which XLA optimizes for longer than they run; `resnet conformance` is three times as fast.
 QUICK_ENVIRONMENT: Mapping[str, str] = {"XLA_FLAGS": "--xla_backend_optimization_level=0"}
 
+#: Half precision, for inference.
+HALF_DTYPES = ("bfloat16", "float16")
+
 #: What else people call it.
 KNOWN_AS = ("jax", "nnx")
 

@@ -22,7 +22,7 @@ def train_forward(
     with precision(model_dtype(model)):
         output = to_arrays(
             forward(
-                nnx.view(model, use_running_average=False, raise_if_not_found=False),
+                nnx.view(model, use_running_average=False, deterministic=True, raise_if_not_found=False),
                 to_native(model, images, training=True),
             )
         )
@@ -38,7 +38,7 @@ def gradients(model: nnx.Module, images: np.ndarray, cotangent: np.ndarray) -> W
     try:
         with precision(dtype):
             weights = jnp.asarray(np.asarray(cotangent, dtype))
-            view = nnx.view(model, use_running_average=False, raise_if_not_found=False)
+            view = nnx.view(model, use_running_average=False, deterministic=True, raise_if_not_found=False)
             state = _gradients(view, to_native(model, images, training=True), weights)
             return {neutral_name(path): to_neutral(value.get_value()) for path, value in nnx.to_flat_state(state)}
     finally:

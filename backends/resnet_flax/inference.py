@@ -8,6 +8,7 @@ from flax import nnx
 from jax import Array
 
 from resnet_core.inputs import check_images, empty_output
+from resnet_core.weights import array_dtype, as_array
 from resnet_flax.runtime import precision
 from resnet_flax.weights import model_dtype
 
@@ -18,15 +19,19 @@ def predict(model: nnx.Module, images: np.ndarray) -> np.ndarray | dict[str, np.
         native = to_native(model, images)
         if not len(native):
             return empty_output(model.tree, dict(model.taps), native, model_dtype(model))
-        return to_arrays(forward(nnx.view(model, use_running_average=True, raise_if_not_found=False), native))
+        return to_arrays(
+            forward(nnx.view(model, use_running_average=True, deterministic=True, raise_if_not_found=False), native)
+        )
 
 
 def modes(model: nnx.Module) -> dict[str, bool]:
-    """{norm: whether it normalizes with batch statistics}; nothing else here has a mode."""
+    """{layer: whether it is in training mode} of norms and dropouts; nothing else here has a mode."""
     return {
-        ".".join(map(str, path)): not node.use_running_average
+        ".".join(map(str, path)): not (
+            node.use_running_average if isinstance(node, nnx.BatchNorm) else node.deterministic
+        )
         for path, node in nnx.iter_graph(model)
-        if isinstance(node, nnx.BatchNorm)
+        if isinstance(node, nnx.BatchNorm | nnx.Dropout)
     }
 
 
@@ -38,12 +43,13 @@ def forward(model: nnx.Module, images: Array) -> Array | dict[str, Array]:
 
 def to_native(model: nnx.Module, images: np.ndarray, *, training: bool = False) -> Array:
     """The images, checked, in the model's dtype; Flax has the same layout."""
-    checked = check_images(images, model.channels, model.tree, training=training)
-    return jnp.asarray(np.asarray(checked, model_dtype(model)))
+    dtype = model_dtype(model)
+    checked = check_images(images, model.channels, model.tree, training=training, dtype=dtype)
+    return jnp.asarray(np.asarray(checked, array_dtype(dtype)), dtype)
 
 
 def to_arrays(output: Array | dict[str, Array]) -> np.ndarray | dict[str, np.ndarray]:
     """JAX arrays to NumPy; they are already channels last."""
     if isinstance(output, dict):
-        return {tap: np.asarray(array) for tap, array in output.items()}
-    return np.asarray(output)
+        return {tap: as_array(np.asarray(array)) for tap, array in output.items()}
+    return as_array(np.asarray(output))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import jax.numpy as jnp
@@ -13,6 +15,18 @@ from resnet_core import tree
 from resnet_core.errors import InputError
 from resnet_core.padding import Padding, Pair
 from resnet_flax.convolution import conv_general_dilated
+from resnet_flax.layers import (
+    BlurPool,
+    ChannelConv,
+    DilatedAveragePool,
+    Dropout,
+    DropPath,
+    FrozenNorm,
+    GlobalConcatPool,
+    GlobalMaxPool,
+    PartialAveragePool,
+    StandardizedConv,
+)
 from resnet_flax.representation import Printed
 
 
@@ -23,8 +37,13 @@ def lower(node: tree.Node, dtype: str) -> nnx.Module:
             return Chain(node, dtype)
         case tree.Residual():
             return Residual(node, dtype)
+        case tree.Gate():
+            return Gate(node, dtype)
         case tree.Conv():
-            return nnx.Conv(
+            convolution = (
+                nnx.Conv if node.standardize is None else partial(StandardizedConv, standardize=node.standardize)
+            )
+            return convolution(
                 node.in_channels,
                 node.out_channels,
                 node.kernel,
@@ -53,12 +72,22 @@ def lower(node: tree.Node, dtype: str) -> nnx.Module:
                 param_dtype=dtype,
                 rngs=_NO_RANDOMNESS,
             )
+        case tree.FrozenNorm():
+            return FrozenNorm(node.channels, node.epsilon, dtype)
+        case tree.GroupNorm():
+            return nnx.GroupNorm(node.channels, node.groups, epsilon=node.epsilon, **_norm(dtype))
+        case tree.LayerNorm():
+            return nnx.LayerNorm(node.channels, epsilon=node.epsilon, **_norm(dtype))
         case tree.ReLU():
             return ReLU()
+        case tree.Activation():
+            return Activation(node.function)
         case tree.MaxPool():
             return MaxPool(node.kernel, node.stride, node.padding)
         case tree.AveragePool():
-            return AveragePool(node.kernel, node.stride)
+            return _average_pool(node)
+        case tree.BlurPool():
+            return BlurPool(node.stride, node.dilation)
         case tree.Pad():
             return Pad(node.padding)
         case tree.Subsample():
@@ -67,6 +96,27 @@ def lower(node: tree.Node, dtype: str) -> nnx.Module:
             return PadChannels(node.before, node.after)
         case tree.GlobalAveragePool():
             return GlobalAveragePool()
+        case tree.GlobalMaxPool():
+            return GlobalMaxPool()
+        case tree.GlobalConcatPool():
+            return GlobalConcatPool()
+        case tree.ChannelConv():
+            half = node.kernel // 2
+            return ChannelConv(
+                1,
+                1,
+                (node.kernel,),
+                strides=1,
+                padding=((half, half),),
+                use_bias=False,
+                kernel_init=_no_values,
+                param_dtype=dtype,
+                rngs=_NO_RANDOMNESS,
+            )
+        case tree.Dropout():
+            return Dropout(node.rate, rngs=nnx.Rngs(0))
+        case tree.DropPath():
+            return DropPath(node.rate, rngs=nnx.Rngs(0))
         case tree.Linear():
             return nnx.Linear(
                 node.in_features,
@@ -104,6 +154,17 @@ class Residual(Printed):
         return _run(self, self.post, _run(self, self.body, x) + self.shortcut(x))
 
 
+class Gate(Chain):
+    """x * factors: the modules give one factor for each channel of each image."""
+
+    def __init__(self, node: tree.Gate, dtype: str) -> None:
+        super().__init__(node.body, dtype)
+
+    def __call__(self, x: Array) -> Array:
+        factors = super().__call__(x)
+        return x * factors.reshape(len(x), *(1,) * (x.ndim - 2), -1)
+
+
 def _attach(module: nnx.Module, chain: tree.Chain, dtype: str) -> tuple[str, ...]:
     for name, child in chain.children:
         setattr(module, name, lower(child, dtype))
@@ -114,6 +175,27 @@ def _run(module: nnx.Module, names: tuple[str, ...], x: Array) -> Array:
     for name in names:
         x = getattr(module, name)(x)
     return x
+
+
+def _norm(dtype: str) -> dict[str, Any]:
+    """What a group norm and a layer norm have in common."""
+    return {
+        "use_bias": True,
+        "use_scale": True,
+        "use_fast_variance": False,
+        "bias_init": _no_values,
+        "scale_init": _no_values,
+        "param_dtype": dtype,
+        "rngs": _NO_RANDOMNESS,
+    }
+
+
+def _average_pool(node: tree.AveragePool) -> nnx.Module:
+    if node.partial:
+        return PartialAveragePool(node.stride, node.dilation)
+    if node.dilation != (1, 1):
+        return DilatedAveragePool(node.kernel, node.stride, node.dilation)
+    return AveragePool(node.kernel, node.stride)
 
 
 def _padding(padding: Padding) -> Any:
@@ -140,6 +222,27 @@ class ReLU(nnx.Module):
 
     def __call__(self, x: Array) -> Array:
         return nnx.relu(x)
+
+
+class Activation(nnx.Module):
+    """A function of each value."""
+
+    def __init__(self, function: tree.Function) -> None:
+        self.function = function
+
+    def __call__(self, x: Array) -> Array:
+        return ACTIVATIONS[self.function](x)
+
+
+ACTIVATIONS: dict[tree.Function, Callable[[Array], Array]] = {
+    "relu6": nnx.relu6,
+    "leaky_relu": partial(nnx.leaky_relu, negative_slope=tree.NEGATIVE_SLOPE),
+    "silu": nnx.silu,
+    "gelu": partial(nnx.gelu, approximate=False),
+    "gelu_tanh": partial(nnx.gelu, approximate=True),
+    "hardswish": nnx.hard_swish,
+    "sigmoid": nnx.sigmoid,
+}
 
 
 class MaxPool(nnx.Module):

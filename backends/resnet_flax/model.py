@@ -12,6 +12,7 @@ from resnet_core.inputs import starting_weights
 from resnet_core.specification import ResNetSpec
 from resnet_core.tree import Chain
 from resnet_core.weights import require_dtype
+from resnet_flax import HALF_DTYPES
 from resnet_flax.lowering import lower
 from resnet_flax.representation import Printed
 from resnet_flax.weights import set_weights
@@ -49,7 +50,7 @@ def build(
     dtype: str | None = None,
 ) -> ResNet:
     """`build_tree` on the spec's layer tree."""
-    weights = starting_weights(spec, weights, seed, dtype)
+    weights = starting_weights(spec, weights, seed, dtype, HALF_DTYPES)
     return build_tree(layer_tree(spec), channels=spec.in_channels, weights=weights, taps=taps, dtype=dtype)
 
 
@@ -62,6 +63,6 @@ def build_tree(
     dtype: str | None = None,
 ) -> ResNet:
     """A model whose variables hold copies of the weights."""
-    model = ResNet(tree, channels, taps, require_dtype(dtype or "float32"))
+    model = ResNet(tree, channels, taps, require_dtype(dtype or "float32", HALF_DTYPES))
     set_weights(model, weights)
     return model

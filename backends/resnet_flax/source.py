@@ -2,59 +2,64 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+
 from resnet_core import tree
+from resnet_core.anti_unification import NORMS
 from resnet_core.errors import InputError
 from resnet_core.expressions import Code, Value
 from resnet_core.outline import Form, Step, literal
 from resnet_core.programs.training_text import recipe_options
 from resnet_core.source_text import (
-    OLD_VALUE_NORM,
     READ,
     WIDTH,
     Program,
     block_reason,
     branches,
     call,
-    conv_reason,
     cut,
     docstring,
-    fan_in,
+    drop_path_reason,
     flag,
+    gate_reason,
     given,
     helper_call,
     indented,
     joined,
     leaf_rows,
     note,
-    padding_reason,
+    partial_reason,
     rename,
+    replaced,
+    returned,
     rows,
-    scale_text,
     shape_text,
     signature,
     stage_call,
     stage_reason,
     standard_imports,
-    truncated_deviation,
     turns,
 )
 from resnet_core.specification import ResNetSpec
 from resnet_core.training.recipe import Recipe
+from resnet_flax.layer_source import LAST, RNGS, conv, initial_values, kernels, linear, norm, own_layers
 from resnet_flax.training_source import training
 
-#: What every definition ends with.
-LAST = ["*", "rngs: nnx.Rngs"]
-RNGS = "rngs=rngs"
-
 #: Kinds with modules of their own; the others are functions.
-MODULES = (tree.Conv, tree.BatchNorm, tree.Linear)
+MODULES = (tree.Conv, *NORMS, tree.Linear, tree.ChannelConv, tree.Gate, tree.Dropout, tree.DropPath)
 
-UNIFORM = '''
-def uniform(inputs: int) -> nnx.Initializer:
-    """Biases as PyTorch draws them, narrower where an output has more inputs."""
-    bound = inputs**-0.5
-    return partial(jax.random.uniform, minval=-bound, maxval=bound)
-'''
+#: {function of an activation: an expression of x}.
+FUNCTIONS = {
+    "relu6": "nnx.relu6({})",
+    "leaky_relu": f"nnx.leaky_relu({{}}, {literal(tree.NEGATIVE_SLOPE)})",
+    "silu": "nnx.silu({})",
+    "gelu": "nnx.gelu({}, approximate=False)",
+    "gelu_tanh": "nnx.gelu({}, approximate=True)",
+    "hardswish": "nnx.hard_swish({})",
+    "sigmoid": "nnx.sigmoid({})",
+}
 
 LOAD = '''
 def load(model: nnx.Module, path: str) -> None:
@@ -68,7 +73,14 @@ def load(model: nnx.Module, path: str) -> None:
             value = tensors[f"{name}.{kinds.get(kind, 'weight')}"]
             value = value.transpose(2, 3, 1, 0) if value.ndim == 4 else value.T
             variable.set_value(jnp.asarray(value))
-'''.strip().splitlines()
+'''
+
+#: What `load` says instead where neutral names have underscores.
+UNDERSCORES = {
+    "tensors = read(path)": 'tensors = {name.replace(".", "_"): value for name, value in read(path).items()}',
+    '".".join(place).replace("_", ".").replace(".layers", "")': '"_".join(place).replace("_layers", "")',
+    "{name}.{kinds": "{name}_{kinds",
+}
 
 
 def source(spec: ResNetSpec, recipe: Recipe | None = None) -> str:
@@ -77,9 +89,9 @@ def source(spec: ResNetSpec, recipe: Recipe | None = None) -> str:
     Raises InputError, one line, for a network that has no program.
     """
     program = Program(spec, "flax", "Flax (NNX)", recipe_options(recipe))
-    program.refuse_underscores()
-    definitions = [*_layers(program), _conv(program), _norm(program), _block(program), _stage(program)]
-    load = [line.replace("block", program.outline.loop.prefix) for line in LOAD]
+    layer = [*kernels(program), conv(program), norm(program), linear(program), *own_layers(program), _gate(program)]
+    definitions = [*layer, _block(program), _stage(program)]
+    load = replaced(LOAD, {"block": program.outline.loop.prefix} | (UNDERSCORES if program.underscores else {}))
     body = joined(*definitions, _network(program), READ, load, *training(program, recipe), _main(program))
     return joined([*program.header(), "", *_imports(body)], [body.rstrip()])
 
@@ -90,43 +102,29 @@ def _imports(body: str) -> list[str]:
     return [*standard_imports(body), "", *own, "from flax import nnx", "from jax import Array"]
 
 
-def _conv(program: Program) -> list[str]:
-    helper = program.outline.helper(tree.Conv)
-    if helper is None:
+def _gate(program: Program) -> list[str]:
+    gate = program.outline.gate
+    if gate is None:
         return []
-    lines = docstring([reason]) if (reason := conv_reason(program)) else []
-    texts = {field: literal(value) for field, value in helper.numbers.items()}
-    if isinstance(helper.numbers["padding"], Code) and texts["padding"] not in ("padding", "dilation"):
-        lines += note([f"padding = {texts['padding']}"], padding_reason(program))
-        texts["padding"] = "padding"
-    initial, more = _initial(program, "convolution", f"({fan_in(texts, 'in_channels')})")
-    named = {"strides": ("stride", "1"), "padding": ("padding", ""), "kernel_dilation": ("dilation", "1")}
-    named |= {"feature_group_count": ("groups", "1"), "use_bias": ("bias", "True")}
-    arguments = ["in_channels", "channels", f"({texts['kernel']}, {texts['kernel']})"]
-    arguments += [f"{name}={texts[field]}" for name, (field, usual) in named.items() if texts[field] != usual]
-    lines += [*more, *call("return nnx.Conv", [*arguments, *initial, RNGS])]
-    return [*call("def conv", [*signature(helper.parameters), *LAST], " -> nnx.Conv:", 0), *indented(lines)]
-
-
-def _norm(program: Program) -> list[str]:
-    helper = program.outline.helper(tree.BatchNorm)
-    if helper is None:
-        return []
-    arguments = ["channels", f"momentum={literal(helper.numbers['decay'])}"]
-    arguments += [f"epsilon={literal(helper.numbers['epsilon'])}", "use_fast_variance=False", RNGS]
-    lines = [
-        OLD_VALUE_NORM,
-        "# The fast variance, E[x^2] - E[x]^2, loses digits where the mean is large.",
-        *call("return nnx.BatchNorm", arguments),
+    made, run = [f"{name} = {code}" for name, code in gate.derived.items()], []
+    for step in gate.steps:  # an initializer serves all layers
+        made += [line for line in _assign(program, f"self.{step.name}", step) if line not in made or line[0] in " )"]
+    value = "x"
+    for row in leaf_rows(gate.steps):
+        for step in row:
+            value = _run(program, step, value, "self.")
+        run.append(f"y = {value}")
+        value = "y"
+    return [
+        f"class {gate.name}(nnx.Module):",
+        *indented(docstring(gate_reason(gate))),
+        "",
+        *indented(call("def __init__", ["self", *signature(gate.parameters), *LAST], " -> None:")),
+        *indented(made, 8),
+        "",
+        "    def __call__(self, x: Array) -> Array:",
+        *indented([*run, "return x * y[:, None, None]"], 8),
     ]
-    return [*call("def norm", [*signature(helper.parameters), *LAST], " -> nnx.BatchNorm:", 0), *indented(lines)]
-
-
-def _layers(program: Program) -> list[list[str]]:
-    """What Flax lacks: biases that are drawn."""
-    return (
-        [UNIFORM.strip().splitlines()] if program.draws_biases("convolution") or program.draws_biases("linear") else []
-    )
 
 
 def _block(program: Program) -> list[str]:
@@ -134,6 +132,7 @@ def _block(program: Program) -> list[str]:
     lines = [f"{name} = {code}" for name, code in block.derived_outside().items()]
     for step in block.body:
         lines += _assign(program, f"self.{step.name}", step)
+    lines += [f"self.{name} = {name}" for name in _read(block.body)]
     if program.zeroed:
         tensor = f"self.{program.zeroed}.{'scale' if program.zeroed.startswith('norm') else 'kernel'}"
         lines += ["# Each block starts as its shortcut.", f"{tensor}.set_value(jnp.zeros_like({tensor}[...]))"]
@@ -168,9 +167,14 @@ def _shortcut(program: Program) -> list[str]:
 
 
 def _kept(form: Form) -> list[str]:
-    """Names that a shortcut without parameters reads when it runs: they become attributes."""
-    steps = [step for step in form.chain if step.kind not in MODULES and not _uneven(step)]
-    values = [value for step in steps for value in step.numbers.values()]
+    """Names that a shortcut reads when it runs: they become attributes."""
+    return _read([step for step in form.chain if not _uneven(step)])
+
+
+def _read(steps: Sequence[Step]) -> list[str]:
+    """Names that steps without modules read when they run, those of conditions too."""
+    steps = [step for step in steps if step.kind not in MODULES]
+    values = [value for step in steps for value in (*step.numbers.values(), step.condition)]
     return sorted({name for value in values if isinstance(value, Code) for name in value.names})
 
 
@@ -185,15 +189,30 @@ def _forward(program: Program) -> list[str]:
     lines, value, done = [], "x", 0
     for row in rows(block.body, cut(block)):
         for step in row:
-            value = _run(step, value, "self.")
-        lines.append(f"y = {value}")
+            value = _run(program, _kept_step(step, _read(block.body)), value, "self.")
+        lines += _where(row[0], [f"y = {value}"], _read(block.body))
         value, done = "y", done + len(row)
         lines += shortcut if done == cut(block) else []
     lines += [] if cut(block) else shortcut
+    if not block.forms:
+        return returned(lines)
     total = f"{value} + x"
     for step in block.post:
-        total = _run(step, total, "self.")
+        total = _run(program, step, total, "self.")
     return [*lines, f"return {total}"]
+
+
+def _where(step: Step, lines: list[str], kept: Sequence[str]) -> list[str]:
+    """The lines, behind the step's condition if it has one."""
+    if step.condition is None:
+        return lines
+    return [f"if {rename(step.condition, {name: f'self.{name}' for name in kept})}:", *indented(lines)]
+
+
+def _kept_step(step: Step, kept: Sequence[str]) -> Step:
+    """The step as it reads the attributes that are kept."""
+    names = {name: f"self.{name}" for name in kept}
+    return replace(step, numbers={field: _renamed(value, names) for field, value in step.numbers.items()})
 
 
 def _run_shortcut(program: Program) -> list[str]:
@@ -201,15 +220,17 @@ def _run_shortcut(program: Program) -> list[str]:
     for test, form in branches(program.outline.block):
         own: list[str] = []
         value = "y" if form.reads else "x"
-        names = {name: f"self.{name}" for name in _kept(form)}
         for step in form.chain:
-            kept = Step(step.name, step.kind, {f: _renamed(v, names) for f, v in step.numbers.items()})
+            kept = _kept_step(step, _kept(form))
+            if step.condition is not None and value != "x":
+                own.append(f"x = {value}")
+                value = "x"
             if step.kind in MODULES and own and "shortcut" in own[-1]:
-                own[-1] = f"x = {_run(kept, own[-1].removeprefix('x = '), 'self.shortcut_')}"
+                own[-1] = f"x = {_run(program, kept, own[-1].removeprefix('x = '), 'self.shortcut_')}"
             else:
-                indent = 12 if test else 8
-                line = _broken(f"x = {_run(kept, value, 'self.shortcut_')}", indent)
-                own += note(line, _comment(step), indent)
+                indent = (12 if test else 8) + (4 if step.condition is not None else 0)
+                line = _broken(f"x = {_run(program, kept, value, 'self.shortcut_')}", indent)
+                own += _where(step, note(line, _comment(step), indent), _kept(form))
             value = "x"
         word = test.split()[0].rstrip(":") if test else ""
         kept_test = "else:" if word == "else" else f"{word} self.{flag(form)}:"
@@ -254,7 +275,7 @@ def _network(program: Program) -> list[str]:
         for row in leaf_rows(part.steps):
             value = "x"
             for step in row:
-                value = _run(step, value, f"self.{part.name}_")
+                value = _run(program, step, value, f"self.{part.name}_")
             own.append(f"x = {value}")
         if part is outline.parts[-1]:
             own[-1] = own[-1].replace("x =", "return", 1)
@@ -269,22 +290,6 @@ def _network(program: Program) -> list[str]:
         "    def __call__(self, x: Array) -> Array:",
         *indented(run, 8),
     ]
-
-
-def _initial(program: Program, role: str, inputs: str) -> tuple[list[str], list[str]]:
-    """(arguments, lines before) for the spec's initial values; what Flax draws by itself is not said again."""
-    spread, arguments, lines = program.spread(role), [], []
-    assert spread is not None
-    if spread.distribution == "truncated":
-        lines.append(truncated_deviation(spread, inputs))
-        arguments.append("kernel_init=nnx.initializers.truncated_normal(deviation)")
-    else:
-        rule = f'{scale_text(spread)}, "{spread.fan}", "{spread.distribution}"'
-        lines.append(f"initial = nnx.initializers.variance_scaling({rule})")
-        arguments.append("kernel_init=initial")
-    if program.draws_biases(role):
-        arguments.append(f"bias_init=uniform({inputs.removeprefix('(').removesuffix(')')})")
-    return arguments, lines
 
 
 def _main(program: Program) -> list[str]:
@@ -304,28 +309,62 @@ def _assign(program: Program, target: str, step: Step, indent: int = 8) -> list[
     """The lines that make a step's module, where it has one."""
     text = {field: literal(number) for field, number in step.numbers.items()}
     helper = program.outline.helper(step.kind)
-    if helper is not None:
-        return call(f"{target} = {helper.name}", [*helper_call(helper, step), RNGS], indent=indent)
-    if step.kind is not tree.Linear:
-        return []
-    initial, lines = _initial(program, "linear", text["in_features"])
-    places = [("in_features", text["in_features"], None), ("out_features", text["out_features"], None)]
-    arguments = given([*places, ("use_bias", text["bias"], "True")])
-    return [*lines, *call(f"{target} = nnx.Linear", [*arguments, *initial, RNGS], indent=indent)]
+    match step.kind:
+        case _ if helper is not None:
+            rngs = [] if step.kind is tree.FrozenNorm else [RNGS]
+            return call(f"{target} = {helper.name}", [*helper_call(helper, step), *rngs], indent=indent)
+        case tree.Gate if program.outline.gate:
+            return call(f"{target} = {program.outline.gate.name}", [*text.values(), RNGS], indent=indent)
+        case tree.Linear if program.many_linear:
+            same = len({leaf.bias for leaf in program.leaves(tree.Linear)}) == 1
+            bias = [] if step.numbers["bias"] or same else ["bias=False"]
+            arguments = [text["in_features"], text["out_features"], *bias, RNGS]
+            return call(f"{target} = linear", arguments, indent=indent)
+        case tree.Linear:
+            initial, lines = initial_values(program, "linear", text["in_features"], bias=bool(step.numbers["bias"]))
+            places = [("in_features", text["in_features"], None), ("out_features", text["out_features"], None)]
+            arguments = given([*places, ("use_bias", text["bias"], "True")])
+            return [*lines, *call(f"{target} = nnx.Linear", [*arguments, *initial, RNGS], indent=indent)]
+        case tree.ChannelConv:
+            size = text["kernel"]
+            initial, lines = initial_values(program, "convolution", size, bias=False)
+            padding = f"padding={int(size) // 2 if size.isdigit() else f'{size} // 2'}"
+            arguments = ["1", "1", f"({size},)", padding, "use_bias=False"]
+            return [*lines, *call(f"{target} = nnx.Conv", [*arguments, *initial, RNGS], indent=indent)]
+        case tree.Dropout:
+            return call(f"{target} = nnx.Dropout", [text["rate"], RNGS], indent=indent)
+        case tree.DropPath:
+            made = call(f"{target} = nnx.Dropout", [text["rate"], "broadcast_dims=(1, 2, 3)", RNGS], indent=indent)
+            return [f"# {drop_path_reason()}", *made]
+    return []
 
 
-def _run(step: Step, x: str, owner: str) -> str:
+def _run(program: Program, step: Step, x: str, owner: str) -> str:
     """The value of one step."""
     text = {field: literal(number) for field, number in step.numbers.items()}
     match step.kind:
-        case tree.Conv | tree.BatchNorm | tree.Linear:
+        case tree.ChannelConv:
+            return f"{owner}{step.name}({x}[..., None])[..., 0]"
+        case tree.Conv | tree.Linear | tree.Gate | tree.Dropout | tree.DropPath:
+            return f"{owner}{step.name}({x})"
+        case tree.BatchNorm | tree.FrozenNorm | tree.GroupNorm | tree.LayerNorm:
             return f"{owner}{step.name}({x})"
         case tree.ReLU:
             return f"nnx.relu({x})"
+        case tree.Activation:
+            return FUNCTIONS[str(step.numbers["function"])].format(x)
         case tree.MaxPool:
             sides = ", ".join([f"({text['padding']}, {text['padding']})"] * 2)
             padding = {"'same'": ', "SAME"', "0": ""}.get(text["padding"], f", ({sides})")
             return f"nnx.max_pool({x}, {_pair(text['kernel'])}, {_pair(text['stride'])}{padding})"
+        case tree.AveragePool if program.dilated(tree.AveragePool):
+            return f"average_pool({x}, {text['stride']}, {text['dilation']})"
+        case tree.BlurPool:
+            dilation = f", {text['dilation']}" if program.dilated(tree.BlurPool) else ""
+            return f"blur_pool({x}, {text['stride']}{dilation})"
+        case tree.AveragePool if step.numbers["partial"]:
+            window = f"{_pair(text['kernel'])}, {_pair(text['stride'])}"
+            return f'nnx.avg_pool({x}, {window}, "SAME", count_include_pad=False)'
         case tree.AveragePool:
             return f"nnx.avg_pool({x}, {_pair(text['kernel'])}, {_pair(text['stride'])})"
         case tree.Pad:
@@ -338,6 +377,10 @@ def _run(step: Step, x: str, owner: str) -> str:
             return f"jnp.pad({x}, ((0, 0), (0, 0), (0, 0), {margins}))"
         case tree.GlobalAveragePool:
             return f"{x}.mean((1, 2))"
+        case tree.GlobalMaxPool:
+            return f"{x}.max((1, 2))"
+        case tree.GlobalConcatPool:
+            return f"jnp.concatenate([{x}.mean((1, 2)), {x}.max((1, 2))], 1)"
     raise InputError(f"source: Flax has no program for {step.kind.__name__}")
 
 
@@ -346,12 +389,12 @@ def _broken(line: str, indent: int) -> list[str]:
     if len(line) + indent <= WIDTH:
         return [line]
     prefix, _, inside = line.removesuffix(")").partition("(")
-    value, _, rest = inside.partition(", ")
-    return call(prefix, [value, rest], indent=indent)
+    return call(prefix, re.split(r", (?![^(]*\))", inside), indent=indent)
 
 
 def _comment(step: Step) -> str:
-    return {tree.Subsample: "every stride-th pixel", tree.PadChannels: "channels of zeros"}.get(step.kind, "")
+    comments = {tree.Subsample: "every stride-th pixel", tree.PadChannels: "channels of zeros"}
+    return partial_reason() if step.numbers.get("partial") else comments.get(step.kind, "")
 
 
 def _pair(text: str) -> str:

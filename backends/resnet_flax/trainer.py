@@ -17,7 +17,9 @@ from resnet_core.training.contract import StepInputs, StepNumbers, StepResult, T
 from resnet_core.training.parameters import frozen_layers, treatments
 from resnet_core.training.recipe import Recipe
 from resnet_core.training.running_variance import variance_corrections
+from resnet_core.weights import require_training_dtype
 from resnet_flax.inference import predict, to_native
+from resnet_flax.layers import Dropout
 from resnet_flax.model import build
 from resnet_flax.optimizer import Arrays, Optimizer
 from resnet_flax.runtime import precision
@@ -31,15 +33,15 @@ jax.tree_util.register_dataclass(
 class Trainer:
     """The contract's trainer as a compiled function; its arrays are kept flat, by neutral name."""
 
-    inputs: ClassVar[frozenset[str]] = frozenset({"images", "targets", "numbers"})
+    inputs: ClassVar[frozenset[str]] = frozenset({"images", "targets", "numbers", "factors"})
 
     def __init__(self, spec: ResNetSpec, recipe: Recipe, state: TrainingState, *, dtype: str | None = None) -> None:
-        dtype = dtype or "float32"
+        dtype = require_training_dtype(dtype or "float32")
         self.spec, self.dtype = spec, dtype
         with precision(dtype):
             self.model = build(spec, weights=state.weights, dtype=dtype)
             # Plain dictionaries of arrays, which JAX passes to a compiled step faster than NNX states.
-            self.graph, parameters, statistics = nnx.split(self.model, nnx.Param, nnx.BatchStat)
+            self.graph, parameters, statistics, self.rest = nnx.split(self.model, nnx.Param, nnx.BatchStat, ...)
             self.parameters, self.statistics = _arrays(parameters), _arrays(statistics)
             self.frozen = frozen_layers(spec, recipe)
             self.optimizer = Optimizer(recipe, self.parameters, state, treatments(spec, recipe))
@@ -55,6 +57,7 @@ class Trainer:
                 self.optimizer.memory,
                 to_native(self.model, inputs.images, training=True),
                 jnp.asarray(inputs.targets, self.dtype),
+                {path: jnp.asarray(factors, self.dtype) for path, factors in inputs.factors.items()},
                 inputs.numbers,
             )
             self.steps += 1
@@ -63,30 +66,43 @@ class Trainer:
     def predict(self, images: np.ndarray) -> np.ndarray:
         values = {**self.parameters, **self.statistics}
         for name, variable in variables(self.model):
-            if variable.get_value() is not values[name]:
+            if name in values and variable.get_value() is not values[name]:
                 variable.set_value(values[name])
         return np.asarray(predict(self.model, images))
 
     def state(self) -> TrainingState:
         values = {**self.parameters, **self.statistics}
-        weights = {name: to_neutral(values[name]) for name, _ in variables(self.model)}
+        weights = {name: to_neutral(values.get(name, own.get_value())) for name, own in variables(self.model)}
         return TrainingState(weights, self.optimizer.get_slots(), self.steps)
 
     @partial(jax.jit, static_argnums=0, donate_argnums=(1, 2, 3))
     def _step(
-        self, parameters: Arrays, statistics: Arrays, memory: Any, images: Array, targets: Array, numbers: StepNumbers
+        self,
+        parameters: Arrays,
+        statistics: Arrays,
+        memory: Any,
+        images: Array,
+        targets: Array,
+        factors: Arrays,
+        numbers: StepNumbers,
     ) -> tuple[Arrays, Arrays, Any, Array, Array]:
         trained = {name: parameters[name] for name in self.optimizer.treatments}
 
-        def part(carried: tuple[Arrays, Arrays], given: tuple[Array, Array]) -> tuple[tuple[Arrays, Arrays], Any]:
+        def part(
+            carried: tuple[Arrays, Arrays], given: tuple[Array, Array, Arrays]
+        ) -> tuple[tuple[Arrays, Arrays], Any]:
             statistics, sums = carried
             gradients, statistics, loss, correct = self._gradients(parameters, trained, statistics, *given)
             return (statistics, jax.tree.map(jnp.add, sums, gradients)), (loss, correct)
 
         if self.parts == 1:
-            gradients, statistics, loss, correct = self._gradients(parameters, trained, statistics, images, targets)
+            gradients, statistics, loss, correct = self._gradients(
+                parameters, trained, statistics, images, targets, factors
+            )
         else:  # a scan: one part is in memory at a time
-            cut = tuple(whole.reshape(self.parts, -1, *whole.shape[1:]) for whole in (images, targets))
+            cut = jax.tree.map(
+                lambda whole: whole.reshape(self.parts, -1, *whole.shape[1:]), (images, targets, factors)
+            )
             zeros = jax.tree.map(jnp.zeros_like, trained)
             (statistics, sums), (losses, counts) = jax.lax.scan(part, (statistics, zeros), cut)
             gradients = {name: value / self.parts for name, value in sums.items()}
@@ -95,16 +111,19 @@ class Trainer:
         return {**parameters, **trained}, statistics, memory, loss, correct
 
     def _gradients(
-        self, parameters: Arrays, trained: Arrays, statistics: Arrays, images: Array, targets: Array
+        self, parameters: Arrays, trained: Arrays, statistics: Arrays, images: Array, targets: Array, factors: Arrays
     ) -> tuple[Arrays, Arrays, Array, Array]:
         """(gradients, statistics afterwards, loss, correct) of a batch or a part of one."""
 
         def loss_of(trained: Arrays) -> tuple[Array, tuple[Array, Arrays]]:
             values = {**parameters, **trained}
             states = _state(self.templates["parameters"], values), _state(self.templates["statistics"], statistics)
-            model = nnx.merge(self.graph, *states, copy=True)
-            evaluating = nnx.view(model, use_running_average=True, raise_if_not_found=False)
+            model = nnx.merge(self.graph, *states, self.rest, copy=True)
+            evaluating = nnx.view(model, use_running_average=True, deterministic=True, raise_if_not_found=False)
             learning = nnx.view(evaluating, only=self._learns, use_running_average=False, raise_if_not_found=False)
+            for path, layer in nnx.iter_graph(learning):
+                if isinstance(layer, Dropout) and (name := ".".join(map(str, path))) in factors:
+                    layer.factors = partial(factors.__getitem__, name)
             logits = learning(images)
             loss = optax.softmax_cross_entropy(logits, targets).mean()
             return loss, (logits, _arrays(nnx.state(model, nnx.BatchStat)))

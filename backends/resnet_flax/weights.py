@@ -11,7 +11,7 @@ from flax import nnx
 
 from resnet_core.analysis import state
 from resnet_core.layouts import to_hwio, to_oihw
-from resnet_core.weights import Weights, check_weights
+from resnet_core.weights import Weights, as_array, check_weights
 from resnet_flax.runtime import precision
 
 # Flax's name of a module's variable to the neutral one's last segment.
@@ -37,12 +37,12 @@ def set_weights(model: nnx.Module, weights: Mapping[str, np.ndarray]) -> None:
     with precision(dtype):
         for name, variable in found.items():
             # Replace the whole value, so that BatchNorm's float32 statistics get the model's dtype.
-            variable.set_value(jnp.asarray(to_hwio(checked[name])))
+            variable.set_value(jnp.array(to_hwio(checked[name]), dtype))
 
 
 def native_tensors(model: nnx.Module) -> dict[str, tuple[str, tuple[int, ...]]]:
     """The attributes on the way to each variable, as in `nnx.to_flat_state(nnx.state(model))`."""
-    paths = nnx.to_flat_state(nnx.state(model))
+    paths = nnx.to_flat_state(nnx.state(model, nnx.Not(nnx.RngState)))
     found = {neutral_name(path): (".".join(map(str, path)), tuple(variable.shape)) for path, variable in paths}
     return {name: found[name] for name in state(model.tree)}
 
@@ -56,7 +56,7 @@ def model_dtype(model: nnx.Module) -> str:
 def variables(model: nnx.Module) -> Iterator[tuple[str, nnx.Variable[Any]]]:
     """(neutral name, variable) of every tensor."""
     for path, node in nnx.iter_graph(model):
-        if isinstance(node, nnx.Variable):
+        if isinstance(node, nnx.Variable) and not isinstance(node, nnx.RngState):  # a dropout's own
             yield neutral_name(path), node
 
 
@@ -68,4 +68,4 @@ def neutral_name(path: tuple[Any, ...]) -> str:
 
 def to_neutral(value: Any) -> np.ndarray:
     """A variable's value, or a gradient of the same shape, as a neutral array."""
-    return to_oihw(np.asarray(value))
+    return to_oihw(as_array(np.asarray(value)))

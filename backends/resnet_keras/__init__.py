@@ -18,12 +18,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from resnet_core.backend import lazy_exports
+from resnet_core.backend import HOMES, lazy_exports
 
 if TYPE_CHECKING:
     from resnet_keras.differentiation import gradients, train_forward
     from resnet_keras.inference import modes, predict
-    from resnet_keras.model import build, build_tree
+    from resnet_keras.model import build, build_tree, default_dtype
     from resnet_keras.runtime import configure, exact_float64, peak_device_memory, random_state, versions
     from resnet_keras.trainer import Trainer
     from resnet_keras.weights import get_weights, native_tensors, set_weights
@@ -51,6 +51,9 @@ ENVIRONMENT: Mapping[str, str] = {
 #: For small programs, which XLA optimizes for longer than they run; `resnet conformance` is three times as fast.
 QUICK_ENVIRONMENT: Mapping[str, str] = {"XLA_FLAGS": "--xla_backend_optimization_level=0"}
 
+#: Half precision, for inference.
+HALF_DTYPES = ("bfloat16", "float16")
+
 #: What else people call it.
 KNOWN_AS = ("tf", "tensorflow")
 
@@ -62,6 +65,7 @@ __all__ = [
     "build",
     "build_tree",
     "configure",
+    "default_dtype",
     "exact_float64",
     "get_weights",
     "gradients",
@@ -75,4 +79,4 @@ __all__ = [
     "versions",
 ]
 
-__getattr__ = lazy_exports(__name__)
+__getattr__ = lazy_exports(__name__, {**HOMES, "default_dtype": "model"})

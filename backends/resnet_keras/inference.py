@@ -8,6 +8,7 @@ import keras
 import numpy as np
 
 from resnet_core.inputs import check_images, empty_output
+from resnet_core.weights import array_dtype
 
 
 def predict(model: keras.Model, images: np.ndarray) -> np.ndarray | dict[str, np.ndarray]:
@@ -25,14 +26,12 @@ def modes(model: keras.Model) -> dict[str, bool]:
 
 
 def to_native(model: keras.Model, images: np.ndarray, *, training: bool = False) -> np.ndarray:
-    """The images, checked, in the model's dtype; Keras has the same layout."""
-    channels, tree = model.inputs[0].shape[-1], getattr(model, "tree", None)
-    checked = check_images(images, channels, tree, training=training)
-    return np.asarray(checked, model.inputs[0].dtype)
+    """The images, checked, in the model's dtype, to which Keras rounds by itself; it has the same layout."""
+    given, tree = model.inputs[0], getattr(model, "tree", None)
+    checked = check_images(images, given.shape[-1], tree, training=training, dtype=given.dtype)
+    return np.asarray(checked, array_dtype(given.dtype))
 
 
 def to_arrays(output: Any, dtype: np.dtype) -> np.ndarray | dict[str, np.ndarray]:
     """Tensors to arrays of the model's dtype, also from mixed precision; they are already channels last."""
-    if isinstance(output, dict):
-        return {tap: np.asarray(keras.ops.convert_to_numpy(tensor), dtype) for tap, tensor in output.items()}
-    return np.asarray(keras.ops.convert_to_numpy(output), dtype)
+    return keras.tree.map_structure(lambda tensor: np.asarray(keras.ops.convert_to_numpy(tensor), dtype), output)

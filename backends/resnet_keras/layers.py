@@ -39,6 +39,7 @@ def activation(node: tree.Activation, x: Any, own: Own) -> Any:
 
 
 def average_pool(node: tree.AveragePool, x: Any, own: Own) -> Any:
+    """By Keras' layer, or where it is dilated, direction by direction."""
     if node.dilation == (1, 1):  # "same" pads a window of two only where it reaches over the edge, and counts no zeros
         padding = "same" if node.partial else "valid"
         return layers.AveragePooling2D(node.kernel, node.stride, padding=padding, data_format=FORMAT, **own)(x)
@@ -52,6 +53,7 @@ def average_pool(node: tree.AveragePool, x: Any, own: Own) -> Any:
 
 
 def blur_pool(node: tree.BlurPool, x: Any, own: Own) -> Any:
+    """In one direction after the other, on a map that is reflected about its edges."""
     for axis, stride, step in zip((1, 2), node.stride, node.dilation, strict=True):
         before, after = _cut(x, axis, step, 2 * step), _cut(x, axis, -2 * step, -step)
         x = _sum(ops.concatenate([before, x, after], axis), axis, (1 / 4, 1 / 2, 1 / 4), stride, step)
@@ -81,6 +83,7 @@ def global_max_pool(x: Any, own: Own) -> Any:
 
 
 def global_concat_pool(x: Any, own: Own) -> Any:
+    """The average, then the maximum."""
     average = layers.GlobalAveragePooling2D(data_format=FORMAT, **helper(own, "average"))(x)
     return layers.Concatenate(axis=-1, **own)([average, global_max_pool(x, helper(own, "max"))])
 

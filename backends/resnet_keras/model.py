@@ -12,6 +12,7 @@ from resnet_core.architecture import layer_tree, tap_nodes
 from resnet_core.inputs import starting_weights
 from resnet_core.specification import ResNetSpec
 from resnet_core.tree import Chain, Combinator
+from resnet_keras import HALF_DTYPES
 from resnet_keras.lowering import is_deep, layer_name, part
 from resnet_keras.runtime import dtype_policy
 from resnet_keras.weights import remember, set_weights
@@ -27,7 +28,7 @@ def build(
 ) -> keras.Model:
     """`build_tree` on the spec's layer tree."""
     policy = dtype_policy(dtype)
-    weights = starting_weights(spec, weights, seed, policy.variable_dtype)
+    weights = starting_weights(spec, weights, seed, policy.variable_dtype, HALF_DTYPES)
     return _assembled(layer_tree(spec), spec.in_channels, weights, taps, policy, _model_name(spec))
 
 
@@ -41,6 +42,11 @@ def build_tree(
 ) -> keras.Model:
     """A functional model whose variables hold copies of the weights."""
     return _assembled(tree, channels, weights, taps, dtype_policy(dtype), "resnet")
+
+
+def default_dtype() -> str:
+    """The dtype of the weights of a model for which none is given: that of the global policy's variables."""
+    return dtype_policy(None).variable_dtype
 
 
 def _assembled(

@@ -8,6 +8,7 @@ import keras
 
 from resnet_core.errors import InputError, require_choice
 from resnet_core.weights import DTYPES, require_dtype
+from resnet_keras import HALF_DTYPES
 
 #: The global policies that are obeyed: neutral weights have no half precision.
 POLICIES = (*DTYPES, "mixed_bfloat16", "mixed_float16")
@@ -35,13 +36,13 @@ def exact_float64() -> bool:
 
 
 def dtype_policy(dtype: str | None) -> keras.DTypePolicy:
-    """The policy of a new model: Keras' global one, or that of an explicit dtype, "float32" or "float64".
+    """The policy of a new model: Keras' global one, or that of an explicit dtype.
 
     Raises InputError for another dtype, for a global policy whose weights are not float32 or float64, and if this
     process would silently keep float64 as float32.
     """
-    policy = keras.config.dtype_policy() if dtype is None else keras.DTypePolicy(require_dtype(dtype))
-    require_choice("dtype policy", policy.name, POLICIES)
+    policy = keras.config.dtype_policy() if dtype is None else keras.DTypePolicy(require_dtype(dtype, HALF_DTYPES))
+    require_choice("dtype policy", policy.name, POLICIES if dtype is None else (*POLICIES, *HALF_DTYPES))
     if policy.variable_dtype == "float64" and keras.backend.backend() == "jax":
         import jax
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from resnet_core import tree
 from resnet_core.errors import InputError
 from resnet_core.outline import Parameter, Step, literal
 from resnet_core.programs.training_text import recipe_options
 from resnet_core.source_text import (
-    OLD_VALUE_NORM,
     READ,
     WIDTH,
     Program,
@@ -16,38 +17,53 @@ from resnet_core.source_text import (
     call,
     cut,
     docstring,
-    fan_in,
+    drop_path_reason,
     function_name,
+    gate_reason,
     helper_call,
     indented,
     joined,
-    keeps_size,
     note,
+    partial_reason,
     reads,
     rename,
-    scale_text,
+    replaced,
+    returned,
     shape_text,
     signature,
     stage_call,
     stage_reason,
     standard_imports,
-    truncated_deviation,
     turns,
     used,
+    with_needed,
 )
 from resnet_core.specification import ResNetSpec
 from resnet_core.training.recipe import Recipe
+from resnet_keras.layer_source import (
+    FIRST,
+    FUNCTIONS,
+    KNOWN,
+    NAME,
+    conv,
+    initial_values,
+    kernels,
+    linear,
+    norm,
+    own_layers,
+)
 from resnet_keras.training_source import training
 
-#: What every function begins with, and what it knows from there.
-FIRST = "x: KerasTensor"
-KNOWN = {"in_channels": "x.shape[-1]"}
-NAME = ["*", "name: str"]
+#: {function of an activation: (layer, its arguments)}.
+ACTIVATIONS = {
+    "relu6": ("layers.ReLU", "max_value=6.0"),
+    "silu": ("layers.Activation", '"silu"'),
+    "hardswish": ("layers.Activation", '"hard_silu"'),
+    "sigmoid": ("layers.Activation", '"sigmoid"'),
+}
 
 #: From so many layers on Keras' walk over a flat graph needs more than Python's usual depth.
 DEEP = 800
-
-DISTRIBUTIONS = {"normal": '"untruncated_normal"', "uniform": '"uniform"'}
 
 LOAD = '''
 def load(model: keras.Model, path: str) -> None:
@@ -57,7 +73,15 @@ def load(model: keras.Model, path: str) -> None:
         for variable, kind in zip(layer.weights, kinds, strict=False):
             value = tensors[f"{layer.name.replace('_', '.')}.{kind}"]
             variable.assign(value.transpose(2, 3, 1, 0) if value.ndim == 4 else value.T)
-'''.strip().splitlines()
+'''
+
+#: What `load` says instead where neutral names have underscores.
+UNDERSCORES = {
+    "    tensors, kinds = read(path), (": """\
+    tensors = {name.replace(".", "_"): value for name, value in read(path).items()}
+    kinds = (""",
+    "{layer.name.replace('_', '.')}.{kind}": "{layer.name}_{kind}",
+}
 
 
 def source(spec: ResNetSpec, recipe: Recipe | None = None) -> str:
@@ -66,11 +90,12 @@ def source(spec: ResNetSpec, recipe: Recipe | None = None) -> str:
     Raises InputError, one line, for a network that has no program.
     """
     program = Program(spec, "keras", "Keras", recipe_options(recipe))
-    program.refuse_underscores()
     block, kept = _block(program)
     stage, stage_kept = _stage(program, kept)
-    definitions = [_conv(program), _norm(program), *_layers(program), block, stage]
-    body = joined(*definitions, _network(program, stage_kept), READ, LOAD, *training(program, recipe), _main(program))
+    layer = [*kernels(program), conv(program), norm(program), linear(program), *own_layers(program), _gate(program)]
+    definitions = [*layer, block, stage]
+    load = replaced(LOAD, UNDERSCORES if program.underscores else {})
+    body = joined(*definitions, _network(program, stage_kept), READ, load, *training(program, recipe), _main(program))
     return joined([*program.header(), "", *_imports(body)], [body.rstrip()])
 
 
@@ -80,56 +105,22 @@ def _imports(body: str) -> list[str]:
     return [*standard_imports(body), "", "import keras", "import numpy as np", own]
 
 
-def _conv(program: Program) -> list[str]:
-    helper = program.outline.helper(tree.Conv)
-    if helper is None:
+def _gate(program: Program) -> list[str]:
+    gate = program.outline.gate
+    if gate is None:
         return []
-    texts = {field: literal(value) for field, value in helper.numbers.items()}
-    lines, padding = _padding(program, texts)
-    initial, more = _initial(program, "convolution", f"({fan_in(texts, 'x.shape[-1]')})")
-    said = {"strides": (texts["stride"], "1"), "padding": (padding, '"valid"'), "groups": (texts["groups"], "1")}
-    said |= {"dilation_rate": (texts["dilation"], "1"), "use_bias": (texts["bias"], "True")}
-    arguments = ["channels", texts["kernel"]]
-    arguments += [f"{name}={text}" for name, (text, default) in said.items() if text != default]
-    lines += [*more, *call("layer = layers.Conv2D", [*arguments, *initial, "name=name"]), "return layer(x)"]
-    parameters = [FIRST, *signature(p for p in helper.parameters if p.name != "in_channels"), *NAME]
-    return [*call("def conv", parameters, " -> KerasTensor:", 0), *indented(lines)]
-
-
-def _padding(program: Program, texts: dict[str, str]) -> tuple[list[str], str]:
-    """(lines before the convolution, its own padding): Keras' "same" is right at stride 1 only."""
-    padding, stride, convs = texts["padding"], texts["stride"], program.leaves(tree.Conv)
-    if padding == "0":
-        return [], '"valid"'
-    same = keeps_size(program)
-    if same and stride == "1":
-        return [], '"same"'
-    reason, tests = '"""Pads both sides alike; "same" would pad a strided map behind the image."""', []
-    if same:
-        tests += [f"{stride} > 1"]
-    if any(leaf.padding == ((0, 0), (0, 0)) and (leaf.stride != (1, 1) or not same) for leaf in convs):
-        tests += [f"{padding} > 0" if padding == "padding" else "kernel > 1"]
-    pad = f'x = layers.ZeroPadding2D({padding}, name=f"{{name}}_pad")(x)'
-    lines = [f"if {' and '.join(tests)}:", f"    {pad}"] if tests else [pad]
-    return [reason, *lines], f'"same" if {stride} == 1 else "valid"' if same else '"valid"'
-
-
-def _norm(program: Program) -> list[str]:
-    helper = program.outline.helper(tree.BatchNorm)
-    if helper is None:
-        return []
-    epsilon, decay = literal(helper.numbers["epsilon"]), literal(helper.numbers["decay"])
-    lines = [
-        OLD_VALUE_NORM,
-        *call("layer = layers.BatchNormalization", [f"momentum={decay}", f"epsilon={epsilon}", "name=name"]),
-        "return layer(x)",
-    ]
-    return [*call("def norm", [FIRST, *NAME], " -> KerasTensor:", 0), *indented(lines)]
-
-
-def _layers(program: Program) -> list[list[str]]:
-    """Layers that Keras lacks and that need a definition of their own."""
-    return []
+    lines, value = [], "x"
+    for step in gate.steps:
+        own = _assign(program, step, value, "y", 'f"{name}_', 4)
+        if step.kind is tree.GlobalAveragePool:
+            own = [own[0].replace("2D(", "2D(keepdims=True, ")]
+        lines += own
+        value = "y"
+    derived = ["channels = x.shape[-1]", *(f"{name} = {code}" for name, code in gate.derived.items())]
+    lines = [*derived, *lines, 'return layers.Multiply(name=f"{name}_multiply")([x, y])']
+    kept = signature(p for p in gate.parameters if p.name != "channels")
+    head = call(f"def {function_name(gate.name)}", [FIRST, *kept, *NAME], " -> KerasTensor:", 0)
+    return [*head, *indented([*docstring(gate_reason(gate)), *lines])]
 
 
 def _block(program: Program) -> tuple[list[str], tuple[Parameter, ...]]:
@@ -143,12 +134,12 @@ def _block(program: Program) -> tuple[list[str], tuple[Parameter, ...]]:
         if place == cut(block):
             lines += shortcut
     lines += [] if cut(block) else shortcut
-    lines.append(f'y = layers.Add(name=f"{{name}}_add")([{value}, x])')
+    lines += [f'y = layers.Add(name=f"{{name}}_add")([{value}, x])'] if block.forms else []
     for step in block.post:
         lines += _assign(program, step, "y", "y", 'f"{name}_', 4)
-    lines[-1] = lines[-1].replace("y =", "return", 1)
+    lines = returned(lines)
     outside = [f"{name} = {rename(code, KNOWN)}" for name, code in block.derived_outside().items()]
-    lines = [*(line for line in outside if used([Parameter(line.split(" =")[0], "")], lines)), *lines]
+    lines = with_needed(outside, lines)
     kept = used((p for p in block.parameters if p.name != "in_channels"), lines)
     head = call(f"def {function_name(block.name)}", [FIRST, *signature(kept), *NAME], " -> KerasTensor:", 0)
     return [*head, *indented([*docstring(block_reason(block)), *lines])], kept
@@ -160,6 +151,9 @@ def _shortcut(program: Program) -> list[str]:
         own = [f"{name} = {rename(code, KNOWN)}" for name, code in block.derived_of(form).items()]
         value = "y" if form.reads else "x"
         for step in form.chain:
+            if step.condition is not None and value != "x":
+                own.append(f"x = {value}")
+                value = "x"
             own += _assign(program, step, value, "x", 'f"{name}_shortcut_', 8 if test else 4)
             value = "x"
         lines += [rename(test, KNOWN), *indented(own)] if test else own
@@ -209,24 +203,6 @@ def _network(program: Program, kept: tuple[Parameter, ...]) -> list[str]:
     ]
 
 
-def _initial(program: Program, role: str, inputs: str) -> tuple[list[str], list[str]]:
-    """(arguments, lines before) for the spec's initial values; what Keras draws by itself is not said again."""
-    spread, arguments, lines = program.spread(role), [], []
-    assert spread is not None
-    if spread.distribution == "truncated":
-        lines.append(truncated_deviation(spread, inputs))
-        arguments.append("kernel_initializer=initializers.TruncatedNormal(stddev=deviation)")
-    elif spread.fan != "fan_avg":  # Glorot's is Keras' own
-        distribution = DISTRIBUTIONS[spread.distribution]
-        lines.append(f'initial = initializers.VarianceScaling({scale_text(spread)}, "{spread.fan}", {distribution})')
-        arguments.append("kernel_initializer=initial")
-    if program.draws_biases(role):
-        power = "**-0.5" if inputs.isdigit() else " ** -0.5"
-        lines.append(f"bound = {inputs}{power}")
-        arguments.append("bias_initializer=initializers.RandomUniform(-bound, bound)")
-    return arguments, lines
-
-
 def _main(program: Program) -> list[str]:
     height, width = program.spec.input_size
     return [
@@ -240,16 +216,27 @@ def _main(program: Program) -> list[str]:
 
 def _assign(program: Program, step: Step, value: str, target: str, path: str, indent: int) -> list[str]:
     """The lines that apply one step; `path` is the beginning of its name, quotes included."""
+    if step.condition is not None:
+        own = _assign(program, replace(step, condition=None), value, target, path, indent + 4)
+        return [f"if {step.condition}:", *indented(own)]
     text = {field: rename(literal(number), KNOWN) for field, number in step.numbers.items()}
     helper, name = program.outline.helper(step.kind), f'name={path}{step.name}"'
     match step.kind:
         case tree.Conv if helper:
             arguments = [value, *helper_call(helper, step, ["in_channels"]), name]
             return call(f"{target} = conv", arguments, indent=indent)
-        case tree.BatchNorm if helper:
+        case tree.BatchNorm | tree.FrozenNorm | tree.GroupNorm | tree.LayerNorm if helper:
             return call(f"{target} = norm", [value, name], indent=indent)
+        case tree.Gate if program.outline.gate:
+            arguments = [value, *(own for field, own in text.items() if field != "channels"), name]
+            return call(f"{target} = {function_name(program.outline.gate.name)}", arguments, indent=indent)
         case tree.ReLU:
             return _apply("layers.ReLU", [name], value, target, indent)
+        case tree.Activation if step.numbers["function"] in FUNCTIONS:
+            return [f"{target} = {step.numbers['function']}({value})"]
+        case tree.Activation:
+            function, argument = ACTIVATIONS[str(step.numbers["function"])]
+            return _apply(function, [argument, name], value, target, indent)
         case tree.MaxPool if text["padding"] in ("0", "'same'"):
             same = [] if text["padding"] == "0" else ['"same"']
             return _apply("layers.MaxPooling2D", [text["kernel"], text["stride"], *same, name], value, target, indent)
@@ -261,6 +248,15 @@ def _assign(program: Program, step: Step, value: str, target: str, path: str, in
                 *lines,
                 *_apply("layers.MaxPooling2D", [text["kernel"], text["stride"], name], target, target, indent),
             ]
+        case tree.AveragePool if program.dilated(tree.AveragePool):
+            return [f"{target} = average_pool({value}, {text['stride']}, {text['dilation']})"]
+        case tree.AveragePool if step.numbers["partial"]:
+            arguments = [text["kernel"], text["stride"], '"same"', name]
+            lines = _apply("layers.AveragePooling2D", arguments, value, target, indent)
+            return [f"# {partial_reason()}", *lines]
+        case tree.BlurPool:
+            dilation = f", {text['dilation']}" if program.dilated(tree.BlurPool) else ""
+            return [f"{target} = blur_pool({value}, {text['stride']}{dilation})"]
         case tree.AveragePool:
             return _apply("layers.AveragePooling2D", [text["kernel"], text["stride"], name], value, target, indent)
         case tree.Pad:
@@ -273,8 +269,31 @@ def _assign(program: Program, step: Step, value: str, target: str, path: str, in
             return call(f"{target} = ops.pad", [value, sides], indent=indent)
         case tree.GlobalAveragePool:
             return _apply("layers.GlobalAveragePooling2D", [name], value, target, indent)
+        case tree.GlobalMaxPool:
+            return _apply("layers.GlobalMaxPooling2D", [name], value, target, indent)
+        case tree.GlobalConcatPool:
+            both = [f"layers.GlobalAveragePooling2D()({value})", f"layers.GlobalMaxPooling2D()({value})"]
+            return [f"both = [{', '.join(both)}]", f"{target} = layers.Concatenate({name})(both)"]
+        case tree.ChannelConv:
+            initial, lines = initial_values(program, "convolution", text["kernel"], bias=False)
+            arguments = ["1", text["kernel"], 'padding="same"', "use_bias=False", *initial, name]
+            return [
+                f"{target} = layers.Reshape((channels, 1))({value})",
+                *lines,
+                *_apply("layers.Conv1D", arguments, target, target, indent),
+                f"{target} = layers.Reshape((1, 1, channels))({target})",
+            ]
+        case tree.Dropout:
+            return _apply("layers.Dropout", [text["rate"], name], value, target, indent)
+        case tree.DropPath:
+            arguments = [text["rate"], "noise_shape=(None, 1, 1, 1)", name]
+            return [f"# {drop_path_reason()}", *_apply("layers.Dropout", arguments, value, target, indent)]
+        case tree.Linear if program.many_linear:
+            alike = len({leaf.bias for leaf in program.leaves(tree.Linear)}) == 1
+            more = [] if step.numbers["bias"] or alike else ["bias=False"]
+            return call(f"{target} = linear", [value, text["out_features"], *more, name], indent=indent)
         case tree.Linear:
-            initial, lines = _initial(program, "linear", text["in_features"])
+            initial, lines = initial_values(program, "linear", text["in_features"], bias=bool(step.numbers["bias"]))
             arguments = [text["out_features"], *([] if step.numbers["bias"] else ["use_bias=False"]), *initial, name]
             return [*lines, *_apply("layers.Dense", arguments, value, target, indent, comment_width=9)]
     raise InputError(f"source: Keras has no program for {step.kind.__name__}")

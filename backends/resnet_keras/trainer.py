@@ -13,6 +13,7 @@ from resnet_core.specification import ResNetSpec
 from resnet_core.training.contract import StepInputs, StepResult, TrainingState
 from resnet_core.training.parameters import frozen_layers, treatments
 from resnet_core.training.recipe import Recipe
+from resnet_core.weights import require_training_dtype
 from resnet_keras.inference import predict, to_native
 from resnet_keras.model import build
 from resnet_keras.optimizer import Optimizer
@@ -25,7 +26,7 @@ class Trainer:
     inputs: ClassVar[frozenset[str]] = frozenset({"images", "targets", "numbers", "factors"})
 
     def __init__(self, spec: ResNetSpec, recipe: Recipe, state: TrainingState, *, dtype: str | None = None) -> None:
-        dtype = dtype or "float32"
+        dtype = require_training_dtype(dtype or "float32")
         self.model = build(spec, weights=state.weights, dtype=dtype)
         leaves, frozen = dict(tree.leaves(layer_tree(spec))), frozen_layers(spec, recipe)
         self.dropouts: dict[str, GivenDropout] = {}

@@ -11,7 +11,7 @@ import numpy as np
 from resnet_core.analysis import state
 from resnet_core.layouts import oihw_shape, to_hwio, to_oihw
 from resnet_core.tree import Chain
-from resnet_core.weights import Weights, check_weights
+from resnet_core.weights import Weights, as_array, check_weights
 from resnet_keras.lowering import neutral_path
 
 # Keras' name of a layer's variable to the neutral one's last segment.
@@ -30,8 +30,7 @@ def get_weights(model: keras.Model) -> Weights:
     found = {name: to_neutral(variable) for name, variable in variables(model)}
     if (tree := getattr(model, "tree", None)) is None:
         return found
-    aside = model.aside
-    return {name: found[name] if name in found else aside[name].copy() for name in state(tree)}
+    return {name: found[name] if name in found else model.aside[name].copy() for name in state(tree)}
 
 
 def set_weights(model: keras.Model, weights: Mapping[str, np.ndarray]) -> None:
@@ -85,4 +84,4 @@ def layers(model: keras.Model, prefix: str = "") -> Iterator[tuple[str, keras.la
 
 def to_neutral(value: Any) -> np.ndarray:
     """A variable's value, or a gradient of the same shape, as a neutral array."""
-    return to_oihw(np.asarray(keras.ops.convert_to_numpy(value)))
+    return to_oihw(as_array(np.asarray(keras.ops.convert_to_numpy(value))))

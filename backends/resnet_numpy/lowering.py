@@ -100,10 +100,10 @@ def run(node: tree.Node, x: Array, path: str, context: Pass) -> tuple[Array, Pul
             return np.concatenate([mean, most], 1), lambda dy: spread(dy[:, :channels]) + first(dy[:, channels:])
         case tree.ChannelConv():
             return _channel_conv(node, x, path, context)
-        case tree.Dropout() | tree.DropPath():
-            factors = context.factors.get(path, np.ones(1))
-            factors = factors.reshape(factors.shape + (1,) * (x.ndim - factors.ndim))
-            return x * factors, lambda dy: dy * factors
+        case tree.Dropout():
+            return _multiplied(x, path, context)
+        case tree.DropPath():
+            return _multiplied(x, path, context)
         case tree.Linear():
             return _linear(node, x, path, context)
     raise InputError(f"backend numpy has no lowering for {type(node).__name__}; use another backend")
@@ -290,6 +290,13 @@ def _channel_conv(node: tree.ChannelConv, x: Array, path: str, context: Pass) ->
         return d_padded[:, half : half + channels]
 
     return sum(padded[:, where] * weight[0, 0, place] for place, where in enumerate(windows)), backward
+
+
+def _multiplied(x: Array, path: str, context: Pass) -> tuple[Array, Pullback]:
+    """By a random layer's factors; without any, nothing is dropped."""
+    factors = context.factors.get(path, np.ones(1))
+    factors = factors.reshape(factors.shape + (1,) * (x.ndim - factors.ndim))
+    return x * factors, lambda dy: dy * factors
 
 
 def _linear(node: tree.Linear, x: Array, path: str, context: Pass) -> tuple[Array, Pullback]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from resnet_core import tree
 from resnet_core.errors import InputError
-from resnet_core.expressions import Code
 from resnet_core.outline import Parameter, Step, literal
 from resnet_core.programs.training_text import recipe_options
 from resnet_core.source_text import (
@@ -16,12 +17,13 @@ from resnet_core.source_text import (
     cut,
     docstring,
     function_name,
+    gate_reason,
     helper_call,
     indented,
     joined,
     note,
-    padding_reason,
     rename,
+    returned,
     shape_text,
     signature,
     stage_call,
@@ -29,15 +31,12 @@ from resnet_core.source_text import (
     standard_imports,
     turns,
     used,
+    with_needed,
 )
 from resnet_core.specification import ResNetSpec
 from resnet_core.training.recipe import Recipe
+from resnet_numpy.layer_source import FIRST, IN_WEIGHTS, KNOWN, conv, norm, own_layers
 from resnet_numpy.training_source import training
-
-#: What every function begins with; widths are in the weights.
-FIRST = ["x: Array", "weights: Weights", "name: str"]
-KNOWN = {"in_channels": "x.shape[-1]"}
-IN_WEIGHTS = ("in_channels", "channels", "kernel")
 
 
 def source(spec: ResNetSpec, recipe: Recipe | None = None) -> str:
@@ -48,7 +47,7 @@ def source(spec: ResNetSpec, recipe: Recipe | None = None) -> str:
     program = Program(spec, "numpy", "NumPy", recipe_options(recipe))
     block, kept = _block(program)
     stage, stage_kept = _stage(program, kept)
-    definitions = [_conv(program), _norm(program), *_layers(program), block, stage]
+    definitions = [conv(program), norm(program), *own_layers(program), _gate(program), block, stage]
     body = joined(*definitions, _network(program, stage_kept), READ, *training(program, recipe), _main(program))
     return joined([*program.header("Inference only."), "", *_imports(body)], [body.rstrip()])
 
@@ -59,61 +58,16 @@ def _imports(body: str) -> list[str]:
     return [*standard_imports(body), "", "import numpy as np", *windows, *names]
 
 
-def _conv(program: Program) -> list[str]:
-    helper = program.outline.helper(tree.Conv)
-    if helper is None:
+def _gate(program: Program) -> list[str]:
+    gate = program.outline.gate
+    if gate is None:
         return []
-    numbers = helper.numbers
-    groups, dilation, stride, padding = (literal(numbers[f]) for f in ("groups", "dilation", "stride", "padding"))
-    lines = ['weight = weights[f"{name}.weight"]  # (out, in, height, width)', "kernel = weight.shape[2]"]
-    span, step = "kernel", "" if stride == "1" else f"[:, ::{stride}, ::{stride}]"
-    if padding != "0":
-        if isinstance(numbers["padding"], Code) and padding not in ("padding", "dilation"):
-            lines += note([f"padding = {padding}"], padding_reason(program))
-            padding = "padding"
-        lines += [f"x = np.pad(x, ((0, 0), ({padding}, {padding}), ({padding}, {padding}), (0, 0)))"]
-    if dilation != "1":
-        lines.append(f"span = {dilation} * (kernel - 1) + 1")
-        span = "span"
-    lines.append(f"x = sliding_window_view(x, ({span}, {span}), (1, 2)){step}")
-    if dilation != "1":
-        lines.append(f"x = x[..., ::{dilation}, ::{dilation}]")
-    if groups == "1":
-        lines.append('x = np.einsum("bhwcij,ocij->bhwo", x, weight, optimize=True)')
-    else:
-        lines += [
-            f"x = x.reshape(*x.shape[:3], {groups}, -1, kernel, kernel)",
-            f"weight = weight.reshape({groups}, -1, *weight.shape[1:])",
-            'x = np.einsum("bhwgcij,gocij->bhwgo", x, weight, optimize=True)',
-            "x = x.reshape(*x.shape[:3], -1)",
-        ]
-    bias = literal(numbers["bias"])
-    if bias == "bias":
-        lines += ["if bias:", '    x = x + weights[f"{name}.bias"]']
-    lines.append('return x + weights[f"{name}.bias"]' if bias == "True" else "return x")
-    if lines[-1] == "return x" and bias == "False":
-        lines[-2:] = [lines[-2].replace("x = ", "return ", 1)]
-    kept = [parameter for parameter in helper.parameters if parameter.name not in IN_WEIGHTS]
-    return [*call("def conv", [*FIRST, *signature(kept)], " -> Array:", 0), *indented(lines)]
-
-
-def _norm(program: Program) -> list[str]:
-    helper = program.outline.helper(tree.BatchNorm)
-    if helper is None:
-        return []
-    epsilon = literal(helper.numbers["epsilon"])
-    lines = [
-        '"""With the statistics that training has left."""',
-        f'deviation = np.sqrt(weights[f"{{name}}.running_var"] + {epsilon})',
-        'x = (x - weights[f"{name}.running_mean"]) / deviation',
-        'return x * weights[f"{name}.weight"] + weights[f"{name}.bias"]',
-    ]
-    return [*call("def norm", FIRST, " -> Array:", 0), *indented(lines)]
-
-
-def _layers(program: Program) -> list[list[str]]:
-    """Layers that NumPy lacks and that need a definition of their own."""
-    return []
+    lines, value = [], "x"
+    for step in gate.steps:
+        lines += _assign(program, step, value, "y", 'f"{name}.', 4)
+        value = "y"
+    head = call(f"def {function_name(gate.name)}", FIRST, " -> Array:", 0)
+    return [*head, *indented([*docstring(gate_reason(gate)), *lines, "return x * y[:, None, None]"])]
 
 
 def _block(program: Program) -> tuple[list[str], tuple[Parameter, ...]]:
@@ -130,10 +84,10 @@ def _block(program: Program) -> tuple[list[str], tuple[Parameter, ...]]:
     lines += [] if cut(block) else shortcut
     total = f"{value} + x"
     for step in block.post:
-        total = f"np.maximum({total}, 0)" if step.kind is tree.ReLU else total
-    lines.append(f"return {total}")
+        total = _activated(step, total)
+    lines = [*lines, f"return {total}"] if block.forms else returned(lines)
     outside = [f"{name} = {rename(code, KNOWN)}" for name, code in block.derived_outside().items()]
-    lines = [*(line for line in outside if used([Parameter(line.split(" =")[0], "")], lines)), *lines]
+    lines = with_needed(outside, lines)
     kept = used((p for p in block.parameters if p.name != "in_channels"), lines)
     head = call(f"def {function_name(block.name)}", [*FIRST, *signature(kept)], " -> Array:", 0)
     return [*head, *indented([*docstring(block_reason(block)), *lines])], kept
@@ -145,6 +99,9 @@ def _shortcut(program: Program) -> list[str]:
         own = [f"{name} = {rename(code, KNOWN)}" for name, code in block.derived_of(form).items()]
         value = "y" if form.reads else "x"
         for step in form.chain:
+            if step.condition is not None and value != "x":
+                own.append(f"x = {value}")
+                value = "x"
             own += _assign(program, step, value, "x", 'f"{name}.shortcut.', 8 if test else 4)
             value = "x"
         lines += [rename(test, KNOWN), *indented(own)] if test else own
@@ -183,6 +140,7 @@ def _network(program: Program, kept: tuple[Parameter, ...]) -> list[str]:
 
 def _main(program: Program) -> list[str]:
     height, width = program.spec.input_size
+    trained = '".running_"' if not program.leaves(tree.FrozenNorm) else '"norm"'
     return [
         'if __name__ == "__main__":',
         "    weights = read(sys.argv[1])",
@@ -190,25 +148,38 @@ def _main(program: Program) -> list[str]:
         '        print(f"{name:40}{weight.shape}")',
         f"    images = np.zeros((1, {height}, {width}, {program.spec.in_channels}))",
         "    print(f\"output{' ':34}{resnet(images, weights).shape}\")",
-        '    trained = [w for name, w in weights.items() if ".running_" not in name]',
+        f"    trained = [w for name, w in weights.items() if {trained} not in name]",
         f"    assert sum(weight.size for weight in trained) == {program.parameters:_}",
     ]
 
 
 def _assign(program: Program, step: Step, value: str, target: str, path: str, indent: int) -> list[str]:
     """The lines that compute one step; `path` is the beginning of its name, quotes included."""
+    if step.condition is not None:
+        own = _assign(program, replace(step, condition=None), value, target, path, indent + 4)
+        return [f"if {step.condition}:", *indented(own)]
     text = {field: rename(literal(number), KNOWN) for field, number in step.numbers.items()}
     helper, name = program.outline.helper(step.kind), f'{path}{step.name}"'
     match step.kind:
         case tree.Conv if helper:
             arguments = [value, "weights", name, *helper_call(helper, step, IN_WEIGHTS)]
             return call(f"{target} = conv", arguments, indent=indent)
-        case tree.BatchNorm if helper:
+        case tree.BatchNorm | tree.FrozenNorm | tree.GroupNorm | tree.LayerNorm if helper:
             return call(f"{target} = norm", [value, "weights", name], indent=indent)
-        case tree.ReLU:
-            return [f"{target} = np.maximum({value}, 0)"]
+        case tree.Gate if program.outline.gate:
+            return call(
+                f"{target} = {function_name(program.outline.gate.name)}", [value, "weights", name], indent=indent
+            )
+        case tree.ReLU | tree.Activation:
+            return [f"{target} = {_activated(step, value)}"]
         case tree.MaxPool:
             return [*_max_pool_padding(text, value, target), *_windows(text, target, "max")]
+        case tree.AveragePool if step.numbers["partial"]:
+            dilation = f", {text['dilation']}" if program.dilated(tree.AveragePool) else ""
+            return [f"{target} = average_pool({value}, {text['stride']}{dilation})"]
+        case tree.BlurPool:
+            dilation = f", {text['dilation']}" if program.dilated(tree.BlurPool) else ""
+            return [f"{target} = blur_pool({value}, {text['stride']}{dilation})"]
         case tree.AveragePool:
             return _windows(text, target, "mean", value)
         case tree.Pad:
@@ -221,10 +192,27 @@ def _assign(program: Program, step: Step, value: str, target: str, path: str, in
             return call(f"{target} = np.pad", [value, f"((0, 0), (0, 0), (0, 0), {sides})"], indent=indent)
         case tree.GlobalAveragePool:
             return [f"{target} = {value}.mean((1, 2))"]
+        case tree.GlobalMaxPool:
+            return [f"{target} = {value}.max((1, 2))"]
+        case tree.GlobalConcatPool:
+            return [f"{target} = np.concatenate([{value}.mean((1, 2)), {value}.max((1, 2))], 1)"]
+        case tree.ChannelConv:
+            return [
+                f'weight = weights[{name}.weight"][0, 0]'.replace('".weight', ".weight"),
+                "margin = len(weight) // 2",
+                f"{target} = np.pad({value}, ((0, 0), (margin, margin)))",
+                f"{target} = sliding_window_view({target}, len(weight), 1) @ weight",
+            ]
+        case tree.Dropout | tree.DropPath:
+            return []  # in training only
         case tree.Linear:
             weight, bias = f'weights[{path}{step.name}.weight"]', f' + weights[{path}{step.name}.bias"]'
             return [f"{target} = {value} @ {weight}.T{bias if step.numbers['bias'] else ''}"]
     raise InputError(f"source: NumPy has no program for {step.kind.__name__}")
+
+
+def _activated(step: Step, x: str) -> str:
+    return f"np.maximum({x}, 0)" if step.kind is tree.ReLU else f"{step.numbers['function']}({x})"
 
 
 def _max_pool_padding(text: dict[str, str], value: str, target: str) -> list[str]:
@@ -235,6 +223,14 @@ def _max_pool_padding(text: dict[str, str], value: str, target: str) -> list[str
     if text["padding"] == "'same'":  # TensorFlow's
         before = ["height, width = x.shape[1:3]"]
         pads = ["(height % 2, 1)", "(width % 2, 1)"]
+        if (text["kernel"], text["stride"]) != ("3", "2"):
+            kernel, stride = int(text["kernel"]), int(text["stride"])
+            rest = f"+ {kernel - stride}".replace("+ -", "- ")
+            before = [
+                "sizes = x.shape[1:3]",
+                f"rows, columns = (max(-(-n // {stride}) * {stride} - n {rest}, 0) for n in sizes)",
+            ]
+            pads = ["(rows // 2, rows - rows // 2)", "(columns // 2, columns - columns // 2)"]
     sides = f"((0, 0), {', '.join(pads)}, (0, 0))"
     return [*before, *call(f"{target} = np.pad", [value, sides, "constant_values=-np.inf"])]
 

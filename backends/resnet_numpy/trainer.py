@@ -11,7 +11,7 @@ from resnet_core.specification import ResNetSpec
 from resnet_core.training.contract import StepInputs, StepResult, TrainingState
 from resnet_core.training.parameters import frozen_layers, treatments
 from resnet_core.training.recipe import Recipe
-from resnet_core.weights import Weights
+from resnet_core.weights import Weights, require_training_dtype
 from resnet_numpy.inference import predict, to_native
 from resnet_numpy.model import build
 from resnet_numpy.optimizer import Optimizer
@@ -24,6 +24,7 @@ class Trainer:
     inputs: ClassVar[frozenset[str]] = frozenset({"images", "targets", "numbers", "factors"})
 
     def __init__(self, spec: ResNetSpec, recipe: Recipe, state: TrainingState, *, dtype: str | None = None) -> None:
+        dtype = require_training_dtype(dtype or "float32")
         self.model = build(spec, weights=state.weights, dtype=dtype)
         self.frozen = frozen_layers(spec, recipe)
         self.parts = recipe.accumulate

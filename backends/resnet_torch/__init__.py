@@ -27,6 +27,9 @@ ENVIRONMENT: Mapping[str, str] = {}
 #: File endings that `read_state_dict` reads.
 READS = (".pth", ".pt", ".bin", ".ckpt", ".tar")
 
+#: Half precision, for inference.
+HALF_DTYPES = ("bfloat16", "float16")
+
 #: What else people call it.
 KNOWN_AS = ("pytorch",)
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from resnet_core.inputs import check_images, empty_output
+from resnet_torch.weights import model_dtype, to_array
 
 if TYPE_CHECKING:
     from resnet_torch.model import ResNet
@@ -20,9 +21,7 @@ def predict(model: ResNet, images: np.ndarray) -> np.ndarray | dict[str, np.ndar
     """PyTorch computes channels first; inputs and outputs here are channels last."""
     native = to_native(model, images)
     if not len(native):
-        return empty_output(
-            model.tree, model.taps, np.asarray(images), str(next(model.parameters()).dtype).removeprefix("torch.")
-        )
+        return empty_output(model.tree, model.taps, np.asarray(images), model_dtype(model))
     with mode(model, training=False), torch.inference_mode():
         return to_arrays(model(native))
 
@@ -46,7 +45,7 @@ def mode(model: nn.Module, *, training: bool) -> Iterator[None]:
 
 def to_native(model: ResNet, images: np.ndarray, *, training: bool = False) -> Tensor:
     """(batch, height, width, channels), checked, to (batch, channels, height, width) on the model's device."""
-    checked = check_images(images, model.channels, model.tree, training=training)
+    checked = check_images(images, model.channels, model.tree, training=training, dtype=model_dtype(model))
     parameter = next(model.parameters())
     # A copy, for its strides: a view of one channel is contiguous too, but PyTorch treats it as channels_last, and its
     # norms sum channels_last in plain float32 (error 1e-3 if a channel's mean is 8 deviations; otherwise 1e-7).
@@ -62,4 +61,4 @@ def to_arrays(output: Tensor | dict[str, Tensor]) -> np.ndarray | dict[str, np.n
 
 
 def _array(tensor: Tensor) -> np.ndarray:
-    return np.ascontiguousarray(tensor.detach().movedim(1, -1).cpu().numpy())
+    return np.ascontiguousarray(to_array(tensor.movedim(1, -1)))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Callable
+from functools import partial
 from typing import cast
 
 import torch
@@ -12,6 +14,19 @@ from torch.nn import functional
 from resnet_core import tree
 from resnet_core.errors import InputError
 from resnet_core.padding import Padding, Pair, resolve
+from resnet_torch.layers import (
+    BlurPool2d,
+    ChannelConv,
+    DilatedAvgPool2d,
+    Dropout,
+    DropPath,
+    FrozenBatchNorm2d,
+    GlobalConcatPool,
+    GlobalMaxPool,
+    LayerNorm2d,
+    PartialAvgPool2d,
+    StandardizedConv2d,
+)
 
 
 def lower(node: tree.Node) -> nn.Module:
@@ -21,6 +36,8 @@ def lower(node: tree.Node) -> nn.Module:
             return nn.Sequential(OrderedDict((name, lower(child)) for name, child in node.children))
         case tree.Residual():
             return Residual(node)
+        case tree.Gate():
+            return Gate(node)
         case tree.Conv():
             return _conv(node)
         case tree.BatchNorm():
@@ -29,14 +46,24 @@ def lower(node: tree.Node) -> nn.Module:
             return nn.BatchNorm2d(
                 node.channels, eps=node.epsilon, momentum=momentum, affine=True, track_running_stats=True
             )
+        case tree.FrozenNorm():
+            return FrozenBatchNorm2d(node.channels, node.epsilon)
+        case tree.GroupNorm():
+            return nn.GroupNorm(node.groups, node.channels, eps=node.epsilon, affine=True)
+        case tree.LayerNorm():
+            return LayerNorm2d(node.channels, eps=node.epsilon, elementwise_affine=True, bias=True)
         case tree.ReLU():
-            # In place, as torchvision does: every ReLU of a tree follows a norm or an addition, so that its
-            # input belongs to nobody else.
+            # In place, as torchvision does: every ReLU of a tree follows a norm, an addition or a layer with weights,
+            # so that its input belongs to nobody else.
             return nn.ReLU(inplace=True)
+        case tree.Activation():
+            return ACTIVATIONS[node.function]()
         case tree.MaxPool():
             return _max_pool(node)
         case tree.AveragePool():
-            return nn.AvgPool2d(node.kernel, node.stride, padding=0)
+            return _average_pool(node)
+        case tree.BlurPool():
+            return BlurPool2d(node.stride, node.dilation)
         case tree.Pad():
             (top, bottom), (left, right) = node.padding
             return nn.ZeroPad2d((left, right, top, bottom))
@@ -46,10 +73,31 @@ def lower(node: tree.Node) -> nn.Module:
             return PadChannels(node.before, node.after)
         case tree.GlobalAveragePool():
             return GlobalAveragePool()
+        case tree.GlobalMaxPool():
+            return GlobalMaxPool()
+        case tree.GlobalConcatPool():
+            return GlobalConcatPool()
+        case tree.ChannelConv():
+            return ChannelConv(1, 1, node.kernel, padding=node.kernel // 2, bias=False)
+        case tree.Dropout():
+            return Dropout(node.rate)
+        case tree.DropPath():
+            return DropPath(node.rate)
         case tree.Linear():
             linear = DenseLinear if node.dense else nn.Linear
             return linear(node.in_features, node.out_features, bias=node.bias)
     raise InputError(f"backend torch has no lowering for {type(node).__name__}; use another backend")
+
+
+ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
+    "relu6": nn.ReLU6,
+    "leaky_relu": partial(nn.LeakyReLU, negative_slope=tree.NEGATIVE_SLOPE),
+    "silu": nn.SiLU,
+    "gelu": partial(nn.GELU, approximate="none"),
+    "gelu_tanh": partial(nn.GELU, approximate="tanh"),
+    "hardswish": nn.Hardswish,
+    "sigmoid": nn.Sigmoid,
+}
 
 
 class Residual(nn.Module):
@@ -84,9 +132,31 @@ class Residual(nn.Module):
         return x
 
 
+class Gate(nn.Sequential):
+    """x * factors: the modules give one factor for each channel of each image."""
+
+    def __init__(self, node: tree.Gate) -> None:
+        super().__init__(OrderedDict((name, lower(child)) for name, child in node.body.children))
+
+    def forward(self, input: Tensor) -> Tensor:
+        factors = super().forward(input)  # type: ignore[no-untyped-call]
+        return input * factors.reshape(factors.shape + (1,) * (input.ndim - factors.ndim))
+
+
+def _average_pool(node: tree.AveragePool) -> nn.Module:
+    if not node.partial and node.dilation == (1, 1):
+        return nn.AvgPool2d(node.kernel, node.stride, padding=0)
+    if not node.partial:
+        return DilatedAvgPool2d(node.kernel, node.stride, node.dilation)
+    if node.dilation == (1, 1) and node.stride[0] == node.stride[1] == 2:
+        return nn.AvgPool2d(node.kernel, node.stride, padding=0, ceil_mode=True, count_include_pad=False)
+    return PartialAvgPool2d(node.stride, node.dilation)
+
+
 def _conv(node: tree.Conv) -> nn.Module:
     symmetric = _symmetric(node.padding)
-    convolution = nn.Conv2d if symmetric is not None else PaddedConv2d
+    standardized = node.standardize is not None
+    convolution = CONVOLUTIONS[symmetric is None, standardized]
     module = convolution(
         node.in_channels,
         node.out_channels,
@@ -99,6 +169,8 @@ def _conv(node: tree.Conv) -> nn.Module:
     )
     if symmetric is None:
         cast(PaddedConv2d, module).tree_padding = node.padding
+    if node.standardize is not None:
+        cast(StandardizedConv2d, module).epsilon = node.standardize
     return module
 
 
@@ -132,6 +204,19 @@ class PaddedConv2d(nn.Conv2d):
 
     def forward(self, input: Tensor) -> Tensor:
         return super().forward(_pad(input, self.tree_padding, self.kernel_size, self.stride, self.dilation, 0.0))
+
+
+class PaddedStandardizedConv2d(PaddedConv2d, StandardizedConv2d):
+    """Both."""
+
+
+#: By whether the padding is one that PyTorch lacks, and whether kernels are standardized.
+CONVOLUTIONS: dict[tuple[bool, bool], type[nn.Conv2d]] = {
+    (False, False): nn.Conv2d,
+    (False, True): StandardizedConv2d,
+    (True, False): PaddedConv2d,
+    (True, True): PaddedStandardizedConv2d,
+}
 
 
 class PaddedMaxPool2d(nn.MaxPool2d):

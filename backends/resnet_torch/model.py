@@ -13,6 +13,7 @@ from resnet_core.inputs import starting_weights
 from resnet_core.specification import ResNetSpec
 from resnet_core.tree import Chain
 from resnet_core.weights import require_dtype
+from resnet_torch import HALF_DTYPES
 from resnet_torch.lowering import lower
 from resnet_torch.weights import set_weights
 
@@ -49,7 +50,7 @@ def build(
     dtype: str | None = None,
 ) -> ResNet:
     """`build_tree` on the spec's layer tree."""
-    weights = starting_weights(spec, weights, seed, dtype)
+    weights = starting_weights(spec, weights, seed, dtype, HALF_DTYPES)
     return build_tree(layer_tree(spec), channels=spec.in_channels, weights=weights, taps=taps, dtype=dtype)
 
 
@@ -63,7 +64,7 @@ def build_tree(
 ) -> ResNet:
     """A model whose parameters and buffers hold the weights, on PyTorch's default device."""
     with torch.device("meta"):  # no initial values are drawn, since they would be overwritten
-        model = ResNet(tree, channels, taps).to(getattr(torch, require_dtype(dtype or "float32")))
+        model = ResNet(tree, channels, taps).to(getattr(torch, require_dtype(dtype or "float32", HALF_DTYPES)))
     model.to_empty(device=torch.get_default_device())
     for name, buffer in model.named_buffers():
         if name.endswith("num_batches_tracked"):

@@ -2,27 +2,31 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from resnet_core import tree
 from resnet_core.errors import InputError
-from resnet_core.expressions import Code
 from resnet_core.outline import Step, literal
 from resnet_core.programs.training_text import recipe_options
 from resnet_core.source_text import (
+    ACTIVATIONS,
     Program,
     block_reason,
     branches,
     call,
-    conv_reason,
     cut,
     docstring,
     flag,
+    gate_reason,
     given,
     helper_call,
     indented,
     joined,
+    leaf_rows,
     mixed,
     note,
-    padding_reason,
+    partial_reason,
+    returned,
     rows,
     shape_text,
     signature,
@@ -34,27 +38,30 @@ from resnet_core.source_text import (
 )
 from resnet_core.specification import ResNetSpec
 from resnet_core.training.recipe import Recipe
+from resnet_torch.layer_source import conv, kernels, norm, own_average_pool, own_layers
 from resnet_torch.training_source import training
 
+#: {function of an activation: (module, its arguments)}, and the same as an expression of x.
+MODULES: dict[str, tuple[str, list[str]]] = {
+    "relu6": ("nn.ReLU6", []),
+    "leaky_relu": ("nn.LeakyReLU", [literal(tree.NEGATIVE_SLOPE)]),
+    "silu": ("nn.SiLU", []),
+    "gelu": ("nn.GELU", []),
+    "gelu_tanh": ("nn.GELU", ['approximate="tanh"']),
+    "hardswish": ("nn.Hardswish", []),
+    "sigmoid": ("nn.Sigmoid", []),
+}
+FUNCTIONS = {
+    "relu6": "functional.relu6({})",
+    "leaky_relu": f"functional.leaky_relu({{}}, {literal(tree.NEGATIVE_SLOPE)})",
+    "silu": "functional.silu({})",
+    "gelu": "functional.gelu({})",
+    "gelu_tanh": 'functional.gelu({}, approximate="tanh")',
+    "hardswish": "functional.hardswish({})",
+    "sigmoid": "torch.sigmoid({})",
+}
+
 WEIGHTS = 'Weights: model.load_state_dict(safetensors.torch.load_file("weights.safetensors"))'
-
-SAME_MAX_POOL = '''
-class SameMaxPool2d(nn.Module):
-    """TensorFlow's "same": an even side is padded behind the image only."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        height, width = x.shape[2:]
-        x = functional.pad(x, (width % 2, 1, height % 2, 1), value=-torch.inf)
-        return functional.max_pool2d(x, 3, 2)
-'''
-
-DENSE_LINEAR = '''
-class DenseLinear(nn.Linear):
-    """A prediction at every position; in PyTorch the channels are not the last axis."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        return super().forward(x.movedim(1, -1)).movedim(-1, 1)
-'''
 
 
 def source(spec: ResNetSpec, recipe: Recipe | None = None) -> str:
@@ -63,7 +70,8 @@ def source(spec: ResNetSpec, recipe: Recipe | None = None) -> str:
     Raises InputError, one line, for a network that has no program.
     """
     program = Program(spec, "torch", "PyTorch", recipe_options(recipe))
-    definitions = [_conv(program), _norm(program), *_layers(program), _block(program), _stage(program)]
+    layer = [*kernels(program), conv(program), norm(program), *own_layers(program), _gate(program)]
+    definitions = [*layer, _block(program), _stage(program)]
     body = joined(*definitions, _network(program), *training(program, recipe), _main(program))
     return joined([*program.header(WEIGHTS), "", *_imports(body)], [body.rstrip()])
 
@@ -75,41 +83,29 @@ def _imports(body: str) -> list[str]:
     return [*standard, "import torch", "from torch import Tensor, nn", *functional, *loader]
 
 
-def _conv(program: Program) -> list[str]:
-    helper = program.outline.helper(tree.Conv)
-    if helper is None:
+def _gate(program: Program) -> list[str]:
+    gate = program.outline.gate
+    if gate is None:
         return []
-    lines = docstring([reason]) if (reason := conv_reason(program)) else []
-    texts = {field: literal(value) for field, value in helper.numbers.items()}
-    if isinstance(helper.numbers["padding"], Code) and texts["padding"] not in ("padding", "dilation"):
-        lines += note([f"padding = {texts['padding']}"], padding_reason(program))
-        texts["padding"] = "padding"
-    defaults = {"stride": "1", "padding": "0", "dilation": "1", "groups": "1"}
-    places = ("in_channels", "out_channels", "kernel", "stride", "padding", "dilation", "groups", "bias")
-    arguments = given((place, texts[place], defaults.get(place)) for place in places)
-    lines += call("return nn.Conv2d", [a.replace("kernel=", "kernel_size=") for a in arguments])
-    return [*call("def conv", signature(helper.parameters), " -> nn.Conv2d:", 0), *indented(lines)]
-
-
-def _norm(program: Program) -> list[str]:
-    helper = program.outline.helper(tree.BatchNorm)
-    if helper is None:
-        return []
-    epsilon, decay = literal(helper.numbers["epsilon"]), helper.numbers["decay"]
-    momentum = round(1 - float(decay), 15)  # type: ignore[arg-type]
-    lines = docstring([f"Momentum weighs the new batch: 1 - {literal(decay)}; the running variance is unbiased."])
-    lines += call("return nn.BatchNorm2d", ["channels", f"eps={epsilon}", f"momentum={literal(momentum)}"])
-    return [*call("def norm", signature(helper.parameters), " -> nn.BatchNorm2d:", 0), *indented(lines)]
-
-
-def _layers(program: Program) -> list[list[str]]:
-    """Layers that PyTorch lacks."""
-    found = []
-    if any(leaf.padding == "same" for leaf in program.leaves(tree.MaxPool)):
-        found.append(SAME_MAX_POOL.strip().splitlines())
-    if any(leaf.dense for leaf in program.leaves(tree.Linear)):
-        found.append(DENSE_LINEAR.strip().splitlines())
-    return found
+    made, run = ["super().__init__()", *(f"{name} = {code}" for name, code in gate.derived.items())], []
+    for step in gate.steps:
+        made += _assign(program, "self", step) if step.kind in (tree.Linear, tree.ChannelConv) else []
+    value = "x"
+    for row in leaf_rows(gate.steps):
+        for step in row:
+            value = _run(step, value)
+        run.append(f"y = {value}")
+        value = "y"
+    return [
+        f"class {gate.name}(nn.Module):",
+        *indented(docstring(gate_reason(gate))),
+        "",
+        *indented(call("def __init__", ["self", *signature(gate.parameters)], " -> None:")),
+        *indented(made, 8),
+        "",
+        "    def forward(self, x: Tensor) -> Tensor:",
+        *indented([*run, "return x * y[:, :, None, None]"], 8),
+    ]
 
 
 def _block(program: Program) -> list[str]:
@@ -117,7 +113,7 @@ def _block(program: Program) -> list[str]:
     lines = ["super().__init__()"]
     lines += [f"{name} = {code}" for name, code in block.derived_outside().items()]
     for step in block.body:
-        if step.kind is not tree.ReLU:
+        if step.kind not in ACTIVATIONS:
             lines += _assign(program, "self", step)
     lines += _shortcut(program)
     return [
@@ -141,8 +137,13 @@ def _shortcut(program: Program) -> list[str]:
     lines += note(["self.shortcut = nn.Sequential()"], "" if always else "empty: the identity", 8)
     for number, (test, form) in enumerate(found):
         own = [f"{name} = {code}" for name, code in block.derived_of(form).items()]
+        indent = 8 if always else 12
         for step in form.chain:
-            own += _assign(program, "self.shortcut", step, 8 if always else 12)
+            if step.condition is None:
+                own += _assign(program, "self.shortcut", step, indent)
+            else:
+                made = _assign(program, "self.shortcut", replace(step, condition=None), indent + 4)
+                own += [f"if {step.condition}:", *indented(made)]
         kept = f"if self.{flag(form)}:" if mixed(block) and not number else test
         lines += own if always else [kept, *indented(own)]
     return lines
@@ -161,9 +162,11 @@ def _forward(program: Program) -> list[str]:
             activated = f"y if self.{flag(block.forms[0])} else x" if mixed(block) else "y"
             lines.append(f"shortcut = self.shortcut({activated})")
             shortcut = "shortcut"
-    value = f"{value} + {shortcut}"
+    value = f"{value} + {shortcut}" if block.forms else value
     for step in block.post:
         value = _run(step, value)
+    if not block.forms:
+        return returned(lines)
     return [*lines, f"return {value}"]
 
 
@@ -213,7 +216,12 @@ def _initial(program: Program) -> list[str]:
     convolution, both = program.spread("convolution"), program.leaves(tree.Linear)
     both = both if convolution == program.spread("linear") else []
     assert convolution is not None
-    lines = [f"if isinstance(module, nn.Conv2d{' | nn.Linear' if both else ''}):"]
+    kinds = [
+        "nn.Conv2d",
+        *(["nn.Conv1d"] if program.leaves(tree.ChannelConv) else []),
+        *(["nn.Linear"] if both else []),
+    ]
+    lines = [f"if isinstance(module, {' | '.join(kinds)}):"]
     if convolution.distribution == "normal":
         mode = ', mode="fan_out"' if convolution.fan == "fan_out" else ""
         lines.append(f"    nn.init.kaiming_normal_(module.weight{mode})")
@@ -250,7 +258,8 @@ def _assign(program: Program, owner: str, step: Step, indent: int = 8) -> list[s
     """The lines that make a step's module."""
     lines = []
     for name, function, arguments, comment in _modules(program, step):
-        lines += note(call(f"{owner}.{name} = {function}", arguments, indent=indent), comment, indent)
+        other = f" if {step.condition} else nn.Identity()" if step.condition is not None else ""
+        lines += note(call(f"{owner}.{name} = {function}", arguments, other, indent=indent), comment, indent)
     return lines
 
 
@@ -261,14 +270,26 @@ def _modules(program: Program, step: Step) -> list[tuple[str, str, list[str], st
     match step.kind:
         case tree.Conv if helper:
             return [(name, "conv", helper_call(helper, step), "")]
-        case tree.BatchNorm if helper:
+        case tree.BatchNorm | tree.FrozenNorm | tree.GroupNorm | tree.LayerNorm if helper:
             return [(name, "norm", helper_call(helper, step), "")]
+        case tree.Gate if program.outline.gate:
+            return [(name, program.outline.gate.name, list(text.values()), "")]
         case tree.ReLU:
             return [(name, "nn.ReLU", [], "")]
+        case tree.Activation:
+            return [(name, *MODULES[str(step.numbers["function"])], "")]
         case tree.MaxPool if text["padding"] == "'same'":
             return [(name, "SameMaxPool2d", [], "")]
         case tree.MaxPool:
             return [(name, "nn.MaxPool2d", given(_window(text, text["padding"])), "")]
+        case tree.AveragePool if step.numbers["partial"] and own_average_pool(program):
+            return [(name, "AvgPool2d", [text["stride"], text["dilation"]], "")]
+        case tree.AveragePool if step.numbers["partial"]:
+            windows = ["ceil_mode=True", "count_include_pad=False"]
+            return [(name, "nn.AvgPool2d", [*given(_window(text, "0")), *windows], partial_reason())]
+        case tree.BlurPool:
+            dilation = [text["dilation"]] if program.dilated(tree.BlurPool) else []
+            return [(name, "BlurPool2d", [text["stride"], *dilation], "")]
         case tree.AveragePool:
             return [(name, "nn.AvgPool2d", given(_window(text, "0")), "")]
         case tree.Pad:
@@ -281,6 +302,18 @@ def _modules(program: Program, step: Step) -> list[tuple[str, str, list[str], st
             ]
         case tree.GlobalAveragePool:
             return [(name, "nn.AdaptiveAvgPool2d", ["1"], ""), ("flatten", "nn.Flatten", [], "")]
+        case tree.GlobalMaxPool:
+            return [(name, "nn.AdaptiveMaxPool2d", ["1"], ""), ("flatten", "nn.Flatten", [], "")]
+        case tree.GlobalConcatPool:
+            return [(name, "GlobalConcatPool2d", [], "")]
+        case tree.ChannelConv:
+            size = text["kernel"]
+            padding = f"padding={int(size) // 2 if size.isdigit() else f'{size} // 2'}"
+            return [(name, "nn.Conv1d", ["1", "1", size, padding, "bias=False"], "")]
+        case tree.Dropout:
+            return [(name, "nn.Dropout", [text["rate"]], "")]
+        case tree.DropPath:
+            return [(name, "DropPath", [text["rate"]], "")]
         case tree.Linear:
             function = "DenseLinear" if step.numbers["dense"] else "nn.Linear"
             places = ("in_features", text["in_features"], None), ("out_features", text["out_features"], None)
@@ -293,4 +326,13 @@ def _window(text: dict[str, str], padding: str) -> list[tuple[str, str, str | No
 
 
 def _run(step: Step, x: str) -> str:
-    return f"torch.relu({x})" if step.kind is tree.ReLU else f"self.{step.name}({x})"
+    match step.kind:
+        case tree.ReLU:
+            return f"torch.relu({x})"
+        case tree.Activation:
+            return FUNCTIONS[str(step.numbers["function"])].format(x)
+        case tree.GlobalAveragePool:
+            return f"{x}.mean((2, 3))"
+        case tree.ChannelConv:
+            return f"self.{step.name}({x}[:, None])[:, 0]"
+    return f"self.{step.name}({x})"

@@ -12,6 +12,8 @@ from resnet_core.specification import ResNetSpec
 from resnet_core.training.contract import StepInputs, StepResult, TrainingState
 from resnet_core.training.parameters import frozen_layers, treatments
 from resnet_core.training.recipe import Recipe
+from resnet_core.weights import require_training_dtype
+from resnet_torch.differentiation import dropping
 from resnet_torch.inference import predict, to_native
 from resnet_torch.model import build
 from resnet_torch.optimizer import Optimizer
@@ -21,9 +23,10 @@ from resnet_torch.weights import get_weights
 class Trainer:
     """The contract's trainer on `torch.optim`; its model stays in training mode between steps."""
 
-    inputs: ClassVar[frozenset[str]] = frozenset({"images", "targets", "numbers"})
+    inputs: ClassVar[frozenset[str]] = frozenset({"images", "targets", "numbers", "factors"})
 
     def __init__(self, spec: ResNetSpec, recipe: Recipe, state: TrainingState, *, dtype: str | None = None) -> None:
+        dtype = require_training_dtype(dtype or "float32")
         self.model = build(spec, weights=state.weights, dtype=dtype).train()
         for path in frozen_layers(spec, recipe):
             self.model.get_submodule(path).eval().requires_grad_(False)
@@ -34,9 +37,10 @@ class Trainer:
     def step(self, inputs: StepInputs) -> StepResult:
         self.model.zero_grad(set_to_none=True)
         losses, correct = [], []
-        for images, given in inputs.parts(self.parts):
-            logits = self.model(to_native(self.model, images, training=True))
-            targets = torch.tensor(given, dtype=logits.dtype, device=logits.device)
+        for part in inputs.parts(self.parts):
+            with dropping(self.model, part.factors):
+                logits = self.model(to_native(self.model, part.images, training=True))
+            targets = torch.tensor(part.targets, dtype=logits.dtype, device=logits.device)
             loss = cross_entropy(logits, targets) / self.parts
             loss.backward()  # type: ignore[no-untyped-call]
             losses.append(loss.detach())

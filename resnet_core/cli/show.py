@@ -14,9 +14,9 @@ from resnet_core.analysis import Layer, image_shape, layers, state, tap_shapes, 
 from resnet_core.cli.options import JsonFlag, SetOption, SpecArgument, print_json, resolve_spec
 from resnet_core.errors import InputError
 from resnet_core.presentation.folding import Block, Section, fold, names_text
-from resnet_core.presentation.layer_text import kind_text
+from resnet_core.presentation.layer_text import NORMS, kind_text
 from resnet_core.specification import ResNetSpec
-from resnet_core.tree import BatchNorm, Leaf
+from resnet_core.tree import Leaf
 
 if TYPE_CHECKING:
     from resnet_core.prediction.network import TrainedNetwork
@@ -73,7 +73,7 @@ def _print(spec: ResNetSpec, size: tuple[int, int], depth: int) -> None:
     from resnet_core.cli import tables
 
     sections, summary = fold(spec, size), totals(spec, size)
-    norms = {(leaf.epsilon, leaf.decay): leaf for leaf in _leaves(sections) if isinstance(leaf, BatchNorm)}
+    norms = {kind_text(leaf) for leaf in _leaves(sections) if isinstance(leaf, NORMS)}
     table = tables.plain_table("layer", "kind", output="right", parameters="right", MACs="right")
     table.columns[1].no_wrap = False
     table.add_row("input", "", tables.shape_text(image_shape(spec, size)), "", "")
@@ -88,8 +88,8 @@ def _print(spec: ResNetSpec, size: tuple[int, int], depth: int) -> None:
     table.add_row("total", "", tables.shape_text(summary.output_shape), *counts, style="bold")
     tables.show(table)
     if len(norms) == 1:
-        (norm,) = norms.values()
-        tables.show(Text(f"every {kind_text(norm).replace(',', ':', 1)}"))
+        (norm,) = norms
+        tables.show(Text(f"every {norm.replace(',', ':', 1)}"))
     tables.show(Text(f"state (parameters and running statistics): {summary.state:,}"))
     described = (f"{tap} {tables.shape_text(shape)}" for tap, shape in tap_shapes(spec, size).items())
     tables.show(Text("taps: " + ", ".join(described)))

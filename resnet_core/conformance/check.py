@@ -21,8 +21,10 @@ from resnet_core.weights import DTYPES
 
 #: What an inference-only backend leaves out.
 TRAINING = (*OPTIONAL, "Trainer")
+#: What a package declares that builds models in half precision.
+HALF_PRECISION = "HALF_DTYPES"
 #: All that a package may leave out.
-LEFT_OUT = (*TRAINING, *NAMING)
+LEFT_OUT = (*TRAINING, *NAMING, HALF_PRECISION)
 
 
 class Violation(Exception):  # noqa: N818  (what it is, not what went wrong here)
@@ -79,7 +81,7 @@ def check(
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Make a function (context) or, with `cases`, (context, case) a check of the kit.
 
-    `needs` are optional verbs, or inputs of a step.
+    `needs` are some of `LEFT_OUT`, or inputs of a step.
     """
 
     def register(function: Callable[..., None]) -> Callable[..., None]:

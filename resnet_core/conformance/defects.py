@@ -82,6 +82,20 @@ def _lowering(name: str) -> Plant:
     return plant
 
 
+def _other_dtype(instead: Mapping[str, str]) -> Plant:
+    """Models of other dtypes than they are asked for."""
+
+    def plant(backend: Any) -> dict[str, Any]:
+        def wrong(verb: str) -> Callable[..., Any]:
+            return lambda *given, dtype=None, **named: getattr(backend, verb)(
+                *given, dtype=instead.get(dtype, dtype), **named
+            )
+
+        return {verb: wrong(verb) for verb in ("build", "build_tree")}
+
+    return plant
+
+
 def _accepts_incomplete(right: Any, spec: Any, *, weights: Any = None, dtype: Any = None, **named: Any) -> Any:
     whole = None if weights is None else {**initialize(spec, 0, dtype or "float32"), **weights}
     return right(spec, weights=whole, dtype=dtype, **named)
@@ -291,6 +305,7 @@ GLOBAL, REFUSED = "no verb touches what is global", "weights that do not fit are
 BUILT, NONE = "get weights returns what the model was built with", "images that are none are refused"
 NATIVE = "native tensors have names of their own"
 TIE = "a tie goes to the first and relu has no slope at zero"
+HALF_CLOSE = "half precision equals the reference as far as it goes"
 SMALL = "resnet20"
 
 #: A wrong tree or wrong weights: {change: (check, case) that catches it}.
@@ -402,6 +417,17 @@ DEFECTS: dict[str, Defect] = {
     ),
     "images without a channel are accepted": Defect(NONE, "one channel less", _careless("predict")),
     "the framework's error for channels first": Defect(NONE, "channels first", _native_error("predict")),
+    "bfloat16 for float16": Defect(HALF_CLOSE, "convolution", _other_dtype({"float16": "bfloat16"})),
+    "bfloat16 for float16 in a network": Defect(HALF_CLOSE, "resnext50_32x4d", _other_dtype({"float16": "bfloat16"})),
+    "float32 for bfloat16": Defect(HALF_CLOSE, "convolution", _other_dtype({"bfloat16": "float32"})),
+    "missing ReLU in half precision": Defect(HALF_CLOSE, "residual, no shortcut", _lowering("missing ReLU")),
+    "float16 arrays of weights": Defect(
+        "half precision takes and gives float32 weights",
+        "",
+        _result("get_weights", _each(lambda a: a.astype(np.float16))),
+    ),
+    "weights that overflow": Defect("a weight too large for half precision is refused", "", _careless("set_weights")),
+    "training in half precision": Defect("half precision is not trained", "", _careless("train_forward")),
     "train_forward returns nothing": Defect(TRAIN, "norm", _result("train_forward", lambda found: None)),
     "train_forward evaluates": Defect(
         TRAIN,

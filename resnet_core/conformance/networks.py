@@ -38,8 +38,8 @@ NETWORKS: dict[str, Subject] = {
 _TRAINED = spec("resnet20", depths=(1,), channels=(4,), classes=5)
 TRAINED = Subject(layer_tree(_TRAINED), 3, ((12, 11),), _TRAINED)
 
-#: The same kind with a random depth and a dropout.
-_DROPPING = spec(_TRAINED, depths=(2,), drop_path=0.5, drop_path_rule="uniform", dropout=0.5)
+#: The same kind with a random depth and a dropout; with four channels, one of its slots would be rounding.
+_DROPPING = spec(_TRAINED, depths=(2,), channels=(6,), drop_path=0.5, drop_path_rule="uniform", dropout=0.5)
 DROPPING = Subject(layer_tree(_DROPPING), 3, ((12, 11),), _DROPPING)
 
 #: The smallest, for what does not depend on the network.

@@ -70,9 +70,11 @@ class ConformanceCheck(pytest.Item):
 
 
 @cache
-def report(backend: str, environment: tuple[tuple[str, str], ...] = ()) -> ConformanceReport:
-    """The report of a backend, made once in a session."""
-    return conformance(backend, environment=dict(environment))
+def report(
+    backend: str, environment: tuple[tuple[str, str], ...] = (), groups: tuple[str, ...] = ()
+) -> ConformanceReport:
+    """The report of a backend, in some groups of the kit or in all, made once in a session."""
+    return conformance(backend, environment=dict(environment), groups=groups)
 
 
 def results_of(found: ConformanceReport, name: str) -> list[Result]:

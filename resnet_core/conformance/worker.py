@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from resnet_core.backend import load_backend
-from resnet_core.conformance.check import CHECKS, LEFT_OUT, Context, Violation
+from resnet_core.conformance.check import CHECKS, HALF_PRECISION, LEFT_OUT, Context, Violation
 from resnet_core.conformance.defects import DEFECTS, Proxy
 from resnet_core.workers.child import Arrays, Session
 
@@ -21,7 +21,8 @@ def open_backend(session: Session, arrays: Arrays, *, backend: str, dtype: str, 
     exact = session.backend.exact_float64()
     if configure and (exact or dtype == "float32"):
         session.backend.configure("cpu", dtype)
-    offered = [name for name in LEFT_OUT if callable(getattr(session.backend, name, None))]
+    found = {name: getattr(session.backend, name, None) for name in LEFT_OUT}
+    offered = [name for name, own in found.items() if callable(own) or (name == HALF_PRECISION and own)]
     offered += getattr(getattr(session.backend, "Trainer", None), "inputs", ())
     return {"exact_float64": exact, "offered": offered, "versions": session.backend.versions()}, None
 

@@ -65,7 +65,7 @@ class Program:
     text: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Difference:
     """What separates `left` and `right`; empty sequences where nothing does.
 
@@ -89,6 +89,11 @@ class Difference:
     def same_network(self) -> bool:
         """Whether both compute the same and hold the same tensors."""
         return not self.layers and not self.tensors
+
+    def __repr__(self) -> str:
+        what = {"fields": self.fields, "kinds of layer changes": self.layers, "tensors": self.tensors}
+        counts = ", ".join(f"{len(found)} {name}" for name, found in what.items())
+        return f"<Difference: {self.left} and {self.right} differ in {counts}>"
 
     def tensor_sentence(self) -> str:
         """How many tensors differ, and how."""

@@ -14,7 +14,7 @@ from resnet_core.prediction.network import trained_network
 from resnet_core.spec_files import brings_weights
 from resnet_core.spec_files import spec as read_spec
 from resnet_core.specification import ResNetSpec
-from resnet_core.weights import cast
+from resnet_core.weights import array_dtype, cast
 
 Source = str | Path | ResNetSpec
 Given = Mapping[str, np.ndarray] | str | Path | None
@@ -34,11 +34,12 @@ def build(
     `spec` is a name, a file, a run or a ResNetSpec. The model holds the neutral `weights`: arrays, a neutral file or a
     torchvision checkpoint; without them those of the run or of the weight file that `spec` is, or else the spec's
     initial weights for `seed`. With `taps` it returns {tap: output} instead of the logits. `dtype` is "float32" or
-    "float64"; None means float32, in Keras its global dtype policy, which may be a mixed one. Raises as `load_backend`
-    and `Backend` do.
+    "float64"; None means float32, in Keras its global dtype policy, which may be a mixed one. For inference it may be
+    "bfloat16" or "float16", but in NumPy: parameters, statistics and arithmetic are then in half precision, and
+    arrays of weights and of outputs are float32. Raises as `load_backend` and `Backend` do.
     """
     network = read_spec(spec)
-    given = _weights(spec, network, weights, dtype)
+    given = _weights(spec, network, weights, backend, dtype)
     return load_backend(backend).build(network, weights=given, seed=seed, taps=taps, dtype=dtype)
 
 
@@ -58,16 +59,21 @@ def features(
     """
     network = read_spec(spec)
     headless = read_spec(network, classes=None)
-    given = _weights(spec, network, weights, dtype)
+    given = _weights(spec, network, weights, backend, dtype)
     if given is not None:
         last = state(network).keys() - state(headless).keys()
         given = {name: array for name, array in given.items() if name not in last}
     return build(headless, backend, weights=given, seed=seed, taps=taps, dtype=dtype)
 
 
-def _weights(source: Source, network: ResNetSpec, weights: Given, dtype: str | None) -> Mapping[str, np.ndarray] | None:
+def _weights(
+    source: Source, network: ResNetSpec, weights: Given, backend: str, dtype: str | None
+) -> Mapping[str, np.ndarray] | None:
+    """Arrays as they are; those of a file in the dtype that the backend wants for `dtype`."""
     if isinstance(weights, Mapping):
         return weights
-    if weights is not None:
-        return cast(trained_network(network, weights).weights, dtype or "float32")
-    return cast(trained_network(source).weights, dtype or "float32") if brings_weights(source) else None
+    if weights is None and not brings_weights(source):
+        return None
+    found = trained_network(source) if weights is None else trained_network(network, weights)
+    default = getattr(load_backend(backend), "default_dtype", None)
+    return cast(found.weights, array_dtype(dtype or (default() if default else "float32")))

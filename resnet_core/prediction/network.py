@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +23,7 @@ from resnet_core.weights import Weights, check_weights
 Source = str | Path | ResNetSpec
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class TrainedNetwork:
     """A spec with weights, and what they say of their pictures.
 
@@ -32,11 +32,16 @@ class TrainedNetwork:
     """
 
     spec: ResNetSpec
-    weights: Weights = field(repr=False)
+    weights: Weights
     preparation: Preparation
     classes: tuple[str, ...] | None
     assumed: str = ""
     backend: str | None = None
+
+    def __repr__(self) -> str:
+        names = f"{len(self.classes)} named classes" if self.classes else f"{self.spec.classes} classes"
+        pictures = f"{'x'.join(map(str, self.preparation.size))} pictures{' (assumed)' if self.assumed else ''}"
+        return f"<TrainedNetwork: {self.spec.name or 'a network'}, {len(self.weights)} tensors, {names}, {pictures}>"
 
 
 def trained_network(

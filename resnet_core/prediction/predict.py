@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -87,9 +88,12 @@ def predict(
     dtype = next(iter(found.weights.values())).dtype.name
     predictions: list[Prediction] = []
     with BackendProcess(backend or first_installed(found.backend), device=device, dtype=dtype) as process:
+        process.begin()  # its framework is imported while the first pictures are prepared
+        batches = picture_batches(files, found.preparation, size)
+        first = next(batches)
         process.open()
         process.build(spec, found.weights)
-        for batch in picture_batches(files, found.preparation, size):
+        for batch in chain([first], batches):
             logits = iter(_logits(process, batch.images, size))
             for file, error in zip(batch.files, batch.errors, strict=True):
                 scores = () if error else _top(next(logits), min(top, spec.classes), names)

@@ -15,14 +15,31 @@ from resnet_core.analysis import Layer, image_shape, totals
 from resnet_core.presentation.figure_file import new_figure, write_figure
 from resnet_core.presentation.folding import Block, Section, fold, names_text
 from resnet_core.specification import ResNetSpec
-from resnet_core.tree import AveragePool, Conv, GlobalAveragePool, Leaf, Linear, MaxPool, Shape, Subsample
+from resnet_core.tree import (
+    Activation,
+    AveragePool,
+    BlurPool,
+    ChannelConv,
+    Conv,
+    Dropout,
+    DropPath,
+    GlobalAveragePool,
+    GlobalConcatPool,
+    GlobalMaxPool,
+    Leaf,
+    Linear,
+    MaxPool,
+    Shape,
+    Subsample,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 #: Fill by kind of layer; what is not listed is `OTHER`. Norms and activations, of which there are many, are thin.
 COLORS: dict[type[Leaf], str] = {
-    Conv: "#a9c8ec", MaxPool: "#b9dfb4", AveragePool: "#b9dfb4", GlobalAveragePool: "#b9dfb4", Subsample: "#b9dfb4",
+    Conv: "#a9c8ec", ChannelConv: "#a9c8ec", MaxPool: "#b9dfb4", AveragePool: "#b9dfb4", BlurPool: "#b9dfb4",
+    GlobalAveragePool: "#b9dfb4", GlobalMaxPool: "#b9dfb4", GlobalConcatPool: "#b9dfb4", Subsample: "#b9dfb4",
     Linear: "#d3c0e8",
 }  # fmt: skip
 OTHER, FRAME, LINE, FAINT = "#f3dfb6", "#f4f5f7", "#3b4252", "#6b7280"
@@ -62,8 +79,14 @@ def layer_label(layer: Layer) -> str:
             return ", ".join(words)
         case MaxPool() | AveragePool():
             return f"{leaf.kernel[0]}×{leaf.kernel[1]} {_words(leaf)}, /{leaf.stride[0]}"
-        case Subsample():
-            return f"subsample, /{leaf.stride[0]}"
+        case Subsample() | BlurPool():
+            return f"{_words(leaf)}, /{leaf.stride[0]}"
+        case Activation():
+            return leaf.function.replace("_", " ")
+        case ChannelConv():
+            return f"{leaf.kernel} channels"
+        case Dropout() | DropPath():
+            return f"{_words(leaf)}, {leaf.rate:.2g}"
         case Linear():
             return f"linear, {leaf.out_features}"
         case _:

@@ -141,6 +141,10 @@ class Recipe(Struct, frozen=True, kw_only=True, omit_defaults=False):
         if self.batch_size % self.accumulate or (self.accumulate > 1 and not self.drop_last):
             allowed = f"a divisor of batch_size = {self.batch_size}, with drop_last = true: all parts are equal"
             refuse("accumulate", self.accumulate, allowed, RecipeError)
+        if self.average_every > 1 and self.average is None:
+            refuse(
+                "average_every", self.average_every, "one only with an average, such as average = 0.999", RecipeError
+            )
         if self.nesterov and not self.momentum:
             refuse("nesterov", True, "true only with a momentum above 0", RecipeError)
         if self.optimizer != "sgd" and (self.momentum or self.nesterov):

@@ -51,7 +51,7 @@ from resnet_core.weights import Weights, cast, require_dtype
 Ended = Literal["finished", "stopped early", "until", "interrupted"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class TrainingResult:
     """How a run ended.
 
@@ -74,6 +74,10 @@ class TrainingResult:
     def best(self) -> EpochRecord | None:
         """The first epoch with the best test accuracy, whose weights are the run's best, or None."""
         return max(self.epochs, key=lambda record: record.test_accuracy, default=None)
+
+    def __repr__(self) -> str:
+        reached = f", best accuracy {self.best.test_accuracy:.4f} in epoch {self.best.epoch}" if self.best else ""
+        return f"<TrainingResult: {self.run} {self.ended} at step {self.step}, {len(self.epochs)} epochs{reached}>"
 
 
 def train(

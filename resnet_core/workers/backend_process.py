@@ -59,6 +59,7 @@ class BackendProcess:
     ) -> None:
         self.name, self.device, self.dtype, self.time_limit = name, device, dtype, time_limit
         self.versions: dict[str, str] = {}
+        self._begun = False
         defaults = environment(name)
         with _named(name):
             self._worker = Worker(python, defaults=defaults)
@@ -71,14 +72,22 @@ class BackendProcess:
     ) -> None:
         self._worker.close()
 
-    def open(self, *, only_exact: bool = False) -> None:
-        """Import the backend and set up its process.
+    def begin(self, *, only_exact: bool = False) -> None:
+        """Let the process import the backend and set itself up, while this one does something else until `open`.
 
         With `only_exact`, a backend without exact float64 uses float32 instead, and `dtype` is then "float32".
         """
-        opened, _ = self._call(
+        self._begun = True
+        self._worker.submit(
             "open_backend", backend=self.name, device=self.device, dtype=self.dtype, only_exact=only_exact
         )
+
+    def open(self, *, only_exact: bool = False) -> None:
+        """Wait for what `begin` began, or begin now. Comes before all other requests."""
+        if not self._begun:
+            self.begin(only_exact=only_exact)
+        with _named(self.name):
+            opened, _ = self._worker.result(self.time_limit)
         self.device, self.dtype, self.versions = opened["device"], opened["dtype"], opened["versions"]
 
     def build(self, spec: ResNetSpec, weights: Weights, taps: Sequence[str] = ()) -> None:

@@ -197,6 +197,24 @@ def refused(session: Any, arrays: Any, *, policy: str) -> Answer:
     return "", None
 
 
+def double(session: Any, arrays: Any, *, name: str, path: str) -> Answer:
+    """[dtypes of the variables, error against NumPy] of a file's network where float64 is Keras' default."""
+    spec = SPECS[name]
+    rn.save_weights(path, rn.probe_weights(spec), spec)
+    images = example(name)[1]
+    floatx, policy = keras.config.floatx(), keras.config.dtype_policy()
+    try:
+        keras.config.set_floatx("float64")
+        keras.config.set_dtype_policy("float64")
+        model = rn.build(path, "keras")
+    finally:
+        keras.config.set_floatx(floatx)
+        keras.config.set_dtype_policy(policy)
+    truth = rn.load_backend("numpy").predict(rn.build(path, "numpy"), images)
+    kinds = sorted({str(variable.dtype) for variable in model.variables})
+    return [kinds, relative_error(resnet_keras.predict(model, images), truth)], None
+
+
 def fine_tuned(session: Any, arrays: Any, *, name: str) -> Answer:
     """The tensors that move where all but the last stage and the head are frozen."""
     model, images = example(name)

@@ -1,4 +1,4 @@
-"""The zoo at test size: whole where that is affordable, else narrow, and shallow where depth alone is slow."""
+"""The zoo at test size: narrow, whole in the long profile where that is affordable, shallow where depth alone is slow."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ from resnet_core.zoo import family
 
 FULL = ("resnet18", "resnet50", "resnet18_d2l", "resnet20", "resnet_v2_50")
 
-#: One network of each kind; the others of the zoo are deeper, and nothing else that a size could show.
-KINDS = (*FULL, "resnet50_v1", "resnext50_32x4d", "wide_resnet50_2")
+#: One network of each kind: basic blocks with biases, bottlenecks with the stride in either place, pre-activation,
+#: option A without a pool, groups. The others of the zoo are deeper or wider, and nothing else that a size could show;
+#: at their full width, test_referees.py and test_referees_papers.py hold resnet18 and all of these but resnet20.
+KINDS = ("resnet18_d2l", "resnet50", "resnet50_v1", "resnet_v2_50", "resnet20", "resnext50_32x4d")
 
-#: Where rounding errors have the longest way: float32 is asked of these too.
-DEEPEST = ("resnet110", "resnet_v2_200")
+#: Where rounding errors have the longest way that takes no minutes: float32 is asked of it too.
+DEEPEST = ("resnet110",)
 
 CHANGES: dict[str, dict[str, object]] = {
     **{name: {"groups": 8, "width_per_group": 16} for name in ("resnext50_32x4d", "resnext101_32x8d")},
@@ -28,13 +30,13 @@ CIFAR_PAIRS = (((32, 32), 0), ((33, 27), 1), ((34, 28), 2))
 ODD = 1
 
 
-def spec(name: str) -> rn.ResNetSpec:
-    """The named spec; narrow unless it is one of FULL, and shallow if its blocks are not of the first few kinds."""
+def spec(name: str, long: bool) -> rn.ResNetSpec:
+    """The named spec; narrow, unless it is one of FULL in the long profile; shallow if its blocks are of later kinds."""
     spec = rn.spec(name)
-    if name in FULL:
+    if long and name in FULL:
         return spec
-    simple = family(name) in ("resnet", "caffe", "slim", "cifar") and spec.groups == 1 and spec.stem_channels is None
-    if not simple and name not in CHANGES:
+    simple = family(name) in ("resnet", "caffe", "d2l", "slim", "cifar")
+    if name not in CHANGES and not (simple and spec.groups == 1 and spec.stem_channels is None):
         return rn.spec(narrowed(spec), depths=[min(depth, 2) for depth in spec.depths], classes=10)
     narrow = [8, 16, 32, 64, 128][: len(spec.depths)]
     return rn.spec(name, **{"channels": narrow, "classes": 10, **CHANGES.get(name, {})})

@@ -1,7 +1,8 @@
 """Every spec of the zoo computes the same in every backend: logits and every tap, in float64 and in float32.
 
-Every kind of network is asked at three sizes in float64, as a size decides paddings, and in float32 at the one that is
-odd and not square; the deepest at that one. What lies between is these blocks some more times, and long.
+Every kind of network is asked, narrow, at three sizes in float64, as a size decides paddings, and in float32 at the one
+that is odd and not square; the deepest at that one. What lies between is these blocks some more times, and long, as
+the full widths are.
 """
 
 from __future__ import annotations
@@ -52,7 +53,7 @@ def long(request: pytest.FixtureRequest, device: str) -> bool:
 @lru_cache(maxsize=1)
 def outputs(pool: EnginePool, name: str, engines: tuple[str, ...], long: bool) -> dict[str, dict[int, Arrays]]:
     """{engine and dtype: {pair: taps}} of one spec; cached, since its tests follow each other."""
-    spec = cases.spec(name)
+    spec = cases.spec(name, long)
     inputs = [(rn.probe_weights(spec, seed), batch(spec, size, seed)) for size, seed in cases.pairs(name)]
 
     def run(key: tuple[str, str]) -> dict[int, Arrays]:
@@ -75,7 +76,7 @@ def test_logits_and_every_tap_equal_the_reference(
 ) -> None:
     found = outputs(pool, name, MAIN, long)
     truth = found["numpy float64"][pair]
-    assert set(truth) == set(rn.taps(cases.spec(name)))
+    assert set(truth) == set(rn.taps(cases.spec(name, long)))
     assert problems(found[f"{engine} {dtype}"][pair], truth, TOLERANCE[dtype]) == {}
 
 

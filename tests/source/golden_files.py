@@ -18,6 +18,11 @@ SPECS: dict[str, rn.ResNetSpec] = {
     )
 }  # fmt: skip
 SPECS["resnet50_output_stride8"] = rn.spec("resnet50", output_stride=8)
+SPECS["resnet50d_se"] = rn.spec("resnet50", stem_type="deep", shortcut_pool="average", attention="se")
+SPECS["resnetv2_50_bit"] = rn.spec(
+    "resnet50", preactivation=True, norm="group", standardize_weights=True, stem_pool_padding="zeros",
+    zero_init_residual=True,
+)  # fmt: skip
 
 #: Every file by its name: the network, the framework, and the recipe of one that trains.
 FILES = {f"{name}_{backend}": (name, backend, "") for name in SPECS for backend in BACKENDS}

@@ -17,6 +17,7 @@ import resnet_core as rn
 from resnet_core.numerics import relative_error
 from resnet_core.training.recipe import Recipe
 from resnet_core.training.running_variance import unbiased_variances
+from resnet_core.tree import Dropout, DropPath, leaves
 
 BACKENDS = ("torch", "keras", "flax", "numpy")
 CHILD = Path(__file__).with_name("run_programs.py")
@@ -36,6 +37,8 @@ GROUPED: dict[str, object] = {
     "groups": 8,
     "width_per_group": 8,
 }
+
+SHORT: dict[str, object] = {"channels": (4, 6), "depths": (2, 2), "classes": 5, "input_size": SIZE}
 
 #: Every kind of network that has a name, and what fields make of them, narrow and shallow.
 KINDS: dict[str, rn.ResNetSpec] = {
@@ -59,7 +62,29 @@ KINDS: dict[str, rn.ResNetSpec] = {
     "resnet20_preactivation": rn.spec("resnet20", preactivation=True, zero_init_residual=True, **CIFAR),
     "resnet18_one_width": rn.spec("resnet18", output_stride=4, **{**NARROW, "channels": (4, 4, 4, 4)}),
     "resnet18_even_stem": rn.spec("resnet18", stem_kernel=4, **NARROW),
-}
+    "resnet50d_se": rn.spec(
+        "resnet50", stem_type="deep", shortcut_pool="average", attention="se", zero_init_residual=True, **SHORT
+    ),
+    "resnetv2_50_bit": rn.spec(
+        "resnet_v2_50", norm="group", norm_groups=2, standardize_weights=True, activation="gelu_tanh",
+        shortcut_pool="average", attention="se", attention_place="inner", head_bias=False, **SHORT,
+    ),
+    "resnet50_eca": rn.spec(
+        "resnet50", attention="eca", attention_place="inner", activation="silu", stem_type="tiered", head_channels=12,
+        head_bias=False, **{**SHORT, "channels": (8, 128)},
+    ),
+    "resnet50_blur": rn.spec(
+        "resnet50", antialias="blur", activation="relu6", drop_path=0.3, dropout=0.4, head_pool="both", **SHORT
+    ),
+    "resnet18_plain": rn.spec("resnet18", shortcut="none", norm="frozen", activation="leaky_relu", **SHORT),
+    "resnet18_layer": rn.spec(
+        "resnet18", norm="layer", activation="gelu", stem_pool="conv", head_pool="max", **SHORT
+    ),
+    "resnet50_os4_pools": rn.spec(
+        "resnet50", output_stride=4, antialias="average", shortcut_pool="blur", activation="hardswish", norm="none",
+        **{**SHORT, "channels": (4, 6, 8), "depths": (1, 2, 1)},
+    ),
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -127,6 +152,11 @@ def differences(case: Case, backend: str, found: Found) -> list[str]:
     if case.eager and backend == "flax":
         wrong += _unequal("eager output", found["eager output"], truth, tolerance)
     if backend != "numpy":
+        rates = [leaf.rate for _, leaf in leaves(model.tree) if isinstance(leaf, Dropout | DropPath)]
+        if sorted(rates) != sorted(rate for rate in found["rates"] if rate > 0):
+            wrong.append(f"rates: {found['rates']}")
+        if rates and np.allclose(found["drawn output"], found["train output"]):
+            wrong.append("drawn output: nothing is dropped")
         truth = numpy.train_forward(model, images)
         wrong += _unequal("train output", found["train output"], truth, tolerance * 10)
         expected = {name: value for name, value in numpy.get_weights(model).items() if ".running_" in name}

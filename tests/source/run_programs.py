@@ -33,6 +33,26 @@ def read_program(path: Path) -> types.SimpleNamespace:
     return types.SimpleNamespace(**runpy.run_path(str(path), run_name="program"))
 
 
+def file_names(job: dict[str, Any]) -> dict[str, str]:
+    """{neutral name with `_` for `.`: neutral name}, for frameworks whose own names have no dots."""
+    data = Path(job["weights"]).read_bytes()
+    names = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+    return {name.replace(".", "_"): name for name in names}
+
+
+def stilled(layers: list[tuple[Any, str]]) -> list[float]:
+    """The rates of layers that draw, which are 0 from now on: [(layer, its attribute)]."""
+    rates = [getattr(layer, attribute) for layer, attribute in layers]
+    for layer, attribute in layers:
+        setattr(layer, attribute, 0.0)
+    return rates
+
+
+def restored(layers: list[tuple[Any, str]], rates: list[float]) -> None:
+    for (layer, attribute), rate in zip(layers, rates, strict=True):
+        setattr(layer, attribute, rate)
+
+
 def run_torch(program: Any, job: dict[str, Any], dtype: str) -> Found:
     import torch
     from safetensors.torch import load_file
@@ -43,8 +63,13 @@ def run_torch(program: Any, job: dict[str, Any], dtype: str) -> Found:
     found = {f"tensor {k}": v.numpy().copy() for k, v in model.state_dict().items() if "num_batches" not in k}
     with torch.no_grad():
         found["output"] = channels_last(model.eval()(images).numpy())
+        random = [(m, name) for m in model.modules() for name in ("p", "rate") if hasattr(m, name)]
+        found["rates"] = np.array(rates := stilled(random))
         found["train output"] = channels_last(model.train()(images).numpy())
-    return found | {f"after {k}": v.numpy() for k, v in model.state_dict().items() if ".running_" in k}
+        found |= {f"after {k}": v.numpy().copy() for k, v in model.state_dict().items() if ".running_" in k}
+        restored(random, rates)
+        found["drawn output"] = channels_last(model(images).numpy())
+    return found
 
 
 def initial_torch(program: Any, job: dict[str, Any]) -> Found:
@@ -61,12 +86,17 @@ def run_keras(program: Any, job: dict[str, Any], dtype: str) -> Found:
     images = np.load(job["images"]).astype(dtype)
     model = program.resnet()
     program.load(model, job["weights"])
-    found = {f"tensor {name}": value for name, value in keras_tensors(model).items()}
+    found = {f"tensor {name}": value for name, value in keras_tensors(model, job).items()}
     found["output"] = keras.ops.convert_to_numpy(model(images, training=False))
+    random = [(layer, "rate") for layer in model.layers if isinstance(layer, keras.layers.Dropout)]
+    found["rates"] = np.array(rates := stilled(random))
     found["train output"] = keras.ops.convert_to_numpy(model(images, training=True))
-    after = {f"after {name}": value for name, value in keras_tensors(model).items() if ".running_" in name}
+    found |= {f"after {name}": value for name, value in keras_tensors(model, job).items() if ".running_" in name}
+    if rates:
+        restored(random, rates)
+        found["drawn output"] = keras.ops.convert_to_numpy(model(images, training=True))
     keras.backend.clear_session()
-    return found | after
+    return found
 
 
 def initial_keras(program: Any, job: dict[str, Any]) -> Found:
@@ -74,16 +104,17 @@ def initial_keras(program: Any, job: dict[str, Any]) -> Found:
 
     keras.config.set_floatx("float32")
     keras.utils.set_random_seed(0)
-    return {f"initial {name}": value for name, value in keras_tensors(program.resnet()).items()}
+    return {f"initial {name}": value for name, value in keras_tensors(program.resnet(), job).items()}
 
 
-def keras_tensors(model: Any) -> Found:
+def keras_tensors(model: Any, job: dict[str, Any]) -> Found:
     import keras
 
     suffixes = {"gamma": "weight", "beta": "bias", "moving_mean": "running_mean", "moving_variance": "running_var"}
     suffixes |= {"kernel": "weight", "bias": "bias"}
+    names = file_names(job)
     return {
-        f"{layer.name.replace('_', '.')}.{suffixes[variable.name]}": neutral(
+        names.get(own := f"{layer.name}_{suffixes[variable.name]}", own): neutral(
             keras.ops.convert_to_numpy(variable).copy()
         )
         for layer in model.layers
@@ -99,32 +130,39 @@ def run_flax(program: Any, job: dict[str, Any], dtype: str) -> Found:
         images = np.load(job["images"]).astype(dtype)
         model = program.ResNet(rngs=nnx.Rngs(0))
         program.load(model, job["weights"])
-        found = {f"tensor {name}": value for name, value in flax_tensors(model).items()}
+        found = {f"tensor {name}": value for name, value in flax_tensors(model, job).items()}
         run = nnx.jit(lambda model, x: model(x))  # operation by operation takes ten times as long
         model.eval()
         found["output"] = np.asarray(run(model, images))
         if job.get("eager"):
             found["eager output"] = np.asarray(model(images))
         model.train()
+        random = [(module, "rate") for _, module in nnx.iter_modules(model) if isinstance(module, nnx.Dropout)]
+        found["rates"] = np.array(rates := stilled(random))
         found["train output"] = np.asarray(run(model, images))
-    return found | {f"after {name}": value for name, value in flax_tensors(model).items() if ".running_" in name}
+        found |= {f"after {name}": value for name, value in flax_tensors(model, job).items() if ".running_" in name}
+        if rates:
+            restored(random, rates)
+            found["drawn output"] = np.asarray(run(model, images))
+    return found
 
 
 def initial_flax(program: Any, job: dict[str, Any]) -> Found:
     from flax import nnx
 
-    return {f"initial {name}": value for name, value in flax_tensors(program.ResNet(rngs=nnx.Rngs(0))).items()}
+    return {f"initial {name}": value for name, value in flax_tensors(program.ResNet(rngs=nnx.Rngs(0)), job).items()}
 
 
-def flax_tensors(model: Any) -> Found:
+def flax_tensors(model: Any, job: dict[str, Any]) -> Found:
     from flax import nnx
 
     suffixes = {"kernel": "weight", "scale": "weight", "bias": "bias", "mean": "running_mean", "var": "running_var"}
-    found = {}
+    found, names = {}, file_names(job)
     for keys, variable in nnx.iter_graph(model):
         if isinstance(variable, nnx.Param | nnx.BatchStat):
             *place, kind = [f"block{key + 1}" if isinstance(key, int) else key for key in keys if key != "layers"]
-            found[".".join(place).replace("_", ".") + "." + suffixes[kind]] = neutral(np.array(variable[...]))
+            own = "_".join([*place, suffixes[kind]])
+            found[names.get(own, own)] = neutral(np.array(variable[...]))
     return found
 
 
@@ -170,7 +208,7 @@ def train_keras(program: Any, job: dict[str, Any], dtype: str) -> Found:
     program.load(model, job["weights"])
     losses = losses_of(model, "train_on_batch")
     program.train(model, batches_of(job, dtype))
-    found = {f"trained {name}": value for name, value in keras_tensors(model).items()}
+    found = {f"trained {name}": value for name, value in keras_tensors(model, job).items()}
     keras.backend.clear_session()
     return found | {"loss": np.array(losses)}
 
@@ -184,7 +222,7 @@ def train_flax(program: Any, job: dict[str, Any], dtype: str) -> Found:
         program.load(model, job["weights"])
         losses = losses_of(program.train.__globals__, "train_step")
         program.train(model, batches_of(job, dtype))
-        found = {f"trained {name}": value for name, value in flax_tensors(model).items()}
+        found = {f"trained {name}": value for name, value in flax_tensors(model, job).items()}
         return found | {"loss": np.array([float(loss) for loss in losses])}
 
 

@@ -28,6 +28,14 @@ DEFECTS: dict[str, dict[str, tuple[str, str, str]]] = {
         "groups in another order": ("resnext50_32x4d", "groups=8)", "groups=4)"),
         "a name": ("resnet18", "self.stem.norm", "self.stem.bn"),
         "zeros that are no padding": ("resnet50_zeros", "nn.ZeroPad2d(1)", "nn.ConstantPad2d(1, 1.0)"),
+        "a missing gate": ("resnet50d_se", "return x * y[:, :, None, None]", "return x"),
+        "zeros in partial windows": ("resnet50d_se", "count_include_pad=False", "count_include_pad=False, divisor_override=4"),
+        "groups of a norm": ("resnetv2_50_bit", "nn.GroupNorm(2,", "nn.GroupNorm(1,"),
+        "kernels that are not standardized": ("resnetv2_50_bit", "(x, weight, self.bias)", "(x, self.weight, self.bias)"),
+        "gelu by tanh": ("resnet18_layer", "functional.gelu(self.norm1(self.conv1(x)))", 'functional.gelu(self.norm1(self.conv1(x)), approximate="tanh")'),
+        "a blur without its mirror": ("resnet50_blur", "x[:, :, 1:2], x, x[:, :, -2:-1]", "x[:, :, :1], x, x[:, :, -1:]"),
+        "a rate that does not rise": ("resnet50_blur", "0.3 * (before + number - 1) / 3", "0.3"),
+        "statistics of the batch": ("resnet18_plain", "*affine, eps=self.eps)", "*affine, self.training, eps=self.eps)"),
     },
     "keras": {
         "same at stride 2": ("resnet18", '"same" if stride == 1 else "valid"', '"same"'),
@@ -35,6 +43,8 @@ DEFECTS: dict[str, dict[str, tuple[str, str, str]]] = {
         "epsilon left to the framework": ("resnet18", ", epsilon=1e-5", ""),
         "zeros around the pool": ("resnet18_preactivation", "constant_values=-math.inf", "constant_values=0"),
         "layout of kernels": ("resnet18", "transpose(2, 3, 1, 0)", "transpose(3, 2, 1, 0)"),
+        "groups of a norm": ("resnetv2_50_bit", "GroupNormalization(2,", "GroupNormalization(1,"),
+        "what TensorFlow rounds": ("resnet18_layer", "x * (1 + ops.erf(x / math.sqrt(2))) / 2", "ops.gelu(x, approximate=False)"),
     },
     "flax": {
         "padding left to the framework": ("resnet18", "padding=padding", 'padding="SAME"'),
@@ -42,6 +52,8 @@ DEFECTS: dict[str, dict[str, tuple[str, str, str]]] = {
         "mean and variance swapped": ("resnet18", '"mean": "running_mean", "var": "running_var"', '"mean": "running_var", "var": "running_mean"'),
         "blocks counted from 0": ("resnet18", "block{k + 1}", "block{k}"),
         "a missing ReLU": ("resnet18", "return nnx.relu(y + x)", "return y + x"),
+        "gelu left to the framework": ("resnet18_layer", ", approximate=False", ""),
+        "a missing gate": ("resnetv2_50_bit", "return x * y[:, None, None]", "return x"),
     },
     "numpy": {
         "epsilon": ("resnet18", "+ 1e-5", "+ 1e-3"),
@@ -49,6 +61,10 @@ DEFECTS: dict[str, dict[str, tuple[str, str, str]]] = {
         "stride at the second pixel": ("resnet20", "x[:, ::stride, ::stride]\n        x = np.pad", "x[:, 1::stride, 1::stride]\n        x = np.pad"),
         "groups interleaved": ("resnext50_32x4d", "groups, -1, kernel, kernel)", "-1, groups, kernel, kernel).swapaxes(3, 4)"),
         "the activated x everywhere": ("resnet_v2_50", "return y + x", "return np.maximum(y + x, 0)"),
+        "neighbors in another order": ("resnet50_eca", "len(weight), 1) @ weight", "len(weight), 1) @ weight[::-1]"),
+        "zeros beyond the edge": ("resnetv2_50_bit", "[x, x[:, -1:]]", "[x, 0 * x[:, -1:]]"),
+        "kernels that are not standardized": ("resnetv2_50_bit", "weight = (weight - mean) /", "weight = weight + 0 * (weight - mean) /"),
+        "a blur of one step": ("resnet50_os4_pools", "2 * step :]) / 4", "2 * step :]) / 4 + 0.01"),
         "dilation that reads on": ("resnet50_os8", "x[..., ::dilation, ::dilation]", "x[..., :kernel, :kernel]"),
     },
 }  # fmt: skip

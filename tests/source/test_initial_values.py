@@ -12,9 +12,9 @@ import resnet_core as rn
 
 WIDE: dict[str, object] = {"depths": (1, 1), "channels": (16, 32), "classes": 50, "input_size": SIZE}
 SPECS = {
-    "torchvision": rn.spec("resnet18", zero_init_residual=True, **WIDE),
+    "torchvision": rn.spec("resnet18", zero_init_residual=True, attention="se", attention_ratio=0.5, **WIDE),
     "he": rn.spec("resnet20", preactivation=True, zero_init_residual=True, **WIDE),
-    "slim": rn.spec("resnet_v2_50", **WIDE),
+    "slim": rn.spec("resnet_v2_50", attention="se", attention_ratio=0.25, **WIDE),
     "xavier": rn.spec("resnet18_d2l", **{**WIDE, "groups": 2}),
 }
 

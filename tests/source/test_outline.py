@@ -110,7 +110,8 @@ def test_a_hand_made_variant_folds_too() -> None:
     assert expand(found) == network
     projection = found.block.forms[0]
     assert [step.name for step in projection.chain] == ["pool", "conv", "norm"]
-    assert projection.chain[0].numbers == {"kernel": "stride", "stride": "stride"}
+    assert projection.chain[0].numbers == {"kernel": 2, "stride": "stride", "dilation": 1, "partial": False}
+    assert projection.chain[0].condition == "stride != 1"
 
 
 def test_what_has_no_program_is_one_line() -> None:

@@ -55,7 +55,8 @@ def test_programs_are_as_short_as_one_would_write_them(backend: str, request: py
         assert code_lines(print_program(rn.spec(name), backend)) <= others
     for name in rn.names() if request.config.getoption("--long") else KINDS:
         text = print_program(rn.spec(name), backend)
-        assert text.count("\n") <= 170, name
+        gate = 30 if backend == "flax" and rn.spec(name).attention != "none" else 0  # a class with modules of its own
+        assert text.count("\n") <= 170 + gate, name
         assert max(map(len, text.splitlines())) <= 88, name
 
 
@@ -114,13 +115,22 @@ def test_golden_files_are_clean_and_simple() -> None:
         assert done.returncode == 0, done.stdout
 
 
-@pytest.mark.parametrize("name", ["resnet18", "resnet50", "resnet_v2_50", "resnet20"])
+#: Definitions that some frameworks need and others have: layers, and what initial values need.
+OWN = {
+    "read", "load", "uniform", "linear", "samemaxpool2d", "averagepool", "sigmoid", "standardizedconv",
+    "standardizedconv2d",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "name", ["resnet18", "resnet50", "resnet_v2_50", "resnet20", "resnet50d_se", "resnetv2_50_bit"]
+)
 def test_the_same_definitions_stand_in_the_same_order_in_every_framework(name: str) -> None:
     def definitions(backend: str) -> list[str]:
-        body = ast.parse(print_program(rn.spec(name), backend)).body
+        body = ast.parse((FOLDER / f"{name}_{backend}.py").read_text()).body
         names = [node.name for node in body if isinstance(node, ast.FunctionDef | ast.ClassDef)]
         plain = [found.replace("_", "").lower() for found in names]
-        return [found for found in plain if found not in ("read", "load", "samemaxpool2d", "uniform")]
+        return [found for found in plain if found not in OWN]
 
     assert definitions("torch")[:2] == ["conv", "norm"]
     assert all(definitions(backend) == definitions("torch") for backend in BACKENDS)

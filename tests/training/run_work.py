@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import safetensors.numpy
 
+from command_line import in_process
 from resnet_core.data.images import sample_fashion
 
 #: The network and the recipe of every run here: six epochs of ten steps, the last of which is not full.
@@ -33,6 +34,9 @@ def command(*arguments: str | Path) -> list[str]:
 
 
 def resnet(*arguments: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    """The command, in a process of its own where it needs a framework or other variables."""
+    if not environment and not {"torch", "keras", "flax"} & set(arguments):
+        return in_process(*arguments, environment=ENVIRONMENT)
     return subprocess.run(
         command(*arguments),
         capture_output=True,

@@ -19,6 +19,7 @@ from PIL import Image
 from rich.console import Console
 
 import resnet_core as rn
+from command_line import in_process
 from hidden import hide
 from resnet_core.cli import tables
 from resnet_core.cli.listing import summary
@@ -33,6 +34,13 @@ NARROW = ["resnet20", "--set", "depths=[1]", "--set", "channels=[2]", "--set", "
 
 
 def resnet(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """The command, in a process of its own where it has other variables."""
+    if not environment:
+        return in_process(*arguments)
+    return in_its_own_process(*arguments, **environment)
+
+
+def in_its_own_process(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "resnet_core", *arguments],
         env={**os.environ, **environment},
@@ -174,12 +182,20 @@ def test_show_fits_into_80_columns() -> None:
 
 
 def test_show_has_a_frameworks_own_names_beside_the_neutral_ones() -> None:
+    program = (
+        "import json, resnet_core as rn\n"
+        'spec = rn.spec("resnet20", depths=(1,), channels=(2,), input_size=(9, 11))\n'
+        'tensors = rn.build(spec, "torch").state_dict().items()\n'
+        "print(json.dumps({name: list(value.shape) for name, value in tensors}))"
+    )
+    native = json.loads(
+        subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
+    )
     shown = json.loads(printed("show", *NARROW, "--backend", "torch", "--json"))
     spec = rn.spec("resnet20", depths=(1,), channels=(2,), input_size=(9, 11))
-    native = rn.build(spec, "torch").state_dict()
     assert {row["name"]: tuple(row["shape"]) for row in shown["tensors"]} == rn.state(spec)
     own = {row["own_name"]: tuple(row["own_shape"]) for row in shown["tensors"]}
-    assert own == {name: tuple(value.shape) for name, value in native.items() if "num_batches" not in name}
+    assert own == {name: tuple(shape) for name, shape in native.items() if "num_batches" not in name}
     assert ["head.linear.weight", "10 x 2", "head.linear.weight", "10 x 2"] in [
         re.split(r" {2,}", line.strip()) for line in printed("show", *NARROW, "--backend", "numpy").splitlines()
     ]

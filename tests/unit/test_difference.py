@@ -183,3 +183,9 @@ def test_one_network_and_one_backend_are_refused() -> None:
 def test_a_spec_is_read_from_a_file(tmp_path: Path) -> None:
     rn.save_spec(tmp_path / "mine.toml", rn.spec("resnet18", classes=7))
     assert [change.path for change in rn.diff("resnet18", tmp_path / "mine.toml").fields] == ["classes"]
+
+
+def test_a_difference_is_printed_in_a_line() -> None:
+    line = repr(rn.diff("resnet18", "resnet34"))
+    expected = r"<Difference: resnet18 and resnet34 differ in 2 fields, \d+ kinds of layer changes, 80 tensors>"
+    assert re.fullmatch(expected, line)

@@ -9,7 +9,11 @@ import pytest
 
 import resnet_core as rn
 import resnet_numpy
-from resnet_core.errors import WeightsError
+from resnet_core.errors import InputError, WeightsError
+from resnet_core.numerics import relative_error
+from resnet_core.tolerances import TOLERANCES
+from resnet_core.training.reporting import EpochRecord
+from resnet_core.weights import check_weights, rounded
 
 SPEC = rn.spec("resnet_v2_50", channels=[4, 8], depths=[1, 1], classes=5, input_size=24)
 WEIGHTS = rn.probe_weights(SPEC)
@@ -55,3 +59,64 @@ def test_features_of_a_network_without_a_pool_are_a_map() -> None:
 def test_weights_of_another_network_are_refused() -> None:
     with pytest.raises(WeightsError, match="they belong to another spec"):
         rn.features("resnet20", "numpy", weights=WEIGHTS)
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_numpy_has_no_half_precision(dtype: str, file: Path) -> None:
+    with pytest.raises(InputError, match=rf"^dtype: received '{dtype}'; expected one of float32, float64$"):
+        rn.build(file, "numpy", dtype=dtype)
+
+
+@pytest.mark.parametrize("backend", ["torch", "flax"])
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_half_precision_of_a_file_and_without_a_head(backend: str, dtype: str, file: Path) -> None:
+    pytest.importorskip(backend)
+    module = rn.load_backend(backend)
+    weights = module.get_weights(rn.build(file, backend, dtype=dtype))
+    assert {name: array.tolist() for name, array in weights.items()} == {
+        name: rounded(array, dtype).tolist() for name, array in WEIGHTS.items()
+    }
+    truth = resnet_numpy.predict(rn.features(file, "numpy"), IMAGES)
+    found = module.predict(rn.features(file, backend, dtype=dtype), IMAGES)
+    assert 1e-4 < relative_error(found, truth) <= TOLERANCES["half output"][dtype]
+
+
+def test_a_weight_beyond_float16_is_named() -> None:
+    large = {**WEIGHTS, "stem.conv.weight": WEIGHTS["stem.conv.weight"] * 0 + np.float32(-65520)}
+    line = r"^stem\.conv\.weight: holds 65520 and float16 ends at 65504; use bfloat16$"
+    with pytest.raises(WeightsError, match=line):
+        check_weights(large, rn.state(SPEC), "float16")
+    below = {**WEIGHTS, "stem.conv.weight": WEIGHTS["stem.conv.weight"] * 0 + np.float32(65519)}
+    assert check_weights(below, rn.state(SPEC), "float16")["stem.conv.weight"].max() == 65504
+    assert check_weights(large, rn.state(SPEC), "bfloat16")["stem.conv.weight"].min() == -65536
+
+
+def test_rounding_is_to_nearest_and_ties_to_even() -> None:
+    values = np.array([1 + 2**-8, 1 + 3 * 2**-8, 1 + 2**-8 + 2**-20, -1 - 2**-8, 0.0], np.float32)
+    assert rounded(values, "bfloat16").tolist() == [1, 1 + 2**-6, 1 + 2**-7, -1, 0]
+    assert rounded(np.float32([1 + 2**-11, 1 + 3 * 2**-11]), "float16").tolist() == [1, 1 + 2**-9]
+
+
+def test_weights_of_a_file_follow_the_backends_own_default(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in Keras, whose global policy says what variables are."""
+    built = resnet_numpy.build
+    monkeypatch.setattr(resnet_numpy, "default_dtype", lambda: "float64", raising=False)
+    monkeypatch.setattr(
+        resnet_numpy, "build", lambda spec, dtype=None, **named: built(spec, dtype=dtype or "float64", **named)
+    )
+    model = rn.build(file, "numpy")
+    assert {array.dtype.name for array in resnet_numpy.get_weights(model).values()} == {"float64"}
+
+
+def test_a_trained_network_is_printed_in_a_line(file: Path) -> None:
+    classes = [f"class {number}" for number in range(5)]
+    rn.save_weights(file, WEIGHTS, SPEC, preparation=rn.Preparation(size=(24, 24)), classes=classes)
+    printed = f"<TrainedNetwork: resnet_v2_50, {len(WEIGHTS)} tensors, 5 named classes, 24x24 pictures>"
+    assert repr(rn.trained_network(file)) == printed
+
+
+def test_a_runs_result_is_printed_in_a_line() -> None:
+    epochs = tuple(EpochRecord(3 * n, n, 1.0, 0.5, 1.0, 0.5 + n / 100, 1.0, "numpy") for n in range(1, 91))
+    result = rn.TrainingResult(Path("run"), "finished", 270, epochs)
+    assert repr(result) == "<TrainingResult: run finished at step 270, 90 epochs, best accuracy 1.4000 in epoch 90>"
+    assert repr(rn.TrainingResult(Path("r"), "until", 0, ())) == "<TrainingResult: r until at step 0, 0 epochs>"

@@ -74,6 +74,7 @@ def test_overrides_replace_fields_and_the_length_is_said_once() -> None:
         ({"accumulate": 3}, "accumulate: received 3; allowed is a divisor of batch_size = 8"),
         ({"accumulate": 2}, "with drop_last = true"),
         ({"clip_norm": 0}, "clip_norm: received 0; allowed is a number above 0"),
+        ({"average_every": 2}, "average_every: received 2; allowed is one only with an average"),
         ({"nesterov": True}, "nesterov: received True; allowed is true only with a momentum"),
         ({"optimizer": "adam", "momentum": 0.9}, "momentum: received 0.9; allowed is a momentum only with"),
         ({"betas": [0.9, 1.5]}, "betas[1]: received 1.5"),

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import resnet_core
 from resnet_core.tolerances import TOLERANCES
-from resnet_core.weights import DTYPES
+from resnet_core.weights import DTYPES, HALF
 
 CORE = Path(resnet_core.__file__).parent
 #: Numbers of a recipe or a layer: keywords, or keys of such a mapping.
@@ -41,8 +41,12 @@ def small_numbers(source: str) -> list[float]:
 
 def test_every_quantity_has_a_limit_in_each_dtype_and_float64_is_the_hard_one() -> None:
     for quantity, limits in TOLERANCES.items():
-        assert limits.keys() == set(DTYPES), quantity
-        assert 0 < limits["float64"] <= limits["float32"] / 100 < 1e-6, quantity
+        if quantity.startswith("half "):
+            assert limits.keys() == set(HALF), quantity
+            assert 2**-11 < limits["float16"] <= limits["bfloat16"] / 4 < 0.02, quantity
+        else:
+            assert limits.keys() == set(DTYPES), quantity
+            assert 0 < limits["float64"] <= limits["float32"] / 100 < 1e-6, quantity
 
 
 def test_what_judges_backends_reads_the_table() -> None:

@@ -4,10 +4,11 @@ from resnet_core.conformance.checks import (  # noqa: I001  (the order is the re
     declaration,
     weights,
     inference,
+    half_precision,
     training_mode,
     gradients,
     trainer,
     names,
 )
 
-__all__ = ["declaration", "gradients", "inference", "names", "trainer", "training_mode", "weights"]
+__all__ = ["declaration", "gradients", "half_precision", "inference", "names", "trainer", "training_mode", "weights"]

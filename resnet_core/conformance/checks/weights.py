@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 
@@ -21,7 +22,7 @@ from resnet_core.conformance.networks import NETWORKS, SMALL
 from resnet_core.conformance.subjects import aligned, reference
 from resnet_core.errors import InputError, WeightsError
 from resnet_core.initialization import initialize
-from resnet_core.weights import Weights, cast
+from resnet_core.weights import HALF, Weights, cast
 
 GROUP = "weights"
 SUBJECTS = {**LEAVES, **NETWORKS}
@@ -111,10 +112,11 @@ def a_seed_is_the_specs_initial_weights(context: Context, case: str) -> None:
 
 @check(GROUP, dtypes=("float32",))
 def no_dtype_is_float32_and_another_is_refused(context: Context) -> None:
-    """`dtype=None` is float32; "float16" raises InputError."""
+    """`dtype=None` is float32; a dtype that the package does not declare raises InputError."""
     subject, backend = NETWORKS[SMALL], context.backend
     expect_same("build", backend.get_weights(backend.build(subject.spec)), initialize(subject.spec, 0))  # type: ignore[arg-type]
-    expect_refusal("build with float16", lambda: backend.build(subject.spec, dtype="float16"), InputError)
+    for other in {*HALF, "float8"} - set(getattr(backend, "HALF_DTYPES", ())):
+        expect_refusal(f"build with {other}", partial(backend.build, subject.spec, dtype=other), InputError)
 
 
 @check(GROUP)

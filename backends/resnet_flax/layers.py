@@ -1,0 +1,136 @@
+"""Layers that Flax has no module for. Feature maps are (batch, height, width, channels)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import jax.numpy as jnp
+from flax import nnx
+from jax import Array
+
+from resnet_core.padding import Pair
+
+
+class StandardizedConv(nnx.Conv):
+    """A convolution whose kernel has mean 0 and variance 1 in each output channel, with the biased variance."""
+
+    def __init__(self, *given: Any, standardize: float, conv_general_dilated: Any, **settings: Any) -> None:
+        convolution = partial(_standardized, conv_general_dilated, standardize)
+        super().__init__(*given, conv_general_dilated=convolution, **settings)
+
+
+def _standardized(convolution: Any, epsilon: float, inputs: Array, kernel: Array, *given: Any, **named: Any) -> Array:
+    axes = (0, 1, 2)
+    centered = kernel - kernel.mean(axes, keepdims=True)
+    kernel = centered / jnp.sqrt((centered**2).mean(axes, keepdims=True) + epsilon)
+    return convolution(inputs, kernel, *given, **named)  # type: ignore[no-any-return]
+
+
+class Constant(nnx.Variable[Array]):
+    """What a frozen norm multiplies by and adds: no parameter, and no statistic that learns."""
+
+
+class FrozenNorm(nnx.Module):
+    """Normalization by constants, in training too."""
+
+    def __init__(self, channels: int, epsilon: float, dtype: str) -> None:
+        self.epsilon = epsilon
+        for name in ("scale", "bias", "mean", "var"):
+            setattr(self, name, Constant(jnp.zeros(channels, dtype)))
+
+    def __call__(self, x: Array) -> Array:
+        mean, var = self.mean.get_value(), self.var.get_value()
+        return (x - mean) * (self.scale.get_value() / jnp.sqrt(var + self.epsilon)) + self.bias.get_value()
+
+
+class DilatedAveragePool(nnx.Module):
+    """Mean of windows whose pixels are `dilation` apart; every window is full."""
+
+    def __init__(self, kernel: Pair, stride: Pair, dilation: Pair) -> None:
+        self.kernel, self.stride, self.dilation = kernel, stride, dilation
+
+    def __call__(self, x: Array) -> Array:
+        for axis, (size, stride, distance) in enumerate(zip(self.kernel, self.stride, self.dilation, strict=True), 1):
+            reach = (size - 1) * distance
+            starts = range(0, reach + 1, distance)
+            x = sum(_cut(x, axis, start, start - reach or None, stride) for start in starts) / size
+        return x
+
+
+class PartialAveragePool(nnx.Module):
+    """Windows of two by two whose second pixel is `dilation` further on, or left out where the image ends."""
+
+    def __init__(self, stride: Pair, dilation: Pair) -> None:
+        self.stride, self.dilation = stride, dilation
+
+    def __call__(self, x: Array) -> Array:
+        for axis, (stride, distance) in enumerate(zip(self.stride, self.dilation, strict=True), start=1):
+            # What has no pixel that far behind it is averaged with itself.
+            behind = jnp.concatenate([_cut(x, axis, distance, None), _cut(x, axis, -distance, None)], axis)
+            x = _cut((x + behind) / 2, axis, None, None, stride)
+        return x
+
+
+class BlurPool(nnx.Module):
+    """(1, 2, 1) / 4 along both axes, reflected at the edges, then every stride-th pixel."""
+
+    def __init__(self, stride: Pair, dilation: Pair) -> None:
+        self.stride, self.dilation = stride, dilation
+
+    def __call__(self, x: Array) -> Array:
+        for axis, (stride, distance) in enumerate(zip(self.stride, self.dilation, strict=True), start=1):
+            before = jnp.concatenate([_cut(x, axis, distance, 2 * distance), _cut(x, axis, None, -distance)], axis)
+            after = jnp.concatenate([_cut(x, axis, distance, None), _cut(x, axis, -2 * distance, -distance)], axis)
+            x = _cut((before + 2 * x + after) / 4, axis, None, None, stride)
+        return x
+
+
+def _cut(x: Array, axis: int, start: int | None, stop: int | None, step: int | None = None) -> Array:
+    return x[(*(slice(None),) * axis, slice(start, stop, step))]
+
+
+class GlobalMaxPool(nnx.Module):
+    """Maximum over height and width. (jnp.max would share a gradient among equal values.)"""
+
+    def __call__(self, x: Array) -> Array:
+        flat = x.reshape(len(x), -1, x.shape[-1])
+        return jnp.take_along_axis(flat, flat.argmax(1, keepdims=True), 1)[:, 0]
+
+
+class GlobalConcatPool(nnx.Module):
+    """Mean over height and width, then maximum."""
+
+    def __init__(self) -> None:
+        self.maximum = GlobalMaxPool()
+
+    def __call__(self, x: Array) -> Array:
+        return jnp.concatenate([x.mean((1, 2)), self.maximum(x)], -1)
+
+
+class ChannelConv(nnx.Conv):
+    """A convolution along the channels of (batch, channels)."""
+
+    def __call__(self, inputs: Array) -> Array:  # type: ignore[override]
+        return super().__call__(inputs[..., None])[..., 0]
+
+
+class Dropout(nnx.Dropout):
+    """Drops values, or multiplies by `factors` where they are given: 0, or 1 / (1 - rate)."""
+
+    factors: Callable[[], Array] | None = None
+
+    def __call__(self, inputs: Array) -> Array:  # type: ignore[override]
+        if self.factors is None:
+            return super().__call__(inputs)
+        factors = self.factors()
+        return inputs * factors.reshape(factors.shape + (1,) * (inputs.ndim - factors.ndim))
+
+
+class DropPath(Dropout):
+    """Drops whole images of a batch: stochastic depth. Factors are (batch,)."""
+
+    def __call__(self, inputs: Array) -> Array:  # type: ignore[override]
+        self.broadcast_dims = tuple(range(1, inputs.ndim))
+        return super().__call__(inputs)

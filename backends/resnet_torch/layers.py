@@ -1,0 +1,174 @@
+"""Layers that PyTorch has no module for. Feature maps are (batch, channels, height, width)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from resnet_core.padding import Pair
+
+
+class StandardizedConv2d(nn.Conv2d):
+    """A convolution whose kernel has mean 0 and variance 1 in each output channel, with the biased variance."""
+
+    epsilon: float
+
+    def standardized(self) -> Tensor:
+        """The kernel that is applied."""
+        variance, mean = torch.var_mean(self.weight, (1, 2, 3), correction=0, keepdim=True)
+        return (self.weight - mean) / torch.sqrt(variance + self.epsilon)
+
+    def forward(self, input: Tensor) -> Tensor:
+        return self._conv_forward(input, self.standardized(), self.bias)
+
+    def extra_repr(self) -> str:
+        return f"{super().extra_repr()}, epsilon={self.epsilon}"  # type: ignore[no-untyped-call]
+
+
+class FrozenBatchNorm2d(nn.Module):
+    """Normalization by constants, in training too: all four tensors are buffers."""
+
+    weight: Tensor
+    bias: Tensor
+    running_mean: Tensor
+    running_var: Tensor
+
+    def __init__(self, channels: int, epsilon: float) -> None:
+        super().__init__()
+        self.epsilon = epsilon
+        for name in ("weight", "bias", "running_mean", "running_var"):
+            self.register_buffer(name, torch.empty(channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        weight, bias, mean, variance = self.weight, self.bias, self.running_mean, self.running_var
+        return functional.batch_norm(x, mean, variance, weight, bias, training=False, eps=self.epsilon)
+
+    def extra_repr(self) -> str:
+        return f"{len(self.weight)}, epsilon={self.epsilon}"
+
+
+class LayerNorm2d(nn.LayerNorm):
+    """A layer norm over the channels of each position (nn.LayerNorm acts on the last axis)."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        return super().forward(input.movedim(1, -1)).movedim(-1, 1)
+
+
+class DilatedAvgPool2d(nn.Module):
+    """Mean of windows whose pixels are `dilation` apart; every window is full."""
+
+    def __init__(self, kernel: Pair, stride: Pair, dilation: Pair) -> None:
+        super().__init__()
+        self.kernel, self.stride, self.dilation = kernel, stride, dilation
+
+    def forward(self, x: Tensor) -> Tensor:
+        for axis, (size, stride, distance) in enumerate(zip(self.kernel, self.stride, self.dilation, strict=True), 2):
+            reach = (size - 1) * distance
+            windows = [_cut(x, axis, start, start - reach or None, stride) for start in range(0, reach + 1, distance)]
+            x = torch.stack(windows).mean(0)
+        return x
+
+
+class PartialAvgPool2d(nn.Module):
+    """Windows of two by two whose second pixel is `dilation` further on, or left out where the image ends."""
+
+    def __init__(self, stride: Pair, dilation: Pair) -> None:
+        super().__init__()
+        self.stride, self.dilation = stride, dilation
+
+    def forward(self, x: Tensor) -> Tensor:
+        for axis, distance in enumerate(self.dilation, start=2):
+            # What has no pixel that far behind it is averaged with itself.
+            behind = torch.cat([_cut(x, axis, distance, None), _cut(x, axis, -distance, None)], axis)
+            x = (x + behind) / 2
+        return x[:, :, :: self.stride[0], :: self.stride[1]]
+
+    def extra_repr(self) -> str:
+        return f"stride={self.stride}, dilation={self.dilation}"
+
+
+class BlurPool2d(nn.Module):
+    """(1, 2, 1) / 4 along both axes, reflected at the edges, then every stride-th pixel."""
+
+    def __init__(self, stride: Pair, dilation: Pair) -> None:
+        super().__init__()
+        self.stride, self.dilation = stride, dilation
+
+    def forward(self, x: Tensor) -> Tensor:
+        for axis, distance in enumerate(self.dilation, start=2):
+            before = torch.cat([_cut(x, axis, distance, 2 * distance), _cut(x, axis, None, -distance)], axis)
+            after = torch.cat([_cut(x, axis, distance, None), _cut(x, axis, -2 * distance, -distance)], axis)
+            x = (before + 2 * x + after) / 4
+        return x[:, :, :: self.stride[0], :: self.stride[1]]
+
+    def extra_repr(self) -> str:
+        return f"stride={self.stride}, dilation={self.dilation}"
+
+
+def _cut(x: Tensor, axis: int, start: int | None, stop: int | None, step: int | None = None) -> Tensor:
+    return x[(*(slice(None),) * axis, slice(start, stop, step))]
+
+
+class GlobalMaxPool(nn.Module):
+    """Maximum over height and width. (torch.amax would share a gradient among equal values.)"""
+
+    def forward(self, x: Tensor) -> Tensor:
+        flat = x.flatten(2)
+        return flat.gather(2, flat.argmax(2, keepdim=True)).squeeze(2)
+
+
+class GlobalConcatPool(nn.Module):
+    """Mean over height and width, then maximum."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.maximum = GlobalMaxPool()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.cat([x.mean((2, 3)), self.maximum(x)], 1)
+
+
+class ChannelConv(nn.Conv1d):
+    """A convolution along the channels of (batch, channels)."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        return super().forward(input[:, None])[:, 0]
+
+
+class RandomLayer(nn.Module):
+    """In training, multiplies by random factors: 0, or 1 / (1 - rate).
+
+    `factors` takes their place where it is given, or with `passing` nothing is dropped.
+    """
+
+    def __init__(self, rate: float) -> None:
+        super().__init__()
+        self.rate = rate
+        self.factors: Tensor | None = None
+        self.passing = False
+
+    def draw(self, x: Tensor) -> Tensor:
+        """The input with PyTorch's own random numbers."""
+        return functional.dropout(x, self.rate)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training or self.passing:
+            return x
+        if self.factors is None:
+            return self.draw(x)
+        return x * self.factors.reshape(self.factors.shape + (1,) * (x.ndim - self.factors.ndim))
+
+    def extra_repr(self) -> str:
+        return f"rate={self.rate}"
+
+
+class Dropout(RandomLayer):
+    """Drops values. Factors have the shape of the input."""
+
+
+class DropPath(RandomLayer):
+    """Drops whole images of a batch: stochastic depth. Factors are (batch,)."""
+
+    def draw(self, x: Tensor) -> Tensor:
+        return x * functional.dropout(x.new_ones((len(x),) + (1,) * (x.ndim - 1)), self.rate)
