@@ -1,4 +1,4 @@
-"""The zoo at test size: narrow, whole in the long profile where that is affordable, shallow where depth alone is slow."""
+"""The zoo at test size: narrow, or whole in the long profile if that is affordable, shallow where depth alone is slow."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ ODD = 1
 
 
 def spec(name: str, long: bool) -> rn.ResNetSpec:
-    """The named spec; narrow, unless it is one of FULL in the long profile; shallow if its blocks are of later kinds."""
+    """The named spec; narrow, unless it is one of FULL in the long profile; shallow if it is of a later kind."""
     spec = rn.spec(name)
     if long and name in FULL:
         return spec
