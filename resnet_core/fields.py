@@ -8,7 +8,7 @@ from __future__ import annotations
 import difflib
 import json
 import tomllib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
@@ -19,6 +19,9 @@ from msgspec.structs import asdict, force_setattr
 
 from resnet_core.errors import InputError
 from resnet_core.files import read_bytes
+
+#: The most fields that a message lists; the longest that fit are a recipe's.
+_SHOWN = 45
 
 
 def require_known(
@@ -128,8 +131,10 @@ def with_none(fields: dict[str, Any], optional: Sequence[str]) -> dict[str, Any]
     return {key: None if value == "none" and key in optional else value for key, value in fields.items()}
 
 
-def _all(known: Iterable[str]) -> str:
-    return f"the fields are {', '.join(known)}"
+def _all(known: Collection[str]) -> str:
+    """The fields, or the first of many."""
+    shown = list(known) if len(known) <= _SHOWN else [*list(known)[: _SHOWN // 2], f"… ({len(known)} in all)"]
+    return f"the fields are {', '.join(shown)}"
 
 
 @cache

@@ -180,7 +180,7 @@ class Activation(Leaf):
     - `silu`: x * sigmoid(x)
     - `gelu`: x * (1 + erf(x / sqrt(2))) / 2
     - `gelu_tanh`: x * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 * x^3))) / 2
-    - `hardswish`: x * min(max(x + 3, 0), 6) / 6
+    - `hardswish`: x * min(max(x + 3, 0), 6) / 6, with derivative 1 at 3
     - `sigmoid`: 1 / (1 + exp(-x))
     """
 

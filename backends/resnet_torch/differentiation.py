@@ -45,7 +45,7 @@ def dropping(model: nn.Module, factors: Mapping[str, np.ndarray]) -> Iterator[No
     """Inside, random layers draw nothing: they multiply by these factors, or pass everything where there are none."""
     layers = {path: layer for path, layer in model.named_modules() if isinstance(layer, nn.Dropout | DropPath)}
     modes = {path: layer.training for path, layer in layers.items()}
-    hooks = [layers[path].register_forward_hook(_multiplied(given)) for path, given in factors.items()]
+    hooks = [layers[path].register_forward_hook(_multiplication(given)) for path, given in factors.items()]
     try:
         for layer in layers.values():
             layer.eval()
@@ -57,7 +57,7 @@ def dropping(model: nn.Module, factors: Mapping[str, np.ndarray]) -> Iterator[No
             layer.training = modes[path]
 
 
-def _multiplied(factors: np.ndarray) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], Tensor]:
+def _multiplication(factors: np.ndarray) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], Tensor]:
     channels_first = np.moveaxis(factors, -1, 1) if factors.ndim > 1 else factors
 
     def hook(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:

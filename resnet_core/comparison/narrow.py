@@ -19,15 +19,18 @@ GROUPS = 4
 
 
 def narrowed(spec: ResNetSpec) -> ResNetSpec:
-    """A valid spec that differs only in `depths`, `channels`, `groups`, `input_size` and the first stage's input.
+    """A valid spec that differs only in `depths`, widths, groups, `input_size` and the first stage's input.
 
     Widths keep their order, and equal ones stay equal, so every block has the same kind of shortcut as the block it
     represents. No number is larger than in the given spec.
     """
     groups = next((number for number in range(GROUPS, spec.groups) if spec.groups % number == 0), spec.groups)
-    # A multiple of this is valid for the groups and for width_per_group.
-    step = lcm(groups, 64 // gcd(64, spec.width_per_group))
-    unit = step * -(-max(CHANNELS, 2 * groups) // step)
+    group_channels, normalized = _groups_of_convolutions(spec), _groups_of_norms(spec)
+    # Every width of the network is whole, and has whole groups, if `channels` are a multiple of `step`.
+    inner = lcm(spec.reduce_first * normalized, group_channels or 1)
+    stem = lcm(groups, {"conv": 1, "deep": 2, "tiered": 8}[spec.stem_type] * normalized)
+    step = lcm(stem, 64 * inner // gcd(64 * inner, spec.width_per_group))
+    unit = step * -(-max(CHANNELS, 2 * stem) // step)
     ranks = {width: rank for rank, width in enumerate(sorted(set(spec.channels)), start=1)}
     channels = [min(width, unit * ranks[width]) for width in spec.channels]
 
@@ -37,7 +40,7 @@ def narrowed(spec: ResNetSpec) -> ResNetSpec:
     if before == after:
         entry = narrow_after
     else:
-        entry = min(before, unit // 2 // groups * groups if before < after else narrow_after + groups)
+        entry = min(before, unit // 2 // stem * stem if before < after else -(-(narrow_after + 1) // stem) * stem)
 
     # One block per stage, and two in one of them: a block that widens or strides, and one that does not.
     deep = next((stage for stage, depth in enumerate(spec.depths) if depth > 1), None)
@@ -50,10 +53,31 @@ def narrowed(spec: ResNetSpec) -> ResNetSpec:
         "depths": [2 if stage == deep else 1 for stage in range(len(spec.depths))],
         "channels": channels,
         "groups": groups,
+        "group_channels": group_channels,
+        "head_channels": None if spec.head_channels is None else min(spec.head_channels, unit),
         "input_size": [min(height, 2 * total_stride + 1), min(width, max(2, 2 * total_stride))],
     }
+    if spec.norm == "group":
+        fields["norm_groups" if spec.norm_group_channels is None else "norm_group_channels"] = normalized
     if not spec.stem:
         fields["in_channels"] = entry
     elif spec.stem_channels is not None:
         fields["stem_channels"] = entry
     return from_fields(fields)
+
+
+def _groups_of_convolutions(spec: ResNetSpec) -> int | None:
+    """Channels of each group: two or so, and whole ones in a bottleneck's narrower first convolution."""
+    if spec.group_channels is None:
+        return None
+    divisors = range(max(2, spec.reduce_first), spec.group_channels)
+    whole = (n for n in divisors if spec.group_channels % n == 0 and n % spec.reduce_first == 0)
+    return next(whole, spec.group_channels)
+
+
+def _groups_of_norms(spec: ResNetSpec) -> int:
+    """Groups of a group norm, or the channels of each: as few as divide what it has."""
+    if spec.norm != "group":
+        return 1
+    given = spec.norm_groups if spec.norm_group_channels is None else spec.norm_group_channels
+    return next((n for n in range(2, given) if given % n == 0), given)

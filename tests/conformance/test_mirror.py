@@ -15,8 +15,8 @@ ROOT = Path(__file__).parents[2] / "backends"
 FRAMEWORKS = ("torch", "keras", "flax")
 BACKENDS = (*FRAMEWORKS, "numpy")
 
-#: What a package weighs at most, in lines of code without docstrings, by its halves. (The model had 360 for twelve kinds
-#: of nodes; there are twice as many.)
+#: What a package weighs at most, in lines of code without docstrings, by its halves. (With twelve kinds of nodes a
+#: model had 360; there are twice as many.)
 BUDGETS = {
     "model": (("__init__", "lowering", "model", "weights", "inference", "runtime"), 440),
     "layers that a framework lacks": (("layers",), 160),

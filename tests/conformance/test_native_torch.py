@@ -10,6 +10,7 @@ import pytest
 
 import resnet_core as rn
 from conformance.narrow import NEWER, SPECS
+from network_kinds import KINDS
 
 if TYPE_CHECKING:
     from conformance.conftest import Workers
@@ -130,8 +131,9 @@ def test_pytorchs_tools_work(name: str, tmp_path: Path, workers: Workers) -> Non
     assert [claim for claim, held in found.items() if not held] == []
 
 
-def test_pytorch_counts_the_same_multiply_accumulates(workers: Workers) -> None:
-    """Of the zoo, at full size: a count that is not ours."""
-    names = [name for name in rn.names() if name != "resnet1202"]  # seconds, and the same blocks as resnet110
+def test_pytorch_counts_the_same_multiply_accumulates(workers: Workers, request: pytest.FixtureRequest) -> None:
+    """Of the zoo, at full size, one of each kind or with `--long` all: a count that is not ours."""
+    every = [name for name in rn.names() if "1202" not in name]  # seconds, and the same blocks as resnet110
+    names = every if request.config.getoption("--long") else list(KINDS)
     found, _ = workers.call("torch", "native_torch:counted_macs", names=names)
     assert found == {name: rn.totals(rn.spec(name)).macs for name in names}

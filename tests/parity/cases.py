@@ -1,8 +1,10 @@
-"""The zoo at test size: narrow, whole in the long profile where that is affordable, shallow where depth alone is slow."""
+"""The zoo at test size: narrow, in the long profile whole where that is affordable, shallow where depth is slow."""
 
 from __future__ import annotations
 
 import resnet_core as rn
+from resnet_core.comparison.narrow import narrowed
+from resnet_core.zoo import family
 
 FULL = ("resnet18", "resnet50", "resnet18_d2l", "resnet20", "resnet_v2_50")
 
@@ -18,7 +20,7 @@ CHANGES: dict[str, dict[str, object]] = {
     **{name: {"groups": 8, "width_per_group": 16} for name in ("resnext50_32x4d", "resnext101_32x8d")},
     "resnext101_64x4d": {"groups": 4, "width_per_group": 32},
     # Compiling 1202 layers takes XLA minutes, and block 30 of a stage is block 199 again.
-    "resnet1202": {"depths": [7, 7, 7]},
+    **{name: {"depths": [7, 7, 7]} for name in ("resnet1202", "resnet1202_option_b", "preact_resnet1001")},
 }
 
 #: (height, width), seed: even; odd and not square; mixed parity where the strides and the pool sit (33 x 26).
@@ -29,12 +31,16 @@ ODD = 1
 
 
 def spec(name: str, long: bool) -> rn.ResNetSpec:
-    """The named spec; narrow, unless it is one of FULL in the long profile."""
+    """The named spec; narrow, but for those of FULL in the long profile; shallow if its blocks are of later kinds."""
+    spec = rn.spec(name)
     if long and name in FULL:
-        return rn.spec(name)
-    narrow = [8, 16, 32, 64, 128][: len(rn.spec(name).depths)]
+        return spec
+    simple = family(name) in ("resnet", "caffe", "d2l", "slim", "cifar")
+    if name not in CHANGES and not (simple and spec.groups == 1 and spec.stem_channels is None):
+        return rn.spec(narrowed(spec), depths=[min(depth, 2) for depth in spec.depths], classes=10)
+    narrow = [8, 16, 32, 64, 128][: len(spec.depths)]
     return rn.spec(name, **{"channels": narrow, "classes": 10, **CHANGES.get(name, {})})
 
 
 def pairs(name: str) -> tuple[tuple[tuple[int, int], int], ...]:
-    return CIFAR_PAIRS if rn.spec(name).stem_kernel == 3 else PAIRS
+    return CIFAR_PAIRS if rn.spec(name).stem_stride == 1 else PAIRS

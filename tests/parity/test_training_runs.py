@@ -32,6 +32,26 @@ SPECS = {
     ),
     "resnet20": rn.spec("resnet20", channels=[4, 8, 16], depths=[1, 1, 1]),
 }
+_SMALL: dict[str, Any] = {"channels": [8, 16], "depths": [1, 2], "classes": 7, "input_size": [32, 32]}
+#: Between them, every layer that the first networks do not have. Where random factors make most of a batch zero, a slot
+#: may be nothing but rounding: the rates are low.
+LATER = {
+    "deep, gated, random": rn.spec(
+        "resnet50d", attention="se", activation="silu", drop_path=0.25, dropout=0.25, head_pool="both", **_SMALL
+    ),
+    "group norm, standardized": rn.spec(
+        "resnetv2_50x1_bit",
+        norm_group_channels=2,
+        attention="eca",
+        attention_place="inner",
+        activation="gelu",
+        **_SMALL,
+    ),
+    "layer norm, blurs": rn.spec(
+        "resnetblur18", norm="layer", activation="hardswish", shortcut_pool="average", head_channels=12, **_SMALL
+    ),
+    "plain, frozen norms": rn.spec("plain20", norm="frozen", activation="leaky_relu", head_pool="max", **_SMALL),
+}
 
 COMMON: dict[str, Any] = {"batch_size": 6, "steps": 20, "weight_decay": 1e-3}
 DROP: dict[str, Any] = {"schedule": "step", "milestones": [10]}
@@ -150,6 +170,27 @@ def test_one_step_is_the_same_in_every_kind_of_network(pool: EnginePool, name: s
     found = run(pool, engine, SPECS[name], RECIPES["nesterov"], 1)
     true = truth(pool, SPECS[name], RECIPES["nesterov"], 1)
     assert wrong(pool, SPECS[name], found, true, STEP, STEP) == {}
+
+
+@pytest.mark.parametrize(("name", "engine"), slow_but_for(("deep, gated, random",), LATER))
+def test_twenty_steps_of_later_layers_are_the_same_run(pool: EnginePool, name: str, engine: str) -> None:
+    """Random factors too: they are drawn from the seed, the step and the path."""
+    found = run(pool, engine, LATER[name], RECIPES["momentum"], 20)
+    true = truth(pool, LATER[name], RECIPES["momentum"], 20)
+    assert np.ptp(true["loss"]) > 0.1, "the network must learn"
+    assert wrong(pool, LATER[name], found, true, LOSS, WEIGHTS) == {}
+
+
+@pytest.mark.parametrize("defect", ["factors of the next step", "nothing is dropped"])
+def test_other_random_factors_are_caught(pool: EnginePool, defect: str) -> None:
+    spec = LATER["deep, gated, random"]
+    worker = pool.engine("torch", "float64")
+    worker.call("training_tasks:plant", name=defect)
+    try:
+        found = run(pool, "torch", spec, RECIPES["momentum"], 20)
+    finally:
+        worker.call("training_tasks:plant", name=None)
+    assert "loss" in wrong(pool, spec, found, truth(pool, spec, RECIPES["momentum"], 20), LOSS, WEIGHTS)
 
 
 @pytest.mark.parametrize("engine", ["keras_jax", "keras_torch"])

@@ -15,6 +15,7 @@ import pytest
 import cases
 import resnet_core as rn
 from engine_pool import MAIN, TOLERANCE, EnginePool, batch, problems
+from network_kinds import KINDS
 from resnet_core.workers.child import Arrays
 
 #: What Keras' other backends are asked besides a small one: one of each kind.
@@ -25,12 +26,14 @@ def pairs(name: str, dtype: str, long: bool) -> tuple[int, ...]:
     """Where a spec is asked: indices of its pairs."""
     if long or (dtype == "float64" and name in cases.KINDS):
         return 0, 1, 2
-    return (cases.ODD,) if name in (*cases.KINDS, *cases.DEEPEST, "resnet32", *OTHER_KERAS) else ()
+    if name in (*cases.KINDS, *cases.DEEPEST, "resnet32", *OTHER_KERAS) or (dtype == "float64" and name in KINDS):
+        return (cases.ODD,)
+    return ()
 
 
 def quick(name: str, pair: int, dtype: str) -> bool:
     """Whether the three frameworks are asked for it without --long."""
-    return name in (*cases.KINDS, *cases.DEEPEST) and pair in pairs(name, dtype, False)
+    return name in (*cases.KINDS, *cases.DEEPEST, *KINDS) and pair in pairs(name, dtype, False)
 
 
 RUNS = [

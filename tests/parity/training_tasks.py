@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -216,6 +217,20 @@ def _spared_decay(session: Any) -> tuple[Any, str, Any]:
     return Optimizer, "update", update
 
 
+def _late_factors(session: Any) -> tuple[Any, str, Any]:
+    from resnet_core.workers import tasks
+
+    right = tasks.step_inputs
+    return tasks, "step_inputs", lambda spec, seed, step, *rest: right(spec, seed, step + 1, *rest)
+
+
+def _nothing_dropped(session: Any) -> tuple[Any, str, Any]:
+    from resnet_core.workers import tasks
+
+    right = tasks.step_inputs
+    return tasks, "step_inputs", lambda *given: replace(right(*given), factors={})
+
+
 DEFECTS: dict[str, Callable[[Any], tuple[Any, str, Any]]] = {
     "decoupled decay": _decoupled_decay,
     "rate inside the buffer": _rate_inside_the_buffer,
@@ -235,6 +250,8 @@ DEFECTS: dict[str, Callable[[Any], tuple[Any, str, Any]]] = {
     "nothing frozen": _recipe_defect(freeze=()),
     "frozen norms normalize by the batch": _norms_by_the_batch,
     "frozen norms learn": _learning_norms,
+    "factors of the next step": _late_factors,
+    "nothing is dropped": _nothing_dropped,
     "equal rates": _recipe_defect(rates=()),
     "a rate that spares the decay": _spared_decay,
 }

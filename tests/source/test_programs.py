@@ -8,9 +8,13 @@ import pytest
 from hypothesis import Phase, given, settings
 from printing import BACKENDS, KINDS, SIZE, Case, differences, print_program, run_programs
 
+import network_kinds
 import resnet_core as rn
 from random_specs import specs
 from resnet_core.spec_files import to_toml
+
+#: Every name of these is run at full size in the long profile.
+FAMILIES = ("resnet", "caffe", "d2l", "slim")
 
 
 @pytest.fixture
@@ -87,10 +91,12 @@ def test_programs_of_random_specs_are_their_networks(backend: str, long: bool, t
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_the_whole_zoo_is_its_networks_at_full_size(backend: str, long: bool, tmp_path: Path) -> None:
     """Every width and depth; the images are small, 33 x 32 behind the stem, or as small as CIFAR's."""
+    # Of each kind one, and all of the first families.
+    names = dict.fromkeys((*network_kinds.KINDS, *(name for family in FAMILIES for name in rn.names(family))))
     if not long:
-        pytest.skip("24 networks of full size: --long")
+        pytest.skip(f"{len(names)} networks of full size: --long")
     wrong = {}
-    for name in rn.names():
+    for name in names:
         spec = rn.spec(name)
         small = rn.spec(name, input_size=(65, 64) if spec.input_size > (64, 64) else (33, 32))
         # The text is that of the name; its own `__main__` counts the parameters and runs an image of its own size.

@@ -20,6 +20,7 @@ from printing import BACKENDS, print_program
 
 import resnet_core as rn
 from hidden import hide
+from network_kinds import KINDS
 
 #: Lines of code of resnet18, and of resnet50 and resnet152.
 MOST = {"torch": (90, 95), "keras": (90, 90), "numpy": (95, 95), "flax": (125, 125)}
@@ -47,12 +48,12 @@ def test_no_file_is_left_over() -> None:
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_programs_are_as_short_as_one_would_write_them(backend: str) -> None:
+def test_programs_are_as_short_as_one_would_write_them(backend: str, request: pytest.FixtureRequest) -> None:
     first, others = MOST[backend]
     assert code_lines(print_program(rn.spec("resnet18"), backend)) <= first
     for name in ("resnet50", "resnet152"):
         assert code_lines(print_program(rn.spec(name), backend)) <= others
-    for name in rn.names():
+    for name in rn.names() if request.config.getoption("--long") else KINDS:
         text = print_program(rn.spec(name), backend)
         gate = 30 if backend == "flax" and rn.spec(name).attention != "none" else 0  # a class with modules of its own
         assert text.count("\n") <= 170 + gate, name

@@ -19,6 +19,10 @@ from resnet_core.tree import (
     BatchNorm,
     Chain,
     Conv,
+    FrozenNorm,
+    Gate,
+    GroupNorm,
+    LayerNorm,
     Leaf,
     Linear,
     MaxPool,
@@ -102,8 +106,11 @@ def test_every_relu_follows_a_norm_or_an_addition(spec: ResNetSpec) -> None:
             check(node.body, False)
             check(node.shortcut, False)
             return check(node.post, True)
+        if isinstance(node, Gate):
+            check(node.body, False)
+            return True  # a product is nobody else's
         assert not isinstance(node, ReLU) or private
-        return isinstance(node, BatchNorm)
+        return isinstance(node, BatchNorm | FrozenNorm | GroupNorm | LayerNorm | Conv | Linear)
 
     check(layer_tree(spec), False)
 
@@ -113,7 +120,7 @@ def test_body_and_shortcut_of_every_block_can_be_added_and_names_are_unique(spec
     paths = [path for path, _ in leaves(layer_tree(spec))]
     assert len(set(paths)) == len(paths)
     assert list(rn.state(spec)) == list(dict.fromkeys(rn.state(spec)))
-    pattern = r"(stem|stage[1-9]\d*\.block[1-9]\d*(\.shortcut)?|head)\.[a-z]+[1-9]?"
+    pattern = r"(stem|stage[1-9]\d*\.block[1-9]\d*(\.(shortcut|se|eca))?|head)\.[a-z_]+[1-9]?"
     assert all(re.fullmatch(pattern, path) for path in paths)
     rn.layers(spec)  # raises where a body and its shortcut differ in shape
 

@@ -27,9 +27,13 @@ from resnet_core.training.running_variance import variance_corrections
 from resnet_core.tree import (
     BatchNorm,
     Chain,
+    ChannelConv,
     Combinator,
     Conv,
+    FrozenNorm,
     GlobalAveragePool,
+    GroupNorm,
+    LayerNorm,
     Leaf,
     Linear,
     Node,
@@ -44,20 +48,24 @@ from resnet_core.tree import (
 ROLES_OF_NAMES = {
     Conv: {"weight": "kernel", "bias": "bias"},
     Linear: {"weight": "kernel", "bias": "bias"},
+    ChannelConv: {"weight": "kernel"},
+    GroupNorm: {"weight": "scale", "bias": "shift"},
+    LayerNorm: {"weight": "scale", "bias": "shift"},
     BatchNorm: {"weight": "scale", "bias": "shift", "running_mean": "statistic", "running_var": "statistic"},
+    FrozenNorm: dict.fromkeys(("weight", "bias", "running_mean", "running_var"), "statistic"),
 }
 
 
 @dataclass(frozen=True, slots=True)
-class Gate(Combinator):
-    """y = x * body(x): a combinator that the project does not have."""
+class Highway(Combinator):
+    """y = x * body(x), at every position: a combinator that the project does not have."""
 
     body: Chain
 
     def parts(self) -> tuple[tuple[str, Node], ...]:
         return (("gate", self.body),)
 
-    def with_parts(self, parts: Sequence[Node]) -> Gate:
+    def with_parts(self, parts: Sequence[Node]) -> Highway:
         (body,) = parts
         assert isinstance(body, Chain)
         return replace(self, body=body)
@@ -69,7 +77,7 @@ class Gate(Combinator):
         return shape
 
 
-GATE = Gate(Chain((("pool", GlobalAveragePool()), ("squeeze", Linear(4, 4)))))
+GATE = Highway(Chain((("pool", GlobalAveragePool()), ("squeeze", Linear(4, 4)))))
 BLOCK = Residual(
     pre=Chain(),
     body=Chain((("conv1", Conv(4, 4, (1, 1))), ("norm1", BatchNorm(4, 1e-5, 0.9)), ("se", GATE))),
@@ -116,7 +124,7 @@ def test_a_new_combinator_is_walked_without_an_edit() -> None:
         *(f"{INSIDE}.conv1", f"{INSIDE}.norm1", f"{INSIDE}.se.gate.pool", f"{INSIDE}.se.gate.squeeze"),
         *(f"{INSIDE}.shortcut.gated.gate.pool", f"{INSIDE}.shortcut.gated.gate.squeeze", f"{INSIDE}.relu"),
     ]
-    assert [path for path, node in walk(TREE) if isinstance(node, Gate)] == [
+    assert [path for path, node in walk(TREE) if isinstance(node, Highway)] == [
         f"{INSIDE}.se",
         f"{INSIDE}.shortcut.gated",
     ]
@@ -144,7 +152,7 @@ def test_an_error_of_a_combinator_has_its_path_once() -> None:
         trace(wrong, (6, 5, 4))
     assert error.type is InputError
     with pytest.raises(InputError, match=r"^the gate gives"):
-        trace(Gate(Chain((("pool", GlobalAveragePool()), ("squeeze", Linear(4, 3))))), (6, 5, 4))
+        trace(Highway(Chain((("pool", GlobalAveragePool()), ("squeeze", Linear(4, 3))))), (6, 5, 4))
     wider = Residual(Chain(), Chain((("conv1", Conv(4, 5, (1, 1))),)), Chain(), Chain())
     with pytest.raises(InputError, match=r"^block1: the body gives \(6, 5, 5\) and the shortcut \(6, 5, 4\); they"):
         trace(Chain((("block1", wider),)), (6, 5, 4))
@@ -155,7 +163,7 @@ def test_an_error_of_a_combinator_has_its_path_once() -> None:
 def test_a_new_combinator_is_rewritten_without_an_edit() -> None:
     squeezed = rewrite(TREE, Linear, lambda linear: replace(linear, bias=False))
     assert [leaf for _, leaf in leaves(squeezed) if isinstance(leaf, Linear)] == [Linear(4, 4, bias=False)] * 2
-    ungated = rewrite(TREE, Gate, lambda gate: Chain())
+    ungated = rewrite(TREE, Highway, lambda gate: Chain())
     assert [path for path, _ in leaves(ungated)] == [f"{INSIDE}.{name}" for name in ("conv1", "norm1", "relu")]
     assert [path for path, _ in leaves(TREE)] != [path for path, _ in leaves(ungated)]
 
@@ -163,10 +171,10 @@ def test_a_new_combinator_is_rewritten_without_an_edit() -> None:
 def test_a_rewritten_part_is_what_the_change_of_its_whole_sees() -> None:
     def ungated(node: Combinator) -> Node:
         if isinstance(node, Residual):
-            assert not any(isinstance(inside, Gate) for _, inside in walk(node))
-        return Chain() if isinstance(node, Gate) else node
+            assert not any(isinstance(inside, Highway) for _, inside in walk(node))
+        return Chain() if isinstance(node, Highway) else node
 
-    assert not any(isinstance(node, Gate) for _, node in walk(rewrite(TREE, Combinator, ungated)))
+    assert not any(isinstance(node, Highway) for _, node in walk(rewrite(TREE, Combinator, ungated)))
 
 
 def test_what_a_rewrite_leaves_as_it_was_is_shared() -> None:
