@@ -25,8 +25,10 @@ from resnet_flax.layers import (
     FrozenNorm,
     GlobalConcatPool,
     GlobalMaxPool,
+    PadChannels,
     PartialAveragePool,
     StandardizedConv,
+    Subsample,
 )
 from resnet_flax.representation import Printed
 
@@ -279,26 +281,6 @@ class Pad(nnx.Module):
 
     def __call__(self, x: Array) -> Array:
         return jnp.pad(x, ((0, 0), *self.padding, (0, 0)))
-
-
-class Subsample(nnx.Module):
-    """Every stride-th pixel."""
-
-    def __init__(self, stride: Pair) -> None:
-        self.stride = stride
-
-    def __call__(self, x: Array) -> Array:
-        return x[:, :: self.stride[0], :: self.stride[1], :]
-
-
-class PadChannels(nnx.Module):
-    """Zero channels before and after the present ones."""
-
-    def __init__(self, before: int, after: int) -> None:
-        self.before, self.after = before, after
-
-    def __call__(self, x: Array) -> Array:
-        return jnp.pad(x, ((0, 0), (0, 0), (0, 0), (self.before, self.after)))
 
 
 class GlobalAveragePool(nnx.Module):

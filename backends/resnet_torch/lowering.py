@@ -25,8 +25,10 @@ from resnet_torch.layers import (
     GlobalConcatPool,
     GlobalMaxPool,
     LayerNorm2d,
+    PadChannels,
     PartialAvgPool2d,
     StandardizedConv2d,
+    Subsample,
 )
 
 
@@ -179,11 +181,7 @@ class TappedGate(Gate):
 
 
 #: What a module becomes by taps inside it. All others are left as they are, to be traced and scripted without a record.
-TAPPED: dict[type[nn.Module], type[nn.Module]] = {
-    nn.Sequential: TappedSequential,
-    Residual: TappedResidual,
-    Gate: TappedGate,
-}
+TAPPED: dict[type, type] = {nn.Sequential: TappedSequential, Residual: TappedResidual, Gate: TappedGate}
 
 
 def tap(module: nn.Module, path: str) -> None:
@@ -276,34 +274,6 @@ class PaddedMaxPool2d(nn.MaxPool2d):
 
     def forward(self, input: Tensor) -> Tensor:
         return super().forward(_pad(input, self.tree_padding, self.kernel_size, self.stride, (1, 1), -torch.inf))
-
-
-class Subsample(nn.Module):
-    """Every stride-th pixel."""
-
-    def __init__(self, stride: Pair) -> None:
-        super().__init__()
-        self.stride = stride
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x[:, :, :: self.stride[0], :: self.stride[1]]
-
-    def extra_repr(self) -> str:
-        return f"stride={self.stride}"
-
-
-class PadChannels(nn.Module):
-    """Zero channels before and after the present ones."""
-
-    def __init__(self, before: int, after: int) -> None:
-        super().__init__()
-        self.before, self.after = before, after
-
-    def forward(self, x: Tensor) -> Tensor:
-        return functional.pad(x, (0, 0, 0, 0, self.before, self.after))
-
-    def extra_repr(self) -> str:
-        return f"before={self.before}, after={self.after}"
 
 
 class GlobalAveragePool(nn.Module):
