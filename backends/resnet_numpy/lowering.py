@@ -56,12 +56,12 @@ class Pass:
 
 def run(node: tree.Node, x: Array, path: str, context: Pass) -> tuple[Array, Pullback]:
     """(value, pullback) of one node, whose tensors are named `path.…`, for the input `x`."""
-    y, pullback = _run(node, x, path, context)
+    y, pullback = _lower(node, x, path, context)
     context.record.keep(path, y)
     return y, pullback
 
 
-def _run(node: tree.Node, x: Array, path: str, context: Pass) -> tuple[Array, Pullback]:
+def _lower(node: tree.Node, x: Array, path: str, context: Pass) -> tuple[Array, Pullback]:
     match node:
         case tree.Chain():
             return _chain(node, x, f"{path}.", context)
