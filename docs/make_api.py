@@ -18,7 +18,8 @@ PAGE = Path(__file__).with_name("api.md")
 #: The page's order: every public name once.
 SECTIONS: dict[str, tuple[str, ...]] = {
     "Specs": (
-        "spec", "names", "save_spec", "ResNetSpec", "layers", "totals", "parameters", "state", "taps", "layer_tree",
+        "spec", "names", "save_spec", "ResNetSpec", "layers", "totals", "parameters", "state", "taps", "tap_info",
+        "TapInfo", "layer_tree",
     ),
     "Models": ("build", "features", "backends", "load_backend", "unbiased_variances"),
     "Weights": (

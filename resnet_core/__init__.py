@@ -10,7 +10,7 @@ Importing this package imports no framework.
 
 from typing import TYPE_CHECKING
 
-from resnet_core.analysis import layers, parameters, state, totals
+from resnet_core.analysis import TapInfo, layers, parameters, state, tap_info, totals
 from resnet_core.architecture import layer_tree, taps
 from resnet_core.backend import backends, lazy_exports, load_backend
 from resnet_core.conversion.torchvision_names import from_torchvision
@@ -51,6 +51,7 @@ __all__ = [
     "ResNetError",
     "ResNetSpec",
     "SpecError",
+    "TapInfo",
     "TrainedNetwork",
     "TrainingResult",
     "WeightFile",
@@ -83,6 +84,7 @@ __all__ = [
     "source",
     "spec",
     "state",
+    "tap_info",
     "taps",
     "totals",
     "train",

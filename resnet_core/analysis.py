@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from functools import lru_cache, partial
 from math import prod
 
-from resnet_core.architecture import layer_tree, tap_nodes, taps
+from resnet_core.architecture import layer_tree, taps
 from resnet_core.errors import InputError
 from resnet_core.specification import ResNetSpec
+from resnet_core.tap_paths import tap_names, tap_nodes
 from resnet_core.tree import Chain, Leaf, Node, Shape, Tensor, join, leaves
 
 #: A network is given as a spec or as a tree.
@@ -78,26 +79,74 @@ def totals(spec: ResNetSpec, size: tuple[int, int] | None = None) -> Totals:
 
 def tap_shapes(spec: ResNetSpec, size: tuple[int, int] | None = None) -> dict[str, Shape]:
     """{tap: shape of its output for one image}. Raises as `layers` does."""
-    shapes = child_shapes(layer_tree(spec), image_shape(spec, size))
-    return {tap: shapes[name] for tap, name in tap_nodes(layer_tree(spec), taps(spec)).items()}
+    shapes = node_shapes(layer_tree(spec), image_shape(spec, size))
+    return {tap: shapes[path] for tap, path in tap_nodes(layer_tree(spec), taps(spec)).items()}
 
 
-def child_shapes(tree: Chain, shape: Shape) -> dict[str, Shape]:
-    """{child of the tree: shape of its output} for one input of `shape`. Raises as `trace` does."""
+@dataclass(frozen=True, slots=True)
+class TapInfo:
+    """What a tap of a model is.
+
+    - `path`: of the node whose output it is, in the layer tree
+    - `channels`: of its map or vector
+    - `stride`: input pixels per pixel of its map; None for a vector, which has no pixels
+    - `shape`: (height, width, channels) or (channels,), for one image of the given size
+    """
+
+    path: str
+    channels: int
+    stride: int | None
+    shape: Shape
+
+
+def tap_info(
+    spec: ResNetSpec, taps: tuple[str, ...] | None = None, size: tuple[int, int] | None = None
+) -> dict[str, TapInfo]:
+    """{tap: TapInfo}, for images of `size` = (height, width), by default the spec's `input_size`.
+
+    Without `taps`, those that have names: `stem_relu`, `stem`, every stage, `features` and the output, as far as the
+    network has them. Raises InputError for an unknown tap, and as `layers` does.
+
+    >>> import resnet_core as rn
+    >>> rn.tap_info(rn.spec("resnet50"), ("stem_relu", "stage2.block1.conv2"))["stem_relu"]
+    TapInfo(path='stem.relu', channels=64, stride=2, shape=(112, 112, 64))
+    """
+    tree = layer_tree(spec)
+    shapes, wide = node_shapes(tree, image_shape(spec, size)), node_shapes(tree, (_WIDE, _WIDE, spec.in_channels))
+    found = tap_names(tree) if taps is None else tap_nodes(tree, taps)
+    return {
+        tap: TapInfo(
+            path,
+            channels=shapes[path][-1],
+            stride=round(_WIDE / wide[path][0]) if len(wide[path]) > 1 else None,
+            shape=shapes[path],
+        )
+        for tap, path in found.items()
+    }
+
+
+#: The side of an image that every usual stride divides, and that is so large that what paddings add is nothing to it.
+_WIDE = (2 * 3 * 5 * 7) ** 8
+
+
+def node_shapes(tree: Chain, shape: Shape) -> dict[str, Shape]:
+    """{path: shape of its output} of every node, for one input of `shape`. Raises as `trace` does."""
     shapes: dict[str, Shape] = {}
-    for name, node in tree.children:
-        shapes[name] = shape = trace(node, shape, name)[1]
+    trace(tree, shape, shapes=shapes)
     return shapes
 
 
-def trace(tree: Node, shape: Shape, path: str = "") -> tuple[list[Layer], Shape]:
+def trace(
+    tree: Node, shape: Shape, path: str = "", shapes: dict[str, Shape] | None = None
+) -> tuple[list[Layer], Shape]:
     """(every leaf with its shapes, shape of the output) of a tree at `path` for one input of `shape`.
 
-    Raises InputError, with the node's path, if the input does not fit.
+    `shapes` gets {path: shape of its output} of every node. Raises InputError, with the node's path, if the input does
+    not fit.
     """
     found: list[Layer] = []
     try:
-        return found, _walk(tree, path, found, shape)
+        return found, _walk(tree, path, found, {} if shapes is None else shapes, shape)
     except _PlacedError as error:
         raise InputError(str(error)) from None  # the public class, which workers pass on
 
@@ -106,15 +155,18 @@ class _PlacedError(Exception):
     """An InputError that already has its node's path, on its way up through the combinators."""
 
 
-def _walk(node: Node, path: str, found: list[Layer], shape: Shape) -> Shape:
+def _walk(node: Node, path: str, found: list[Layer], shapes: dict[str, Shape], shape: Shape) -> Shape:
     try:
         if isinstance(node, Leaf):
             found.append(_layer(node, path, shape))
-            return found[-1].output_shape
-        parts = [partial(_walk, part, join(path, segment), found) for segment, part in node.parts()]
-        return node.output_shape(shape, parts)
+            output = found[-1].output_shape
+        else:
+            parts = [partial(_walk, part, join(path, segment), found, shapes) for segment, part in node.parts()]
+            output = node.output_shape(shape, parts)
     except InputError as error:
         raise _PlacedError(f"{path}: {error}" if path else str(error)) from None
+    shapes[path] = output  # after its parts: one without a segment has the same path
+    return output
 
 
 def _count(node: Node, shape: Shape, counted: dict[tuple[Node, Shape], Totals]) -> Totals:

@@ -6,7 +6,6 @@ from functools import lru_cache
 from math import log2, prod
 from typing import NamedTuple
 
-from resnet_core.errors import InputError
 from resnet_core.padding import Pair, symmetric
 from resnet_core.specification import BlockStride, ResNetSpec
 from resnet_core.tree import (
@@ -35,7 +34,6 @@ from resnet_core.tree import (
     ReLU,
     Residual,
     Subsample,
-    leaves,
 )
 
 Named = tuple[str, Node]
@@ -98,24 +96,6 @@ def taps(spec: ResNetSpec) -> tuple[str, ...]:
 def output_name(spec: ResNetSpec) -> str:
     """The tap that is the network's output."""
     return "features" if spec.classes is None else "logits"
-
-
-def tap_nodes(tree: Chain, wanted: tuple[str, ...]) -> dict[str, str]:
-    """{tap: name of the child of the tree whose output it is}. Raises InputError for an unknown tap.
-
-    A tree's taps are its children except the head, and its output: `logits` if the last layer is linear, else
-    `features`.
-    """
-    children = [name for name, _ in tree.children]
-    *_, (_, leaf) = leaves(tree)
-    output = "logits" if isinstance(leaf, Linear) else "features"
-    known = (*(name for name in children if name != "head"), output)
-    if isinstance(wanted, str):
-        raise InputError(f"taps: received the text {wanted!r}; expected a tuple of names from {', '.join(known)}")
-    for tap in wanted:
-        if tap not in known:
-            raise InputError(f"taps: received {tap!r}; this network has {', '.join(known)}")
-    return {tap: children[-1] if tap == output else tap for tap in wanted}
 
 
 def _stem(spec: ResNetSpec) -> Chain:

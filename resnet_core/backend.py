@@ -44,8 +44,8 @@ DEVICES = ("auto", "cpu", "gpu")
 #: What a backend may import from the core, as `resnet_core.NAME`.
 OPEN_TO_BACKENDS = (
     "analysis", "anti_unification", "architecture", "backend", "errors", "expressions", "inputs", "layouts", "numerics",
-    "outline", "padding", "programs.training_text", "rewrite", "source_text", "specification", "training.contract",
-    "training.parameters", "training.recipe", "training.running_variance", "tree", "weights",
+    "outline", "padding", "programs.training_text", "rewrite", "source_text", "specification", "tap_paths",
+    "training.contract", "training.parameters", "training.recipe", "training.running_variance", "tree", "weights",
 )  # fmt: skip
 
 
@@ -104,7 +104,7 @@ class Backend(Protocol):
         """A native model of a layer tree with these weights, for images of any size with `channels` channels.
 
         Called natively, it returns the output of the tree's last child, or {tap: output} when built with taps
-        (`architecture.tap_nodes`). `dtype` applies to parameters, statistics and arithmetic; None means
+        (`tap_paths.tap_nodes`). `dtype` applies to parameters, statistics and arithmetic; None means
         float32, in Keras its global dtype policy. The weights must have this dtype, in mixed precision that of the
         variables. The model remembers its tree. Every number of the tree is passed to the framework explicitly:
         nothing is left to a default.

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from resnet_core.analysis import child_shapes, trace
+from resnet_core.analysis import node_shapes, trace
 from resnet_core.architecture import layer_tree
 from resnet_core.errors import InputError
 from resnet_core.initialization import initialize
@@ -68,13 +68,13 @@ def check_images(
 def empty_output(tree: Chain, nodes: Mapping[str, str], images: Any, dtype: Any) -> Any:
     """What `predict` returns for an empty batch: an array (0, …), or {tap: array (0, …)}.
 
-    `nodes` is {tap: child of the tree}, empty without taps; `dtype` is that of the arrays, or the model's by name.
+    `nodes` is {tap: path in the tree}, empty without taps; `dtype` is that of the arrays, or the model's by name.
     """
     dtype = array_dtype(dtype) if isinstance(dtype, str) else dtype
-    shapes = child_shapes(tree, images.shape[1:])
+    shapes = node_shapes(tree, images.shape[1:])
     if not nodes:
-        return np.zeros((0, *list(shapes.values())[-1]), dtype)
-    return {tap: np.zeros((0, *shapes[node]), dtype) for tap, node in nodes.items()}
+        return np.zeros((0, *shapes[tree.children[-1][0]]), dtype)
+    return {tap: np.zeros((0, *shapes[path]), dtype) for tap, path in nodes.items()}
 
 
 def remembered_tree(model: Any, spec: ResNetSpec | None) -> Chain:

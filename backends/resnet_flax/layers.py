@@ -87,6 +87,26 @@ def _cut(x: Array, axis: int, start: int | None, stop: int | None, step: int | N
     return x[(*(slice(None),) * axis, slice(start, stop, step))]
 
 
+class Subsample(nnx.Module):
+    """Every stride-th pixel."""
+
+    def __init__(self, stride: Pair) -> None:
+        self.stride = stride
+
+    def __call__(self, x: Array) -> Array:
+        return x[:, :: self.stride[0], :: self.stride[1], :]
+
+
+class PadChannels(nnx.Module):
+    """Zero channels before and after the present ones."""
+
+    def __init__(self, before: int, after: int) -> None:
+        self.before, self.after = before, after
+
+    def __call__(self, x: Array) -> Array:
+        return jnp.pad(x, ((0, 0), (0, 0), (0, 0), (self.before, self.after)))
+
+
 class GlobalMaxPool(nnx.Module):
     """Maximum over height and width. (jnp.max would share a gradient among equal values.)"""
 

@@ -14,6 +14,7 @@ from jax import Array
 from resnet_core import tree
 from resnet_core.errors import InputError
 from resnet_core.padding import Padding, Pair
+from resnet_core.tap_paths import Record
 from resnet_flax.convolution import conv_general_dilated
 from resnet_flax.layers import (
     BlurPool,
@@ -23,8 +24,10 @@ from resnet_flax.layers import (
     FrozenNorm,
     GlobalConcatPool,
     GlobalMaxPool,
+    PadChannels,
     PartialAveragePool,
     StandardizedConv,
+    Subsample,
 )
 from resnet_flax.representation import Printed
 
@@ -135,8 +138,8 @@ class Chain(Printed):
     def __init__(self, node: tree.Chain, dtype: str) -> None:
         self.names = _attach(self, node, dtype)
 
-    def __call__(self, x: Array) -> Array:
-        return _run(self, self.names, x)
+    def __call__(self, x: Array, record: Record | None = None) -> Array:
+        return run(self, self.names, x, record)
 
 
 class Residual(Printed):
@@ -148,9 +151,10 @@ class Residual(Printed):
         self.shortcut = Chain(node.shortcut, dtype)
         self.post = _attach(self, node.post, dtype)
 
-    def __call__(self, x: Array) -> Array:
-        x = _run(self, self.pre, x)
-        return _run(self, self.post, _run(self, self.body, x) + self.shortcut(x))
+    def __call__(self, x: Array, record: Record | None = None) -> Array:
+        x = run(self, self.pre, x, record)
+        y = run(self, self.body, x, record) + run(self, ("shortcut",), x, record)
+        return run(self, self.post, y, record)
 
 
 class Gate(Chain):
@@ -159,8 +163,8 @@ class Gate(Chain):
     def __init__(self, node: tree.Gate, dtype: str) -> None:
         super().__init__(node.body, dtype)
 
-    def __call__(self, x: Array) -> Array:
-        factors = super().__call__(x)
+    def __call__(self, x: Array, record: Record | None = None) -> Array:
+        factors = super().__call__(x, record)
         return x * factors.reshape(len(x), *(1,) * (x.ndim - 2), -1)
 
 
@@ -170,9 +174,13 @@ def _attach(module: nnx.Module, chain: tree.Chain, dtype: str) -> tuple[str, ...
     return tuple(name for name, _ in chain.children)
 
 
-def _run(module: nnx.Module, names: tuple[str, ...], x: Array) -> Array:
+def run(module: nnx.Module, names: tuple[str, ...], x: Array, record: Record | None) -> Array:
+    """The output of a module's children, one after the other; the record keeps what is wanted of theirs."""
     for name in names:
-        x = getattr(module, name)(x)
+        inside = None if record is None else record.inside(name)
+        x = getattr(module, name)(x) if inside is None else getattr(module, name)(x, inside)
+        if record is not None:
+            record.keep(name, x)
     return x
 
 
@@ -274,26 +282,6 @@ class Pad(nnx.Module):
 
     def __call__(self, x: Array) -> Array:
         return jnp.pad(x, ((0, 0), *self.padding, (0, 0)))
-
-
-class Subsample(nnx.Module):
-    """Every stride-th pixel."""
-
-    def __init__(self, stride: Pair) -> None:
-        self.stride = stride
-
-    def __call__(self, x: Array) -> Array:
-        return x[:, :: self.stride[0], :: self.stride[1], :]
-
-
-class PadChannels(nnx.Module):
-    """Zero channels before and after the present ones."""
-
-    def __init__(self, before: int, after: int) -> None:
-        self.before, self.after = before, after
-
-    def __call__(self, x: Array) -> Array:
-        return jnp.pad(x, ((0, 0), (0, 0), (0, 0), (self.before, self.after)))
 
 
 class GlobalAveragePool(nnx.Module):

@@ -7,14 +7,15 @@ from collections.abc import Mapping
 import numpy as np
 from jax import Array
 
-from resnet_core.architecture import layer_tree, tap_nodes
+from resnet_core.architecture import layer_tree
 from resnet_core.inputs import starting_weights
 from resnet_core.specification import ResNetSpec
+from resnet_core.tap_paths import Record, tap_nodes
 from resnet_core.tree import Chain
 from resnet_core.weights import require_dtype
 from resnet_flax import HALF_DTYPES
 from resnet_flax.layers import draw_apart
-from resnet_flax.lowering import lower
+from resnet_flax.lowering import lower, run
 from resnet_flax.representation import Printed
 from resnet_flax.weights import set_weights
 
@@ -35,12 +36,9 @@ class ResNet(Printed):
         draw_apart(self)
 
     def __call__(self, x: Array) -> Array | dict[str, Array]:
-        outputs = {}
-        for name in self.names:
-            x = getattr(self, name)(x)
-            if name in dict(self.taps).values():  # keep only the requested outputs, to free memory
-                outputs[name] = x
-        return {tap: outputs[node] for tap, node in self.taps} if self.taps else x
+        record = Record(path for _, path in self.taps)
+        x = run(self, self.names, x, record)
+        return {tap: record.outputs[path] for tap, path in self.taps} if self.taps else x
 
 
 def build(

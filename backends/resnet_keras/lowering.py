@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import zlib
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import keras
@@ -12,6 +12,7 @@ from keras import layers
 
 from resnet_core import tree
 from resnet_core.errors import InputError
+from resnet_core.tap_paths import Record
 from resnet_keras import layers as composed
 from resnet_keras.layers import FORMAT
 
@@ -22,16 +23,30 @@ ZEROS = {"kernel_initializer": "zeros", "bias_initializer": "zeros"}
 DEEP = 700
 
 
-def lower(node: tree.Node, x: Any, path: str, policy: keras.DTypePolicy) -> Any:
+@dataclass(frozen=True)
+class Pass:
+    """One pass of the symbolic input through the tree: the layers' policy, and what it keeps for taps."""
+
+    policy: keras.DTypePolicy
+    record: Record = field(default_factory=Record)
+
+
+def lower(node: tree.Node, x: Any, path: str, context: Pass) -> Any:
     """The output of one node for the symbolic input `x`. Parameters are zero until weights are set."""
-    own: dict[str, Any] = {"name": layer_name(path), "dtype": policy}
+    y = _lower(node, x, path, context)
+    context.record.keep(path, y)
+    return y
+
+
+def _lower(node: tree.Node, x: Any, path: str, context: Pass) -> Any:
+    own: dict[str, Any] = {"name": layer_name(path), "dtype": context.policy}
     match node:
         case tree.Chain():
-            return _chain(node, x, path, policy)
+            return _chain(node, x, path, context)
         case tree.Residual():
-            return _residual(node, x, path, policy)
+            return _residual(node, x, path, context)
         case tree.Gate():
-            return _gate(node, x, path, policy)
+            return _gate(node, x, path, context)
         case tree.Conv():
             return _conv(node, x, path, own)
         case tree.BatchNorm():
@@ -98,42 +113,42 @@ def is_deep(node: tree.Chain) -> bool:
     return sum(1 for _ in tree.leaves(node)) > DEEP
 
 
-def part(node: tree.Node, x: Any, path: str, policy: keras.DTypePolicy, deep: bool) -> Any:
+def part(node: tree.Node, x: Any, path: str, context: Pass, deep: bool) -> Any:
     """The output of a child of a chain, in a `deep` one by a model of its own."""
     if not deep or isinstance(node, tree.Leaf):
-        return lower(node, x, path, policy)
+        return lower(node, x, path, context)
     inputs = keras.Input(x.shape[1:], dtype=x.dtype, name=layer_name(f"{path}.input"))
-    return keras.Model(inputs, lower(node, inputs, path, policy), name=layer_name(f"{path}.model"))(x)
+    return keras.Model(inputs, lower(node, inputs, path, context), name=layer_name(f"{path}.model"))(x)
 
 
-def _chain(node: tree.Chain, x: Any, path: str, policy: keras.DTypePolicy) -> Any:
+def _chain(node: tree.Chain, x: Any, path: str, context: Pass) -> Any:
     deep, before = is_deep(node), None
     for name, child in node.children:
         end = tree.join(path, name)
         pool = child if isinstance(before, tree.ReLU) and isinstance(child, tree.MaxPool) else None
         if pool and pool.padding != "same" and pool.padding != NONE:  # zeros do, since nothing is below them
-            x = lower(tree.Pad(pool.padding), x, f"{end}.pad", policy)
+            x = lower(tree.Pad(pool.padding), x, f"{end}.pad", context)
             child = replace(pool, padding=NONE)
-        x, before = part(child, x, end, policy, deep), child
+        x, before = part(child, x, end, context, deep), child
     return x
 
 
-def _residual(node: tree.Residual, x: Any, path: str, policy: keras.DTypePolicy) -> Any:
+def _residual(node: tree.Residual, x: Any, path: str, context: Pass) -> Any:
     """post(body(p) + shortcut(p)) with p = pre(x)."""
-    x = _chain(node.pre, x, path, policy)
-    shortcut = lower(node.shortcut, x, tree.join(path, "shortcut"), policy)
-    body, end = _chain(node.body, x, path, policy), _end(path, "add", "addition", node.pre, node.body, node.post)
-    return _chain(node.post, layers.Add(name=layer_name(end), dtype=policy)([body, shortcut]), path, policy)
+    x = _chain(node.pre, x, path, context)
+    shortcut = lower(node.shortcut, x, tree.join(path, "shortcut"), context)
+    body, end = _chain(node.body, x, path, context), _end(path, "add", "addition", node.pre, node.body, node.post)
+    return _chain(node.post, layers.Add(name=layer_name(end), dtype=context.policy)([body, shortcut]), path, context)
 
 
-def _gate(node: tree.Gate, x: Any, path: str, policy: keras.DTypePolicy) -> Any:
+def _gate(node: tree.Gate, x: Any, path: str, context: Pass) -> Any:
     """x * body(x), with the factors shaped as a map of one pixel."""
     end = _end(path, "multiply", "multiplication", node.body)
-    factors = _chain(node.body, x, path, policy)
+    factors = _chain(node.body, x, path, context)
     if len(x.shape) > 2:
         shape = (1, 1, x.shape[-1])
-        factors = layers.Reshape(shape, name=layer_name(f"{end}.factors"), dtype=policy)(factors)
-    return layers.Multiply(name=layer_name(end), dtype=policy)([x, factors])
+        factors = layers.Reshape(shape, name=layer_name(f"{end}.factors"), dtype=context.policy)(factors)
+    return layers.Multiply(name=layer_name(end), dtype=context.policy)([x, factors])
 
 
 def _end(path: str, own: str, what: str, *chains: tree.Chain) -> str:
@@ -152,7 +167,7 @@ def _seed(path: str) -> int:
 def _conv(node: tree.Conv, x: Any, path: str, own: dict[str, Any]) -> Any:
     same = node.padding == "same" or _same_is_equal(node)
     if node.padding != "same" and not same and node.padding != NONE:
-        x = lower(tree.Pad(node.padding), x, f"{path}.pad", own["dtype"])
+        x = lower(tree.Pad(node.padding), x, f"{path}.pad", Pass(own["dtype"]))
     kind, more = layers.Conv2D, {}
     if node.standardize is not None:
         kind, more = composed.StandardizedConv2D, {"standardize": node.standardize}

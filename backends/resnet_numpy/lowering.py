@@ -17,6 +17,7 @@ import numpy as np
 from resnet_core import tree
 from resnet_core.errors import InputError
 from resnet_core.padding import Pair, resolve
+from resnet_core.tap_paths import Record
 from resnet_core.weights import Weights
 from resnet_numpy.layers import (
     Array,
@@ -40,7 +41,7 @@ class Pass:
     In training mode `statistics` gets the updated running statistics, and a norm whose path is `frozen` computes as in
     evaluation mode. With `differentiate` the pullbacks are kept
     (and with them every intermediate value), and calling them fills `gradients`. `factors` is what a Dropout or a
-    DropPath multiplies by; without, it passes everything.
+    DropPath multiplies by; without, it passes everything. `record` keeps the outputs of taps.
     """
 
     weights: Weights
@@ -48,12 +49,19 @@ class Pass:
     differentiate: bool = False
     frozen: Collection[str] = ()
     factors: Mapping[str, Array] = field(default_factory=dict)
+    record: Record = field(default_factory=Record)
     statistics: Weights = field(default_factory=dict)
     gradients: Weights = field(default_factory=dict)
 
 
 def run(node: tree.Node, x: Array, path: str, context: Pass) -> tuple[Array, Pullback]:
     """(value, pullback) of one node, whose tensors are named `path.…`, for the input `x`."""
+    y, pullback = _lower(node, x, path, context)
+    context.record.keep(path, y)
+    return y, pullback
+
+
+def _lower(node: tree.Node, x: Array, path: str, context: Pass) -> tuple[Array, Pullback]:
     match node:
         case tree.Chain():
             return _chain(node, x, f"{path}.", context)
@@ -128,7 +136,7 @@ def _residual(node: tree.Residual, x: Array, prefix: str, context: Pass) -> tupl
     """post(body(p) + shortcut(p)) with p = pre(x). An addition hands its gradient to both sides; they meet in p."""
     p, pre = _chain(node.pre, x, prefix, context)
     main, body = _chain(node.body, p, prefix, context)
-    short, shortcut = _chain(node.shortcut, p, f"{prefix}shortcut.", context)
+    short, shortcut = run(node.shortcut, p, f"{prefix}shortcut", context)
     y, post = _chain(node.post, main + short, prefix, context)
 
     def backward(dy: Array) -> Array:

@@ -7,9 +7,10 @@ from collections.abc import Collection, Mapping
 import numpy as np
 
 from resnet_core.analysis import state
-from resnet_core.architecture import layer_tree, tap_nodes
+from resnet_core.architecture import layer_tree
 from resnet_core.inputs import starting_weights
 from resnet_core.specification import ResNetSpec
+from resnet_core.tap_paths import Record, tap_nodes
 from resnet_core.tree import Chain
 from resnet_core.weights import Weights, check_weights, require_dtype
 from resnet_numpy.layers import Array, Pullback
@@ -30,14 +31,12 @@ class ResNet:
 
     def __call__(self, x: Array, training: bool = False) -> Array | dict[str, Array]:
         """With `training`, norms use batch statistics, and the running statistics in `weights` are updated."""
-        context = Pass(self.float64(), training)
-        outputs, x = {}, np.asarray(x, np.float64)
+        context = Pass(self.float64(), training, record=Record(self.taps.values()))
+        x = np.asarray(x, np.float64)
         for name, child in self.tree.children:
             x, _ = run(child, x, name, context)
-            if name in self.taps.values():  # keep only the requested outputs, to free memory
-                outputs[name] = x
         self.learn(context.statistics)
-        return {tap: outputs[node] for tap, node in self.taps.items()} if self.taps else x
+        return {tap: context.record.outputs[path] for tap, path in self.taps.items()} if self.taps else x
 
     def differentiate(
         self, x: Array, frozen: Collection[str] = (), factors: Mapping[str, Array] | None = None

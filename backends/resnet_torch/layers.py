@@ -111,6 +111,34 @@ def _cut(x: Tensor, axis: int, start: int | None, stop: int | None, step: int | 
     return x[(*(slice(None),) * axis, slice(start, stop, step))]
 
 
+class Subsample(nn.Module):
+    """Every stride-th pixel."""
+
+    def __init__(self, stride: Pair) -> None:
+        super().__init__()
+        self.stride = stride
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x[:, :, :: self.stride[0], :: self.stride[1]]
+
+    def extra_repr(self) -> str:
+        return f"stride={self.stride}"
+
+
+class PadChannels(nn.Module):
+    """Zero channels before and after the present ones."""
+
+    def __init__(self, before: int, after: int) -> None:
+        super().__init__()
+        self.before, self.after = before, after
+
+    def forward(self, x: Tensor) -> Tensor:
+        return functional.pad(x, (0, 0, 0, 0, self.before, self.after))
+
+    def extra_repr(self) -> str:
+        return f"before={self.before}, after={self.after}"
+
+
 class GlobalMaxPool(nn.Module):
     """Maximum over height and width. (torch.amax would share a gradient among equal values.)"""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import cast
 
@@ -14,6 +14,7 @@ from torch.nn import functional
 from resnet_core import tree
 from resnet_core.errors import InputError
 from resnet_core.padding import Padding, Pair, resolve
+from resnet_core.tap_paths import Record
 from resnet_torch.layers import (
     BlurPool2d,
     ChannelConv,
@@ -23,8 +24,10 @@ from resnet_torch.layers import (
     GlobalConcatPool,
     GlobalMaxPool,
     LayerNorm2d,
+    PadChannels,
     PartialAvgPool2d,
     StandardizedConv2d,
+    Subsample,
 )
 
 
@@ -117,18 +120,17 @@ class Residual(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        x = self._run(self.pre, x)
-        y = self._run(self.body, x)
-        if self.own_output:
-            y += self.shortcut(x)  # in place, as torchvision does
-        else:
-            y = y + self.shortcut(x)
-        return self._run(self.post, y)
+        return self._run(x)
 
-    def _run(self, names: tuple[str, ...], x: Tensor) -> Tensor:
-        for name in names:
-            x = self._modules[name](x)  # type: ignore[misc]
-        return x
+    def _run(self, x: Tensor, record: Record | None = None) -> Tensor:
+        x = run(self, self.pre, x, record)
+        y = run(self, self.body, x, record)
+        shortcut = run(self, ("shortcut",), x, record)
+        if self.own_output:
+            y += shortcut  # in place, as torchvision does
+        else:
+            y = y + shortcut
+        return run(self, self.post, y, record)
 
 
 OWNERS = tree.Conv | tree.BatchNorm | tree.FrozenNorm | tree.GroupNorm | tree.LayerNorm
@@ -141,8 +143,54 @@ class Gate(nn.Sequential):
         super().__init__(OrderedDict((name, lower(child)) for name, child in node.body.children))
 
     def forward(self, input: Tensor) -> Tensor:
-        factors = super().forward(input)  # type: ignore[no-untyped-call]
-        return input * factors.reshape(factors.shape + (1,) * (input.ndim - factors.ndim))
+        return self._run(input)
+
+    def _run(self, x: Tensor, record: Record | None = None) -> Tensor:
+        factors = run(self, self._modules, x, record)
+        return x * factors.reshape(factors.shape + (1,) * (x.ndim - factors.ndim))
+
+
+def run(module: nn.Module, names: Iterable[str], x: Tensor, record: Record | None) -> Tensor:
+    """The output of a module's children, one after the other; the record keeps what is wanted of theirs."""
+    for name in names:
+        child = cast(nn.Module, module._modules[name])
+        inside = None if record is None else record.inside(name)
+        x = child(x) if inside is None else child(x, inside)
+        if record is not None and name in record.wanted:
+            record.keep(name, x.clone())  # what follows may work in place
+    return x
+
+
+class TappedSequential(nn.Sequential):
+    """nn.Sequential of which outputs on the way are wanted."""
+
+    def forward(self, input: Tensor, record: Record) -> Tensor:  # type: ignore[override]
+        return run(self, self._modules, input, record)
+
+
+class TappedResidual(Residual):
+    """Residual of which outputs on the way are wanted."""
+
+    def forward(self, x: Tensor, record: Record) -> Tensor:  # type: ignore[override]
+        return self._run(x, record)
+
+
+class TappedGate(Gate):
+    """Gate of which outputs on the way are wanted."""
+
+    def forward(self, input: Tensor, record: Record) -> Tensor:  # type: ignore[override]
+        return self._run(input, record)
+
+
+#: What a module becomes by taps inside it. All others are left as they are, to be traced and scripted without a record.
+TAPPED: dict[type, type] = {nn.Sequential: TappedSequential, Residual: TappedResidual, Gate: TappedGate}
+
+
+def tap(module: nn.Module, path: str) -> None:
+    """Let every module around `path` take a record of what is wanted inside it."""
+    for name in path.split(".")[:-1]:
+        module = cast(nn.Module, module._modules[name])
+        module.__class__ = TAPPED.get(type(module), type(module))
 
 
 def _average_pool(node: tree.AveragePool) -> nn.Module:
@@ -228,34 +276,6 @@ class PaddedMaxPool2d(nn.MaxPool2d):
 
     def forward(self, input: Tensor) -> Tensor:
         return super().forward(_pad(input, self.tree_padding, self.kernel_size, self.stride, (1, 1), -torch.inf))
-
-
-class Subsample(nn.Module):
-    """Every stride-th pixel."""
-
-    def __init__(self, stride: Pair) -> None:
-        super().__init__()
-        self.stride = stride
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x[:, :, :: self.stride[0], :: self.stride[1]]
-
-    def extra_repr(self) -> str:
-        return f"stride={self.stride}"
-
-
-class PadChannels(nn.Module):
-    """Zero channels before and after the present ones."""
-
-    def __init__(self, before: int, after: int) -> None:
-        super().__init__()
-        self.before, self.after = before, after
-
-    def forward(self, x: Tensor) -> Tensor:
-        return functional.pad(x, (0, 0, 0, 0, self.before, self.after))
-
-    def extra_repr(self) -> str:
-        return f"before={self.before}, after={self.after}"
 
 
 class GlobalAveragePool(nn.Module):

@@ -8,13 +8,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from resnet_core.architecture import layer_tree, tap_nodes
+from resnet_core.architecture import layer_tree
 from resnet_core.inputs import starting_weights
 from resnet_core.specification import ResNetSpec
+from resnet_core.tap_paths import Record, tap_nodes
 from resnet_core.tree import Chain
 from resnet_core.weights import require_dtype
 from resnet_torch import HALF_DTYPES
-from resnet_torch.lowering import lower
+from resnet_torch.lowering import lower, tap
 from resnet_torch.weights import set_weights
 
 
@@ -31,14 +32,16 @@ class ResNet(nn.Module):
         self.taps = tap_nodes(tree, taps)
         for name, child in tree.children:
             self.add_module(name, lower(child))
+        for path in self.taps.values():
+            tap(self, path)
 
     def forward(self, x: Tensor) -> Tensor | dict[str, Tensor]:
-        outputs = {}
+        record = Record(self.taps.values())
         for name, module in self.named_children():
-            x = module(x)
-            if name in self.taps.values():  # keep only the requested outputs, to free memory
-                outputs[name] = x
-        return {tap: outputs[node] for tap, node in self.taps.items()} if self.taps else x
+            inside = record.inside(name)
+            x = module(x) if inside is None else module(x, inside)
+            record.keep(name, x)
+        return {name: record.outputs[path] for name, path in self.taps.items()} if self.taps else x
 
 
 def build(

@@ -42,5 +42,35 @@ TRAINED = Subject(layer_tree(_TRAINED), 3, ((12, 11),), _TRAINED)
 _DROPPING = spec(_TRAINED, depths=(2,), channels=(6,), drop_path=0.5, drop_path_rule="uniform", dropout=0.5)
 DROPPING = Subject(layer_tree(_DROPPING), 3, ((12, 11),), _DROPPING)
 
+_TAPPED = {"depths": (2,), "channels": (4,), "classes": 3, "shortcut": "projection_all"}
+#: {kind of block: (a network, taps inside it)}: what layers that work in place would change, blocks that are alike,
+#: shortcuts, gates, and the taps that have names.
+TAPPED: dict[str, tuple[Subject, tuple[str, ...]]] = {
+    kind: (Subject(layer_tree(tapped), 3, SIZES[:2], tapped), taps)
+    for kind, tapped, taps in (
+        (
+            "with norms",
+            spec("resnet18", **_TAPPED, dropout=0.5),
+            (
+                "stage1.block1", "stage1.block2", "stem_relu", "stem.norm", "stage1.block1.norm1",
+                "stage1.block1.norm2", "stage1.block2.shortcut", "features", "logits", "stage1",
+            ),
+        ),
+        (
+            "without norms",
+            spec("resnet18", **_TAPPED, norm="none", attention="se"),
+            (
+                "stem.conv", "stage1.block1.conv1", "stage1.block1.conv2", "stage1.block2.se",
+                "stage1.block2.se.expand", "stage1.block2.se.sigmoid", "stage1.block1.shortcut.conv",
+            ),
+        ),
+        (
+            "pre-activation",
+            spec("resnet18", **{**_TAPPED, "shortcut": "projection"}, preactivation=True),
+            ("stem_relu", "stage1.block1", "stage1.block2.norm1", "stage1.block2.shortcut", "head.norm", "features"),
+        ),
+    )
+}  # fmt: skip
+
 #: The smallest, for what does not depend on the network.
 SMALL = "resnet20"

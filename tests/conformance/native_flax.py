@@ -212,3 +212,25 @@ def sharded(session: Any, arrays: Any) -> tuple[dict[str, float], None]:
         return max(float(jnp.abs(own - true).max() / jnp.abs(true).max()) for own, true in pairs)
 
     return {"devices": len(jax.devices()), "shared": error(shared), "halves": error(halves)}, None
+
+
+def tapped(session: Any, arrays: Any, *, name: str, taps: list[str]) -> Answer:
+    """Whether a model with taps computes the same jitted, and split and merged; whether its state is the usual one."""
+    spec = SPECS[name]
+    model = nnx.view(
+        resnet_flax.build(spec, weights=rn.probe_weights(spec), taps=tuple(taps)), use_running_average=True
+    )
+    plain, x = example(name)
+    true = model(x)
+    graphdef, state = nnx.split(model)
+    ways = {
+        "jitted": nnx.jit(lambda model, x: model(x))(model, x),
+        "merged": jax.jit(lambda state, x: nnx.merge(graphdef, state)(x))(state, x),
+        "cloned": nnx.clone(model)(x),
+    }
+    found: dict[str, Any] = {
+        way: set(output) == set(taps) and all(np.allclose(output[tap], true[tap], rtol=1e-4, atol=1e-5) for tap in taps)
+        for way, output in ways.items()
+    }
+    usual = jax.tree.structure(nnx.state(plain).to_pure_dict())
+    return {**found, "state": jax.tree.structure(nnx.state(model).to_pure_dict()) == usual}, None

@@ -16,6 +16,7 @@ from narrow import NEWER, SIZES, SPECS
 import resnet_core as rn
 import resnet_keras
 from resnet_core import tree
+from resnet_core.errors import InputError
 from resnet_core.numerics import relative_error
 from resnet_keras import lowering
 from resnet_keras import model as model_file
@@ -272,3 +273,16 @@ def odd_names(session: Any, arrays: Any, *, names: list[str]) -> Answer:
         images = np.random.default_rng(7).standard_normal((2, *SIZES[0], spec.in_channels))
         shapes.append(list(resnet_keras.predict(resnet_keras.build(spec), images).shape))
     return shapes, None
+
+
+def deep_taps(session: Any, arrays: Any, *, taps: list[str]) -> Answer:
+    """{tap: what a deep network says of it}."""
+    spec = rn.spec("resnet20", depths=(60, 60), channels=(2, 2), classes=2)
+    found = {}
+    for tap in taps:
+        try:
+            resnet_keras.build(spec, taps=(tap,))
+            found[tap] = "built"
+        except InputError as error:
+            found[tap] = str(error)
+    return found, None

@@ -269,3 +269,46 @@ def idioms(session: Any, arrays: Any, *, name: str, folder: str) -> Answer:
     finally:
         torch.distributed.destroy_process_group()
     return found, None
+
+
+def tapped(session: Any, arrays: Any, *, name: str, taps: list[str], sizes: list[tuple[int, int]]) -> Answer:
+    """Whether a model with taps computes the same by other ways of PyTorch's, and what it leaves alone."""
+    spec = SPECS[name]
+    model = resnet_torch.build(spec, weights=rn.probe_weights(spec), taps=tuple(taps)).eval()
+    plain, x = example(name, sizes[0])
+    buffer = io.BytesIO()
+    torch.save(model, buffer)
+    buffer.seek(0)
+    torch.compiler.reset()
+    size = dict.fromkeys((2, 3), torch.export.Dim.AUTO)
+    with torch.no_grad():
+        ways = {
+            "compiled": torch.compile(model, fullgraph=True, backend="aot_eager"),
+            "exported": torch.export.export(model, (x,), dynamic_shapes=(size,)).module(),
+            "traced by fx": fx.symbolic_trace(model),
+            "copied": copy.deepcopy(model),
+            "saved": torch.load(buffer, weights_only=False),
+        }
+        found: dict[str, Any] = {"state": list(model.state_dict()) == list(plain.state_dict())}
+        for height, width in sizes:
+            x = torch.randn(2, spec.in_channels, height, width)
+            true = model(x)
+            for way, other in ways.items():
+                output = other(x)
+                same = all(torch.allclose(output[tap], true[tap], rtol=1e-4, atol=1e-5) for tap in taps)
+                found[way] = found.get(way, True) and list(output) == taps and same
+            found["logits"] = torch.equal(true["logits"], plain(x))
+    calls: list[int] = []
+    model.stage1.register_forward_hook(lambda module, given, output: calls.append(1))
+    model(x)
+    return {**found, "hooks run": calls == [1]}, None
+
+
+def untapped(session: Any, arrays: Any, *, name: str) -> Answer:
+    """The kinds of the modules of a model without taps, or only with those of its children, and of one with others."""
+    spec = SPECS[name]
+    built = [resnet_torch.build(spec, taps=taps) for taps in ((), ("stem", "stage2", "logits"), ("stage1.block1",))]
+    stage = fx.symbolic_trace(built[0].stage1)  # without a place for what is kept
+    placeholders = [node.name for node in stage.graph.nodes if node.op == "placeholder"]
+    kinds = [sorted({type(module).__name__ for module in model.modules()}) for model in built]
+    return {"kinds": kinds, "placeholders": placeholders, "printed": [str(model) for model in built]}, None

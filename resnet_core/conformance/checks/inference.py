@@ -16,7 +16,7 @@ from resnet_core.conformance.check import (
     expect_same,
 )
 from resnet_core.conformance.leaves import LEAVES
-from resnet_core.conformance.networks import NETWORKS, SMALL
+from resnet_core.conformance.networks import NETWORKS, SMALL, TAPPED
 from resnet_core.conformance.subjects import predicted, reference
 
 GROUP = "inference"
@@ -51,6 +51,22 @@ def taps_are_those_asked_for(context: Context, case: str) -> None:
         expect(isinstance(found, dict) and set(found) == set(taps), f"received {_keys(found)}; expected {set(taps)}")
         for tap in taps:
             expect_close(tap, found[tap], truth[tap], context.tolerance("output"))
+
+
+@check(GROUP, cases=TAPPED)
+def any_node_can_be_a_tap(context: Context, case: str) -> None:
+    """Its output, as it was before anything that follows worked in place; an empty batch has its shape."""
+    (subject, taps), backend = TAPPED[case], context.backend
+    model = subject.build(backend, context.dtype, taps=taps)
+    for size in subject.sizes:
+        found, truth = backend.predict(model, subject.images(size)), predicted(subject, size, taps)
+        expect(isinstance(found, dict) and set(found) == set(taps), f"received {_keys(found)}; expected {set(taps)}")
+        for tap in taps:
+            expect_close(f"{tap} at {size[0]}x{size[1]}", found[tap], truth[tap], context.tolerance("output"))
+    empty = backend.predict(model, subject.images(size, batch=0))
+    for tap in taps:
+        expect_output(f"{tap} of an empty batch", empty[tap], context.dtype, (0, *truth[tap].shape[1:]))
+    expect_same("the weights", backend.get_weights(model), subject.weights(context.dtype))
 
 
 @check(GROUP, dtypes=("float32",))
