@@ -32,9 +32,16 @@ def test_gray_images_are_not_taken_for_channels_last(workers: Workers) -> None:
 
 
 # The whole graph is taken or not ahead of the backend; PyTorch's own compiler takes a minute for the tiniest network.
+# Every layer of the other two is in the graphs of `test_pytorchs_tools_work`.
 @pytest.mark.parametrize(
     ("name", "backend"),
-    [*((name, "aot_eager") for name in NAMES), pytest.param("tiny", "inductor", marks=pytest.mark.long)],
+    [
+        ("d2l", "aot_eager"),
+        ("slim", "aot_eager"),
+        pytest.param("cifar", "aot_eager", marks=pytest.mark.long),
+        pytest.param("dense", "aot_eager", marks=pytest.mark.long),
+        pytest.param("tiny", "inductor", marks=pytest.mark.long),
+    ],
 )
 def test_torch_compile_takes_the_whole_graph_at_several_sizes(name: str, backend: str, workers: Workers) -> None:
     errors, _ = workers.call("torch", "native_torch:compiled", name=name, backend=backend)
@@ -100,7 +107,7 @@ def test_a_printed_model_shows_stem_stages_blocks_and_head(workers: Workers) -> 
     assert order == sorted(order)
 
 
-@pytest.mark.parametrize("name", ["d2l", "slim", "cifar"])
+@pytest.mark.parametrize("name", ["slim", *(pytest.param(name, marks=pytest.mark.long) for name in ("d2l", "cifar"))])
 def test_pytorchs_own_training_lowers_the_loss(name: str, workers: Workers) -> None:
     losses, _ = workers.call("torch", "native_torch:trained", name=name)
     assert losses[-1] < 0.5 * losses[0]
@@ -123,8 +130,13 @@ def test_pytorchs_tools_work(name: str, tmp_path: Path, workers: Workers) -> Non
     assert [claim for claim, held in found.items() if not held] == []
 
 
-def test_pytorch_counts_the_same_multiply_accumulates(workers: Workers) -> None:
+#: Seconds each, and their blocks are those of the others some more times.
+DEEP = [name for name in rn.names() if sum(rn.spec(name).depths) > 30 and name not in ("resnet110", "resnet1202")]
+SHALLOW = [name for name in rn.names() if name not in (*DEEP, "resnet1202")]
+
+
+@pytest.mark.parametrize("names", [SHALLOW, pytest.param(DEEP, marks=pytest.mark.long)], ids=["shallow", "deep"])
+def test_pytorch_counts_the_same_multiply_accumulates(names: list[str], workers: Workers) -> None:
     """Of the zoo, at full size: a count that is not ours."""
-    names = [name for name in rn.names() if name != "resnet1202"]  # seconds, and the same blocks as resnet110
     found, _ = workers.call("torch", "native_torch:counted_macs", names=names)
     assert found == {name: rn.totals(rn.spec(name)).macs for name in names}
