@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from engines import CPU, ENGINES
+from engines import CPU, ENGINES, QUICK
 from resnet_core.errors import WorkerError
 from resnet_core.workers.child import Arrays
 from resnet_core.workers.parent import Worker
@@ -25,7 +25,7 @@ class Workers:
         if name not in self._engines:
             folder = str(Path(__file__).parent)
             path = os.pathsep.join(filter(None, [folder, os.environ.get("PYTHONPATH")]))
-            environment = {**ENGINES[name][1], **CPU, "PYTHONPATH": path}
+            environment = {**QUICK, **ENGINES[name][1], **CPU, "PYTHONPATH": path}
             self._engines[name] = Worker(environment=environment)
         try:
             return self._engines[name].call(function, arrays, **arguments)

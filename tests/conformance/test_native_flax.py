@@ -10,7 +10,7 @@ import pytest
 
 import resnet_core as rn
 from conformance.narrow import NEWER, SPECS
-from engines import CPU
+from engines import CPU, QUICK
 from resnet_core.workers.parent import Worker
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ def test_random_layers_are_random_in_training_mode_only(workers: Workers) -> Non
     assert [claim for claim, held in found.items() if not held] == []
 
 
-@pytest.mark.parametrize("name", ["d2l", "slim", "cifar"])
+@pytest.mark.parametrize("name", ["slim", *(pytest.param(name, marks=pytest.mark.long) for name in ("d2l", "cifar"))])
 def test_grad_and_optimizer_lower_the_loss(name: str, workers: Workers) -> None:
     losses, _ = workers.call("flax", "native_flax:trained", name=name)
     assert losses[-1] < 0.5 * losses[0]
@@ -102,7 +102,8 @@ def test_a_float64_model_is_really_float64_and_leaves_the_process_as_it_was(work
 def test_a_batch_that_lies_on_two_devices_is_one_batch() -> None:
     """For norms too: XLA computes their statistics over both."""
     path = os.pathsep.join(filter(None, [str(Path(__file__).parent), os.environ.get("PYTHONPATH")]))
-    worker = Worker(environment={**CPU, "PYTHONPATH": path, "XLA_FLAGS": "--xla_force_host_platform_device_count=2"})
+    flags = f"{QUICK['XLA_FLAGS']} --xla_force_host_platform_device_count=2"
+    worker = Worker(environment={**QUICK, **CPU, "PYTHONPATH": path, "XLA_FLAGS": flags})
     try:
         found, _ = worker.call("native_flax:sharded")
     finally:

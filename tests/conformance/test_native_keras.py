@@ -13,7 +13,7 @@ import pytest
 
 import resnet_core as rn
 from conformance.narrow import NEWER, SPECS
-from engines import CPU, ENGINES
+from engines import CPU, ENGINES, QUICK
 from resnet_core import InputError, tree
 from resnet_core.numerics import relative_error
 from resnet_core.spec_files import to_json
@@ -74,6 +74,7 @@ def test_a_saved_model_opens_without_us_and_computes_the_same_bits(
                 expected[saved] = arrays
     environment = {
         **{key: value for key, value in os.environ.items() if key != "PYTHONPATH"},
+        **QUICK,
         **ENGINES[engine][1],
         **CPU,
     }
@@ -269,7 +270,7 @@ def test_a_network_may_have_any_name(engine: str, workers: Workers) -> None:
 def test_keras_on_jax_refuses_float64_until_it_is_configured(configured: bool) -> None:
     """JAX's 64-bit mode is global to the process; without it float64 would silently be float32."""
     weights = rn.probe_weights(SPECS["slim"], dtype="float64")
-    with Worker(environment={"KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"}) as engine:
+    with Worker(environment={**QUICK, "KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"}) as engine:
         if configured:
             engine.call("open_backend", backend="keras", device="cpu", dtype="float64")
             engine.call("build", weights, spec=to_json(SPECS["slim"]), taps=[], dtype="float64")

@@ -34,9 +34,14 @@ def test_gray_images_are_not_taken_for_channels_last(workers: Workers) -> None:
 
 
 # The whole graph is taken or not ahead of the backend; PyTorch's own compiler takes a minute for the tiniest network.
+# Every layer of the other two is in the graphs of `test_pytorchs_tools_work`.
 @pytest.mark.parametrize(
     ("name", "backend"),
-    [*((name, "aot_eager") for name in ALL), pytest.param("tiny", "inductor", marks=pytest.mark.long)],
+    [
+        *((name, "aot_eager") for name in ("d2l", "slim")),
+        *(pytest.param(name, "aot_eager", marks=pytest.mark.long) for name in ALL if name not in ("d2l", "slim")),
+        pytest.param("tiny", "inductor", marks=pytest.mark.long),
+    ],
 )
 def test_torch_compile_takes_the_whole_graph_at_several_sizes(name: str, backend: str, workers: Workers) -> None:
     errors, _ = workers.call("torch", "native_torch:compiled", name=name, backend=backend)
@@ -103,7 +108,7 @@ def test_a_printed_model_shows_stem_stages_blocks_and_head(workers: Workers) -> 
     assert order == sorted(order)
 
 
-@pytest.mark.parametrize("name", ["d2l", "slim", "cifar"])
+@pytest.mark.parametrize("name", ["slim", *(pytest.param(name, marks=pytest.mark.long) for name in ("d2l", "cifar"))])
 def test_pytorchs_own_training_lowers_the_loss(name: str, workers: Workers) -> None:
     losses, _ = workers.call("torch", "native_torch:trained", name=name)
     assert losses[-1] < 0.5 * losses[0]

@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from hidden import hide
 from toys.registry import register
 
 NARROW = [
@@ -200,39 +201,52 @@ def test_a_toy_that_cannot_differentiate_is_one_line_at_the_levels_that_ask_for_
 
 
 @pytest.mark.parametrize(
-    ("gradients", "dtype", "words"),
+    ("dtype", "words"),
     [
-        ("negated", "float32", "gradients of the narrow network differs by 2e0; allowed is 5e-5"),
-        ("zero", "float32", "gradients of the narrow network differs by 1e0; allowed is 5e-5"),
-        ("zero", "float64", "gradients differs by 1e0; allowed is 1e-11"),
-        ("none", "float32", "gradients: 17 of 17 missing (stem.conv.weight, "),
-        ("lost", "float64", "gradients: 1 of 17 missing (stem.conv.weight)"),
-        ("renamed", "float32", "gradients: 2 of 17 unknown (stage1.block1.conv_1.weight, stage2.block1.conv_1.weight)"),
-        ("infinite", "float32", "gradients: 1 of 17 not finite (stem.conv.weight)"),
-        ("listed", "float32", "gradients: TypeError: "),
+        (
+            "float32",
+            {
+                "negated": "gradients of the narrow network differs by 2e0; allowed is 5e-5",
+                "zero": "gradients of the narrow network differs by 1e0; allowed is 5e-5",
+                "none": "gradients: 17 of 17 missing (stem.conv.weight, ",
+                "renamed": "gradients: 2 of 17 unknown (stage1.block1.conv_1.weight, stage2.block1.conv_1.weight)",
+                "infinite": "gradients: 1 of 17 not finite (stem.conv.weight)",
+                "listed": "gradients__listed: TypeError: ",
+            },
+        ),
+        (
+            "float64",
+            {
+                "zero": "gradients differs by 1e0; allowed is 1e-11",
+                "lost": "gradients: 1 of 17 missing (stem.conv.weight)",
+            },
+        ),
     ],
 )
-def test_a_toy_with_wrong_gradients_is_unequal_and_harms_nobody(
-    gradients: str, dtype: str, words: str, tmp_path: Path
+def test_toys_with_wrong_gradients_are_unequal_and_harm_nobody(
+    dtype: str, words: dict[str, str], tmp_path: Path
 ) -> None:
-    environment = {**register(tmp_path, "gradients", "equal"), "TOY_GRADIENTS": gradients}
+    toys = {f"gradients__{kind}": line for kind, line in words.items()}
+    environment = register(tmp_path, *toys, "equal")
     code, result, errors = compare(
-        environment, "--backends", "gradients,equal", "--level", "gradients", "--dtype", dtype
+        environment, "--backends", ",".join([*toys, "equal"]), "--level", "gradients", "--dtype", dtype
     )
     assert code == 1
     assert result["equal"] is False
-    assert result["backends"]["gradients"].get("equal", False) is False
-    assert all(line.startswith("resnet: gradients: ") for line in errors)
-    assert any(words in line for line in errors), errors
+    for toy, line in toys.items():
+        assert result["backends"][toy].get("equal", False) is False, toy
+        assert any(error.startswith(f"resnet: {toy}: ") and line in error for error in errors), (toy, errors)
+    assert all(error.split(": ")[1] in toys for error in errors)
     assert result["backends"]["equal"]["equal"] is True
     assert_has_numbers(result["backends"]["equal"], result["backends"]["equal"]["tolerances"])
 
 
 @pytest.mark.parametrize("level", ["gradients", "training"])
 def test_in_float32_a_narrow_network_decides_and_the_asked_one_is_shown(level: str, tmp_path: Path) -> None:
-    environment = {**register(tmp_path, "gradients"), "TOY_GRADIENTS": "right"}
-    code, result, errors = compare(environment, "--backends", "gradients", "--level", level, "--dtype", "float32")
-    entry = result["backends"]["gradients"]
+    toy = "gradients__right"
+    environment = register(tmp_path, toy)
+    code, result, errors = compare(environment, "--backends", toy, "--level", level, "--dtype", "float32")
+    entry = result["backends"][toy]
     assert (code, errors) == (0, [])
     taps = {"stem", "stage1", "stage2", "logits"}
     decide = taps | {"gradients_narrow"} | ({"loss", "weights", "statistics"} if level == "training" else set())
@@ -312,6 +326,8 @@ def test_a_toy_without_its_framework_is_missing_with_its_own_pip_line(tmp_path: 
 def test_a_toy_with_a_broken_import_fails_and_is_not_taken_for_missing(asked: tuple[str, ...], tmp_path: Path) -> None:
     """Also where nobody asked for it by name: what is not compared must not be called equal."""
     environment = register(tmp_path, "renamed", "equal")
+    if not asked:  # of the frameworks, which may be missing where nobody asked, none is needed
+        assert hide(tmp_path, "torch", "keras", "flax") in environment["PYTHONPATH"].split(os.pathsep)
     code, result, errors = compare(environment, *asked)
     entry = result["backends"]["renamed"]
     assert code == 1

@@ -10,10 +10,13 @@ PACKAGES = Path(__file__).parent / "packages"
 
 
 def register(folder: Path, *toys: str) -> dict[str, str]:
-    """The environment in which the named toys are installed; `folder` receives them. The core is not touched."""
+    """The environment in which the named toys are installed; `folder` receives them. The core is not touched.
+
+    What stands behind two underscores of a name is for the toy, of which there may be several.
+    """
     folder.mkdir(exist_ok=True)
     for toy in toys:
-        shutil.copy(PACKAGES / f"toy_{toy}.py", folder)
+        shutil.copy(PACKAGES / f"toy_{toy.partition('__')[0]}.py", folder / f"toy_{toy}.py")
         metadata = folder / f"toy_{toy}-0.1.dist-info"
         metadata.mkdir()
         (metadata / "METADATA").write_text(

@@ -1,7 +1,5 @@
-"""A backend that computes right and differentiates as TOY_GRADIENTS says: negated, zero, none, lost, renamed, infinite
-or listed."""
-
-import os
+"""A backend that computes right and differentiates as its name says behind two underscores: negated, zero, none, lost,
+renamed, infinite or listed."""
 
 import numpy as np
 
@@ -21,4 +19,4 @@ def gradients(model, images, cotangent):
         "renamed": lambda: {name.replace(".conv1.", ".conv_1."): array for name, array in found.items()},
         "infinite": lambda: {**found, first: found[first] + np.inf},
         "listed": lambda: list(found.values()),
-    }[os.environ["TOY_GRADIENTS"]]()
+    }[__name__.partition("__")[2]]()
