@@ -1,4 +1,4 @@
-"""The zoo at test size: narrow, whole in the long profile where that is affordable, shallow where depth alone is slow."""
+"""The zoo at test size: narrow, in the long profile whole where that is affordable, shallow where depth is slow."""
 
 from __future__ import annotations
 
