@@ -24,3 +24,9 @@ def pool(device: str, device_required: bool, pythons: dict[str, str]) -> Iterato
         yield pool
     finally:
         pool.close()
+
+
+@pytest.fixture
+def long(request: pytest.FixtureRequest, device: str) -> bool:
+    """Whether what is marked long runs: by `--long`, and on a GPU."""
+    return request.config.getoption("--long") or device == "gpu"

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import pytest
 
 import resnet_core as rn
 from engine_pool import MAIN, EnginePool, errors
@@ -27,11 +28,26 @@ class Referee:
     truth: Arrays
 
 
-def outputs(pool: EnginePool, referee: Referee) -> dict[tuple[str, str], dict[str, float]]:
-    """{(engine, dtype): {tap: error}} of every run, the engines working at the same time."""
+#: What float32 makes of the exact numbers, in the frameworks whose graphs are slow to make, is asked of a few referees
+#: in the ordinary profile; float64, which tells more, of all.
+SLOW = (("keras", "float32"), ("flax", "float32"))
+
+
+def asked(names: Iterable[str], in_float32: tuple[str, ...]) -> list[Any]:
+    """(name, engine, dtype) of every run of the referees; SLOW ones are long, but for those named."""
+    return [
+        pytest.param(name, *run, marks=pytest.mark.long if run in SLOW and name not in in_float32 else ())
+        for name in names
+        for run in RUNS
+    ]
+
+
+def outputs(pool: EnginePool, referee: Referee, slow: bool) -> dict[tuple[str, str], dict[str, float]]:
+    """{(engine, dtype): {tap: error}} of every run, the engines working at the same time; without SLOW unless asked."""
+    runs = [run for run in RUNS if slow or run not in SLOW]
 
     def run(engine: str) -> dict[tuple[str, str], dict[str, float]]:
-        return {(name, dtype): measure(pool, referee, name, dtype) for name, dtype in RUNS if name == engine}
+        return {(name, dtype): measure(pool, referee, name, dtype) for name, dtype in runs if name == engine}
 
     parts = pool.everywhere((*MAIN, "numpy"), run).values()
     return {key: found for part in parts for key, found in part.items()}

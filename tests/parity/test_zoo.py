@@ -44,12 +44,6 @@ RUNS = [
 ]
 
 
-@pytest.fixture
-def long(request: pytest.FixtureRequest, device: str) -> bool:
-    """Whether every dtype is asked for at every size."""
-    return request.config.getoption("--long") or device == "gpu"
-
-
 @lru_cache(maxsize=1)
 def outputs(pool: EnginePool, name: str, engines: tuple[str, ...], long: bool) -> dict[str, dict[int, Arrays]]:
     """{engine and dtype: {pair: taps}} of one spec; cached, since its tests follow each other."""
