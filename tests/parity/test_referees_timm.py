@@ -56,7 +56,7 @@ def referee(name: str) -> Referee:
 
 @lru_cache(maxsize=1)
 def found(pool: EnginePool, name: str) -> dict[tuple[str, str], dict[str, float]]:
-    return outputs(pool, referee(name))
+    return outputs(pool, referee(name), slow=True)
 
 
 @pytest.mark.parametrize(("name", "engine", "dtype"), CASES)
