@@ -19,6 +19,10 @@ DILATED = rn.spec("resnet_v2_50", **NARROW, output_stride=8)
 CIFAR = rn.spec("resnet20", channels=[4, 8, 16], depths=[1, 1, 1])
 D2L = rn.spec("resnet18_d2l", **NARROW)
 GROUPED = rn.spec("resnext50_32x4d", **NARROW, groups=8, width_per_group=16)
+GATED = rn.spec("resnet50d", attention="eca", antialias="blur", **NARROW)
+STANDARDIZED = rn.spec("resnetv2_50x1_bit", norm_group_channels=2, activation="gelu", **NARROW)
+LAYERED = rn.spec("resnet18", norm="layer", head_pool="max", **NARROW)
+FROZEN = rn.spec("resnet18", norm="frozen", norm_epsilon=1e-3, **NARROW)
 
 #: Where each defect shows. 66 x 52 is 33 x 26 at the pool: one odd side, one even.
 SIZE = (66, 52)
@@ -41,6 +45,15 @@ WHERE = {
     "kernels flipped": BOTTLENECK,
     "lost convolution bias": D2L,
     "groups dealt in the wrong order": GROUPED,
+    "zeros beyond the edge are averaged": GATED,
+    "averaging instead of blurring": GATED,
+    "a gate without a sigmoid": GATED,
+    "channel kernels flipped": GATED,
+    "standardization lost": STANDARDIZED,
+    "one group for all channels": STANDARDIZED,
+    "layer norm over the whole map": LAYERED,
+    "average instead of maximum": LAYERED,
+    "frozen norm with another epsilon": FROZEN,
 }
 
 
@@ -66,5 +79,9 @@ def test_the_check_catches(pool: EnginePool, name: str) -> None:
     assert problems(found, truth, 100 * TOLERANCE["float32"]), "caught only just: the defect is too small to trust"
 
 
+#: What only training shows, and what is less than a hundred times float32's rounding here: the kit's, leaf by leaf.
+NOT_HERE = {"wrong decay", "tanh for erf"}
+
+
 def test_every_defect_of_evaluation_is_tried() -> None:
-    assert set(WHERE) == {*defects.TREE_DEFECTS, *defects.WEIGHT_DEFECTS} - {"wrong decay"}
+    assert set(WHERE) == {*defects.TREE_DEFECTS, *defects.WEIGHT_DEFECTS} - NOT_HERE
