@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,6 +25,17 @@ ALL = [*SPECS, *NEWER]
 def test_a_deep_copy_computes_the_same_and_is_independent(name: str, workers: Workers) -> None:
     result, _ = workers.call("torch", "native_torch:deepcopy_is_independent", name=name)
     assert result == {"same": True, "independent": True}
+
+
+@pytest.mark.long
+def test_torchvisions_feature_extractor_takes_the_model() -> None:
+    """In an environment of its own: PyPI's torchvision does not import beside a CPU build of PyTorch."""
+    if not (python := os.environ.get("RESNET_TORCHVISION_PYTHON")):
+        pytest.skip("RESNET_TORCHVISION_PYTHON names no interpreter that has torchvision")
+    script = Path(__file__).with_name("torchvision_features.py")
+    done = subprocess.run([python, "-I", str(script)], capture_output=True, text=True, check=False, timeout=600)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.count("True") == 9
 
 
 def test_gray_images_are_not_taken_for_channels_last(workers: Workers) -> None:
