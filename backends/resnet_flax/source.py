@@ -190,7 +190,8 @@ def _forward(program: Program) -> list[str]:
     for row in rows(block.body, cut(block)):
         for step in row:
             value = _run(program, _kept_step(step, _read(block.body)), value, "self.")
-        lines += _where(row[0], [f"y = {value}"], _read(block.body))
+        written = _broken(f"y = {value}", 8 if row[0].condition is None else 12)
+        lines += _where(row[0], written, _read(block.body))
         value, done = "y", done + len(row)
         lines += shortcut if done == cut(block) else []
     lines += [] if cut(block) else shortcut
