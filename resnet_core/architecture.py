@@ -6,7 +6,7 @@ from functools import lru_cache
 from math import log2, prod
 from typing import NamedTuple
 
-from resnet_core.padding import Pair, symmetric
+from resnet_core.padding import Padding, symmetric
 from resnet_core.specification import BlockStride, ResNetSpec
 from resnet_core.tree import (
     Activation,
@@ -126,8 +126,9 @@ def _stem_pool(spec: ResNetSpec) -> list[Named]:
     if spec.stem_pool == "conv":
         conv = _conv(spec, "stem", width, width, kernel, step)
         return [("pool_conv", conv), *blurred, *_activated(spec, width, prefix="pool_")]
-    pads: list[Named] = [("pad", Pad(_zeros(kernel)))] if spec.stem_pool_padding == "zeros" else []
-    padding = {"symmetric": symmetric(kernel), "same": "same", "zeros": symmetric(1)}[spec.stem_pool_padding]
+    pads: list[Named] = [("pad", Pad(symmetric(kernel)))] if spec.stem_pool_padding == "zeros" else []
+    paddings: dict[str, Padding] = {"symmetric": symmetric(kernel), "same": "same", "zeros": symmetric(1)}
+    padding = paddings[spec.stem_pool_padding]
     return [*pads, ("pool", MaxPool((kernel, kernel), (step, step), padding)), *blurred]
 
 
@@ -301,8 +302,3 @@ def _attention(spec: ResNetSpec, channels: int) -> list[Named]:
             return []
     squeeze: Named = ("pool", GlobalAveragePool())
     return [(spec.attention, Gate(Chain((squeeze, *factors, ("sigmoid", Activation("sigmoid"))))))]
-
-
-def _zeros(kernel: int) -> tuple[Pair, Pair]:
-    amount = (kernel - 1) // 2
-    return ((amount, amount), (amount, amount))

@@ -8,7 +8,7 @@ Pair = tuple[int, int]
 Padding = tuple[Pair, Pair] | Literal["same"]
 
 
-def symmetric(kernel: int, dilation: int = 1) -> Padding:
+def symmetric(kernel: int, dilation: int = 1) -> tuple[Pair, Pair]:
     """((top, bottom), (left, right)) that preserves the size at stride 1 for an odd kernel."""
     amount = (kernel - 1) * dilation // 2
     return ((amount, amount), (amount, amount))
