@@ -6,6 +6,10 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 
+#: {stem_type: what the stem's channels are a multiple of}, so that those of its first convolutions are whole.
+STEM_MULTIPLES = {"conv": 1, "deep": 2, "tiered": 8}
+
+
 class Rule(NamedTuple):
     """A field whose value is illegal where `broken` says so, and what is allowed there."""
 
@@ -47,7 +51,7 @@ RULES = (
     ),
     Rule(
         "stem_channels",
-        lambda spec: spec.stem and spec.stem_width % {"conv": 1, "deep": 2, "tiered": 8}[spec.stem_type] != 0,
+        lambda spec: spec.stem and spec.stem_width % STEM_MULTIPLES[spec.stem_type] != 0,
         'a multiple of 2 with stem_type = "deep", of 8 with "tiered"',
     ),
     Rule(

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
 from resnet_core import ResNetSpec
+from resnet_core.combinations import STEM_MULTIPLES
 from resnet_core.specification import EXPANSION, to_fields
 
 SHORTCUTS = ["projection", "projection_first", "projection_all", "subsample", "subsample", "pad", "pad", "none"]
@@ -138,7 +139,7 @@ def _widths(draw: st.DrawFn, fields: dict[str, Any], stages: int) -> dict[str, A
     channels = [step * draw(st.integers(1, max(1, 9 // step))) for _ in range(stages)]
     # A basic block's first convolution is grouped, so that what enters the first stage is a multiple too.
     entry_step = groups if fields["block"] == "basic" else 1
-    entry_step = lcm(entry_step, {"conv": 1, "deep": 2, "tiered": 8}[fields["stem_type"]] if fields["stem"] else 1)
+    entry_step = lcm(entry_step, STEM_MULTIPLES[fields["stem_type"]] if fields["stem"] else 1)
     if fields["norm"] == "group":
         entry_step = lcm(entry_step, 16 if fields["stem_type"] == "tiered" else 4)
     entry = entry_step * draw(st.integers(1, max(1, 7 // entry_step)))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from math import gcd, lcm, prod
 
+from resnet_core.combinations import STEM_MULTIPLES
 from resnet_core.specification import ResNetSpec, from_fields, to_fields
 
 #: Channels of the narrowest stage, unless groups need more; the next wider one has twice as many, and so on.
@@ -28,7 +29,7 @@ def narrowed(spec: ResNetSpec) -> ResNetSpec:
     group_channels, normalized = _groups_of_convolutions(spec), _groups_of_norms(spec)
     # Every width of the network is whole, and has whole groups, if `channels` are a multiple of `step`.
     inner = lcm(spec.reduce_first * normalized, group_channels or 1)
-    stem = lcm(groups, {"conv": 1, "deep": 2, "tiered": 8}[spec.stem_type] * normalized)
+    stem = lcm(groups, STEM_MULTIPLES[spec.stem_type] * normalized)
     step = lcm(stem, 64 * inner // gcd(64 * inner, spec.width_per_group))
     unit = step * -(-max(CHANNELS, 2 * stem) // step)
     ranks = {width: rank for rank, width in enumerate(sorted(set(spec.channels)), start=1)}
