@@ -1,6 +1,6 @@
 """What a layer computes where that is more than an expression: each gives its value and its pullback.
 
-Feature maps are (batch, height, width, channels). Nothing here knows the tree.
+Feature maps are (batch, height, width, channels).
 """
 
 from __future__ import annotations
@@ -9,6 +9,8 @@ from collections.abc import Callable
 from math import erf, pi, sqrt
 
 import numpy as np
+
+from resnet_core import tree
 
 Array = np.ndarray
 Pullback = Callable[[Array], Array]
@@ -44,7 +46,7 @@ def _relu6(x: Array) -> tuple[Array, Array]:
 
 
 def _leaky_relu(x: Array) -> tuple[Array, Array]:
-    slope = np.where(x > 0, 1.0, 0.01)
+    slope = np.where(x > 0, 1.0, tree.NEGATIVE_SLOPE)
     return x * slope, slope
 
 
