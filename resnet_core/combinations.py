@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-
 #: {stem_type: what the stem's channels are a multiple of}, so that those of its first convolutions are whole.
 STEM_MULTIPLES = {"conv": 1, "deep": 2, "tiered": 8}
 

@@ -7,7 +7,6 @@ was interrupted, and no layer's depend on another's.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Mapping
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -47,12 +46,11 @@ def random_factors(tree: Chain, seed: int, step: int, images: Shape) -> dict[str
     return factors
 
 
-def require_random_layers(spec: ResNetSpec, inputs: frozenset[str], backend: str) -> None:
-    """Raise InputError if the network has random layers and the trainer does not take their factors."""
-    rates: Mapping[str, float] = {"dropout": spec.dropout, "drop_path": spec.drop_path}
-    for field, rate in rates.items():
-        if rate and "factors" not in inputs:
-            raise InputError(f"{field}: received {rate}; the trainer of backend {backend} takes only 0")
+def require_random_layers(spec: ResNetSpec, inputs: frozenset[str]) -> None:
+    """Raise InputError if the network has random layers and a trainer with these `inputs` does not take factors."""
+    for field in ("dropout", "drop_path"):
+        if (rate := getattr(spec, field)) and "factors" not in inputs:
+            raise InputError(f"{field}: received {rate}; this backend's trainer takes only 0 (use another backend)")
 
 
 @lru_cache(maxsize=16)

@@ -162,6 +162,7 @@ def train(
         variance_corrections(network, part, frozen)  # raises for a batch too small for a norm
     module = load_backend(backend)
     make_trainer = optional(module, "Trainer")
+    require_random_layers(network, make_trainer.inputs)
     used = module.configure(device, dtype)
 
     board = TensorBoard(folder) if tensorboard else None
@@ -175,7 +176,6 @@ def train(
         source = None if isinstance(data, Dataset) else str(data)
         state, sums = _begin(folder, network, pipeline, dtype, session, source, start)
     reporter.note(opening_line(network, pipeline, backend=backend, device=used, done=state.step))
-    require_random_layers(network, make_trainer.inputs, backend)
     trainer = make_trainer(network, plan, state, dtype=dtype)
     if plan.average is not None:
         trainer = AveragingTrainer(trainer, module, network, plan, state)

@@ -15,7 +15,7 @@ from resnet_core.analysis import parameters
 from resnet_core.backend import load_backend, optional
 from resnet_core.spec_files import from_json
 from resnet_core.training.contract import TrainingState
-from resnet_core.training.random_factors import step_inputs
+from resnet_core.training.random_factors import require_random_layers, step_inputs
 from resnet_core.training.recipe_files import recipe_from_json
 from resnet_core.training.schedule import step_numbers
 from resnet_core.training.targets import target_distribution
@@ -83,7 +83,9 @@ def train_steps(session: Session, arrays: Arrays, *, spec: str, recipe: str, dty
     `arrays` also holds the state, as from `TrainingState.to_arrays`. Answers `loss` (steps,) and the new state.
     """
     network, plan = from_json(spec), recipe_from_json(recipe)
-    trainer = optional(session.backend, "Trainer")(network, plan, TrainingState.from_arrays(arrays, done), dtype=dtype)
+    make_trainer = optional(session.backend, "Trainer")
+    require_random_layers(network, make_trainer.inputs)
+    trainer = make_trainer(network, plan, TrainingState.from_arrays(arrays, done), dtype=dtype)
     losses = []
     for step, (images, labels) in enumerate(zip(arrays["images"], arrays["labels"], strict=True), start=done):
         targets = target_distribution(labels, network.classes or 0, plan.label_smoothing)
