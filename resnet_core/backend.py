@@ -46,6 +46,7 @@ OPEN_TO_BACKENDS = (
     "analysis", "anti_unification", "architecture", "backend", "errors", "expressions", "inputs", "layouts", "numerics",
     "outline", "padding", "programs.training_text", "rewrite", "source_text", "specification", "tap_paths",
     "training.contract", "training.parameters", "training.recipe", "training.running_variance", "tree", "weights",
+    "windows",
 )  # fmt: skip
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import jax.numpy as jnp
 from flax import nnx
 from jax import Array
 
 from resnet_core.padding import Pair
+from resnet_core.windows import blurred, dilated_average, partial_average
 
 
 class StandardizedConv(nnx.Conv):
@@ -47,11 +48,7 @@ class DilatedAveragePool(nnx.Module):
         self.kernel, self.stride, self.dilation = kernel, stride, dilation
 
     def __call__(self, x: Array) -> Array:
-        for axis, (size, stride, distance) in enumerate(zip(self.kernel, self.stride, self.dilation, strict=True), 1):
-            reach = (size - 1) * distance
-            starts = range(0, reach + 1, distance)
-            x = sum(_cut(x, axis, start, start - reach or None, stride) for start in starts) / size
-        return x
+        return cast(Array, dilated_average(x, 1, self.kernel, self.stride, self.dilation))
 
 
 class PartialAveragePool(nnx.Module):
@@ -61,11 +58,7 @@ class PartialAveragePool(nnx.Module):
         self.stride, self.dilation = stride, dilation
 
     def __call__(self, x: Array) -> Array:
-        for axis, (stride, distance) in enumerate(zip(self.stride, self.dilation, strict=True), start=1):
-            # What has no pixel that far behind it is averaged with itself.
-            behind = jnp.concatenate([_cut(x, axis, distance, None), _cut(x, axis, -distance, None)], axis)
-            x = (_cut(x, axis, None, None, stride) + _cut(behind, axis, None, None, stride)) / 2
-        return x
+        return cast(Array, partial_average(x, 1, self.stride, self.dilation, jnp.concatenate))
 
 
 class BlurPool(nnx.Module):
@@ -75,16 +68,7 @@ class BlurPool(nnx.Module):
         self.stride, self.dilation = stride, dilation
 
     def __call__(self, x: Array) -> Array:
-        for axis, (stride, distance) in enumerate(zip(self.stride, self.dilation, strict=True), start=1):
-            before, behind = _cut(x, axis, distance, 2 * distance), _cut(x, axis, -2 * distance, -distance)
-            x = jnp.concatenate([before, x, behind], axis)
-            left, middle, right = (_cut(x, axis, k * distance, (k - 2) * distance or None, stride) for k in range(3))
-            x = (left + 2 * middle + right) / 4
-        return x
-
-
-def _cut(x: Array, axis: int, start: int | None, stop: int | None, step: int | None = None) -> Array:
-    return x[(*(slice(None),) * axis, slice(start, stop, step))]
+        return cast(Array, blurred(x, 1, self.stride, self.dilation, jnp.concatenate))
 
 
 class Subsample(nnx.Module):

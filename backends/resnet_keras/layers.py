@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from math import pi, sqrt
 from typing import Any
 
@@ -10,6 +9,7 @@ import keras
 from keras import layers, ops
 
 from resnet_core import tree
+from resnet_core.windows import blurred, dilated_average, partial_average
 
 FORMAT = "channels_last"
 ACTIVATIONS = {"silu": "silu", "hardswish": "hard_silu", "sigmoid": "sigmoid"}
@@ -43,36 +43,16 @@ def average_pool(node: tree.AveragePool, x: Any, own: Own) -> Any:
     if node.dilation == (1, 1):  # "same" pads a window of two only where it reaches over the edge, and counts no zeros
         padding = "same" if node.partial else "valid"
         return layers.AveragePooling2D(node.kernel, node.stride, padding=padding, data_format=FORMAT, **own)(x)
-    for axis, size, stride, step in zip((1, 2), node.kernel, node.stride, node.dilation, strict=True):
-        if node.partial:  # the mean with the pixel one step on, or where there is none, with itself
-            following = ops.concatenate([_cut(x, axis, step, None), _cut(x, axis, -step, None)], axis)
-            x = _cut((x + following) / 2, axis, None, None, stride)
-        else:
-            x = _sum(x, axis, (1 / size,) * size, stride, step)
+    if node.partial:
+        x = partial_average(x, 1, node.stride, node.dilation, ops.concatenate)
+    else:
+        x = dilated_average(x, 1, node.kernel, node.stride, node.dilation)
     return layers.Activation("linear", **own)(x)
 
 
 def blur_pool(node: tree.BlurPool, x: Any, own: Own) -> Any:
     """In one direction after the other, on a map that is reflected about its edges."""
-    for axis, stride, step in zip((1, 2), node.stride, node.dilation, strict=True):
-        before, after = _cut(x, axis, step, 2 * step), _cut(x, axis, -2 * step, -step)
-        x = _sum(ops.concatenate([before, x, after], axis), axis, (1 / 4, 1 / 2, 1 / 4), stride, step)
-    return layers.Activation("linear", **own)(x)
-
-
-def _sum(x: Any, axis: int, weights: Sequence[float], stride: int, step: int) -> Any:
-    """Of pixels that are `step` apart, at every stride-th place where all of them are inside."""
-    reach = (len(weights) - 1) * step
-    starts = range(0, reach + 1, step)
-    first, *others = (
-        weight * _cut(x, axis, start, start - reach or None, stride)
-        for start, weight in zip(starts, weights, strict=True)
-    )
-    return sum(others, first)
-
-
-def _cut(x: Any, axis: int, start: int | None, stop: int | None, stride: int | None = None) -> Any:
-    return x[(*(slice(None),) * axis, slice(start, stop, stride))]
+    return layers.Activation("linear", **own)(blurred(x, 1, node.stride, node.dilation, ops.concatenate))
 
 
 def global_max_pool(x: Any, own: Own) -> Any:

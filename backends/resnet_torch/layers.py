@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from resnet_core.padding import Pair
+from resnet_core.windows import blurred, dilated_average, partial_average
 
 
 class StandardizedConv2d(nn.Conv2d):
@@ -63,11 +66,7 @@ class DilatedAvgPool2d(nn.Module):
         self.kernel, self.stride, self.dilation = kernel, stride, dilation
 
     def forward(self, x: Tensor) -> Tensor:
-        for axis, (size, stride, distance) in enumerate(zip(self.kernel, self.stride, self.dilation, strict=True), 2):
-            reach = (size - 1) * distance
-            windows = [_cut(x, axis, start, start - reach or None, stride) for start in range(0, reach + 1, distance)]
-            x = torch.stack(windows).mean(0)
-        return x
+        return cast(Tensor, dilated_average(x, 2, self.kernel, self.stride, self.dilation))
 
 
 class PartialAvgPool2d(nn.Module):
@@ -78,11 +77,7 @@ class PartialAvgPool2d(nn.Module):
         self.stride, self.dilation = stride, dilation
 
     def forward(self, x: Tensor) -> Tensor:
-        for axis, (stride, distance) in enumerate(zip(self.stride, self.dilation, strict=True), start=2):
-            # What has no pixel that far behind it is averaged with itself.
-            behind = torch.cat([_cut(x, axis, distance, None), _cut(x, axis, -distance, None)], axis)
-            x = (_cut(x, axis, None, None, stride) + _cut(behind, axis, None, None, stride)) / 2
-        return x
+        return cast(Tensor, partial_average(x, 2, self.stride, self.dilation, torch.cat))
 
     def extra_repr(self) -> str:
         return f"stride={self.stride}, dilation={self.dilation}"
@@ -96,19 +91,10 @@ class BlurPool2d(nn.Module):
         self.stride, self.dilation = stride, dilation
 
     def forward(self, x: Tensor) -> Tensor:
-        for axis, (stride, distance) in enumerate(zip(self.stride, self.dilation, strict=True), start=2):
-            before, behind = _cut(x, axis, distance, 2 * distance), _cut(x, axis, -2 * distance, -distance)
-            x = torch.cat([before, x, behind], axis)
-            left, middle, right = (_cut(x, axis, k * distance, (k - 2) * distance or None, stride) for k in range(3))
-            x = (left + 2 * middle + right) / 4
-        return x
+        return cast(Tensor, blurred(x, 2, self.stride, self.dilation, torch.cat))
 
     def extra_repr(self) -> str:
         return f"stride={self.stride}, dilation={self.dilation}"
-
-
-def _cut(x: Tensor, axis: int, start: int | None, stop: int | None, step: int | None = None) -> Tensor:
-    return x[(*(slice(None),) * axis, slice(start, stop, step))]
 
 
 class Subsample(nn.Module):
