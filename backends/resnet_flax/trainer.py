@@ -64,13 +64,13 @@ class Trainer:
     def predict(self, images: np.ndarray) -> np.ndarray:
         values = {**self.parameters, **self.statistics}
         for name, variable in variables(self.model):
-            if name in values and variable.get_value() is not values[name]:
+            if variable.get_value() is not values[name]:
                 variable.set_value(values[name])
         return np.asarray(predict(self.model, images))
 
     def state(self) -> TrainingState:
         values = {**self.parameters, **self.statistics}
-        weights = {name: to_neutral(values.get(name, own.get_value())) for name, own in variables(self.model)}
+        weights = {name: to_neutral(values[name]) for name, _ in variables(self.model)}
         return TrainingState(weights, self.optimizer.get_slots(), self.steps)
 
     @partial(jax.jit, static_argnums=0, donate_argnums=(1, 2, 3))
