@@ -30,10 +30,8 @@ from resnet_core.outline import (
     numbers,
 )
 
-NORMS = (tree.BatchNorm, tree.FrozenNorm, tree.GroupNorm, tree.LayerNorm)
-
 #: Kinds of leaf that a program makes by a function of its own.
-HELPERS: dict[type[tree.Leaf], str] = {tree.Conv: "conv", **dict.fromkeys(NORMS, "norm")}
+HELPERS: dict[type[tree.Leaf], str] = {tree.Conv: "conv", **dict.fromkeys(tree.NORMS, "norm")}
 
 #: What a field of a leaf is about; other fields are a sort of their own.
 SORTS = {

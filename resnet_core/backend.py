@@ -43,7 +43,7 @@ DEVICES = ("auto", "cpu", "gpu")
 
 #: What a backend may import from the core, as `resnet_core.NAME`.
 OPEN_TO_BACKENDS = (
-    "analysis", "anti_unification", "architecture", "backend", "errors", "expressions", "inputs", "layouts", "numerics",
+    "analysis", "architecture", "backend", "errors", "expressions", "inputs", "layouts", "numerics",
     "outline", "padding", "programs.training_text", "rewrite", "source_text", "specification", "tap_paths",
     "training.contract", "training.parameters", "training.recipe", "training.running_variance", "tree", "weights",
     "windows",

@@ -16,7 +16,7 @@ from typing import TypeVar
 
 from resnet_core import tree, zoo
 from resnet_core.analysis import totals, trace
-from resnet_core.anti_unification import NORMS, outline
+from resnet_core.anti_unification import outline
 from resnet_core.architecture import layer_tree, output_name
 from resnet_core.expressions import Code, Value
 from resnet_core.initialization import SPREADS, Spread
@@ -128,7 +128,7 @@ class Program:
     @cached_property
     def zeroed(self) -> str:
         """The step at the end of the block's body that starts at zero, so that a block starts as its shortcut."""
-        ends = [step.name for step in self.outline.block.body if step.kind in (tree.Conv, *NORMS)]
+        ends = [step.name for step in self.outline.block.body if step.kind in (tree.Conv, *tree.NORMS)]
         return ends[-1] if self.spec.zero_init_residual else ""
 
     def spread(self, role: str) -> Spread | None:
@@ -147,7 +147,7 @@ class Program:
     @cached_property
     def norm(self) -> Helper | None:
         """The function that makes every norm; None where there is none."""
-        return next((helper for helper in self.outline.helpers if helper.kind in NORMS), None)
+        return next((helper for helper in self.outline.helpers if helper.kind in tree.NORMS), None)
 
     @cached_property
     def underscores(self) -> bool:
@@ -353,7 +353,7 @@ def stage_call(parameters: Iterable[Parameter], values: Mapping[str, Value]) -> 
 
 ACTIVATIONS = (tree.ReLU, tree.Activation)
 KERNELS = (tree.Linear, tree.ChannelConv)
-LAYERS = (tree.Conv, *NORMS, *ACTIVATIONS)
+LAYERS = (tree.Conv, *tree.NORMS, *ACTIVATIONS)
 
 
 def rows(steps: Sequence[Step], cut: int = 0) -> list[list[Step]]:
@@ -374,8 +374,8 @@ def leaf_rows(steps: Sequence[Step]) -> list[list[Step]]:
     """Steps that are written in one expression: a layer with a kernel, its norm and its activation, or one other."""
     found: list[list[Step]] = []
     for place, step in enumerate(steps):
-        chained = step.kind in (*NORMS, *ACTIVATIONS)
-        if not chained or not place or steps[place - 1].kind not in (tree.Conv, *NORMS, *KERNELS):
+        chained = step.kind in (*tree.NORMS, *ACTIVATIONS)
+        if not chained or not place or steps[place - 1].kind not in (tree.Conv, *tree.NORMS, *KERNELS):
             found.append([])
         found[-1].append(step)
     return found

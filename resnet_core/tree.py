@@ -159,6 +159,10 @@ class LayerNorm(Leaf):
         return _affine(self.channels)
 
 
+#: Leaves that normalize.
+NORMS = (BatchNorm, FrozenNorm, GroupNorm, LayerNorm)
+
+
 @dataclass(frozen=True, slots=True)
 class ReLU(Leaf):
     """max(x, 0), with derivative 0 at 0."""

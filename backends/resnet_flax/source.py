@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from resnet_core import tree
-from resnet_core.anti_unification import NORMS
 from resnet_core.errors import InputError
 from resnet_core.expressions import Code, Value
 from resnet_core.outline import Form, Step, literal
@@ -48,7 +47,7 @@ from resnet_flax.layer_source import LAST, RNGS, conv, initial_values, kernels, 
 from resnet_flax.training_source import training
 
 #: Kinds with modules of their own; the others are functions.
-MODULES = (tree.Conv, *NORMS, tree.Linear, tree.ChannelConv, tree.Gate, tree.Dropout, tree.DropPath)
+MODULES = (tree.Conv, *tree.NORMS, tree.Linear, tree.ChannelConv, tree.Gate, tree.Dropout, tree.DropPath)
 
 #: {function of an activation: an expression of x}.
 FUNCTIONS = {

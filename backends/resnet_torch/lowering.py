@@ -114,7 +114,7 @@ class Residual(nn.Module):
         for name, child in node.post.children:
             self.add_module(name, lower(child))
         # What a convolution or a norm returns is nobody else's, and its gradient does not need it.
-        self.own_output = bool(node.body.children) and isinstance(node.body.children[-1][1], OWNERS)
+        self.own_output = bool(node.body.children) and isinstance(node.body.children[-1][1], (tree.Conv, *tree.NORMS))
         self.pre, self.body, self.post = (
             tuple(name for name, _ in chain.children) for chain in (node.pre, node.body, node.post)
         )
@@ -131,9 +131,6 @@ class Residual(nn.Module):
         else:
             y = y + shortcut
         return run(self, self.post, y, record)
-
-
-OWNERS = tree.Conv | tree.BatchNorm | tree.FrozenNorm | tree.GroupNorm | tree.LayerNorm
 
 
 class Gate(nn.Sequential):

@@ -14,9 +14,9 @@ from resnet_core.analysis import Layer, image_shape, layers, state, tap_shapes, 
 from resnet_core.cli.options import JsonFlag, SetOption, SpecArgument, print_json, resolve_spec
 from resnet_core.errors import InputError
 from resnet_core.presentation.folding import Block, Section, fold, names_text
-from resnet_core.presentation.layer_text import NORMS, kind_text
+from resnet_core.presentation.layer_text import kind_text
 from resnet_core.specification import ResNetSpec
-from resnet_core.tree import Leaf
+from resnet_core.tree import NORMS, Leaf
 
 if TYPE_CHECKING:
     from resnet_core.prediction.network import TrainedNetwork

@@ -22,9 +22,6 @@ from resnet_core.tree import (
     Subsample,
 )
 
-#: Leaves that normalize: their settings are mostly the same throughout a network.
-NORMS = (BatchNorm, FrozenNorm, GroupNorm, LayerNorm)
-
 
 def kind_text(leaf: Leaf, *, settings: bool = True) -> str:
     """The kind of a layer, with the numbers that differ from the usual ones; of a norm its settings, if asked for."""
