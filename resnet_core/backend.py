@@ -32,8 +32,9 @@ from resnet_core.weights import Weights
 
 GROUP = "resnet_core.backends"
 
-#: The version of this contract; a package declares the one it keeps.
-INTERFACE = 1
+#: The version of this contract; a package declares the one it keeps. With 2 came taps by path (`tap_paths`), twelve more
+#: kinds of nodes, and parts of a step's inputs that are inputs themselves.
+INTERFACE = 2
 
 #: The backend that is the reference for all others.
 REFERENCE = "numpy"
@@ -69,7 +70,7 @@ class Backend(Protocol):
     __name__: str
 
     INTERFACE: int
-    """The version of this contract that the package keeps: 1."""
+    """The version of this contract that the package keeps: 2."""
 
     FRAMEWORK: Mapping[str, str]
     """{import name: distribution} of what must be installed. Only if one of these is absent is a backend "not

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from resnet_flax.trainer import Trainer
     from resnet_flax.weights import get_weights, native_tensors, set_weights
 
-INTERFACE = 1
+INTERFACE = 2
 FRAMEWORK: Mapping[str, str] = {"flax": "flax", "jax": "jax", "optax": "optax"}
 ENVIRONMENT: Mapping[str, str] = {
     "XLA_PYTHON_CLIENT_PREALLOCATE": "false",  # processes share a GPU, so none may reserve all of its memory

@@ -40,7 +40,7 @@ def _engine() -> str:
         return "tensorflow"
 
 
-INTERFACE = 1
+INTERFACE = 2
 FRAMEWORK: Mapping[str, str] = {"keras": "keras", _engine(): _engine()}
 ENVIRONMENT: Mapping[str, str] = {
     "TF_CPP_MIN_LOG_LEVEL": "3",  # hides TensorFlow's messages about its build

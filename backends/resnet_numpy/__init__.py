@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from resnet_numpy.trainer import Trainer
     from resnet_numpy.weights import get_weights, native_tensors, set_weights
 
-INTERFACE = 1
+INTERFACE = 2
 FRAMEWORK: Mapping[str, str] = {}  # NumPy comes with the core
 ENVIRONMENT: Mapping[str, str] = {}
 

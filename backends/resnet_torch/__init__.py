@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from resnet_torch.trainer import Trainer
     from resnet_torch.weights import get_weights, native_tensors, set_weights
 
-INTERFACE = 1
+INTERFACE = 2
 FRAMEWORK: Mapping[str, str] = {"torch": "torch"}
 ENVIRONMENT: Mapping[str, str] = {}
 

@@ -292,7 +292,7 @@ def test_a_toy_with_a_wrong_name_is_unequal_at_every_level(level: str, tmp_path:
     ("toy", "message"),
     [
         ("reordered", "backend reordered: received predict(images, model); expected predict(model, images)"),
-        ("outdated", "backend outdated: package toy_outdated keeps version 0 of the interface; this is 1"),
+        ("outdated", "backend outdated: package toy_outdated keeps version 0 of the interface; this is 2"),
     ],
 )
 def test_a_toy_that_does_not_keep_the_contract_is_that_backends_failure(toy: str, message: str, tmp_path: Path) -> None:

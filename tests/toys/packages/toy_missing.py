@@ -1,6 +1,6 @@
 """A backend whose framework is not installed. It says which one that is, and imports it in its verbs only."""
 
-INTERFACE = 1
+INTERFACE = 2
 FRAMEWORK = {"a_framework_that_nobody_has": "a-framework-that-nobody-has"}
 ENVIRONMENT: dict[str, str] = {}
 
