@@ -32,8 +32,8 @@ from resnet_core.weights import Weights
 
 GROUP = "resnet_core.backends"
 
-#: The version of this contract; a package declares the one it keeps. With 2 came taps by path (`tap_paths`), twelve more
-#: kinds of nodes, and parts of a step's inputs that are inputs themselves.
+#: The version of this contract; a package declares the one it keeps. With 2 came taps by path (`tap_paths`), twelve
+#: more kinds of nodes, and parts of a step's inputs that are inputs themselves.
 INTERFACE = 2
 
 #: The backend that is the reference for all others.
