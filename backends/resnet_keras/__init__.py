@@ -2,7 +2,7 @@
 
 Particular to this package:
 - layers are named after their paths, `stage1_block1_conv1`; each part of the network ends in an activation of its
-  name, `stage1`, that changes nothing; the parts of a tree with more than 700 leaves are models of their own;
+  name, `stage1`, that changes nothing; the parts of a tree too deep for one graph (`depth.py`) are models of their own;
 - the global dtype policy is obeyed where no dtype is given; the network's output is float32 in mixed precision;
 - the model can be loaded from its `.keras` file without this project installed;
 - it runs on Keras' TensorFlow backend, or on its JAX or PyTorch backend if `KERAS_BACKEND` is set before Keras is

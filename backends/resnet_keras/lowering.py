@@ -13,14 +13,12 @@ from keras import layers
 from resnet_core import tree
 from resnet_core.errors import InputError
 from resnet_core.tap_paths import Record
+from resnet_keras import depth
 from resnet_keras import layers as composed
 from resnet_keras.layers import FORMAT
 
 NONE = ((0, 0), (0, 0))
 ZEROS = {"kernel_initializer": "zeros", "bias_initializer": "zeros"}
-
-#: The most leaves of one flat graph. Keras walks it by recursion, which Python ends at a depth of 1,000.
-DEEP = 700
 
 
 @dataclass(frozen=True)
@@ -110,7 +108,7 @@ def neutral_path(name: str) -> str:
 
 def is_deep(node: tree.Chain) -> bool:
     """Whether the parts of a chain are models of their own."""
-    return sum(1 for _ in tree.leaves(node)) > DEEP
+    return depth.depth(node) > depth.DEEP
 
 
 def part(node: tree.Node, x: Any, path: str, context: Pass, deep: bool) -> Any:

@@ -40,6 +40,7 @@ from resnet_core.source_text import (
 )
 from resnet_core.specification import ResNetSpec
 from resnet_core.training.recipe import Recipe
+from resnet_keras.depth import DEEP, depth
 from resnet_keras.layer_source import (
     FIRST,
     FUNCTIONS,
@@ -61,9 +62,6 @@ ACTIVATIONS = {
     "hardswish": ("layers.Activation", '"hard_silu"'),
     "sigmoid": ("layers.Activation", '"sigmoid"'),
 }
-
-#: From so many layers on Keras' walk over a flat graph needs more than Python's usual depth.
-DEEP = 800
 
 LOAD = '''
 def load(model: keras.Model, path: str) -> None:
@@ -174,7 +172,7 @@ def _stage(program: Program, kept: tuple[Parameter, ...]) -> tuple[list[str], tu
 
 def _network(program: Program, kept: tuple[Parameter, ...]) -> list[str]:
     outline, lines = program.outline, []
-    if sum(1 for _ in tree.leaves(program.tree)) > DEEP:
+    if depth(program.tree) > DEEP:
         lines.append("sys.setrecursionlimit(10_000)  # Keras follows the layers by recursion")
     lines.append(f"images = keras.Input((height, width, {program.spec.in_channels}))")
     value = "images"

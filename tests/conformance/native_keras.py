@@ -18,7 +18,7 @@ import resnet_keras
 from resnet_core import tree
 from resnet_core.errors import InputError
 from resnet_core.numerics import relative_error
-from resnet_keras import lowering
+from resnet_keras import depth, lowering
 from resnet_keras import model as model_file
 
 Answer = tuple[Any, dict[str, np.ndarray] | None]
@@ -97,12 +97,12 @@ def sized(session: Any, arrays: Any, *, name: str) -> Answer:
 def nested(session: Any, arrays: Any, *, name: str, path: str) -> Answer:
     """Of a network whose graph is too deep to be flat: its layers, and what differs from the flat one."""
     flat, images = example(name)
-    deepest = lowering.DEEP
+    deepest = depth.DEEP
     try:
-        lowering.DEEP = 3
+        depth.DEEP = 3
         model, _ = example(name)
     finally:
-        lowering.DEEP = deepest
+        depth.DEEP = deepest
     ends = [f"stage{number}" for number in (1, 2)]
     model.save(path)
     differing = []
@@ -245,9 +245,10 @@ def served(session: Any, arrays: Any, *, path: str) -> Answer:
     return None, {"output": network.serve(tf.constant(arrays["images"])).numpy()}
 
 
-def deep(session: Any, arrays: Any, *, name: str, path: str) -> Answer:
+def deep(session: Any, arrays: Any, *, name: str, path: str, fields: dict[str, Any] | None = None) -> Answer:
     """A deep network, narrow: built, saved, opened, cloned; what differs from the weights it was given."""
     spec = rn.spec(name, channels=(2,) * len(rn.spec(name).channels), input_size=8, classes=3)
+    spec = rn.spec(spec, **fields or {})
     weights = rn.probe_weights(spec)
     model = resnet_keras.build(spec, weights=weights)
     model.save(path)
@@ -277,7 +278,7 @@ def odd_names(session: Any, arrays: Any, *, names: list[str]) -> Answer:
 
 def deep_taps(session: Any, arrays: Any, *, taps: list[str]) -> Answer:
     """{tap: what a deep network says of it}."""
-    spec = rn.spec("resnet20", depths=(60, 60), channels=(2, 2), classes=2)
+    spec = rn.spec("resnet20", depths=(90, 90), channels=(2, 2), classes=2)
     found = {}
     for tap in taps:
         try:

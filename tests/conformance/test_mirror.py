@@ -28,9 +28,10 @@ BUDGETS = {
 FILES = {f"{name}.py" for names, _ in BUDGETS.values() for name in names}
 VERBS = (*REQUIRED, *OPTIONAL, *NAMING)
 #: A .pth file is PyTorch's own; the slow convolution of maps smaller than the kernel is XLA's, and
-#: a thousand lines for a printed ResNet-20 are NNX'.
+#: a thousand lines for a printed ResNet-20 are NNX'; only Keras walks a graph by recursion.
 EXTRA_FILES: dict[str, dict[str, str]] = {
     "torch": {"state_dict.py": "model"},
+    "keras": {"depth.py": "model"},
     "flax": {"convolution.py": "model", "representation.py": "printing"},
 }
 #: A .pth file, and the global dtype policy.

@@ -15,9 +15,11 @@ import resnet_core as rn
 from conformance.narrow import NEWER, SPECS
 from engines import CPU, ENGINES, QUICK
 from resnet_core import InputError, tree
+from resnet_core.architecture import layer_tree
 from resnet_core.numerics import relative_error
 from resnet_core.spec_files import to_json
 from resnet_core.workers.parent import Worker
+from resnet_keras.depth import DEEP, depth
 
 if TYPE_CHECKING:
     from conformance.conftest import Workers
@@ -191,6 +193,28 @@ def test_the_deepest_networks_build_save_and_open(engine: str, name: str, tmp_pa
     (differing, more, layers), _ = workers.call(engine, "native_keras:deep", name=name, path=str(tmp_path / "m.keras"))
     assert (differing, more) == ([], 0)
     assert layers == 11 if name == "resnet1202" else layers > 600
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("engine", KERAS)
+@pytest.mark.parametrize("fields", [{"activation": "leaky_relu"}, {"activation": "gelu_tanh"}, {"attention": "eca"}])
+def test_up_to_the_greatest_depth_a_graph_is_flat(
+    fields: dict[str, Any], engine: str, tmp_path: Path, workers: Workers
+) -> None:
+    """What is several of Keras' operations counts as many as its recursion goes through."""
+
+    def depth_of(blocks: int) -> int:
+        spec = rn.spec("resnet50", depths=[1, blocks], channels=[2, 2], stem_channels=2, **fields)
+        return depth(layer_tree(spec))
+
+    most = max(blocks for blocks in range(1, DEEP) if depth_of(blocks) <= DEEP)
+    for blocks, parts in ((most, None), (most + 1, 9)):
+        asked = {"depths": [1, blocks], "channels": [2, 2], "stem_channels": 2, **fields}
+        path = str(tmp_path / "m.keras")
+        found, _ = workers.call(engine, "native_keras:deep", name="resnet50", path=path, fields=asked)
+        differing, more, layers = found
+        assert (differing, more) == ([], 0)
+        assert layers == parts if parts else layers > 400
 
 
 #: {policy: what its rounding makes of logits and of gradients, at least and at most}; float32 is below 1e-6.
