@@ -125,7 +125,8 @@ def _helper(network: tree.Chain, kind: type[tree.Leaf]) -> Helper | None:
         if value is None:
             name = "channels" if field == "out_channels" else field
             value = family.add(name, field, column)
-            parameters.append(Parameter(name, SORTS.get(field, field), DEFAULTS.get(field), field))
+            default = "same" if "same" in column.values() else DEFAULTS.get(field)
+            parameters.append(Parameter(name, SORTS.get(field, field), default, field))
         shared[field] = value
     return Helper(HELPERS[kind], kind, tuple(parameters), {field: shared[field] for field in columns})
 

@@ -162,8 +162,10 @@ NEUTRAL: tuple[tree.Leaf, ...] = (
 
 
 def literal(value: Value) -> str:
-    """A value in Python: 1e-5 and not 1e-05."""
+    """A value in Python as a formatter writes it: 1e-5 and not 1e-05, "same" and not 'same'."""
     text = value if isinstance(value, Code) else repr(value)
+    if text == "'same'":
+        return '"same"'
     return text.replace("e-0", "e-") if isinstance(value, float) else str(text)
 
 

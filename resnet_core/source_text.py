@@ -145,6 +145,11 @@ class Program:
         return any(leaf.bias for leaf in leaves)  # type: ignore[attr-defined]
 
     @cached_property
+    def pads_same(self) -> bool:
+        """Whether convolutions are padded as TensorFlow does: all of them, or some by the parameter `padding`."""
+        return any(leaf.padding == "same" for leaf in self.leaves(tree.Conv))
+
+    @cached_property
     def norm(self) -> Helper | None:
         """The function that makes every norm; None where there is none."""
         return next((helper for helper in self.outline.helpers if helper.kind in tree.NORMS), None)
@@ -282,6 +287,8 @@ def signature(parameters: Iterable[Parameter]) -> list[str]:
 def _type(parameter: Parameter) -> str:
     sort = parameter.sort.removeprefix("tuple ")
     inner = "float" if sort == "rate" else "bool" if sort in ("flag", "bias", "dense") else "int"
+    if parameter.default == "same":
+        inner = "int | str"
     return f"tuple[{inner}, ...]" if parameter.sort.startswith("tuple ") else inner
 
 
@@ -446,6 +453,11 @@ def conv_reason(program: Program) -> str:
 def padding_reason(program: Program) -> str:
     """What the padding is for, where it does that."""
     return "keeps the size at stride 1" if keeps_size(program) else "as much before the image as after it"
+
+
+def same_reason() -> str:
+    """What padding of "same" does where a convolution strides."""
+    return 'TensorFlow\'s "same": where it is uneven, more is padded behind the map.'
 
 
 def block_reason(block: Block) -> list[str]:

@@ -15,6 +15,7 @@ from resnet_core.source_text import (
     indented,
     note,
     padding_reason,
+    same_reason,
     scale_text,
     signature,
     standardize_reason,
@@ -105,7 +106,10 @@ def conv(program: Program) -> list[str]:
     if "standardize" in texts:
         arguments.append("conv_general_dilated=standardized_conv")
     lines += [*more, *call("return nnx.Conv", [*arguments, *initial, RNGS])]
-    return [*call("def conv", [*signature(helper.parameters), *LAST], " -> nnx.Conv:", 0), *indented(lines)]
+    if program.pads_same:
+        lines.insert(0 if not reason else 1, f"# {same_reason()}")
+    made = [*call("def conv", [*signature(helper.parameters), *LAST], " -> nnx.Conv:", 0), *indented(lines)]
+    return [line.replace('"same"', '"SAME"') for line in made]
 
 
 def norm(program: Program) -> list[str]:

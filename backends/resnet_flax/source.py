@@ -131,11 +131,12 @@ def _block(program: Program) -> list[str]:
     lines = [f"{name} = {code}" for name, code in block.derived_outside().items()]
     for step in block.body:
         lines += _assign(program, f"self.{step.name}", step)
-    lines += [f"self.{name} = {name}" for name in _read(block.body)]
+    kept = [f"self.{name} = {name}" for name in _read(block.body)]
+    lines += kept
     if program.zeroed:
         tensor = f"self.{program.zeroed}.{'scale' if program.zeroed.startswith('norm') else 'kernel'}"
         lines += ["# Each block starts as its shortcut.", f"{tensor}.set_value(jnp.zeros_like({tensor}[...]))"]
-    lines += _shortcut(program)
+    lines += [line for line in _shortcut(program) if line not in kept]
     return [
         f"class {block.name}(nnx.Module):",
         *indented(docstring(block_reason(block))),
@@ -355,7 +356,7 @@ def _run(program: Program, step: Step, x: str, owner: str) -> str:
             return FUNCTIONS[str(step.numbers["function"])].format(x)
         case tree.MaxPool:
             sides = ", ".join([f"({text['padding']}, {text['padding']})"] * 2)
-            padding = {"'same'": ', "SAME"', "0": ""}.get(text["padding"], f", ({sides})")
+            padding = {'"same"': ', "SAME"', "0": ""}.get(text["padding"], f", ({sides})")
             return f"nnx.max_pool({x}, {_pair(text['kernel'])}, {_pair(text['stride'])}{padding})"
         case tree.AveragePool if program.dilated(tree.AveragePool):
             return f"average_pool({x}, {text['stride']}, {text['dilation']})"
@@ -385,9 +386,12 @@ def _run(program: Program, step: Step, x: str, owner: str) -> str:
 
 
 def _broken(line: str, indent: int) -> list[str]:
-    """`x = f(x, rest)` in lines that fit."""
+    """`x = f(x, rest)` in lines that fit: the strides stand before it, or its arguments have lines of their own."""
     if len(line) + indent <= WIDTH:
         return [line]
+    if "(self.stride, self.stride)" in line:
+        shorter = line.replace("(self.stride, self.stride)", "strides")
+        return ["strides = (self.stride, self.stride)", *_broken(shorter, indent)]
     prefix, _, inside = line.removesuffix(")").partition("(")
     return call(prefix, re.split(r", (?![^(]*\))", inside), indent=indent)
 

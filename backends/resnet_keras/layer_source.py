@@ -11,6 +11,7 @@ from resnet_core.source_text import (
     fan_in,
     indented,
     keeps_size,
+    same_reason,
     scale_text,
     signature,
     standardize_reason,
@@ -105,8 +106,13 @@ def conv(program: Program) -> list[str]:
 
 
 def _padding(program: Program, texts: dict[str, str]) -> tuple[list[str], str]:
-    """(lines before the convolution, its own padding): Keras' "same" is right at stride 1 only."""
+    """(lines before the convolution, its own padding): where sides are alike, "same" is right at stride 1 only."""
     padding, stride, convs = texts["padding"], texts["stride"], program.leaves(tree.Conv)
+    if program.pads_same and padding != "padding":
+        return [f"# {same_reason()}"], padding
+    if program.pads_same:
+        pad = 'x = layers.ZeroPadding2D(padding, name=f"{name}_pad")(x)'
+        return [f"# {same_reason()}", f'if {padding} != "same":', f"    {pad}", '    padding = "valid"'], padding
     if padding == "0":
         return [], '"valid"'
     same = keeps_size(program)

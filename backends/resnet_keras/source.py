@@ -235,7 +235,7 @@ def _assign(program: Program, step: Step, value: str, target: str, path: str, in
         case tree.Activation:
             function, argument = ACTIVATIONS[str(step.numbers["function"])]
             return _apply(function, [argument, name], value, target, indent)
-        case tree.MaxPool if text["padding"] in ("0", "'same'"):
+        case tree.MaxPool if text["padding"] in ("0", '"same"'):
             same = [] if text["padding"] == "0" else ['"same"']
             return _apply("layers.MaxPooling2D", [text["kernel"], text["stride"], *same, name], value, target, indent)
         case tree.MaxPool:

@@ -5,7 +5,16 @@ from __future__ import annotations
 from resnet_core import tree
 from resnet_core.expressions import Code
 from resnet_core.outline import literal
-from resnet_core.source_text import Program, call, indented, note, padding_reason, signature, standardize_reason
+from resnet_core.source_text import (
+    Program,
+    call,
+    indented,
+    note,
+    padding_reason,
+    same_reason,
+    signature,
+    standardize_reason,
+)
 
 #: What every function begins with; widths are in the weights.
 FIRST = ["x: Array", "weights: Weights", "name: str"]
@@ -79,7 +88,18 @@ def conv(program: Program) -> list[str]:
             f"weight = (weight - mean) / np.sqrt(variance + {literal(epsilon)})",
         ]
     span, step = "kernel", "" if stride == "1" else f"[:, ::{stride}, ::{stride}]"
-    if padding != "0":
+    if program.pads_same:
+        total = f"rows, columns = (max(kernel - 1 - (n - 1) % {stride}, 0) for n in x.shape[1:3])"
+        lines.append(f"# {same_reason()}")
+        if padding == "padding":
+            lines += ['if padding == "same":', f"    {total}", "else:", "    rows = columns = 2 * int(padding)"]
+        else:
+            lines.append(total)
+        lines += [
+            "sides = (rows // 2, rows - rows // 2), (columns // 2, columns - columns // 2)",
+            "x = np.pad(x, ((0, 0), *sides, (0, 0)))",
+        ]
+    elif padding != "0":
         if isinstance(numbers["padding"], Code) and padding not in ("padding", "dilation"):
             lines += note([f"padding = {padding}"], padding_reason(program))
             padding = "padding"

@@ -220,7 +220,7 @@ def _max_pool_padding(text: dict[str, str], value: str, target: str) -> list[str
         return []
     pads = [f"({text['padding']}, {text['padding']})"] * 2
     before = []
-    if text["padding"] == "'same'":  # TensorFlow's
+    if text["padding"] == '"same"':  # TensorFlow's
         before = ["height, width = x.shape[1:3]"]
         pads = ["(height % 2, 1)", "(width % 2, 1)"]
         if (text["kernel"], text["stride"]) != ("3", "2"):

@@ -15,6 +15,7 @@ from resnet_core.source_text import (
     indented,
     note,
     padding_reason,
+    same_reason,
     signature,
     standardize_reason,
 )
@@ -27,6 +28,15 @@ class SameMaxPool2d(nn.Module):
         height, width = x.shape[2:]
         x = functional.pad(x, (width % 2, 1, height % 2, 1), value=-torch.inf)
         return functional.max_pool2d(x, 3, 2)
+'''
+
+PAD_SAME = '''
+def pad_same(conv: nn.Conv2d, inputs: tuple[Tensor]) -> Tensor:
+    """REASON"""
+    x, kernel, stride = inputs[0], conv.kernel_size[0], conv.stride[0]
+    rows, columns = (max(kernel - 1 - (n - 1) % stride, 0) for n in x.shape[2:])
+    sides = (columns // 2, columns - columns // 2, rows // 2, rows - rows // 2)
+    return functional.pad(x, sides)
 '''
 
 DENSE_LINEAR = '''
@@ -174,11 +184,20 @@ def conv(program: Program) -> list[str]:
     if isinstance(helper.numbers["padding"], Code) and texts["padding"] not in ("padding", "dilation"):
         lines += note([f"padding = {texts['padding']}"], padding_reason(program))
         texts["padding"] = "padding"
+    some = texts["padding"] == "padding"
+    if program.pads_same:  # which PyTorch's own modules refuse to do with a stride
+        texts["padding"] = '0 if padding == "same" else padding' if some else "0"
     defaults = {"stride": "1", "padding": "0", "dilation": "1", "groups": "1"}
     places = ("in_channels", "out_channels", "kernel", "stride", "padding", "dilation", "groups", "bias")
     arguments = given((place, texts[place], defaults.get(place)) for place in places)
     function = "StandardizedConv2d" if "standardize" in texts else "nn.Conv2d"
-    lines += call(f"return {function}", [a.replace("kernel=", "kernel_size=") for a in arguments])
+    made = [a.replace("kernel=", "kernel_size=") for a in arguments]
+    if program.pads_same:
+        hook = "layer.register_forward_pre_hook(pad_same)"
+        hooked = ['if padding == "same":', f"    {hook}"] if some else [hook]
+        lines += [*call(f"layer = {function}", made), *hooked, "return layer"]
+    else:
+        lines += call(f"return {function}", made)
     return [*call("def conv", signature(helper.parameters), " -> nn.Conv2d:", 0), *indented(lines)]
 
 
@@ -213,6 +232,8 @@ def kernels(program: Program) -> list[list[str]]:
     if helper is not None and (epsilon := helper.numbers.get("standardize")) is not None:
         text = STANDARDIZED.replace("REASON", standardize_reason(epsilon))
         found.append(text.replace("EPSILON", literal(epsilon)))
+    if program.pads_same:
+        found.append(PAD_SAME.replace("REASON", same_reason()))
     if norm is not None and norm.kind in (tree.FrozenNorm, tree.LayerNorm):
         found.append(FROZEN if norm.kind is tree.FrozenNorm else LAYER_NORM)
     return [text.strip().splitlines() for text in found]

@@ -278,7 +278,7 @@ def _modules(program: Program, step: Step) -> list[tuple[str, str, list[str], st
             return [(name, "nn.ReLU", [], "")]
         case tree.Activation:
             return [(name, *MODULES[str(step.numbers["function"])], "")]
-        case tree.MaxPool if text["padding"] == "'same'":
+        case tree.MaxPool if text["padding"] == '"same"':
             return [(name, "SameMaxPool2d", [], "")]
         case tree.MaxPool:
             return [(name, "nn.MaxPool2d", given(_window(text, text["padding"])), "")]

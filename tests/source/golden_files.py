@@ -14,7 +14,7 @@ SPECS: dict[str, rn.ResNetSpec] = {
     name: rn.spec(name)
     for name in (
         "resnet18", "resnet50", "resnet152", "wide_resnet50_2", "resnext50_32x4d", "resnet50_v1", "resnet18_d2l",
-        "resnet20", "resnet_v2_50",
+        "resnet20", "resnet_v2_50", "flax_resnet50",
     )
 }  # fmt: skip
 SPECS["resnet50_output_stride8"] = rn.spec("resnet50", output_stride=8)

@@ -76,6 +76,10 @@ KINDS: dict[str, rn.ResNetSpec] = {
     "resnet50_blur": rn.spec(
         "resnet50", antialias="blur", activation="relu6", drop_path=0.3, dropout=0.4, head_pool="both", **SHORT
     ),
+    "flax_resnet50": rn.spec("flax_resnet50", **NARROW),
+    "resnet18_same": rn.spec(
+        "resnet18", conv_padding="same", stem=False, standardize_weights=True, conv_bias=("last",), **NARROW
+    ),
     "resnet18_plain": rn.spec("resnet18", shortcut="none", norm="frozen", activation="leaky_relu", **SHORT),
     "resnet18_layer": rn.spec(
         "resnet18", norm="layer", activation="gelu", stem_pool="conv", head_pool="max", **SHORT

@@ -35,6 +35,7 @@ DEFECTS: dict[str, dict[str, tuple[str, str, str]]] = {
         "gelu by tanh": ("resnet18_layer", "functional.gelu(self.norm1(self.conv1(x)))", 'functional.gelu(self.norm1(self.conv1(x)), approximate="tanh")'),
         "a blur without its mirror": ("resnet50_blur", "x[:, :, 1:2], x, x[:, :, -2:-1]", "x[:, :, :1], x, x[:, :, -1:]"),
         "a rate that does not rise": ("resnet50_blur", "0.3 * (before + number - 1) / 3", "0.3"),
+        "the odd row before the map": ("flax_resnet50", "rows // 2, rows - rows // 2)", "rows - rows // 2, rows // 2)"),
         "statistics of the batch": ("resnet18_plain", "*affine, eps=self.eps)", "*affine, self.training, eps=self.eps)"),
     },
     "keras": {
@@ -44,6 +45,7 @@ DEFECTS: dict[str, dict[str, tuple[str, str, str]]] = {
         "zeros around the pool": ("resnet18_preactivation", "constant_values=-math.inf", "constant_values=0"),
         "layout of kernels": ("resnet18", "transpose(2, 3, 1, 0)", "transpose(3, 2, 1, 0)"),
         "groups of a norm": ("resnetv2_50_bit", "GroupNormalization(2,", "GroupNormalization(1,"),
+        "both sides alike": ("flax_resnet50", 'padding: int | str = "same"', "padding: int | str = 1"),
         "what TensorFlow rounds": ("resnet18_layer", "x * (1 + ops.erf(x / math.sqrt(2))) / 2", "ops.gelu(x, approximate=False)"),
     },
     "flax": {
@@ -52,6 +54,7 @@ DEFECTS: dict[str, dict[str, tuple[str, str, str]]] = {
         "mean and variance swapped": ("resnet18", '"mean": "running_mean", "var": "running_var"', '"mean": "running_var", "var": "running_mean"'),
         "blocks counted from 0": ("resnet18", "block{k + 1}", "block{k}"),
         "a missing ReLU": ("resnet18", "return nnx.relu(y + x)", "return y + x"),
+        "both sides alike": ("resnet18_same", 'padding="SAME"', "padding=kernel // 2"),
         "gelu left to the framework": ("resnet18_layer", ", approximate=False", ""),
         "a missing gate": ("resnetv2_50_bit", "return x * y[:, None, None]", "return x"),
     },
@@ -65,6 +68,7 @@ DEFECTS: dict[str, dict[str, tuple[str, str, str]]] = {
         "zeros beyond the edge": ("resnetv2_50_bit", "[x, x[:, -1:]]", "[x, 0 * x[:, -1:]]"),
         "kernels that are not standardized": ("resnetv2_50_bit", "weight = (weight - mean) /", "weight = weight + 0 * (weight - mean) /"),
         "a blur of one step": ("resnet50_os4_pools", "2 * step :]) / 4", "2 * step :]) / 4 + 0.01"),
+        "the odd row before the map": ("flax_resnet50", "(rows // 2, rows - rows // 2)", "(rows - rows // 2, rows // 2)"),
         "dilation that reads on": ("resnet50_os8", "x[..., ::dilation, ::dilation]", "x[..., :kernel, :kernel]"),
     },
 }  # fmt: skip

@@ -27,7 +27,7 @@ def long(request: pytest.FixtureRequest) -> bool:
 FEW = (
     "resnet18", "resnext50_32x4d", "resnet18_d2l", "resnet20", "resnet_v2_50", "resnet_v2_50_dense",
     "resnet_v2_50_features", "resnet50_without_stem", "resnet50_zeros", "resnet18_one_width", "resnetv2_50_bit",
-    "resnet50_blur", "resnet18_plain", "resnet18_layer",
+    "resnet50_blur", "resnet18_plain", "resnet18_layer", "flax_resnet50",
 )  # fmt: skip
 
 

@@ -109,13 +109,8 @@ class Bottleneck(nnx.Module):
         if self.projects:
             if self.stride != 1:
                 # at the edge, the mean of what is inside
-                x = nnx.avg_pool(
-                    x,
-                    (2, 2),
-                    (self.stride, self.stride),
-                    "SAME",
-                    count_include_pad=False,
-                )
+                strides = (self.stride, self.stride)
+                x = nnx.avg_pool(x, (2, 2), strides, "SAME", count_include_pad=False)
             x = self.shortcut_norm(self.shortcut_conv(x))
         return nnx.relu(y + x)
 
