@@ -40,6 +40,9 @@ def in_process(
             contextlib.redirect_stderr(errors),
         ):
             warnings.resetwarnings()
+            for category in (DeprecationWarning, PendingDeprecationWarning, ImportWarning, ResourceWarning):
+                warnings.simplefilter("ignore", category)  # as Python does, where nobody asks for them
+            patch.setattr(warnings, "showwarning", _show)
             patch.setattr(sys, "argv", ["resnet", *command])
             main()
     except SystemExit as end:
@@ -50,3 +53,8 @@ def in_process(
     imported = {name for name in FRAMEWORKS if name in sys.modules} - before
     assert not imported, f"{command} imported {imported}: it wants a process of its own"
     return subprocess.CompletedProcess(command, code, output.getvalue(), errors.getvalue())
+
+
+def _show(message: Warning | str, category: type[Warning], file: str, line: int, *_: object) -> None:
+    """A warning goes to standard error, and not to pytest's list of them."""
+    print(warnings.formatwarning(message, category, file, line), end="", file=sys.stderr)

@@ -28,8 +28,6 @@ def depth(node: tree.Node) -> int:
             return sum(depth(part) for _, part in node.parts())
         case tree.Activation():
             return FORMULAS.get(node.function, 1)
-        case tree.BlurPool():
-            return SLICED
-        case tree.AveragePool():
-            return 1 if node.dilation == (1, 1) else SLICED
+        case tree.AveragePool() | tree.BlurPool():
+            return SLICED if isinstance(node, tree.BlurPool) or node.dilation != (1, 1) else 1
     return 1

@@ -164,7 +164,7 @@ def test_a_trainer_names_the_inputs_that_it_uses(backend: str) -> None:
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "inputs"
     }
     own = {field.name for field in dataclasses.fields(StepInputs)}
-    used = used - {"parts"} | ({"images", "targets"} if "parts" in used else set())  # what `parts` is made of
+    used = used - {"parts"} | ({"images", "targets", "factors"} if "parts" in used else set())  # what `parts` cuts
     assert ast.literal_eval(named.args[0]) == used
     assert used <= own
 

@@ -13,3 +13,6 @@ def gradients(model, images, cotangent):
 
 def Trainer(spec, recipe, state, *, dtype=None):
     return resnet_numpy.Trainer(spec, msgspec.structs.replace(recipe, weight_decay=0.0), state, dtype=dtype)
+
+
+Trainer.inputs = resnet_numpy.Trainer.inputs

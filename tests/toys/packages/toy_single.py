@@ -23,6 +23,9 @@ def Trainer(spec, recipe, state, *, dtype=None):
     return resnet_numpy.Trainer(spec, recipe, state, dtype="float32")
 
 
+Trainer.inputs = resnet_numpy.Trainer.inputs
+
+
 def _refuse(dtype):
     if dtype == "float64":
         raise ValueError("this toy was asked for float64")
