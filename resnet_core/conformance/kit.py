@@ -15,6 +15,7 @@ from resnet_core.conformance.check import CHECKS
 from resnet_core.conformance.defects import DEFECTS
 from resnet_core.conformance.report import ConformanceReport, Result
 from resnet_core.errors import BackendError, InputError, WorkerError
+from resnet_core.weights import DTYPES
 from resnet_core.workers.parent import Worker
 
 PLANTED = "planted defects"
@@ -43,11 +44,13 @@ def conformance(
     python: str | None = None,
     environment: Mapping[str, str] | None = None,
     groups: Sequence[str] | None = None,
+    dtypes: Sequence[str] = DTYPES,
     time_limit: float = TIME_LIMIT,
     progress: Callable[[str], None] = lambda message: None,
 ) -> ConformanceReport:
     """Hold a registered backend to the contract, on a CPU: every check, or those of some `groups` (`GROUPS`).
 
+    Checks that are made in both dtypes are made in `dtypes`, the others in their own.
     `python` is an interpreter of the backend's own, `environment` adds variables, `time_limit` is in seconds for one
     check, `progress` is told what is done. Raises InputError for an unknown backend or group, MissingBackendError
     where its framework is not installed. A package that lacks what the contract names is a report that says so.
@@ -58,7 +61,7 @@ def conformance(
     start = time.perf_counter()
     run = _Run(backend, python, environment or {}, time_limit, progress)
     try:
-        results = run.all(_rows(tuple(groups or GROUPS)))
+        results = run.all(_rows(tuple(groups or GROUPS), dtypes))
     except BackendError as error:
         results = [Result("declaration", "the package keeps the names of the contract", "", "", "failed", str(error))]
     results.sort(key=lambda result: GROUPS.index(result.group))
@@ -151,12 +154,13 @@ class _Run:
             self.progress(f"{self.done}/{self.total} {result.group}: {result.name}")
 
 
-def _rows(groups: Sequence[str]) -> list[tuple[str, bool, list[_Task]]]:
+def _rows(groups: Sequence[str], dtypes: Sequence[str]) -> list[tuple[str, bool, list[_Task]]]:
     """(dtype, whether the process is configured, its tasks): a row for each dtype, and one for each fresh process."""
     shared: dict[str, list[_Task]] = {"float32": [], "float64": []}
     fresh: list[tuple[str, bool, list[_Task]]] = []
     for check in CHECKS.values():
-        for dtype in check.dtypes if check.group in groups else ():
+        asked = [dtype for dtype in check.dtypes if dtype in dtypes] or check.dtypes
+        for dtype in asked if check.group in groups else ():
             for case in check.cases:
                 arguments = {"name": check.name, "case": case, "dtype": dtype}
                 task = _Task(Result(check.group, check.name, case, dtype), check.needs, "run_check", arguments)

@@ -20,6 +20,7 @@ import pytest
 from resnet_core.conformance.check import CHECKS
 from resnet_core.conformance.kit import PLANTED, conformance
 from resnet_core.conformance.report import ConformanceReport, Result, folded
+from resnet_core.weights import DTYPES
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -71,10 +72,13 @@ class ConformanceCheck(pytest.Item):
 
 @cache
 def report(
-    backend: str, environment: tuple[tuple[str, str], ...] = (), groups: tuple[str, ...] = ()
+    backend: str,
+    environment: tuple[tuple[str, str], ...] = (),
+    groups: tuple[str, ...] = (),
+    dtypes: tuple[str, ...] = DTYPES,
 ) -> ConformanceReport:
     """The report of a backend, in some groups of the kit or in all, made once in a session."""
-    return conformance(backend, environment=dict(environment), groups=groups)
+    return conformance(backend, environment=dict(environment), groups=groups, dtypes=dtypes)
 
 
 def results_of(found: ConformanceReport, name: str) -> list[Result]:

@@ -8,18 +8,19 @@ from engines import CPU, ENGINES, QUICK
 from resnet_core.conformance.check import CHECKS
 from resnet_core.conformance.kit import GROUPS, PLANTED
 from resnet_core.conformance.pytest_plugin import assert_held, report, results_of
+from resnet_core.weights import DTYPES
 
 #: What Keras on JAX and on PyTorch lacks: its norms of float64 compute in float32.
 INEXACT = ("keras_jax", "keras_torch")
 
 
 #: Whose graphs are slow to make. A planted defect stands before a backend, and what has to see it is the kit: that it
-#: does is said with PyTorch and NumPy, and of these in the long profile.
+#: does is said with PyTorch and NumPy, and of these in the long profile, as what float32 and half precision make of it.
 SLOW = ("keras", "flax")
 
 
 def long(engine: str, name: str) -> bool:
-    return engine in INEXACT or (engine in SLOW and name == PLANTED)
+    return engine in INEXACT or (engine in SLOW and (name == PLANTED or CHECKS[name].group == "half precision"))
 
 
 @pytest.mark.parametrize(
@@ -33,8 +34,9 @@ def long(engine: str, name: str) -> bool:
 def test_the_contract_is_kept(engine: str, name: str, request: pytest.FixtureRequest, device: str) -> None:
     backend, environment = ENGINES[engine]
     everything = request.config.getoption("--long") or device == "gpu" or not long(engine, PLANTED)
-    groups = tuple(group for group in GROUPS if everything or group != PLANTED)
-    found = report(backend, tuple({**QUICK, **CPU, **environment}.items()), groups)
+    groups = tuple(group for group in GROUPS if everything or group not in (PLANTED, "half precision"))
+    dtypes = DTYPES if everything or engine not in SLOW else ("float64",)
+    found = report(backend, tuple({**QUICK, **CPU, **environment}.items()), groups, dtypes)
     assert results_of(found, name)
     assert_held(found, name)
     lacking = [result for result in results_of(found, name) if result.status == "not offered"]

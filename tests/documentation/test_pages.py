@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from engines import CPU, ENGINES
+from engines import CPU, ENGINES, QUICK
 
 DOCS = Path(__file__).parents[2] / "docs"
 
@@ -40,7 +40,7 @@ def test_the_blocks_of_a_page_run_as_one_program(page: str, engine: str, words: 
     blocks = re.findall(r"```python\n(.*?)```", (DOCS / f"{page}.md").read_text(), re.S)
     assert len(blocks) >= 7
     (tmp_path / "program.py").write_text("".join(blocks))
-    process = run(tmp_path, ["program.py"], **ENGINES[engine][1])
+    process = run(tmp_path, ["program.py"], **{**QUICK, **ENGINES[engine][1]})
     assert process.returncode == 0, process.stderr[-3000:]
     assert words in process.stdout
     assert (tmp_path / file).exists()

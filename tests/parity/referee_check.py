@@ -28,15 +28,15 @@ class Referee:
     truth: Arrays
 
 
-#: What float32 makes of the exact numbers, in the frameworks whose graphs are slow to make, is asked of a few referees
-#: in the ordinary profile; float64, which tells more, of all.
-SLOW = (("keras", "float32"), ("flax", "float32"))
+#: The frameworks whose graphs are slow to make are asked of a few referees in the ordinary profile: that the spec is
+#: the referee's network, any of them tells, and that all compute what the spec says is asked elsewhere.
+SLOW = tuple((engine, dtype) for engine in ("keras", "flax") for dtype in ("float32", "float64"))
 
 
-def asked(names: Iterable[str], in_float32: tuple[str, ...]) -> list[Any]:
+def asked(names: Iterable[str], everywhere: tuple[str, ...] = ()) -> list[Any]:
     """(name, engine, dtype) of every run of the referees; SLOW ones are long, but for those named."""
     return [
-        pytest.param(name, *run, marks=pytest.mark.long if run in SLOW and name not in in_float32 else ())
+        pytest.param(name, *run, marks=pytest.mark.long if run in SLOW and name not in everywhere else ())
         for name in names
         for run in RUNS
     ]

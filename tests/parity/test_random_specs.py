@@ -38,7 +38,7 @@ def test_random_specs_compute_the_same_everywhere(pool: EnginePool, request: pyt
     long = request.config.getoption("--long")
 
     @settings(
-        max_examples=300 if long else 30,
+        max_examples=300 if long else 20,
         derandomize=not long,
         database=None,
         deadline=None,

@@ -42,14 +42,11 @@ def found(pool: EnginePool, name: str, slow: bool) -> dict[tuple[str, str], dict
     return outputs(pool, referee(pool, name), slow)
 
 
-IN_FLOAT32 = ("ResNet50V2",)
-
-
-@pytest.mark.parametrize(("name", "engine", "dtype"), asked(SPECS, IN_FLOAT32))
+@pytest.mark.parametrize(("name", "engine", "dtype"), asked(SPECS))
 def test_logits_and_every_stage_equal_keras_applications(
     pool: EnginePool, name: str, engine: str, dtype: str, long: bool
 ) -> None:
-    errors = found(pool, name, long or name in IN_FLOAT32)[engine, dtype]
+    errors = found(pool, name, long)[engine, dtype]
     assert set(errors) == set(TAPS)
     assert {tap: error for tap, error in errors.items() if not error <= TOLERANCE[dtype]} == {}
 

@@ -47,14 +47,14 @@ def found(pool: EnginePool, name: str, slow: bool) -> dict[tuple[str, str], dict
     return outputs(pool, referee(pool, name), slow)
 
 
-IN_FLOAT32 = ("D2L",)
+EVERYWHERE = ("D2L",)
 
 
-@pytest.mark.parametrize(("name", "engine", "dtype"), asked(CASES, IN_FLOAT32))
+@pytest.mark.parametrize(("name", "engine", "dtype"), asked(CASES, EVERYWHERE))
 def test_logits_and_every_stage_equal_the_description(
     pool: EnginePool, name: str, engine: str, dtype: str, long: bool
 ) -> None:
-    errors = found(pool, name, long or name in IN_FLOAT32)[engine, dtype]
+    errors = found(pool, name, long or name in EVERYWHERE)[engine, dtype]
     assert set(errors) == {"stem", "stage1", "stage2", "stage3", "stage4", "logits"}
     assert {tap: error for tap, error in errors.items() if not error <= TOLERANCE[dtype]} == {}
 

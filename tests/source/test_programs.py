@@ -22,12 +22,11 @@ def long(request: pytest.FixtureRequest) -> bool:
     return bool(request.config.getoption("--long"))
 
 
-#: What Keras and Flax, whose graphs are slow to make, run in the ordinary profile: between them every definition, leaf
-#: and form of shortcut that a program can have.
+#: What Keras and Flax, whose graphs are slow to make, run in the ordinary profile: between them every definition and
+#: leaf that a program can have.
 FEW = (
     "resnet18", "resnext50_32x4d", "resnet18_d2l", "resnet20", "resnet_v2_50", "resnet_v2_50_dense",
-    "resnet_v2_50_features", "resnet50_without_stem", "resnet50_zeros", "resnet18_one_width", "resnetv2_50_bit",
-    "resnet50_blur", "resnet18_plain", "resnet18_layer", "flax_resnet50",
+    "resnet50_zeros", "resnetv2_50_bit", "resnet50_blur", "resnet18_plain", "resnet18_layer", "flax_resnet50",
 )  # fmt: skip
 
 
