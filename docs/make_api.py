@@ -24,7 +24,7 @@ SECTIONS: dict[str, tuple[str, ...]] = {
     "Models": ("build", "features", "backends", "load_backend", "unbiased_variances"),
     "Weights": (
         "initialize", "probe_weights", "save_weights", "load_weights", "read_weight_file", "WeightFile", "read_weights",
-        "from_torchvision", "cast",
+        "import_weights", "Imported", "convert", "Conversion", "certify", "Certificate", "from_torchvision", "cast",
     ),
     "Training": ("train", "TrainingResult", "recipe", "dataset", "evaluate", "Evaluation"),
     "Pictures": ("predict", "Prediction", "trained_network", "TrainedNetwork", "Preparation", "load_images"),

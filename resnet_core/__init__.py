@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 from resnet_core.analysis import TapInfo, layers, parameters, state, tap_info, totals
 from resnet_core.architecture import layer_tree, taps
 from resnet_core.backend import backends, lazy_exports, load_backend
-from resnet_core.conversion.torchvision_names import from_torchvision
 from resnet_core.errors import InputError, MissingBackendError, ResNetError, SpecError, WeightsError
 from resnet_core.initialization import initialize, probe_weights
 from resnet_core.preparation import Preparation
@@ -25,7 +24,10 @@ from resnet_core.weights import cast
 if TYPE_CHECKING:
     from resnet_core.comparison.compare import compare
     from resnet_core.comparison.result import BackendResult, Comparison
-    from resnet_core.conversion.read import read_weights
+    from resnet_core.conversion.certificate import Certificate, certify
+    from resnet_core.conversion.convert import Conversion, convert
+    from resnet_core.conversion.read import Imported, import_weights, read_weights
+    from resnet_core.conversion.torchvision_names import from_torchvision
     from resnet_core.data.named import dataset
     from resnet_core.data.prepare import load_images
     from resnet_core.difference.difference import Difference, diff
@@ -41,9 +43,12 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BackendResult",
+    "Certificate",
     "Comparison",
+    "Conversion",
     "Difference",
     "Evaluation",
+    "Imported",
     "InputError",
     "MissingBackendError",
     "Prediction",
@@ -60,12 +65,15 @@ __all__ = [
     "backends",
     "build",
     "cast",
+    "certify",
     "compare",
+    "convert",
     "dataset",
     "diff",
     "evaluate",
     "features",
     "from_torchvision",
+    "import_weights",
     "initialize",
     "layer_tree",
     "layers",
@@ -96,18 +104,25 @@ __all__ = [
 _LAZY = {
     "__version__": "version",
     "BackendResult": "comparison.result",
+    "Certificate": "conversion.certificate",
     "Comparison": "comparison.result",
+    "Conversion": "conversion.convert",
     "Difference": "difference.difference",
     "Evaluation": "training.evaluation",
+    "Imported": "conversion.read",
     "Prediction": "prediction.predict",
     "TrainedNetwork": "prediction.network",
     "TrainingResult": "training.start",
     "build": "prediction.models",
+    "certify": "conversion.certificate",
     "compare": "comparison.compare",
+    "convert": "conversion.convert",
     "dataset": "data.named",
     "diff": "difference.difference",
     "evaluate": "training.evaluation",
     "features": "prediction.models",
+    "from_torchvision": "conversion.torchvision_names",
+    "import_weights": "conversion.read",
     "load_images": "data.prepare",
     "predict": "prediction.predict",
     "read_weights": "conversion.read",

@@ -246,16 +246,30 @@ def load_backend(name: str) -> Backend:
     Raises InputError for an unknown name or two packages with the same name, MissingBackendError (with the pip
     command) if its framework is not installed, BackendError if the package fails or does not keep the contract.
     """
-    entry, module = _package(name)
-    for framework, distribution in module.FRAMEWORK.items():
-        if importlib.util.find_spec(framework) is None:
-            pip = _pip_line(name, entry, module.FRAMEWORK)
-            raise MissingBackendError(f"backend {name} needs {distribution}, which is not installed: {pip}")
+    module = _installed(name)
     for verb, signature in REQUIRED.items():
         _check_verb(name, module, verb, signature, required=True)
     for verb, signature in {**OPTIONAL, **NAMING}.items():
         _check_verb(name, module, verb, signature, required=False)
     return cast(Backend, module)
+
+
+def _installed(name: str) -> ModuleType:
+    """The backend's package, if its framework is installed; that is not imported yet."""
+    entry, module = _package(name)
+    for framework, distribution in module.FRAMEWORK.items():
+        if importlib.util.find_spec(framework) is None:
+            pip = _pip_line(name, entry, module.FRAMEWORK)
+            raise MissingBackendError(f"backend {name} needs {distribution}, which is not installed: {pip}")
+    return module
+
+
+def load_verb(name: str, verb: str) -> Callable[..., Any]:
+    """One verb of a backend beyond the contract, such as `read_state_dict`; only its own file is imported.
+
+    Raises as `load_backend` does, and InputError where the package has none.
+    """
+    return cast(Callable[..., Any], optional(cast(Backend, _installed(name)), verb))
 
 
 def unknown_backend(what: str, name: str, known: Sequence[str]) -> str:

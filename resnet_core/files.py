@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from resnet_core.errors import InputError
@@ -28,22 +31,56 @@ def write_atomically(path: Path, data: bytes) -> None:
 
     Raises InputError if it cannot be written.
     """
+    with replacing(path) as temporary:
+        temporary.write_bytes(data)
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A new file next to `path`, with its endings, to be written inside; then it is synced and takes its place.
+
+    After an error the old file is as it was, and nothing is left beside it. Raises InputError if it cannot be written.
+    """
     temporary = None
     try:
-        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
+        handle, name = tempfile.mkstemp(prefix=".", suffix=f".{path.name}", dir=path.parent)
+        os.close(handle)
+        temporary = Path(name)
+        yield temporary
+        with temporary.open("rb+") as file:
             os.fsync(file.fileno())
-        Path(temporary).chmod(0o666 & ~_umask())
-        Path(temporary).replace(path)
+        temporary.chmod(0o666 & ~_umask())
+        temporary.replace(path)
         temporary = None
         _sync_directory(path.parent)
     except OSError as error:
         raise InputError(f"{path}: cannot be written ({error.strerror}); nothing was changed") from error
     finally:
         if temporary is not None:
-            Path(temporary).unlink()
+            temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def new_folder(path: Path) -> Iterator[Path]:
+    """A new folder next to `path`, to be filled inside; then it takes its place. After an error nothing is left.
+
+    Raises InputError if something is there already, or it cannot be written.
+    """
+    if path.exists() or path.is_symlink():
+        raise InputError(f"{path}: is there already; expected the name of a new folder")
+    temporary = None
+    try:
+        temporary = Path(tempfile.mkdtemp(prefix=".", suffix=f".{path.name}", dir=path.parent))
+        yield temporary
+        temporary.chmod(0o777 & ~_umask())
+        temporary.rename(path)
+        temporary = None
+        _sync_directory(path.parent)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written ({error.strerror}); nothing was changed") from error
+    finally:
+        if temporary is not None:
+            shutil.rmtree(temporary, ignore_errors=True)
 
 
 def write_new(path: Path, data: bytes) -> None:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from resnet_keras.inference import modes, predict
     from resnet_keras.model import build, build_tree, default_dtype
     from resnet_keras.runtime import configure, exact_float64, peak_device_memory, random_state, versions
+    from resnet_keras.state_dict import read_state_dict, write_state_dict
     from resnet_keras.trainer import Trainer
     from resnet_keras.weights import get_weights, native_tensors, set_weights
 
@@ -54,6 +55,9 @@ QUICK_ENVIRONMENT: Mapping[str, str] = {"XLA_FLAGS": "--xla_backend_optimization
 #: Half precision, for inference.
 HALF_DTYPES = ("bfloat16", "float16")
 
+#: Endings of the files that `read_state_dict` reads.
+READS = (".h5", ".keras")
+
 #: What else people call it.
 KNOWN_AS = ("tf", "tensorflow")
 
@@ -74,9 +78,12 @@ __all__ = [
     "peak_device_memory",
     "predict",
     "random_state",
+    "read_state_dict",
     "set_weights",
     "train_forward",
     "versions",
+    "write_state_dict",
 ]
 
-__getattr__ = lazy_exports(__name__, {**HOMES, "default_dtype": "model"})
+_FILES = dict.fromkeys(("read_state_dict", "write_state_dict"), "state_dict")
+__getattr__ = lazy_exports(__name__, {**HOMES, "default_dtype": "model", **_FILES})

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from resnet_torch.inference import modes, predict
     from resnet_torch.model import build, build_tree
     from resnet_torch.runtime import configure, exact_float64, peak_device_memory, random_state, versions
-    from resnet_torch.state_dict import read_state_dict
+    from resnet_torch.state_dict import read_state_dict, write_state_dict
     from resnet_torch.trainer import Trainer
     from resnet_torch.weights import get_weights, native_tensors, set_weights
 
@@ -53,6 +53,8 @@ __all__ = [
     "set_weights",
     "train_forward",
     "versions",
+    "write_state_dict",
 ]
 
-__getattr__ = lazy_exports(__name__, {**HOMES, "read_state_dict": "state_dict"})
+_FILES = dict.fromkeys(("read_state_dict", "write_state_dict"), "state_dict")
+__getattr__ = lazy_exports(__name__, {**HOMES, **_FILES})

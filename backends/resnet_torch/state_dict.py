@@ -41,6 +41,11 @@ def read_state_dict(path: Path) -> dict[str, np.ndarray]:
     return {str(name): _array(path, str(name), tensor) for name, tensor in found.items()}
 
 
+def write_state_dict(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """A state_dict of these arrays, in this order, as torch.save writes it."""
+    torch.save({name: torch.from_numpy(array.copy()) for name, array in arrays.items()}, path)
+
+
 def _weights_in(content: Any) -> Mapping[Any, torch.Tensor] | None:
     if not isinstance(content, dict) or not content:
         return None

@@ -11,6 +11,7 @@ import typer
 
 from resnet_core import spec_files
 from resnet_core.cli.conformance import check_conformance
+from resnet_core.cli.conversion import certify_weights, convert_weights
 from resnet_core.cli.curves import draw_run_curves
 from resnet_core.cli.data import check_data_set
 from resnet_core.cli.difference import diff_networks
@@ -155,6 +156,8 @@ def compare_backends(
 
 
 app.command("predict")(predict_pictures)
+app.command("convert")(convert_weights)
+app.command("certify")(certify_weights)
 app.command("source")(print_source)
 app.command("diff")(diff_networks)
 app.command("train")(train_network)

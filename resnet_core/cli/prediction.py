@@ -29,9 +29,7 @@ def predict_pictures(
         str, typer.Argument(metavar="RUN|SPEC", help="A run's folder or a weight file; or a spec, with --weights.")
     ],
     pictures: Annotated[list[Path], typer.Argument(metavar="PICTURE…", help="Pictures, and folders of them.")],
-    weights: Annotated[
-        Path | None, typer.Option(metavar="F", help="A neutral file, or a torchvision checkpoint.")
-    ] = None,
+    weights: Annotated[Path | None, typer.Option(metavar="F", help="A neutral file, or another library's.")] = None,
     backend: Annotated[
         str | None, typer.Option(metavar="B", help="By default the run's own, or one that is installed.")
     ] = None,

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from resnet_core.analysis import state
-from resnet_core.conversion.read import read_weights
+from resnet_core.conversion.read import import_weights
 from resnet_core.errors import InputError
 from resnet_core.preparation import Preparation, standard_preparation
 from resnet_core.spec_files import brings_weights, is_run, is_weight_file
@@ -71,7 +71,11 @@ def trained_network(
     path = Path(weights)
     if is_weight_file(path):
         return _of_file(read_weight_file(path, spec=spec), path, spec, size)
-    return TrainedNetwork(spec, read_weights(path, spec), *_standard(spec, path, size))
+    imported = import_weights(path, spec)
+    if imported.preparation is not None:
+        return TrainedNetwork(spec, imported.weights, imported.preparation, imported.classes)
+    preparation, _, assumed = _standard(spec, path, size)
+    return TrainedNetwork(spec, imported.weights, preparation, imported.classes, assumed)
 
 
 def _of_run(folder: Path) -> TrainedNetwork:

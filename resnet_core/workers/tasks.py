@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from resnet_core.analysis import parameters
-from resnet_core.backend import load_backend, optional
+from resnet_core.backend import load_backend, load_verb, optional
 from resnet_core.spec_files import from_json
 from resnet_core.training.contract import TrainingState
 from resnet_core.training.random_factors import require_random_layers, step_inputs
@@ -106,7 +106,13 @@ def native_tensors(session: Session, arrays: Arrays) -> Answer:
 
 def read_state_dict(session: Session, arrays: Arrays, *, backend: str, path: str) -> Answer:
     """{name: array} of a checkpoint in the backend's own format."""
-    return None, optional(load_backend(backend), "read_state_dict")(Path(path))
+    return None, load_verb(backend, "read_state_dict")(Path(path))
+
+
+def write_state_dict(session: Session, arrays: Arrays, *, backend: str, path: str) -> Answer:
+    """Write a checkpoint in the backend's own format."""
+    load_verb(backend, "write_state_dict")(Path(path), arrays)
+    return None, None
 
 
 def set_weights(session: Session, arrays: Arrays) -> Answer:

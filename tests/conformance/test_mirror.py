@@ -18,24 +18,26 @@ BACKENDS = (*FRAMEWORKS, "numpy")
 #: What a package weighs at most, in lines of code without docstrings, by its halves. (With twelve kinds of nodes a
 #: model had 360; there are twice as many.)
 BUDGETS = {
-    "model": (("__init__", "lowering", "model", "weights", "inference", "runtime"), 440),
+    "model": (("__init__", "lowering", "model", "weights", "inference", "runtime"), 450),
     "layers that a framework lacks": (("layers",), 160),
     "training": (("differentiation", "optimizer", "trainer"), 245),
     "printing": ((), 60),
+    "files": ((), 130),
     "programs": (("source", "layer_source"), 540),
     "programs that train": (("training_source",), 110),
 }
 FILES = {f"{name}.py" for names, _ in BUDGETS.values() for name in names}
 VERBS = (*REQUIRED, *OPTIONAL, *NAMING)
-#: A .pth file is PyTorch's own; the slow convolution of maps smaller than the kernel is XLA's, and
-#: a thousand lines for a printed ResNet-20 are NNX'; only Keras walks a graph by recursion.
+#: A .pth file is PyTorch's own, and an .h5 file Keras'; the slow convolution of maps smaller than the kernel is XLA's,
+#: and a thousand lines for a printed ResNet-20 are NNX'; only Keras walks a graph by recursion.
 EXTRA_FILES: dict[str, dict[str, str]] = {
-    "torch": {"state_dict.py": "model"},
-    "keras": {"depth.py": "model"},
+    "torch": {"state_dict.py": "files"},
+    "keras": {"depth.py": "model", "state_dict.py": "files"},
     "flax": {"convolution.py": "model", "representation.py": "printing"},
 }
-#: A .pth file, and the global dtype policy.
-EXTRA_NAMES = {"torch": {"read_state_dict"}, "keras": {"default_dtype"}}
+#: Their own files, and the global dtype policy.
+FILE_VERBS = {"read_state_dict", "write_state_dict"}
+EXTRA_NAMES = {"torch": FILE_VERBS, "keras": {"default_dtype", *FILE_VERBS}}
 
 
 def parsed(backend: str, file: str) -> ast.Module:

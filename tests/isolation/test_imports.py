@@ -33,7 +33,7 @@ ALLOWED = {
         "tensorboard",
     },
     "backends/resnet_torch": {"resnet_core", "numpy", "torch"},
-    "backends/resnet_keras": {"resnet_core", "numpy", "keras"},
+    "backends/resnet_keras": {"resnet_core", "numpy", "keras", "h5py"},
     "backends/resnet_flax": {"resnet_core", "numpy", "flax", "jax", "optax"},
     "backends/resnet_numpy": {"resnet_core", "numpy"},
 }

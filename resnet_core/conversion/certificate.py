@@ -1,0 +1,168 @@
+"""The certificate of a conversion: what both files hold, how the network is known, and the error that was measured."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from resnet_core.architecture import taps
+from resnet_core.backend import load_backend
+from resnet_core.conversion.read import Imported
+from resnet_core.data.prepare import sample_images
+from resnet_core.errors import WeightsError
+from resnet_core.numerics import finite, relative_error
+from resnet_core.preparation import standard_preparation
+from resnet_core.specification import ResNetSpec, to_fields
+from resnet_core.tolerances import TOLERANCES
+from resnet_core.version import __version__
+from resnet_core.weights import cast
+
+#: Pictures that both sides are shown, and their longest side.
+PICTURES, SIDE = 2, 96
+REFEREE = "the NumPy reference, float64"
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """What was converted, and how far the outputs are apart.
+
+    `errors` is {tap: max|a - b| / max|b|} on the same pictures; `tolerance` is what each may be.
+    """
+
+    source: Mapping[str, Any]
+    destination: Mapping[str, Any]
+    tensors: list[Mapping[str, str]]
+    not_carried: tuple[str, ...]
+    rewritten: tuple[str, ...]
+    pictures: str
+    referee: str
+    errors: Mapping[str, float]
+    tolerance: float
+
+    @property
+    def equal(self) -> bool:
+        """Whether both files compute the same."""
+        return all(error <= self.tolerance for error in self.errors.values())
+
+    def to_json(self) -> dict[str, Any]:
+        """The certificate's content, as `DST.certificate.json` holds it."""
+        return {
+            "certificate": 1,
+            "resnet-core": __version__,
+            "equal": self.equal,
+            "source": self.source,
+            "destination": self.destination,
+            "rewritten": list(self.rewritten),
+            "not_carried": list(self.not_carried),
+            "tensors": self.tensors,
+            "measured": {
+                "referee": self.referee,
+                "pictures": self.pictures,
+                "max_error": dict(self.errors),
+                "tolerance": self.tolerance,
+            },
+        }
+
+    def text(self) -> str:
+        """The JSON, for a file."""
+        return json.dumps(finite(self.to_json()), indent=1) + "\n"
+
+    def sentence(self) -> str:
+        """The result in a sentence."""
+        worst = max(self.errors, key=lambda tap: self.errors[tap])
+        verdict = "Equal" if self.equal else "NOT equal"
+        return (
+            f"{verdict}: {len(self.tensors)} tensors; on {self.pictures} the largest error is "
+            f"{self.errors[worst]:.1e} at {worst} ({self.referee})."
+        )
+
+
+def certify(source: Imported, destination: Imported, *, rewritten: tuple[str, ...] = ()) -> Certificate:
+    """The certificate of two files: both run on the same pictures, each as the network that its file is known to be.
+
+    Raises WeightsError where they take other pictures or give other outputs.
+    """
+    for name in ("in_channels", "classes", "global_pool"):
+        own, other = getattr(source.spec, name), getattr(destination.spec, name)
+        if own != other:
+            raise WeightsError(f"certify: {name} is {own} in {source.path}, and {other} in {destination.path}")
+    if taps(source.spec) != taps(destination.spec):
+        raise WeightsError(f"certify: {source.path} and {destination.path} have other stages")
+    size = _size(source.spec)
+    images = sample_images(standard_preparation(size, source.spec.in_channels), PICTURES).astype(np.float64)
+    expected, found = _outputs(source, images), _outputs(destination, images)
+    exact = not rewritten and all(array.dtype == np.float64 for array in destination.weights.values())
+    return Certificate(
+        _about(source),
+        _about(destination),
+        _tensors(source, destination),
+        source.recognized.left_out if source.recognized else (),
+        rewritten,
+        f"{PICTURES} pictures of {size[0]} x {size[1]}",
+        REFEREE,
+        {tap: relative_error(found[tap], expected[tap]) for tap in expected},
+        TOLERANCES["output"]["float64" if exact else "float32"],
+    )
+
+
+def _size(spec: ResNetSpec) -> tuple[int, int]:
+    height, width = spec.input_size
+    return min(height, SIDE), min(width, SIDE)
+
+
+def _outputs(side: Imported, images: np.ndarray) -> dict[str, np.ndarray]:
+    numpy = load_backend("numpy")
+    model = numpy.build(side.spec, weights=cast(side.weights, "float64"), taps=taps(side.spec), dtype="float64")
+    return dict(numpy.predict(model, images))
+
+
+def _about(side: Imported) -> dict[str, Any]:
+    """What a file is, and how its network is known."""
+    path, found = side.path, side.recognized
+    about: dict[str, Any] = {
+        "file": path.name,
+        "bytes": path.stat().st_size,
+        "sha256": _sha256(path),
+        "format": "resnet" if found is None else found.format.name,
+        "program": side.title,
+        "spec": to_fields(side.spec),
+    }
+    if found is None:
+        about["known_by"] = "the spec in the file, whose digest was checked"
+    elif found.stated:
+        about["known_by"] = "names and shapes; what they do not show is the program's"
+        about["stated"] = dict(found.stated)
+    else:
+        about["known_by"] = "names and shapes, and the spec that was given; what they do not show is the program's"
+    if found is not None and found.namesakes:
+        about["namesakes"] = list(found.namesakes)
+    if side.preparation is not None:
+        about["preparation"] = str(side.preparation)
+    return about
+
+
+def _tensors(source: Imported, destination: Imported) -> list[Mapping[str, str]]:
+    """What each tensor is called here, in the source and in the destination."""
+    there, here = _called(source), _called(destination)
+    names = dict.fromkeys((*there, *here))
+    return [{"name": name, "source": there.get(name, "none"), "destination": here.get(name, "none")} for name in names]
+
+
+def _called(side: Imported) -> dict[str, str]:
+    if side.recognized is None:
+        return {name: name for name in side.weights}
+    return {here: there for there, here in side.recognized.names.items()}
+
+
+def _sha256(path: Path) -> str:
+    total = hashlib.sha256()
+    with path.open("rb") as file:
+        while piece := file.read(1 << 20):
+            total.update(piece)
+    return total.hexdigest()

@@ -1,0 +1,66 @@
+"""keras/src/applications/resnet.py and resnet_v2.py, by the names of their layers."""
+
+from __future__ import annotations
+
+from resnet_core.conversion.formats.torchvision import FIXED
+from resnet_core.conversion.naming import Format, Style
+from resnet_core.zoo import FAMILIES
+
+_BLOCK = {
+    "stage{s}.block{b}.shortcut.conv": "conv{s+1}_block{b}_0_conv",
+    "stage{s}.block{b}.shortcut.norm": "conv{s+1}_block{b}_0_bn",
+    "stage{s}.block{b}.conv{n}": "conv{s+1}_block{b}_{n}_conv",
+}
+_VISIBLE = ("depths", "channels", "block")
+
+
+def _unseen(name: str) -> dict[str, object]:
+    return {field: value for field, value in FAMILIES["keras"][name].items() if field not in _VISIBLE}
+
+
+_FIXED = {**FIXED, "block": "bottleneck", "groups": 1, "width_per_group": 64}
+
+FORMAT = Format(
+    "keras",
+    "a ResNet of keras.applications",
+    (
+        Style(
+            "resnet.py",
+            {
+                "stem.conv": "conv1_conv",
+                "stem.norm": "conv1_bn",
+                **_BLOCK,
+                "stage{s}.block{b}.norm{n}": "conv{s+1}_block{b}_{n}_bn",
+                "head.linear": "predictions",
+            },
+            _unseen("keras_resnet50"),
+            _FIXED,
+            order=("conv1", "norm1", "conv2", "norm2", "shortcut.conv", "conv3", "shortcut.norm", "norm3"),
+        ),
+        Style(
+            "resnet_v2.py",
+            {
+                "stem.conv": "conv1_conv",
+                **_BLOCK,
+                "stage{s}.block{b}.norm1": "conv{s+1}_block{b}_preact_bn",
+                "stage{s}.block{b}.norm{n}": "conv{s+1}_block{b}_{n-1}_bn",
+                "head.norm": "post_bn",
+                "head.linear": "predictions",
+            },
+            _unseen("keras_resnet50_v2"),
+            _FIXED,
+            order=("norm1", "conv1", "norm2", "conv2", "norm3", "shortcut.conv", "conv3"),
+        ),
+    ),
+    tensors={
+        "layer": {"weight": "kernel", "bias": "bias"},
+        "norm": {
+            "weight": "gamma",
+            "bias": "beta",
+            "running_mean": "moving_mean",
+            "running_var": "moving_variance",
+        },
+    },
+    separator="/",
+    layout="hwio",
+)

@@ -1,0 +1,145 @@
+"""Which library's program named tensors are of, and which network: by names and shapes, never by guess."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from msgspec import structs
+
+from resnet_core.analysis import state
+from resnet_core.conversion.formats import FORMATS
+from resnet_core.conversion.inference import fitting, infer_spec, some, tensors_differ
+from resnet_core.conversion.naming import Format, Style, read_names
+from resnet_core.errors import InputError, WeightsError
+from resnet_core.layouts import oihw_shape
+from resnet_core.specification import ResNetSpec
+from resnet_core.tree import Shape
+
+
+@dataclass(frozen=True)
+class Recognized:
+    """A file that is understood: whose it is, which network, and what each of its tensors is.
+
+    `names` is {name there: neutral name}, `left_out` what is there and no part of the network, `stated` the fields of
+    the spec that no tensor shows, as the program has them, `chosen` those of them that tell it from others,
+    and `namesakes` published networks of other libraries that have the same names and shapes.
+    """
+
+    format: Format
+    style: Style
+    spec: ResNetSpec
+    names: Mapping[str, str]
+    left_out: tuple[str, ...]
+    stated: Mapping[str, Any] = field(default_factory=dict)
+    chosen: Mapping[str, Any] = field(default_factory=dict)
+    namesakes: tuple[str, ...] = ()
+
+
+def recognize(
+    shapes: Mapping[str, Shape],
+    *,
+    spec: ResNetSpec | None = None,
+    any_classes: bool = False,
+    format: str | None = None,
+    fields: Mapping[str, Any] | None = None,
+) -> Recognized:
+    """What the tensors with these names and shapes are.
+
+    With a `spec`, they must be that network's, with `any_classes` but for the number of classes; with a `format`, of
+    that library; `fields` are what a configuration beside them says. Raises WeightsError, one line: what is no
+    program's, what contradicts the spec, and what may be more than one network.
+    """
+    known = _formats(format)
+    read, nearest = [], (len(shapes) + 1, "", [""])
+    for own, style in known:
+        found, unknown = read_names(own, style, shapes)
+        if not unknown and found:
+            read.append((own, style, found))
+        elif len(unknown) < nearest[0]:
+            nearest = (len(unknown), own.title, unknown)
+    if not read:
+        count, title, unknown = nearest
+        what = format or f"any of {', '.join(FORMATS)}"
+        near = f"; of {title} it has all names but {count} ({some(unknown)})" if count < len(shapes) else ""
+        raise WeightsError(f"its names ({some(list(shapes))}) are not those of {what}{near}")
+    matches, reasons = [], []
+    for own, style, found in read:
+        try:
+            matches += _matches(own, style, found, shapes, spec, any_classes, fields or {})
+        except WeightsError as error:
+            reasons.append(f"{own.title}: {error}")
+    if not matches:
+        raise WeightsError(reasons[0])
+    different = {other.spec: other for other in matches if other.format is matches[0].format}
+    if len(different) > 1:
+        candidates = ", ".join(other.spec.name or _said(other.chosen) for other in different.values())
+        raise WeightsError(f"these names and shapes are those of several networks: {candidates}; say which by --spec")
+    others = dict.fromkeys(other.spec.name for other in matches if other.spec.name)
+    return replace(matches[0], namesakes=tuple(name for name in others if name != matches[0].spec.name))
+
+
+def _formats(name: str | None) -> list[tuple[Format, Style]]:
+    if name is not None and name not in FORMATS:
+        raise InputError(f"format: received {name!r}; expected one of {', '.join(FORMATS)}")
+    return [(own, style) for own in FORMATS.values() if name in (None, own.name) for style in own.styles]
+
+
+def _matches(
+    format: Format,
+    style: Style,
+    names: Mapping[str, str],
+    shapes: Mapping[str, Shape],
+    spec: ResNetSpec | None,
+    any_classes: bool,
+    fields: Mapping[str, Any],
+) -> list[Recognized]:
+    """Every network that these tensors may be: those that are published, or if none is, all that have such tensors."""
+    left_out = tuple(name for name in shapes if name not in names)
+    own = {here: neutral_shape(format, style, here, shapes[there]) for there, here in names.items()}
+    if spec is not None:
+        if any_classes:
+            spec = structs.replace(spec, classes=own.get("head.linear.weight", (None,))[0])
+        _require(own, spec)
+        return [Recognized(format, style, spec, names, left_out)]
+    found: list[Recognized] = []
+    failed: WeightsError | None = None
+    for more in ({}, *(more for more in style.alternatives if not fields.keys() & more.keys())):
+        stated = {**style.fields, **more, **fields}
+        try:
+            found.append(Recognized(format, style, infer_spec(own, stated), names, left_out, stated, more))
+        except WeightsError as error:
+            failed = failed or error
+    if not found:
+        raise _with_candidates(failed, own)
+    return [one for one in found if one.spec.name] or found
+
+
+def _with_candidates(error: WeightsError | None, own: Mapping[str, Shape]) -> WeightsError:
+    """The error; where no norm has statistics, with the networks that have none, for which --spec can ask."""
+    if not any(name.endswith((".running_mean", ".running_var")) for name in own) and (names := fitting(own)):
+        return WeightsError(
+            f"no norm has statistics: they were dropped, or these are norms without any ({', '.join(names)}); "
+            "if they are, say which by --spec"
+        )
+    return error or WeightsError("these are the tensors of no ResNet that this project has")
+
+
+def neutral_shape(format: Format, style: Style, name: str, shape: Shape) -> Shape:
+    """The shape of a tensor in the neutral layout."""
+    if format.layout == "hwio":
+        return oihw_shape(tuple(shape))
+    if style.is_convolution(name.rpartition(".")[0]) and len(shape) == 4:
+        return tuple(shape[:2])
+    return tuple(shape)
+
+
+def _require(own: Mapping[str, Shape], spec: ResNetSpec) -> None:
+    expected, name = state(spec), spec.name or "this spec"
+    if (difference := tensors_differ(own, expected)) is not None:
+        raise WeightsError(f"not of {name}: {difference}")
+
+
+def _said(fields: Mapping[str, Any]) -> str:
+    return "one with " + ", ".join(f"{field} = {value}" for field, value in fields.items()) if fields else "a plain one"

@@ -1,0 +1,65 @@
+"""What is exported opens in the real programs, strictly, and computes the same there.
+
+`RESNET_REFEREES` names an interpreter with torch, torchvision, timm and transformers; without it this is skipped.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import resnet_core as rn
+from referees import draw
+from resnet_core.conversion.convert import convert
+
+SCRIPT = Path(__file__).parents[1] / "referees" / "check_exports.py"
+
+#: (file, program, our network, its name there, what it is told there).
+CASES: list[tuple[str, str, rn.ResNetSpec, str, dict[str, Any]]] = [
+    ("a.pth", "torchvision", rn.spec("resnet18", classes=10), "resnet18", {"num_classes": 10}),
+    ("b.safetensors", "torchvision", rn.spec("resnext50_32x4d"), "resnext50_32x4d", {}),
+    ("c.safetensors", "torchvision", rn.spec("resnet50", norm_epsilon=1e-4), "resnet50", {}),
+    ("d.safetensors", "timm", rn.spec("resnet18d", classes=7), "resnet18d", {"num_classes": 7}),
+    ("e.safetensors", "timm", rn.spec("seresnet50", classes=7), "seresnet50", {"num_classes": 7}),
+    ("f.safetensors", "timm", rn.spec("ecaresnet26t", classes=7), "ecaresnet26t", {"num_classes": 7}),
+    ("g.safetensors", "timm", rn.spec("resnetv2_50d", classes=7), "resnetv2_50d", {"num_classes": 7}),
+    ("h.safetensors", "timm", rn.spec("resnetblur50", classes=7), "resnetblur50", {"num_classes": 7}),
+    ("i.safetensors", "timm", rn.spec("resnext26ts", classes=7), "resnext26ts", {"num_classes": 7}),
+    ("j.safetensors", "timm", rn.spec("resnet50_gn", classes=7), "resnet50_gn", {"num_classes": 7}),
+    ("k.safetensors", "timm", rn.spec("seresnet33ts", classes=7), "seresnet33ts", {"num_classes": 7}),
+    ("l.safetensors", "timm", rn.spec("resnetrs50", classes=7), "resnetrs50", {"num_classes": 7}),
+    ("m", "hf", rn.spec("resnet50_v1", classes=5), "", {}),
+    ("n", "hf", rn.spec("resnet18", channels=[8, 16, 32, 64], classes=5), "", {}),
+]
+
+
+@pytest.mark.long
+def test_real_programs_open_what_was_exported_and_compute_the_same(tmp_path: Path) -> None:
+    python = os.environ.get("RESNET_REFEREES")
+    if python is None:
+        pytest.skip("RESNET_REFEREES is not set: an interpreter with torchvision, timm and transformers")
+    for number, (file, program, spec, _, _) in enumerate(CASES):
+        weights = rn.probe_weights(spec, number)
+        rn.save_weights(tmp_path / "neutral.safetensors", weights, spec)
+        convert(tmp_path / "neutral.safetensors", tmp_path / file, destination_format=program)
+        images = draw.image((1, 64, 96, 3), number)
+        model = rn.build(spec, backend="numpy", weights=rn.cast(weights, "float64"), dtype="float64")
+        output = rn.load_backend("numpy").predict(model, images.astype(np.float64))
+        np.savez(tmp_path / f"{file}.npz", images=images, output=output)
+    cases = [{"file": f, "program": p, "name": n, "arguments": a} for f, p, _, n, a in CASES]
+    (tmp_path / "cases.json").write_text(json.dumps(cases))
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
+    done = subprocess.run(
+        [python, str(SCRIPT), str(tmp_path)], capture_output=True, text=True, check=False, env=environment, timeout=900
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    errors = json.loads(done.stdout.splitlines()[-1])
+    print(errors)
+    # An epsilon that went into the variances is rounded with them.
+    assert {file: error for file, error in errors.items() if error > (1e-5 if file == "c.safetensors" else 1e-10)} == {}

@@ -1,0 +1,295 @@
+"""Conversions of files: both directions to the same bits, a certificate, and nothing left after a refusal."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+import safetensors.numpy
+
+import resnet_core as rn
+from command_line import in_process
+from resnet_core.conversion.certificate import certify
+from resnet_core.conversion.convert import convert
+from resnet_core.conversion.read import import_weights
+from resnet_core.errors import InputError, WeightsError
+from resnet_core.preparation import IMAGENET_DEVIATION, IMAGENET_MEAN, Preparation
+from resnet_keras.state_dict import read_state_dict
+
+NARROW = rn.spec("resnet18", channels=[4, 6, 8, 10], depths=[1, 2, 1, 1], classes=5)
+SHORT = rn.spec("resnet50", depths=[1, 1, 1, 1], classes=5)
+SHORT_KERAS = rn.spec("keras_resnet50_v2", depths=[1, 2, 1, 1], classes=5)
+
+#: (our network, format, file).
+ROADS = [
+    (rn.spec("resnet18", classes=5), "torchvision", "w.safetensors"),
+    (rn.spec("resnet18d", channels=[4, 6, 8, 10], classes=5), "timm", "w.safetensors"),
+    (NARROW, "hf", "folder"),
+    (SHORT_KERAS, "keras", "w.weights.h5"),
+    (SHORT_KERAS, "keras", "w.h5"),
+    (rn.spec("keras_resnet50", depths=[1, 1, 2, 1], classes=5), "keras", "w.weights.h5"),
+]
+
+
+def saved(folder: Path, spec: rn.ResNetSpec, **about: Any) -> Path:
+    path = folder / "neutral.safetensors"
+    rn.save_weights(path, rn.probe_weights(spec), spec, **about)
+    return path
+
+
+@pytest.fixture
+def here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keras' files are read by h5py alone: a process for it would only take time."""
+
+    class Here:
+        def __enter__(self) -> Here:
+            return self
+
+        def __exit__(self, *error: object) -> None: ...
+
+        def call(self, name: str, arrays: dict[str, np.ndarray] | None = None, *, backend: str, path: str) -> Any:
+            import resnet_keras.state_dict
+
+            assert backend == "keras"
+            verb = getattr(resnet_keras.state_dict, name)
+            return (None, verb(Path(path))) if arrays is None else verb(Path(path), arrays)
+
+    for module in ("read", "convert"):
+        monkeypatch.setattr(f"resnet_core.conversion.{module}.Worker", lambda **given: Here())
+
+
+@pytest.mark.parametrize(("spec", "format", "file"), ROADS)
+@pytest.mark.usefixtures("here")
+def test_there_and_back_is_the_same_bits(spec: rn.ResNetSpec, format: str, file: str, tmp_path: Path) -> None:
+    source = saved(tmp_path, spec)
+    there = convert(source, tmp_path / file, destination_format=format)
+    assert there.certificate.equal
+    assert set(there.certificate.errors.values()) == {0.0}
+    back = import_weights(tmp_path / file, spec)
+    own = rn.load_weights(source)[0]
+    assert list(back.weights) == list(own)
+    for name, array in own.items():
+        np.testing.assert_array_equal(back.weights[name], array)
+    again = convert(tmp_path / file, tmp_path / "back.safetensors", spec=spec)
+    assert again.certificate.equal
+    assert rn.load_weights(tmp_path / "back.safetensors")[1] == spec
+
+
+def test_a_folder_of_transformers_says_its_network_its_classes_and_its_pictures(tmp_path: Path) -> None:
+    pictures = Preparation(size=(224, 224), interpolation="bicubic", mean=IMAGENET_MEAN, deviation=IMAGENET_DEVIATION)
+    spec = rn.spec(NARROW, stride_on="3x3", activation="silu")
+    names = ["ant", "bee", "cat", "dog", "eel"]
+    source = saved(tmp_path, spec, preparation=pictures, classes=names)
+    convert(source, tmp_path / "there", destination_format="hf")
+    found = import_weights(tmp_path / "there")
+    assert (found.spec.activation, found.preparation, found.classes) == ("silu", pictures, tuple(names))
+    convert(tmp_path / "there", tmp_path / "back.safetensors")
+    assert rn.read_weight_file(tmp_path / "back.safetensors").preparation == pictures
+    about = json.loads((tmp_path / "there" / "config.json").read_text())
+    (tmp_path / "there" / "config.json").write_text(json.dumps({**about, "depths": [1, 1, 1, 1]}))
+    with pytest.raises(WeightsError, match=r"depths: the tensors show \(1, 2, 1, 1\), and its configuration says"):
+        import_weights(tmp_path / "there")
+    for content, words in (
+        ('{"model_type": "vit"}', "received a model of the kind 'vit'"),
+        ('{"model_type": "resnet"}', "KeyError: 'depths'"),
+        ('{"architecture": "resnest50d"}', "received the architecture 'resnest50d'"),
+        ("[", "config.json"),
+    ):
+        (tmp_path / "there" / "config.json").write_text(content)
+        with pytest.raises(InputError, match=words):
+            import_weights(tmp_path / "there")
+
+
+def test_a_configuration_of_timms_decides_between_networks_of_the_same_names(tmp_path: Path) -> None:
+    spec = rn.spec("resnetblur50", classes=5, depths=[1, 1, 1, 1])
+    folder = tmp_path / "timm"
+    folder.mkdir()
+    convert(saved(tmp_path, spec), folder / "model.safetensors", destination_format="timm")
+    about = {"architecture": "resnetblur50", "num_classes": 5, "pretrained_cfg": {"crop_pct": 0.95, "mean": [0.5] * 3,
+             "std": [0.5] * 3, "input_size": [3, 224, 224], "interpolation": "bicubic"}}  # fmt: skip
+    (folder / "config.json").write_text(json.dumps(about))
+    found = import_weights(folder)
+    assert found.spec.antialias == "blur"
+    assert found.preparation is not None
+    assert (found.preparation.crop, found.preparation.mean) == (0.95, (0.5, 0.5, 0.5))
+
+
+def _swapped(weights: dict[str, np.ndarray], one: str, other: str) -> dict[str, np.ndarray]:
+    return {**weights, one: weights[other], other: weights[one]}
+
+
+#: Every one has all names and shapes right.
+DEFECTS: dict[str, Callable[[dict[str, np.ndarray]], dict[str, np.ndarray]]] = {
+    "two layers of the same shape": lambda w: _swapped(w, "stage2.block1.conv2.weight", "stage2.block2.conv1.weight"),
+    "a square kernel transposed": lambda w: {
+        **w, "stage2.block2.conv1.weight": np.ascontiguousarray(w["stage2.block2.conv1.weight"].swapaxes(0, 1))
+    },
+    "scale and variance": lambda w: _swapped(w, "stem.norm.weight", "stem.norm.running_var"),
+    "a kernel turned over": lambda w: {
+        **w, "stem.conv.weight": np.ascontiguousarray(w["stem.conv.weight"][..., ::-1])
+    },
+    "statistics as they are at first": lambda w: {
+        **w, "stage1.block1.norm1.running_mean": np.zeros_like(w["stage1.block1.norm1.running_mean"])
+    },
+    "blue read as red": lambda w: {**w, "stem.conv.weight": np.ascontiguousarray(w["stem.conv.weight"][:, ::-1])},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("defect", DEFECTS)
+def test_a_certificate_tells_what_names_and_shapes_do_not(defect: str, tmp_path: Path) -> None:
+    source = saved(tmp_path, NARROW)
+    wrong = tmp_path / "wrong.safetensors"
+    rn.save_weights(wrong, DEFECTS[defect](rn.probe_weights(NARROW)), NARROW)
+    proof = certify(import_weights(source), import_weights(wrong))
+    assert not proof.equal
+    assert proof.sentence().startswith("NOT equal: ")
+    done = in_process("certify", source, wrong)
+    assert (done.returncode, done.stderr) == (1, "")
+    assert done.stdout.startswith("NOT equal: ")
+    assert in_process("certify", source, source).returncode == 0
+
+
+def test_the_command_writes_a_certificate_beside_the_result(tmp_path: Path) -> None:
+    source = saved(tmp_path, rn.spec("resnet18", classes=5))
+    done = in_process("convert", source, tmp_path / "w.safetensors", "--to", "torchvision")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "Equal: 102 tensors; on 2 pictures of 96 x 96" in done.stdout
+    proof = json.loads((tmp_path / "w.safetensors.certificate.json").read_text())
+    assert proof["equal"]
+    assert (proof["source"]["format"], proof["destination"]["format"]) == ("resnet", "torchvision")
+    assert {"name": "stem.conv.weight", "source": "stem.conv.weight", "destination": "conv1.weight"} in proof["tensors"]
+    assert len(proof["tensors"]) == 102
+    assert set(proof["measured"]["max_error"]) == set(rn.taps(rn.spec("resnet18")))
+    assert proof["destination"]["file"] == "w.safetensors"
+    back = in_process("convert", tmp_path / "w.safetensors", tmp_path / "n.safetensors", "--json")
+    assert json.loads(back.stdout)["source"]["program"] == "torchvision's ResNet (resnet.py)"
+
+
+BAD = [
+    (["w.keras"], "received the ending '.keras'; expected one of .safetensors, .pth"),
+    (["w.pth"], "to: received none; .pth may be torchvision or timm"),
+    (["w.h5", "--to", "hf"], "received the ending .h5 for hf; it is one of keras"),
+    (["w.safetensors", "--to", "caffe"], "to: received 'caffe'; expected one of resnet, torchvision, timm, hf, keras"),
+    (["w.safetensors", "--from", "keras"], "are not those of keras"),
+    (["w.safetensors", "--to", "torchvision"], "channels is [4, 6, 8, 10], and [64, 128, 256, 512] in its resnet.py"),
+    (["nowhere/w.safetensors"], "cannot be written (No such file or directory)"),
+    (["w.safetensors", "--set", "classes=3"], "received --set without --spec"),
+    (["w.safetensors", "--spec", "resnet50"], "not the requested network"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "words"), BAD)
+def test_a_refusal_is_one_line_and_leaves_nothing(arguments: list[str], words: str, tmp_path: Path) -> None:
+    source = saved(tmp_path, NARROW)
+    if "--from" in arguments:
+        safetensors.numpy.save_file({"conv1.weight": np.zeros(3, np.float32)}, source)
+    done = in_process("convert", source, tmp_path / arguments[0], *arguments[1:])
+    assert (done.returncode, done.stdout) == (2, "")
+    assert words in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["neutral.safetensors"]
+
+
+def test_what_is_there_stays_as_it_was(tmp_path: Path) -> None:
+    source = saved(tmp_path, NARROW)
+    (tmp_path / "there").mkdir()
+    assert "is there already" in in_process("convert", source, tmp_path / "there", "--to", "hf").stderr
+    (tmp_path / "w.safetensors").write_text("mine")
+    assert in_process("convert", source, tmp_path / "w.safetensors", "--to", "torchvision").returncode == 2
+    assert (tmp_path / "w.safetensors").read_text() == "mine"
+
+
+def test_other_channels_and_classes_have_no_certificate(tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    files = [saved(tmp_path, NARROW), saved(other, rn.spec(NARROW, classes=6))]
+    with pytest.raises(WeightsError, match=r"certify: classes is 5 in .*, and 6 in"):
+        certify(*map(import_weights, files))
+
+
+# HDF5.
+
+
+def _linked(file: Any) -> None:
+    file["layers/conv2d/vars/0"] = h5py.ExternalLink("/etc/passwd", "/x")
+
+
+def _soft(file: Any) -> None:
+    file["layers/conv2d/vars/0"] = h5py.SoftLink("/elsewhere")
+
+
+def _outside(file: Any) -> None:
+    file.create_dataset("layers/conv2d/vars/0", (9,), "f4", external=[("/etc/hostname", 0, 36)])
+
+
+def _huge(file: Any) -> None:
+    file.create_dataset("layers/conv2d/vars/0", (10**12,), "f4", chunks=(1000,))
+
+
+def _virtual(file: Any) -> None:
+    layout = h5py.VirtualLayout((3,), "f4")
+    layout[:] = h5py.VirtualSource("other.h5", "x", (3,))
+    file.create_virtual_dataset("layers/conv2d/vars/0", layout)
+
+
+def _whole(file: Any) -> None:
+    file["layers/conv2d/vars/0"] = np.zeros(3, np.int32)
+
+
+def _many(file: Any) -> None:
+    for number in range(3):
+        file[f"layers/conv2d/vars/{number}"] = np.zeros(3, np.float32)
+
+
+BAD_FILES: list[tuple[Callable[[Any], None], str]] = [
+    (_linked, "is a link to elsewhere"),
+    (_soft, "is a link to elsewhere"),
+    (_outside, "lies in another file"),
+    (_virtual, "lies in another file"),
+    (_huge, "says that it holds more than the file"),
+    (_whole, "conv2d/kernel is int32; expected floating-point numbers"),
+    (_many, "conv2d: received 3 variables"),
+    (lambda file: None, "has neither layers nor layer_names"),
+]
+
+
+@pytest.mark.parametrize(("damage", "words"), BAD_FILES)
+def test_a_bad_file_of_keras_is_one_line(damage: Callable[[Any], None], words: str, tmp_path: Path) -> None:
+    path = tmp_path / "bad.weights.h5"
+    with h5py.File(path, "w") as file:
+        damage(file)
+    with pytest.raises(WeightsError) as caught:
+        read_state_dict(path)
+    assert str(caught.value).startswith(f"{path}: ")
+    assert words in str(caught.value)
+
+
+def test_truncated_and_changed_files_of_keras_are_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "w.h5"
+    with h5py.File(path, "w") as file:
+        file["layers/conv2d/vars/0"] = np.zeros((3, 3), np.float32)
+    data = path.read_bytes()
+    for place in range(0, len(data), 97):
+        for bad in (data[:place], data[:place] + bytes([data[place] ^ 0xFF]) + data[place + 1 :]):
+            path.write_bytes(bad)
+            try:
+                read_state_dict(path)
+            except WeightsError as error:
+                assert "\n" not in str(error)  # noqa: PT017
+
+
+def test_an_archive_that_unpacks_to_more_is_refused(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "bomb.keras", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("model.weights.h5", bytes(50_000_000))
+    with pytest.raises(WeightsError, match=r"unpacks to 50000000 bytes"):
+        read_state_dict(tmp_path / "bomb.keras")
+    with zipfile.ZipFile(tmp_path / "empty.keras", "w"):
+        pass
+    with pytest.raises(WeightsError, match=r"is an archive with 0 files model\.weights\.h5"):
+        read_state_dict(tmp_path / "empty.keras")

@@ -1,0 +1,205 @@
+"""Names of other libraries: recognized, read and written; what may be several networks, or none, is refused."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import resnet_core as rn
+from resnet_core.architecture import layer_tree
+from resnet_core.conversion.export import export_weights
+from resnet_core.conversion.formats import FORMATS
+from resnet_core.conversion.inference import infer_spec
+from resnet_core.conversion.naming import read_names, write_names
+from resnet_core.conversion.recognition import recognize
+from resnet_core.errors import InputError, WeightsError
+from resnet_core.specification import to_fields
+from resnet_core.tree import Shape
+from resnet_core.zoo import family
+
+RECORDED: dict[str, Any] = json.loads((Path(__file__).parents[1] / "referees" / "names.json").read_text())
+CASES = [(format, name) for format in FORMATS for name in RECORDED[format]]
+
+#: Families of what these libraries have.
+LIBRARIES = (
+    "resnet", "resnext", "keras", "bag_of_tricks", "se", "eca", "antialiased", "rs", "preactivation", "group_norm",
+    "big_transfer",
+)  # fmt: skip
+
+#: What no name and no shape tells.
+UNSEEN = (
+    "stem_pool", "stem_pool_padding", "stem_stride", "stem_pool_stride", "stride_on", "stride_unit", "conv_padding",
+    "norm_epsilon", "norm_decay", "shortcut_pool", "antialias", "activation", "standardize_weights", "norm",
+    "norm_groups", "initializer", "zero_init_residual", "attention_place", "shortcut",
+)  # fmt: skip
+
+
+def shapes(format: str, name: str) -> dict[str, Shape]:
+    return {tensor: tuple(shape) for tensor, (shape, _) in RECORDED[format][name].items()}
+
+
+@pytest.mark.parametrize(("format", "name"), CASES)
+def test_a_recorded_program_is_recognized_as_the_network_of_its_name(format: str, name: str) -> None:
+    found = recognize(shapes(format, name), format=None if name != "resnet18d" else "timm", fields=_told(format, name))
+    assert (found.format.name, found.spec.name) == (format, name)
+    assert found.spec.classes == 10
+    assert set(found.names.values()) == set(rn.state(found.spec))
+    assert all(tensor.endswith("num_batches_tracked") for tensor in found.left_out)
+
+
+def _told(format: str, name: str) -> dict[str, object]:
+    """What a configuration says: resnet18d, resnetaa18d and resnetblur18d have the same names."""
+    return {"antialias": "none"} if (format, name) == ("timm", "resnet18d") else {}
+
+
+@pytest.mark.parametrize(("format", "name"), CASES)
+def test_an_export_has_exactly_the_recorded_names_shapes_and_dtypes(format: str, name: str) -> None:
+    spec = rn.spec(name, classes=10)
+    exported = export_weights(spec, rn.probe_weights(spec), format)
+    found = {tensor: [list(array.shape), array.dtype.name] for tensor, array in exported.arrays.items()}
+    counters = {tensor for tensor in RECORDED[format][name] if tensor.endswith("num_batches_tracked")}
+    assert found == {tensor: own for tensor, own in RECORDED[format][name].items() if tensor not in counters}
+    if exported.style.order:  # a part of the file
+        assert list(found) == list(RECORDED[format][name])
+
+
+@pytest.mark.parametrize("name", rn.names())
+def test_the_spec_of_every_network_is_inferred_from_its_tensors(name: str) -> None:
+    spec = rn.spec(name)
+    fields = to_fields(spec)
+    told = {field: fields[field] for field in UNSEEN if (field, fields[field]) != ("norm", "batch")}
+    assert layer_tree(infer_spec(rn.state(spec), told)) == layer_tree(spec)
+
+
+@pytest.mark.parametrize("name", rn.names())
+def test_what_is_exported_is_read_again_as_the_same_names(name: str) -> None:
+    spec, styles = rn.spec(name), 0
+    for format in FORMATS.values():
+        for style in format.styles:
+            written = write_names(format, style, rn.state(spec))
+            if written is not None:
+                styles += 1
+                assert len(set(written.values())) == len(written)
+                found, unknown = read_names(format, style, written.values())
+                assert (found, unknown) == ({there: here for here, there in written.items()}, [])
+    assert styles or family(name) not in LIBRARIES
+
+
+REFUSED = [
+    ("resnet50", "keras", 'stride_on is "3x3", and "1x1" in its resnet.py'),
+    ("resnet50_v1", "torchvision", 'stride_on is "1x1", and "3x3" in its resnet.py'),
+    ("resnet50_v1", "keras", 'stem_pool_padding is "symmetric", and "zeros"'),
+    ("resnet50d", "torchvision", 'stem_type is "deep", and "conv"'),
+    ("resnext50_32x4d", "hf", "groups is 32, and 1"),
+    ("resnet20", "torchvision", "channels is [16, 32, 64], and [64, 128, 256, 512]"),
+    ("resnet20", "timm", "stem_stride is 1, and 2"),
+    ("plain18", "timm", 'shortcut is "none", and "projection"'),
+    ("resnet18_d2l", "torchvision", "conv_bias: stem.conv.bias is not zero"),
+    ("resnet_v2_50", "timm", "conv_bias: stem.conv.bias is not zero"),
+    ("flax_resnet50", "torchvision", 'stem_pool_padding is "same", and "symmetric"'),
+    ("seresnet18", "torchvision", "has no stage1.block1.se.reduce"),
+    ("resnet50_gn", "torchvision", 'norm is "group", and "batch"'),
+    ("resnetblur50", "torchvision", 'antialias is "blur", and "none"'),
+    ("resnet18", "keras", 'block is "basic", and "bottleneck"'),
+]
+
+
+@pytest.mark.parametrize(("name", "format", "words"), REFUSED)
+def test_another_network_is_refused_by_the_field(name: str, format: str, words: str) -> None:
+    spec = rn.spec(name)
+    with pytest.raises(WeightsError) as caught:
+        export_weights(spec, rn.probe_weights(spec), format)
+    assert str(caught.value).startswith(f"{FORMATS[format].title} is another network: ")
+    assert words in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_what_differs_exactly_is_rewritten_and_said() -> None:
+    spec = rn.spec("resnet18", depths=[1, 1, 1, 1], norm_epsilon=1e-3)
+    weights = rn.probe_weights(spec, dtype="float64")
+    exported = export_weights(spec, weights, "torchvision")
+    assert exported.rewritten == ("an epsilon of 1e-05, not 0.001: the running variances have the rest",)
+    np.testing.assert_allclose(
+        exported.arrays["bn1.running_var"], weights["stem.norm.running_var"] + 0.99e-3, rtol=1e-12
+    )
+    small = {**weights, "stem.norm.running_var": np.zeros_like(weights["stem.norm.running_var"])}
+    tight = rn.spec("resnet18", depths=[1, 1, 1, 1], norm_epsilon=1e-6)
+    with pytest.raises(WeightsError, match=r"norm_epsilon is 1e-06, and 1e-05 there; stem.norm.running_var is too"):
+        export_weights(tight, small, "torchvision")
+
+
+def test_biases_of_zero_are_added_and_left_out() -> None:
+    plain = rn.spec("keras_resnet50", conv_bias=[], depths=[1, 1, 1, 1])
+    exported = export_weights(plain, rn.probe_weights(plain), "keras")
+    assert exported.rewritten == ("17 biases of zero, which it has and this network has not",)
+    assert not exported.arrays["conv1_conv/bias"].any()
+    biased = rn.spec("resnet18", conv_bias=["stem"])
+    weights = rn.probe_weights(biased)
+    zero = {**weights, "stem.conv.bias": np.zeros(64, np.float32)}
+    assert export_weights(biased, zero, "torchvision").rewritten == ("without 1 biases, all of them zero",)
+
+
+# What must not be read.
+
+
+def test_lost_statistics_are_no_network_of_other_norms() -> None:
+    lost = {name: shape for name, shape in shapes("torchvision", "resnet50").items() if "running" not in name}
+    with pytest.raises(WeightsError, match=r"no norm has statistics: they were dropped, .* \(resnet50_gn\)"):
+        recognize(lost)
+    assert recognize(lost, spec=rn.spec("resnet50_gn", classes=10)).spec.norm == "group"
+    some = {name: shape for name, shape in shapes("torchvision", "resnet50").items() if name != "bn1.running_var"}
+    with pytest.raises(WeightsError, match=r"1 missing \(stem\.norm\.running_var\)"):
+        recognize(some)
+
+
+def test_a_missing_and_a_left_over_tensor_are_named() -> None:
+    known = shapes("torchvision", "resnet18")
+    less = {name: shape for name, shape in known.items() if name != "layer3.1.conv2.weight"}
+    with pytest.raises(WeightsError, match=r"conv1, conv2 and so on"):
+        recognize(less)
+    with pytest.raises(WeightsError, match=r"torchvision's ResNet it has all names but 1 \(layer1\.0\.conv9x\."):
+        recognize({**known, "layer1.0.conv9x.weight": (1,)})
+    with pytest.raises(WeightsError, match=r"4 left over \(stage1\.block1\.norm3\.weight, "):
+        recognize(
+            {**known, **{f"layer1.0.bn3.{own}": (64,) for own in ("weight", "bias", "running_mean", "running_var")}}
+        )
+
+
+def test_another_number_of_classes_is_said() -> None:
+    known = shapes("torchvision", "resnet18")
+    with pytest.raises(WeightsError, match=r"these weights are for 10 classes \(set classes = 10\)"):
+        recognize(known, spec=rn.spec("resnet18"))
+    slim = {**known, "fc.weight": (1001, 512), "fc.bias": (1001,)}
+    with pytest.raises(WeightsError, match=r"these weights are for 1001 classes"):
+        recognize(slim, spec=rn.spec("resnet18"))
+    assert recognize(slim).spec.classes == 1001
+
+
+def test_what_may_be_several_networks_is_refused_with_their_names() -> None:
+    spec = rn.spec("resnet50d")
+    names = {tensor: array.shape for tensor, array in export_weights(spec, rn.initialize(spec), "timm").arrays.items()}
+    with pytest.raises(WeightsError, match=r"several networks: resnet50d, resnetaa50d, resnetblur50d; say which"):
+        recognize(names)
+    assert recognize(names, spec=rn.spec("resnetblur50d")).spec.antialias == "blur"
+    plain = shapes("torchvision", "resnet50")
+    assert recognize(plain).namesakes == ("resnetaa50", "resnetblur50")
+    with pytest.raises(WeightsError, match=r"several networks: resnet50, resnetaa50, resnetblur50"):
+        recognize(plain, format="timm")
+
+
+def test_a_gate_is_not_torchvisions() -> None:
+    found = recognize(shapes("timm", "seresnet50"))
+    assert (found.format.name, found.spec.attention) == ("timm", "se")
+    with pytest.raises(WeightsError, match=r"not those of torchvision"):
+        recognize(shapes("timm", "seresnet50"), format="torchvision")
+
+
+def test_an_unknown_format_is_one_line() -> None:
+    with pytest.raises(InputError, match=r"format: received 'caffe'; expected one of torchvision, timm, hf, keras"):
+        recognize({}, format="caffe")
+    with pytest.raises(WeightsError, match=r"its names \(foo\.weight\) are not those of any of torchvision, timm"):
+        recognize({"foo.weight": (1,)})
