@@ -56,7 +56,7 @@ QUICK_ENVIRONMENT: Mapping[str, str] = {"XLA_FLAGS": "--xla_backend_optimization
 HALF_DTYPES = ("bfloat16", "float16")
 
 #: Endings of the files that `read_state_dict` reads.
-READS = (".h5", ".keras")
+READS = (".h5", ".keras", ".index")
 
 #: What else people call it.
 KNOWN_AS = ("tf", "tensorflow")

@@ -28,8 +28,11 @@ _MOST_LAYERS = 100_000
 def read_state_dict(path: Path) -> dict[str, np.ndarray]:
     """{"layer/variable": array} of a file of weights, kernels as Keras has them. Executes nothing.
 
-    float16 becomes float32. Raises WeightsError for anything but HDF5 of plain arrays that are in the file itself.
+    float16 becomes float32. Raises WeightsError for anything but HDF5 of plain arrays that are in the file itself, or
+    the index of a TensorFlow checkpoint.
     """
+    if path.suffix == ".index":
+        return _checkpoint(path)
     try:
         data = _weights_of_archive(path) if path.suffix == ".keras" else path.read_bytes()
         with h5py.File(io.BytesIO(data), "r") as file:
@@ -44,6 +47,21 @@ def read_state_dict(path: Path) -> dict[str, np.ndarray]:
     if not found:
         raise WeightsError(f"{path}: holds no layer with weights; {_EXPECTED}")
     return found
+
+
+def _checkpoint(path: Path) -> dict[str, np.ndarray]:
+    """The float variables of a TensorFlow checkpoint, by their names; its data lie beside the index."""
+    try:
+        import tensorflow
+    except ImportError as error:
+        raise WeightsError(f"{path}: is a TensorFlow checkpoint, and TensorFlow is not installed") from error
+    try:
+        reader = tensorflow.train.load_checkpoint(str(path.with_suffix("")))
+        types = reader.get_variable_to_dtype_map()
+        return {name: reader.get_tensor(name) for name in sorted(types) if types[name].name in ("float32", "float64")}
+    except Exception as error:  # TensorFlow raises almost anything on damaged data
+        reason = " ".join(str(error).split())[:120]
+        raise WeightsError(f"{path}: cannot be read ({reason}); expected a TensorFlow checkpoint") from error
 
 
 def _weights_of_archive(path: Path) -> bytes:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 def predict_pictures(
     network: Annotated[
-        str, typer.Argument(metavar="RUN|SPEC", help="A run's folder or a weight file; or a spec, with --weights.")
+        str, typer.Argument(metavar="RUN|SPEC", help="A run or a file of weights; or a spec, with --weights.")
     ],
     pictures: Annotated[list[Path], typer.Argument(metavar="PICTURE…", help="Pictures, and folders of them.")],
     weights: Annotated[Path | None, typer.Option(metavar="F", help="A neutral file, or another library's.")] = None,

@@ -102,7 +102,7 @@ def certify(source: Imported, destination: Imported, *, rewritten: tuple[str, ..
         _about(source),
         _about(destination),
         _tensors(source, destination),
-        source.recognized.left_out if source.recognized else (),
+        _not_carried(source, destination),
         rewritten,
         f"{PICTURES} pictures of {size[0]} x {size[1]}",
         REFEREE,
@@ -158,6 +158,16 @@ def _called(side: Imported) -> dict[str, str]:
     if side.recognized is None:
         return {name: name for name in side.weights}
     return {here: there for there, here in side.recognized.names.items()}
+
+
+def _not_carried(source: Imported, destination: Imported) -> tuple[str, ...]:
+    """Tensors that are no part of the network, and what the destination has no place for."""
+    about = []
+    if source.preparation is not None and destination.preparation is None:
+        about.append("how pictures are prepared")
+    if source.classes is not None and destination.classes is None:
+        about.append("the names of the classes")
+    return (*(source.recognized.left_out if source.recognized else ()), *about)
 
 
 def _sha256(path: Path) -> str:

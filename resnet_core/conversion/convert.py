@@ -15,6 +15,7 @@ from resnet_core.conversion.certificate import Certificate, certify
 from resnet_core.conversion.configuration import preprocessor
 from resnet_core.conversion.export import Exported, export_weights
 from resnet_core.conversion.formats import FORMATS
+from resnet_core.conversion.inference import some
 from resnet_core.conversion.read import FILES, Imported, backend_that_reads, import_weights
 from resnet_core.errors import InputError
 from resnet_core.files import new_folder, replacing, write_atomically
@@ -48,7 +49,8 @@ class Conversion:
             same = " and ".join(found.recognized.namesakes)
             lines.append(f"  the same names have {same}; if it is one of these, say so by --spec")
         if found.recognized is not None and found.recognized.left_out:
-            lines.append(f"  not carried: {len(found.recognized.left_out)} counters of batches")
+            left_out = found.recognized.left_out
+            lines.append(f"  not carried: {len(left_out)} tensors that are no part of the network ({some(left_out)})")
         if self.exported is not None:
             lines.append(f"{self.destination.name}: {self.exported.format.title} ({self.exported.style.name})")
             lines += [f"  to be told to its program: {_listed(self.exported.chosen)}"] if self.exported.chosen else []
@@ -79,7 +81,8 @@ def convert(
     found = import_weights(source, spec, source_format)
     proof = target.with_name(target.name + ".certificate.json")
     exported = None if wanted == "resnet" else export_weights(found.spec, found.weights, wanted)
-    with new_folder(target) if target.suffix == "" else replacing(target) as temporary:
+    place = new_folder(target) if target.suffix == "" else replacing(target)
+    with replacing(proof) as paper, place as temporary:
         if exported is None:
             save_weights(temporary, found.weights, found.spec, preparation=found.preparation, classes=found.classes)
             back = import_weights(temporary)
@@ -95,7 +98,7 @@ def convert(
         certificate = replace(certificate, destination={**certificate.destination, "file": target.name})
         if not certificate.equal:
             raise InputError(f"{target}: not written, since it would not compute the same: {certificate.sentence()}")
-    write_atomically(proof, certificate.text().encode())
+        paper.write_text(certificate.text(), encoding="utf-8")
     return Conversion(found, target, certificate, proof, exported)
 
 

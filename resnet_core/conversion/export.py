@@ -183,8 +183,6 @@ def _ordered(style: Style, names: list[str]) -> list[str]:
 
 
 def _native(style: Style, format: Format, name: str, array: np.ndarray) -> np.ndarray:
-    if format.layout == "hwio":
-        return np.ascontiguousarray(to_hwio(array))
     if array.ndim == 2 and style.is_convolution(name.rpartition(".")[0]):
-        return array[:, :, None, None]
-    return array
+        array = array[:, :, None, None]
+    return np.ascontiguousarray(to_hwio(array)) if format.layout == "hwio" else array

@@ -6,7 +6,7 @@ What has no tensor (the place of a stride, padding, epsilon, a pool) is no part 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from msgspec.structs import replace
@@ -93,7 +93,7 @@ def tensors_differ(shapes: Shapes, expected: Shapes) -> str | None:
     return None
 
 
-def some(names: list[str]) -> str:
+def some(names: Sequence[str]) -> str:
     """The first three names, and whether there are more."""
     return ", ".join(names[:3]) + (", …" if len(names) > 3 else "")
 

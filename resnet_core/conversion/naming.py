@@ -64,6 +64,7 @@ class Format:
 
     - `tensors`: {"layer" or "norm": {neutral tensor: tensor there}}.
     - `layout`: of kernels: "oihw" as here, or "hwio".
+    - `scope`: a pattern of what stands before every name and says nothing of the layer.
     - `not_carried`: patterns of names that are no part of the network, such as counters.
     """
 
@@ -73,6 +74,7 @@ class Format:
     tensors: Mapping[str, Tensors] = field(default_factory=lambda: PYTORCH_TENSORS)
     separator: str = "."
     layout: Literal["oihw", "hwio"] = "oihw"
+    scope: str = ""
     not_carried: tuple[str, ...] = ()
 
     def carries(self, name: str) -> bool:
@@ -108,7 +110,7 @@ def write_names(format: Format, style: Style, names: Iterable[str]) -> dict[str,
 
 
 def _neutral(format: Format, style: Style, name: str) -> str | None:
-    module, separator, tensor = name.rpartition(format.separator)
+    module, separator, tensor = re.sub(f"^{format.scope}", "", name).rpartition(format.separator)
     if not separator:
         return None
     for (_, neutral), (pattern, starts) in _rows(tuple(style.modules.items()), to_neutral=True):

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from resnet_core import zoo
 from resnet_core.analysis import state
 from resnet_core.backend import backends, declared, environment
 from resnet_core.conversion.configuration import Configuration, read_configuration
@@ -52,6 +53,19 @@ class Imported:
         return f"{self.recognized.format.title} ({self.recognized.style.name})"
 
 
+#: Endings of files that may be another library's.
+ENDINGS = (".pth", ".pt", ".bin", ".ckpt", ".tar", ".safetensors", ".h5", ".keras", ".index")
+
+
+def may_be_imported(source: str | Path) -> bool:
+    """Whether this is a file with an ending of weights, or a folder with a configuration; no name of the zoo is."""
+    path = Path(source)
+    if str(source) in zoo.ZOO:
+        return False
+    checkpoint = path.with_name(path.name + ".index") if path.name else path
+    return (path.is_file() and path.suffix in ENDINGS) or (path / "config.json").is_file() or checkpoint.is_file()
+
+
 def read_weights(path: str | Path, spec: ResNetSpec | None = None) -> Weights:
     """Neutral weights of a file. With `spec`, they are checked to be that network's.
 
@@ -87,6 +101,8 @@ def import_weights(
     if path.is_dir():
         configuration = read_configuration(path)
         path = _weights_in(path)
+    if not path.exists() and path.with_name(path.name + ".index").is_file():  # TensorFlow's, which is several files
+        path = path.with_name(path.name + ".index")
     arrays = without_prefix(_arrays(path))
     try:
         return _imported(path, arrays, spec, any_classes, format, configuration)
@@ -125,10 +141,8 @@ def neutral_weights(
     """The arrays under their neutral names {name there: neutral name}, and in the neutral layout."""
     found: Weights = {}
     for there, here in names.items():
-        array = arrays[there]
-        if format.layout == "hwio":
-            array = to_oihw(array)
-        elif style.is_convolution(here.rpartition(".")[0]) and array.ndim == 4:
+        array = to_oihw(arrays[there]) if format.layout == "hwio" else arrays[there]
+        if style.is_convolution(here.rpartition(".")[0]) and array.ndim == 4:
             array = array[:, :, 0, 0]
         found[here] = array
     return found
@@ -137,7 +151,7 @@ def neutral_weights(
 def _arrays(path: Path) -> Weights:
     if path.suffix == ".safetensors":
         return read_safetensors(path, widen=True)[0]
-    read_bytes(path, "a .safetensors file or a PyTorch checkpoint")
+    read_bytes(path, "a file of weights")
     backend = backend_that_reads(path)
     with Worker(defaults=environment(backend)) as worker:
         return dict(worker.call("read_state_dict", backend=backend, path=str(path.absolute()))[1])

@@ -128,11 +128,8 @@ def _with_candidates(error: WeightsError | None, own: Mapping[str, Shape]) -> We
 
 def neutral_shape(format: Format, style: Style, name: str, shape: Shape) -> Shape:
     """The shape of a tensor in the neutral layout."""
-    if format.layout == "hwio":
-        return oihw_shape(tuple(shape))
-    if style.is_convolution(name.rpartition(".")[0]) and len(shape) == 4:
-        return tuple(shape[:2])
-    return tuple(shape)
+    own = oihw_shape(tuple(shape)) if format.layout == "hwio" else tuple(shape)
+    return own[:2] if style.is_convolution(name.rpartition(".")[0]) and own[2:] == (1, 1) else own
 
 
 def _require(own: Mapping[str, Shape], spec: ResNetSpec) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from resnet_core.analysis import state
-from resnet_core.conversion.read import import_weights
+from resnet_core.conversion.read import Imported, import_weights, may_be_imported
 from resnet_core.errors import InputError
 from resnet_core.preparation import Preparation, standard_preparation
 from resnet_core.spec_files import brings_weights, is_run, is_weight_file
@@ -50,7 +50,9 @@ def trained_network(
     *,
     size: tuple[int, int] | None = None,
 ) -> TrainedNetwork:
-    """The network of a run's folder (its best weights), of a neutral weight file, or of a spec with `weights`.
+    """The network of a run's folder (its best weights), of a file of weights, or of a spec with `weights`.
+
+    Another library's file may stand in the place of the spec too: its network is inferred.
 
     `size` is assumed of pictures of which the weights say nothing; by default the input size of the file's spec.
 
@@ -59,6 +61,8 @@ def trained_network(
     if weights is None and brings_weights(source) and not isinstance(source, ResNetSpec):
         place = Path(source)
         return _of_run(place) if is_run(place) else _of_file(read_weight_file(place), place, None, size)
+    if weights is None and not isinstance(source, ResNetSpec) and may_be_imported(source):
+        return _imported(import_weights(source), size)
     spec = read_spec(source)
     if weights is None:
         raise InputError(
@@ -71,11 +75,7 @@ def trained_network(
     path = Path(weights)
     if is_weight_file(path):
         return _of_file(read_weight_file(path, spec=spec), path, spec, size)
-    imported = import_weights(path, spec)
-    if imported.preparation is not None:
-        return TrainedNetwork(spec, imported.weights, imported.preparation, imported.classes)
-    preparation, _, assumed = _standard(spec, path, size)
-    return TrainedNetwork(spec, imported.weights, preparation, imported.classes, assumed)
+    return _imported(import_weights(path, spec), size)
 
 
 def _of_run(folder: Path) -> TrainedNetwork:
@@ -88,6 +88,13 @@ def _of_run(folder: Path) -> TrainedNetwork:
         told = f"{folder}: its weights say nothing of their pictures; by the run's recipe it is {preparation}"
         network = replace(network, preparation=preparation, classes=run.early_classes(), assumed=told)
     return replace(network, backend=run.last_backend())
+
+
+def _imported(found: Imported, size: tuple[int, int] | None) -> TrainedNetwork:
+    if found.preparation is not None:
+        return TrainedNetwork(found.spec, found.weights, found.preparation, found.classes)
+    preparation, _, assumed = _standard(found.spec, found.path, size)
+    return TrainedNetwork(found.spec, found.weights, preparation, found.classes, assumed)
 
 
 def _of_file(found: WeightFile, name: Path, spec: ResNetSpec | None, size: tuple[int, int] | None) -> TrainedNetwork:

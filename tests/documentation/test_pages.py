@@ -32,8 +32,8 @@ def run(folder: Path, command: list[str], **environment: str) -> subprocess.Comp
     ("page", "engine", "words", "file"),
     [
         ("pytorch", "torch", "", "model.pt2"),
-        ("keras", "keras", "stage3_block3_relu2", "saved_model/saved_model.pb"),
-        ("jax", "flax", "    block1…block3: 3 x Residual(", "model.stablehlo"),
+        pytest.param("keras", "keras", "stage3_block3_relu2", "saved_model/saved_model.pb", marks=pytest.mark.long),
+        pytest.param("jax", "flax", "    block1…block3: 3 x Residual(", "model.stablehlo", marks=pytest.mark.long),
     ],
 )
 def test_the_blocks_of_a_page_run_as_one_program(page: str, engine: str, words: str, file: str, tmp_path: Path) -> None:

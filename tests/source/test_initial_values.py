@@ -32,7 +32,7 @@ def strange(spec: rn.ResNetSpec, found: dict[str, np.ndarray]) -> list[str]:
     return wrong
 
 
-@pytest.mark.parametrize("backend", ["torch", "keras", "flax"])
+@pytest.mark.parametrize("backend", ["torch", "keras", pytest.param("flax", marks=pytest.mark.long)])
 def test_initial_values_are_spread_as_the_spec_says(backend: str, tmp_path: Path) -> None:
     cases = {name: Case(spec, print_program(spec, backend), initial=True) for name, spec in SPECS.items()}
     found = run_programs(backend, cases, tmp_path)

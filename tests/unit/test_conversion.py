@@ -175,7 +175,10 @@ BAD = [
     (["w.keras"], "received the ending '.keras'; expected one of .safetensors, .pth"),
     (["w.pth"], "to: received none; .pth may be torchvision or timm"),
     (["w.h5", "--to", "hf"], "received the ending .h5 for hf; it is one of keras"),
-    (["w.safetensors", "--to", "caffe"], "to: received 'caffe'; expected one of resnet, torchvision, timm, hf, keras"),
+    (
+        ["w.safetensors", "--to", "caffe"],
+        "to: received 'caffe'; expected one of resnet, torchvision, timm, hf, ",
+    ),
     (["w.safetensors", "--from", "keras"], "are not those of keras"),
     (["w.safetensors", "--to", "torchvision"], "channels is [4, 6, 8, 10], and [64, 128, 256, 512] in its resnet.py"),
     (["nowhere/w.safetensors"], "cannot be written (No such file or directory)"),
@@ -293,3 +296,16 @@ def test_an_archive_that_unpacks_to_more_is_refused(tmp_path: Path) -> None:
         pass
     with pytest.raises(WeightsError, match=r"is an archive with 0 files model\.weights\.h5"):
         read_state_dict(tmp_path / "empty.keras")
+
+
+def test_another_librarys_file_may_stand_in_the_place_of_the_spec(tmp_path: Path) -> None:
+    spec = rn.spec("resnet18", classes=5)
+    convert(saved(tmp_path, spec), tmp_path / "there.safetensors", destination_format="torchvision")
+    photo = Path(rn.__file__).parent / "data" / "sample" / "photo.jpg"
+    own, other = (
+        in_process("predict", tmp_path / file, photo, "--backend", "numpy", "--json")
+        for file in ("neutral.safetensors", "there.safetensors")
+    )
+    assert (other.returncode, other.stdout) == (0, own.stdout)
+    assert "there.safetensors: says nothing of its pictures; assumed is" in other.stderr
+    assert rn.trained_network(tmp_path / "there.safetensors").spec == spec

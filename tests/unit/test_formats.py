@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import resnet_core as rn
+from network_kinds import EVERY_NAME
 from resnet_core.architecture import layer_tree
 from resnet_core.conversion.export import export_weights
 from resnet_core.conversion.formats import FORMATS
@@ -22,12 +23,12 @@ from resnet_core.tree import Shape
 from resnet_core.zoo import family
 
 RECORDED: dict[str, Any] = json.loads((Path(__file__).parents[1] / "referees" / "names.json").read_text())
-CASES = [(format, name) for format in FORMATS for name in RECORDED[format]]
+CASES = [(format, name) for format in FORMATS for name in RECORDED.get(format, ())]
 
 #: Families of what these libraries have.
 LIBRARIES = (
-    "resnet", "resnext", "keras", "bag_of_tricks", "se", "eca", "antialiased", "rs", "preactivation", "group_norm",
-    "big_transfer",
+    "resnet", "resnext", "keras", "slim", "bag_of_tricks", "se", "eca", "antialiased", "rs", "preactivation",
+    "group_norm", "big_transfer",
 )  # fmt: skip
 
 #: What no name and no shape tells.
@@ -67,7 +68,20 @@ def test_an_export_has_exactly_the_recorded_names_shapes_and_dtypes(format: str,
         assert list(found) == list(RECORDED[format][name])
 
 
-@pytest.mark.parametrize("name", rn.names())
+def test_the_variables_of_slim_are_recognized_and_their_scope_is_no_part_of_them() -> None:
+    recorded = json.loads((Path(__file__).parents[1] / "referees" / "tf_slim.json").read_text())
+    variables = {name: tuple(shape) for name, shape in recorded["cases"]["pooled"]["state"].items()}
+    beside = {"global_step": (), "resnet_v2_50/conv1/weights/Momentum": (7, 7, 3, 64)}
+    found = recognize({**variables, **beside})
+    assert (found.format.name, found.style.name, found.spec) == (
+        "slim", "resnet_v2.py", rn.spec("resnet_v2_50", classes=10),
+    )  # fmt: skip
+    assert found.left_out == tuple(beside)
+    exported = export_weights(found.spec, rn.probe_weights(found.spec), "slim")
+    assert {f"resnet_v2_50/{name}": array.shape for name, array in exported.arrays.items()} == variables
+
+
+@pytest.mark.parametrize("name", EVERY_NAME)
 def test_the_spec_of_every_network_is_inferred_from_its_tensors(name: str) -> None:
     spec = rn.spec(name)
     fields = to_fields(spec)
@@ -75,7 +89,7 @@ def test_the_spec_of_every_network_is_inferred_from_its_tensors(name: str) -> No
     assert layer_tree(infer_spec(rn.state(spec), told)) == layer_tree(spec)
 
 
-@pytest.mark.parametrize("name", rn.names())
+@pytest.mark.parametrize("name", EVERY_NAME)
 def test_what_is_exported_is_read_again_as_the_same_names(name: str) -> None:
     spec, styles = rn.spec(name), 0
     for format in FORMATS.values():
@@ -199,7 +213,7 @@ def test_a_gate_is_not_torchvisions() -> None:
 
 
 def test_an_unknown_format_is_one_line() -> None:
-    with pytest.raises(InputError, match=r"format: received 'caffe'; expected one of torchvision, timm, hf, keras"):
+    with pytest.raises(InputError, match=r"format: received 'caffe'; expected one of torchvision, timm, hf, keras, "):
         recognize({}, format="caffe")
     with pytest.raises(WeightsError, match=r"its names \(foo\.weight\) are not those of any of torchvision, timm"):
         recognize({"foo.weight": (1,)})

@@ -1,0 +1,66 @@
+"""TF-slim's nets/resnet_v1.py and resnet_v2.py: the variables of a TensorFlow checkpoint."""
+
+from __future__ import annotations
+
+from resnet_core.conversion.formats.torchvision import FIXED
+from resnet_core.conversion.naming import Format, Style
+from resnet_core.zoo import FAMILIES
+
+_VISIBLE = ("depths", "channels", "block")
+_FIXED = {**FIXED, "block": "bottleneck", "groups": 1, "width_per_group": 64}
+
+
+def _unseen(name: str) -> dict[str, object]:
+    return {field: value for field, value in FAMILIES["slim"][name].items() if field not in _VISIBLE}
+
+
+def _modules(version: str) -> dict[str, str]:
+    unit = f"block{{s}}/unit_{{b}}/bottleneck_{version}"
+    ends = {"stem.conv": "conv1", "head.linear": "logits"}
+    convs = {
+        "stage{s}.block{b}.conv{n}": f"{unit}/conv{{n}}",
+        "stage{s}.block{b}.shortcut.conv": f"{unit}/shortcut",
+    }
+    if version == "v1":
+        norms = {
+            "stem.norm": "conv1/BatchNorm",
+            "stage{s}.block{b}.norm{n}": f"{unit}/conv{{n}}/BatchNorm",
+            "stage{s}.block{b}.shortcut.norm": f"{unit}/shortcut/BatchNorm",
+        }
+    else:  # the norm that stands behind a convolution there has the number of the next one here
+        norms = {
+            "stage{s}.block{b}.norm1": f"{unit}/preact",
+            "stage{s}.block{b}.norm{n}": f"{unit}/conv{{n-1}}/BatchNorm",
+            "head.norm": "postnorm",
+        }
+    return {**ends, **norms, **convs}
+
+
+def _style(version: str) -> Style:
+    fields = _unseen(f"resnet_{version}_50")
+    return Style(f"resnet_{version}.py", _modules(version), fields, _FIXED, convolutions=(r"head\.linear",))
+
+
+FORMAT = Format(
+    "slim",
+    "a ResNet of TF-slim",
+    (_style("v1"), _style("v2")),
+    tensors={
+        "layer": {"weight": "weights", "bias": "biases"},
+        "norm": {
+            "weight": "gamma",
+            "bias": "beta",
+            "running_mean": "moving_mean",
+            "running_var": "moving_variance",
+        },
+    },
+    separator="/",
+    layout="hwio",
+    scope=r"resnet_v[12]_\d+/",
+    # What an optimizer keeps, averages of the weights and the counter of steps.
+    not_carried=(
+        r"/(Momentum|Adam|Adam_1|RMSProp|RMSProp_1|ExponentialMovingAverage|Adagrad|Ftrl)$",
+        r"^(global_step|beta1_power|beta2_power)$",
+        r"mean_rgb$",
+    ),
+)
