@@ -22,7 +22,7 @@ BUDGETS = {
     "layers that a framework lacks": (("layers",), 160),
     "training": (("differentiation", "optimizer", "trainer"), 245),
     "printing": ((), 60),
-    "files": ((), 130),
+    "files": ((), 150),
     "programs": (("source", "layer_source"), 540),
     "programs that train": (("training_source",), 110),
 }
