@@ -143,7 +143,7 @@ def _about(side: Imported) -> dict[str, Any]:
     if found is not None and found.namesakes:
         about["namesakes"] = list(found.namesakes)
     if side.preparation is not None:
-        about["preparation"] = str(side.preparation)
+        about["preparation"] = str(side.preparation) + (" (assumed)" if side.assumed else "")
     return about
 
 
@@ -163,7 +163,7 @@ def _called(side: Imported) -> dict[str, str]:
 def _not_carried(source: Imported, destination: Imported) -> tuple[str, ...]:
     """Tensors that are no part of the network, and what the destination has no place for."""
     about = []
-    if source.preparation is not None and destination.preparation is None:
+    if source.preparation is not None and (destination.preparation is None or destination.assumed):
         about.append("how pictures are prepared")
     if source.classes is not None and destination.classes is None:
         about.append("the names of the classes")

@@ -51,6 +51,8 @@ class Conversion:
         if found.recognized is not None and found.recognized.left_out:
             left_out = found.recognized.left_out
             lines.append(f"  not carried: {len(left_out)} tensors that are no part of the network ({some(left_out)})")
+        if found.assumed:
+            lines.append(f"  pictures are prepared as its program does it: {found.preparation}")
         if self.exported is not None:
             lines.append(f"{self.destination.name}: {self.exported.format.title} ({self.exported.style.name})")
             lines += [f"  to be told to its program: {_listed(self.exported.chosen)}"] if self.exported.chosen else []

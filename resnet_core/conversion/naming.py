@@ -33,6 +33,7 @@ class Style:
     - `fixed`: fields that are what they are in every network of the program, though tensors would show others.
     - `alternatives`: what the same names may be as well, each as more fields; the spec or a configuration decides.
     - `configured`: what a configuration beside the names can say, each as more fields.
+    - `preparation`: how the program itself prepares pictures, as fields of a Preparation; {} where it says nothing.
     - `order`: of the layers of a block in the file, as neutral names; by default as here.
     - `convolutions`: patterns of neutral modules whose linear kernels are convolutions of 1x1 there.
     """
@@ -43,6 +44,7 @@ class Style:
     fixed: Mapping[str, Any] = field(default_factory=dict)
     alternatives: tuple[Mapping[str, Any], ...] = ()
     configured: tuple[Mapping[str, Any], ...] = ()
+    preparation: Mapping[str, Any] = field(default_factory=dict)
     order: tuple[str, ...] = ()
     convolutions: tuple[str, ...] = ()
 
@@ -64,7 +66,7 @@ class Format:
 
     - `tensors`: {"layer" or "norm": {neutral tensor: tensor there}}.
     - `layout`: of kernels: "oihw" as here, or "hwio".
-    - `scope`: a pattern of what stands before every name and says nothing of the layer.
+    - `aliases`: {pattern: what stands in its place}, for what some files call otherwise, or put before every name.
     - `not_carried`: patterns of names that are no part of the network, such as counters.
     """
 
@@ -74,7 +76,7 @@ class Format:
     tensors: Mapping[str, Tensors] = field(default_factory=lambda: PYTORCH_TENSORS)
     separator: str = "."
     layout: Literal["oihw", "hwio"] = "oihw"
-    scope: str = ""
+    aliases: Mapping[str, str] = field(default_factory=dict)
     not_carried: tuple[str, ...] = ()
 
     def carries(self, name: str) -> bool:
@@ -110,11 +112,13 @@ def write_names(format: Format, style: Style, names: Iterable[str]) -> dict[str,
 
 
 def _neutral(format: Format, style: Style, name: str) -> str | None:
-    module, separator, tensor = re.sub(f"^{format.scope}", "", name).rpartition(format.separator)
+    for pattern, usual in format.aliases.items():
+        name = re.sub(pattern, usual, name)
+    module, separator, tensor = name.rpartition(format.separator)
     if not separator:
         return None
-    for (_, neutral), (pattern, starts) in _rows(tuple(style.modules.items()), to_neutral=True):
-        if match := pattern.fullmatch(module):
+    for (_, neutral), (row, starts) in _rows(tuple(style.modules.items()), to_neutral=True):
+        if match := row.fullmatch(module):
             path = _filled(neutral, {key: int(value) - starts[key] for key, value in match.groupdict().items()})
             known = {there: here for here, there in format.tensors[_kind(path)].items()}
             return f"{path}.{known[tensor]}" if tensor in known else None

@@ -35,7 +35,8 @@ FILES = ("model.safetensors", "pytorch_model.bin")
 class Imported:
     """The neutral weights of a file, whose it is and how the network is known.
 
-    `recognized` is None for a file of this project's own. `preparation` and `classes` are None where nothing says.
+    `recognized` is None for a file of this project's own. `preparation` and `classes` are None where nothing says;
+    with `assumed`, the preparation is that of the library's program, of which the file says nothing.
     """
 
     path: Path
@@ -44,6 +45,7 @@ class Imported:
     recognized: Recognized | None = None
     preparation: Preparation | None = None
     classes: tuple[str, ...] | None = None
+    assumed: bool = False
 
     @property
     def title(self) -> str:
@@ -129,6 +131,9 @@ def _imported(
             raise WeightsError(f"{name}: the tensors show {own}, and its configuration says {value}")
     weights = neutral_weights(found.format, found.style, found.names, arrays)
     checked = check_weights(weights, state(found.spec))
+    if about is None and found.style.preparation and found.spec.in_channels == 3:
+        pictures = Preparation(size=found.spec.input_size, **found.style.preparation)
+        return Imported(path, found.spec, checked, found, pictures, assumed=True)
     if about is None:
         return Imported(path, found.spec, checked, found)
     classes = about.classes if about.classes and len(about.classes) == found.spec.classes else None

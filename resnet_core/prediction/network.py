@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+from msgspec import structs
 
 from resnet_core.analysis import state
 from resnet_core.conversion.read import Imported, import_weights, may_be_imported
@@ -91,9 +92,12 @@ def _of_run(folder: Path) -> TrainedNetwork:
 
 
 def _imported(found: Imported, size: tuple[int, int] | None) -> TrainedNetwork:
-    if found.preparation is not None:
-        return TrainedNetwork(found.spec, found.weights, found.preparation, found.classes)
-    preparation, _, assumed = _standard(found.spec, found.path, size)
+    preparation, assumed = found.preparation, ""
+    if preparation is None:
+        preparation, _, assumed = _standard(found.spec, found.path, size)
+    elif found.assumed:
+        preparation = structs.replace(preparation, size=size or preparation.size)
+        assumed = f"{found.path}: says nothing of its pictures; assumed is {preparation}, as for {found.title}"
     return TrainedNetwork(found.spec, found.weights, preparation, found.classes, assumed)
 
 

@@ -120,6 +120,28 @@ def test_a_configuration_of_timms_decides_between_networks_of_the_same_names(tmp
     assert (found.preparation.crop, found.preparation.mean) == (0.95, (0.5, 0.5, 0.5))
 
 
+@pytest.mark.usefixtures("here")
+@pytest.mark.parametrize(
+    ("name", "words"), [("keras_resnet50", "BGR, white is 255"), ("keras_resnet50_v2", "mean 0.5")]
+)
+def test_the_pictures_of_keras_applications_are_prepared_as_it_does(name: str, words: str, tmp_path: Path) -> None:
+    spec = rn.spec(name, depths=[1, 1, 1, 1], classes=5)
+    convert(saved(tmp_path, spec), tmp_path / "w.h5")
+    done = convert(tmp_path / "w.h5", tmp_path / "back.safetensors", spec=spec)
+    assert any("pictures are prepared as its program does it: " in line and words in line for line in done.told())
+    pictures = rn.read_weight_file(tmp_path / "back.safetensors").preparation
+    found = rn.trained_network(tmp_path / "w.h5")
+    assert found.preparation == pictures
+    assert (
+        f"says nothing of its pictures; assumed is {pictures}, as for a ResNet of keras.applications" in found.assumed
+    )
+    gray = np.full((32, 32, 3), 127.5)
+    image = gray / 255 * pictures.white - np.array(pictures.mean)
+    image = image / np.array(pictures.deviation or (1, 1, 1))
+    expected = gray - [103.939, 116.779, 123.68] if "v2" not in name else gray / 127.5 - 1
+    np.testing.assert_allclose(image, expected)
+
+
 def _swapped(weights: dict[str, np.ndarray], one: str, other: str) -> dict[str, np.ndarray]:
     return {**weights, one: weights[other], other: weights[one]}
 

@@ -68,6 +68,13 @@ def test_an_export_has_exactly_the_recorded_names_shapes_and_dtypes(format: str,
         assert list(found) == list(RECORDED[format][name])
 
 
+def test_a_last_layer_of_keras_may_have_its_older_name() -> None:
+    older = {name.replace("predictions/", "probs/"): shape for name, shape in shapes("keras", "keras_resnet50").items()}
+    found = recognize(older)
+    assert found.spec == rn.spec("keras_resnet50", classes=10)
+    assert found.names["probs/kernel"] == "head.linear.weight"
+
+
 def test_the_variables_of_slim_are_recognized_and_their_scope_is_no_part_of_them() -> None:
     recorded = json.loads((Path(__file__).parents[1] / "referees" / "tf_slim.json").read_text())
     variables = {name: tuple(shape) for name, shape in recorded["cases"]["pooled"]["state"].items()}

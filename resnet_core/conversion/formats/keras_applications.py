@@ -20,6 +20,10 @@ def _unseen(name: str) -> dict[str, object]:
 
 _FIXED = {**FIXED, "block": "bottleneck", "groups": 1, "width_per_group": 64}
 
+#: keras/src/applications/imagenet_utils.py, `preprocess_input`: of mode "caffe" for v1, of mode "tf" for v2.
+_CAFFE = {"channel_order": "bgr", "white": 255.0, "mean": (103.939, 116.779, 123.68)}
+_TENSORFLOW = {"mean": (0.5, 0.5, 0.5), "deviation": (0.5, 0.5, 0.5)}
+
 FORMAT = Format(
     "keras",
     "a ResNet of keras.applications",
@@ -35,6 +39,7 @@ FORMAT = Format(
             },
             _unseen("keras_resnet50"),
             _FIXED,
+            preparation=_CAFFE,
             order=("conv1", "norm1", "conv2", "norm2", "shortcut.conv", "conv3", "shortcut.norm", "norm3"),
         ),
         Style(
@@ -49,6 +54,7 @@ FORMAT = Format(
             },
             _unseen("keras_resnet50_v2"),
             _FIXED,
+            preparation=_TENSORFLOW,
             order=("norm1", "conv1", "norm2", "conv2", "norm3", "shortcut.conv", "conv3"),
         ),
     ),
@@ -62,5 +68,6 @@ FORMAT = Format(
         },
     },
     separator="/",
+    aliases={r"^probs/": "predictions/"},  # as the last layer was called when the published files were written
     layout="hwio",
 )

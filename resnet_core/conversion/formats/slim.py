@@ -56,7 +56,7 @@ FORMAT = Format(
     },
     separator="/",
     layout="hwio",
-    scope=r"resnet_v[12]_\d+/",
+    aliases={r"^resnet_v[12]_\d+/": ""},
     # What an optimizer keeps, averages of the weights and the counter of steps.
     not_carried=(
         r"/(Momentum|Adam|Adam_1|RMSProp|RMSProp_1|ExponentialMovingAverage|Adagrad|Ftrl)$",
