@@ -50,7 +50,10 @@ ENVIRONMENT: Mapping[str, str] = {
 }
 
 #: For small programs, which XLA optimizes for longer than they run; `resnet conformance` is three times as fast.
-QUICK_ENVIRONMENT: Mapping[str, str] = {"XLA_FLAGS": "--xla_backend_optimization_level=0"}
+QUICK_ENVIRONMENT: Mapping[str, str] = {
+    "XLA_FLAGS": "--xla_backend_optimization_level=0",
+    **dict.fromkeys(("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"), "1"),
+}
 
 #: Half precision, for inference.
 HALF_DTYPES = ("bfloat16", "float16")
