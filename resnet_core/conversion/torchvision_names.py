@@ -32,7 +32,7 @@ def from_torchvision(state_dict: Mapping[str, Any]) -> Weights:
 
 
 #: What wrappers put before every name: DataParallel, torch.compile, Lightning.
-PREFIXES = ("module.", "_orig_mod.", "model.", "net.", "backbone.")
+PREFIXES = ("module.", "_orig_mod.", "model.", "net.", "backbone.", "resnet.")
 
 
 def without_prefix(arrays: Mapping[str, np.ndarray]) -> Weights:

@@ -219,6 +219,13 @@ def test_a_gate_is_not_torchvisions() -> None:
         recognize(shapes("timm", "seresnet50"), format="torchvision")
 
 
+def test_a_body_of_transformers_is_read_with_and_without_the_prefix_of_its_classifier() -> None:
+    body = {name: shape for name, shape in shapes("hf", "resnet18").items() if not name.startswith("classifier")}
+    for names in (body, {name.removeprefix("resnet."): shape for name, shape in body.items()}):
+        found = recognize(names)
+        assert (found.format.name, found.spec.classes) == ("hf", None)
+
+
 def test_an_unknown_format_is_one_line() -> None:
     with pytest.raises(InputError, match=r"format: received 'caffe'; expected one of torchvision, timm, hf, keras, "):
         recognize({}, format="caffe")

@@ -106,8 +106,9 @@ def test_a_safetensors_file_of_torchvisions_is_read_with_its_counters(tmp_path: 
 
 
 def test_a_prefix_of_every_name_is_taken_off() -> None:
-    arrays = {f"module._orig_mod.{name}": np.zeros(1) for name in ("conv1.weight", "fc.bias")}
-    assert list(without_prefix(arrays)) == ["conv1.weight", "fc.bias"]
+    for prefix in ("module._orig_mod.", "resnet.", "model.backbone."):
+        arrays = {f"{prefix}{name}": np.zeros(1) for name in ("conv1.weight", "fc.bias")}
+        assert list(without_prefix(arrays)) == ["conv1.weight", "fc.bias"]
     assert list(without_prefix({"module.a": np.zeros(1), "b": np.zeros(1)})) == ["module.a", "b"]
     assert without_prefix({}) == {}
 
