@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 
@@ -32,20 +32,13 @@ def check_weights(
     if not isinstance(weights, Mapping):
         received = type(weights).__name__
         raise WeightsError(f"weights: received a {received}; expected {{name: array}}; read_weights reads files")
-    missing = [name for name in expected if name not in weights]
-    unknown = [name for name in weights if name not in expected]
-    if missing or unknown:
-        parts = [f"{len(missing)} missing ({_some(missing)})"] if missing else []
-        parts += [f"{len(unknown)} unknown ({_some(unknown)})"] if unknown else []
-        raise WeightsError(
-            f"weights: {' and '.join(parts)} of {len(expected)} expected tensors; they belong to another spec"
-        )
+    if (difference := names_differ(weights, expected)) is not None:
+        raise WeightsError(f"weights: {difference}; they belong to another spec")
     checked: Weights = {}
     for name, shape in expected.items():
         array = np.asarray(weights[name])
-        if array.shape != tuple(shape):
-            hint = _classes_hint(name, array.shape, tuple(shape))
-            raise WeightsError(f"{name}: received shape {array.shape}, expected {tuple(shape)}{hint}")
+        if (difference := shape_differs(name, array.shape, tuple(shape))) is not None:
+            raise WeightsError(difference)
         wanted = dtype or (checked and next(iter(checked.values())).dtype.name) or array.dtype.name
         if array.dtype.name not in DTYPES or array.dtype.name != wanted:
             expectation = wanted if wanted in DTYPES else " or ".join(DTYPES)
@@ -113,11 +106,32 @@ def cast(weights: Mapping[str, np.ndarray], dtype: str) -> Weights:
     return {name: np.asarray(array).astype(dtype) for name, array in weights.items()}
 
 
-def _classes_hint(name: str, received: Shape, expected: Shape) -> str:
-    if name.startswith("head.linear.") and len(received) == len(expected) and received[1:] == expected[1:]:
-        return f"; these weights are for {received[0]} classes (set classes = {received[0]})"
-    return ""
+def tensors_differ(received: Mapping[str, Shape], expected: Mapping[str, Shape]) -> str | None:
+    """In words, what is missing, unknown or of another shape; None where these are the expected tensors."""
+    if (difference := names_differ(received, expected)) is not None:
+        return difference
+    shapes = ((name, tuple(received[name]), tuple(shape)) for name, shape in expected.items())
+    return next((difference for shape in shapes if (difference := shape_differs(*shape)) is not None), None)
 
 
-def _some(names: list[str]) -> str:
+def names_differ(received: Collection[str], expected: Collection[str]) -> str | None:
+    """In words, which names are missing and unknown; None where all are as expected."""
+    missing = [name for name in expected if name not in received]
+    unknown = [name for name in received if name not in expected]
+    parts = [f"{len(missing)} missing ({some(missing)})"] if missing else []
+    parts += [f"{len(unknown)} unknown ({some(unknown)})"] if unknown else []
+    return f"{' and '.join(parts)} of {len(expected)} expected tensors" if parts else None
+
+
+def shape_differs(name: str, received: Shape, expected: Shape) -> str | None:
+    """In words, how a tensor's shape is another; None where it is as expected."""
+    if received == expected:
+        return None
+    head = name.startswith("head.linear.") and len(received) == len(expected) and received[1:] == expected[1:]
+    hint = f"; these weights are for {received[0]} classes (set classes = {received[0]})" if head else ""
+    return f"{name}: received shape {received}, expected {expected}{hint}"
+
+
+def some(names: Sequence[str]) -> str:
+    """The first three names, and whether there are more."""
     return ", ".join(names[:3]) + (", …" if len(names) > 3 else "")

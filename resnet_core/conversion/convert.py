@@ -15,13 +15,13 @@ from resnet_core.conversion.certificate import Certificate, certify
 from resnet_core.conversion.configuration import preprocessor
 from resnet_core.conversion.export import Exported, export_weights
 from resnet_core.conversion.formats import FORMATS
-from resnet_core.conversion.inference import some
 from resnet_core.conversion.read import FILES, Imported, backend_that_reads, import_weights
 from resnet_core.errors import InputError
 from resnet_core.files import new_folder, replacing, write_atomically
 from resnet_core.safetensors_file import safetensors_bytes
 from resnet_core.specification import ResNetSpec
 from resnet_core.weight_file import save_weights
+from resnet_core.weights import some
 from resnet_core.workers.parent import Worker
 
 #: What `--to` and `--from` take: this project's own, and the others.

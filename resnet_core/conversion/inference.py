@@ -6,7 +6,8 @@ What has no tensor (the place of a stride, padding, epsilon, a pool) is no part 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from itertools import product
 from typing import Any
 
 from msgspec.structs import replace
@@ -17,6 +18,7 @@ from resnet_core.architecture import layer_tree
 from resnet_core.errors import InputError, WeightsError
 from resnet_core.specification import EXPANSION, ResNetSpec, from_fields
 from resnet_core.tree import Shape
+from resnet_core.weights import some, tensors_differ
 
 Shapes = Mapping[str, Shape]
 
@@ -25,8 +27,11 @@ _PROJECTIONS = ("projection", "projection_first", "projection_all")
 
 _BLOCK = re.compile(r"stage(\d+)\.block(\d+)\.(.+)")
 
-#: Inner widths of squeeze-and-excitation as programs have them: (ratio, divisor).
-_SQUEEZES = ((1 / 16, 8), (0.25, 8), (1 / 16, 1), (0.25, 1), (0.5, 8), (1 / 8, 8))
+#: What programs make of the inner width of squeeze-and-excitation, the first that gives the widths of all blocks.
+_SQUEEZES = tuple(
+    {"attention_ratio": ratio, "attention_divisor": divisor}
+    for ratio, divisor in ((1 / 16, 8), (0.25, 8), (1 / 16, 1), (0.25, 1), (0.5, 8), (1 / 8, 8))
+)
 
 
 def infer_spec(shapes: Shapes, fields: Mapping[str, Any]) -> ResNetSpec:
@@ -36,12 +41,13 @@ def infer_spec(shapes: Shapes, fields: Mapping[str, Any]) -> ResNetSpec:
     of this project, or where a field contradicts them.
     """
     found = {**fields, **_visible(shapes, fields)}
-    if "attention" not in found:
+    rules = [{"shortcut": rule} for rule in dict.fromkeys((found.get("shortcut", "projection"), *_PROJECTIONS))]
+    if found["attention"] == "none":
         found.pop("attention_place", None)
     differences = []
-    for rule in dict.fromkeys((found.get("shortcut", "projection"), *_PROJECTIONS)):
+    for rule, squeeze in product(rules, _SQUEEZES if found["attention"] == "se" else ({},)):
         try:
-            spec = from_fields({**found, "shortcut": rule})
+            spec = from_fields({**found, **rule, **squeeze})
         except InputError as error:
             differences.append(str(error))
             continue
@@ -76,39 +82,19 @@ def fitting(shapes: Shapes) -> list[str]:
     return found
 
 
-def tensors_differ(shapes: Shapes, expected: Shapes) -> str | None:
-    """What is missing, left over or of another shape; None where these are the expected tensors."""
-    missing = [name for name in expected if name not in shapes]
-    unknown = [name for name in shapes if name not in expected]
-    if missing or unknown:
-        parts = [f"{len(missing)} missing ({some(missing)})"] if missing else []
-        parts += [f"{len(unknown)} left over ({some(unknown)})"] if unknown else []
-        return f"of {len(expected)} tensors {' and '.join(parts)}"
-    for name, shape in expected.items():
-        if tuple(shapes[name]) != tuple(shape):
-            own = shapes[name][0]
-            head = name.startswith("head.linear.") and tuple(shapes[name][1:]) == tuple(shape[1:])
-            hint = f"; these weights are for {own} classes (set classes = {own})" if head else ""
-            return f"{name}: received shape {tuple(shapes[name])}, expected {tuple(shape)}{hint}"
-    return None
-
-
-def some(names: Sequence[str]) -> str:
-    """The first three names, and whether there are more."""
-    return ", ".join(names[:3]) + (", …" if len(names) > 3 else "")
-
-
 def _visible(shapes: Shapes, fields: Mapping[str, Any]) -> dict[str, Any]:
     """Every field that shapes show."""
     stages = _stages(shapes)
+    stem, norms = _stem(shapes), _norms(shapes)
+    before = norms.get("preactivation", False)
     return {
-        **_stem(shapes),
-        **_blocks(shapes, stages, fields),
-        **_norms(shapes),
-        **_shortcuts(shapes, stages),
-        **({} if _norms(shapes).get("norm") == "none" else _biases(shapes, stages)),
-        **_attention(shapes, stages),
-        **_head(shapes),
+        **stem,
+        **_blocks(stages, stem, fields),
+        **norms,
+        **_shortcuts(stages, before),
+        **({} if norms.get("norm") == "none" else _biases(shapes, stages)),
+        **_head(shapes, _width_out(stages[-1][-1])),
+        "attention": _attention(shapes),
     }
 
 
@@ -148,12 +134,16 @@ def _stem(shapes: Shapes) -> dict[str, Any]:
     return found
 
 
-def _blocks(shapes: Shapes, stages: Blocks, fields: Mapping[str, Any]) -> dict[str, Any]:
+def _width_out(block: Mapping[str, Shape]) -> int:
+    return block["conv3.weight" if "conv3.weight" in block else "conv2.weight"][0]
+
+
+def _blocks(stages: Blocks, stem: Mapping[str, Any], fields: Mapping[str, Any]) -> dict[str, Any]:
     """Depths and widths. A bottleneck is four times as wide outside as its channels, unless this is no whole number."""
     block = "bottleneck" if "conv3.weight" in stages[0][0] else "basic"
     first = [stage[0] for stage in stages]
     inner = [blocks["conv1.weight" if block == "basic" else "conv2.weight"][0] for blocks in first]
-    out = [blocks["conv2.weight" if block == "basic" else "conv3.weight"][0] for blocks in first]
+    out = [_width_out(blocks) for blocks in first]
     expansion = fields.get("expansion") or EXPANSION[block]
     if any(width % expansion for width in out) or block == "basic":
         expansion = out[0] // inner[0] if out[0] > inner[0] else 1
@@ -161,9 +151,9 @@ def _blocks(shapes: Shapes, stages: Blocks, fields: Mapping[str, Any]) -> dict[s
     found: dict[str, Any] = {"depths": [len(stage) for stage in stages], "channels": channels, "block": block}
     if expansion != EXPANSION[block]:
         found["expansion"] = expansion
-    if "stem.conv.weight" not in shapes and "stem.conv1.weight" not in shapes:
+    if not stem.get("stem", True):
         found["in_channels"] = first[0]["conv1.weight"][1]
-    elif _stem(shapes).get("stem_channels") == channels[0]:
+    elif stem["stem_channels"] == channels[0]:
         found["stem_channels"] = None
     if block == "bottleneck":
         found |= _groups(first, inner, channels)
@@ -192,23 +182,19 @@ def _norms(shapes: Shapes) -> dict[str, Any]:
     if counted and counted != norms:
         lost = sorted(norms - counted)
         raise WeightsError(f"{len(lost)} of {len(norms)} norms are without statistics ({some(lost)})")
-    before = {"preactivation": True} if _is_preactivation(shapes) else {}
     if not norms:
         return {"norm": "none"}
-    return {"norm": "batch", **before} if counted else before
+    # A norm behind the last block, and none behind the last convolution of the stem.
+    before = "head.norm" in norms and not norms & {"stem.norm", "stem.norm3"}
+    return ({"norm": "batch"} if counted else {}) | ({"preactivation": True} if before else {})
 
 
-def _is_preactivation(shapes: Shapes) -> bool:
-    ends = {"head.norm.weight"} & shapes.keys()
-    return bool(ends) and not {"stem.norm.weight", "stem.norm3.weight"} & shapes.keys()
-
-
-def _shortcuts(shapes: Shapes, stages: Blocks) -> dict[str, Any]:
+def _shortcuts(stages: Blocks, preactivation: bool) -> dict[str, Any]:
     blocks = [block for stage in stages for block in stage]
     kernels = [block["shortcut.conv.weight"][-1] for block in blocks if "shortcut.conv.weight" in block]
     found: dict[str, Any] = {"shortcut_kernel": max(kernels)} if kernels and max(kernels) > 1 else {}
     normed = any("shortcut.norm.weight" in block for block in blocks)
-    usual = not _is_preactivation(shapes) and "norm1.weight" in blocks[0]
+    usual = not preactivation and "norm1.weight" in blocks[0]
     return found | ({"shortcut_norm": normed} if kernels and normed != usual else {})
 
 
@@ -224,27 +210,16 @@ def _biases(shapes: Shapes, stages: Blocks) -> dict[str, Any]:
     return {"conv_bias": [place for place, own in places.items() if any(re.fullmatch(own, name) for name in biased)]}
 
 
-def _attention(shapes: Shapes, stages: Blocks) -> dict[str, Any]:
-    blocks = [stage[0] for stage in stages]
-    if any("eca.conv.weight" in block for block in blocks):
-        return {"attention": "eca"}
-    if not any("se.reduce.weight" in block for block in blocks):
-        return {}
-    widths = [(block["se.reduce.weight"][1], block["se.reduce.weight"][0]) for block in blocks]
-    for ratio, divisor in _SQUEEZES:
-        squeezed = [max(divisor, int(own * ratio + divisor / 2) // divisor * divisor) for own, _ in widths]
-        if squeezed == [inner for _, inner in widths]:
-            return {"attention": "se", "attention_ratio": ratio, "attention_divisor": divisor}
-    raise WeightsError(f"squeeze-and-excitation: received inner widths {widths}; no ratio gives all of them")
+def _attention(shapes: Shapes) -> str:
+    gates = {name for name in shapes if name.endswith((".eca.conv.weight", ".se.reduce.weight"))}
+    return "none" if not gates else "eca" if any(".eca." in name for name in gates) else "se"
 
 
-def _head(shapes: Shapes) -> dict[str, Any]:
+def _head(shapes: Shapes, width: int) -> dict[str, Any]:
     found: dict[str, Any] = {}
-    width = _stages(shapes)[-1][-1]
-    out = width["conv3.weight" if "conv3.weight" in width else "conv2.weight"][0]
     if "head.conv.weight" in shapes:
-        found["head_channels"] = out = shapes["head.conv.weight"][0]
+        found["head_channels"] = width = shapes["head.conv.weight"][0]
     if (shape := shapes.get("head.linear.weight")) is None:
         return found | {"classes": None}
-    pool = {"head_pool": "both"} if shape[1] == 2 * out else {}
+    pool = {"head_pool": "both"} if shape[1] == 2 * width else {}
     return found | pool | {"classes": shape[0], "head_bias": "head.linear.bias" in shapes}

@@ -10,12 +10,13 @@ from msgspec import structs
 
 from resnet_core.analysis import state
 from resnet_core.conversion.formats import FORMATS
-from resnet_core.conversion.inference import fitting, infer_spec, some, tensors_differ
+from resnet_core.conversion.inference import fitting, infer_spec
 from resnet_core.conversion.naming import Format, Style, read_names
 from resnet_core.errors import InputError, WeightsError
 from resnet_core.layouts import oihw_shape
 from resnet_core.specification import ResNetSpec
 from resnet_core.tree import Shape
+from resnet_core.weights import some, tensors_differ
 
 
 @dataclass(frozen=True)

@@ -184,7 +184,7 @@ def test_a_missing_and_a_left_over_tensor_are_named() -> None:
         recognize(less)
     with pytest.raises(WeightsError, match=r"torchvision's ResNet it has all names but 1 \(layer1\.0\.conv9x\."):
         recognize({**known, "layer1.0.conv9x.weight": (1,)})
-    with pytest.raises(WeightsError, match=r"4 left over \(stage1\.block1\.norm3\.weight, "):
+    with pytest.raises(WeightsError, match=r"4 unknown \(stage1\.block1\.norm3\.weight, "):
         recognize(
             {**known, **{f"layer1.0.bn3.{own}": (64,) for own in ("weight", "bias", "running_mean", "running_var")}}
         )
