@@ -17,10 +17,8 @@ from resnet_core.cli.options import (
     resolve_spec,
 )
 from resnet_core.cli.status import QuietFlag, counted, status
-from resnet_core.errors import InputError, TrainingError, WeightsError
-from resnet_core.spec_files import is_run, is_weight_file, parse_overrides
-from resnet_core.specification import ResNetSpec
-from resnet_core.weights import Weights
+from resnet_core.errors import InputError, TrainingError
+from resnet_core.spec_files import parse_overrides
 
 if TYPE_CHECKING:
     from resnet_core.training.reporting import Reporter
@@ -81,6 +79,7 @@ def train_network(
 ) -> None:
     """Train a network in one framework; the run can be resumed, and evaluated, in any other."""
     from resnet_core.cli.progress import TerminalReporter
+    from resnet_core.conversion.read import import_weights
     from resnet_core.data.dataset import test_name
     from resnet_core.training.recipe_files import default_recipe, recipe_overrides
     from resnet_core.training.recipe_files import recipe as read_recipe
@@ -96,7 +95,7 @@ def train_network(
         fields["freeze"] = [part.strip() for part in freeze.split(",")]
     given = recipe is not None or fields
     plan = read_recipe(recipe or default_recipe(weights), **fields) if given else None
-    start = None if weights is None else _starting_weights(weights, network)
+    start = None if weights is None else import_weights(weights, likely=network).weights
     evaluated = test_name(RunFolder(out).validation(validation) if resume else validation)
     reporter = TerminalReporter(quiet=quiet, test_name=evaluated)
     try:
@@ -120,18 +119,6 @@ def train_network(
         print(line)
         for note in following(result):
             reporter.note(note)
-
-
-def _starting_weights(path: Path, network: ResNetSpec | None) -> Weights:
-    """Of this network but for its classes where the file may be of several, else of whatever it is; the run checks."""
-    from resnet_core.conversion.read import import_weights, read_weights
-
-    if network is None or is_weight_file(path) or is_run(path):
-        return read_weights(path)
-    try:
-        return import_weights(path, network, any_classes=True).weights
-    except WeightsError:
-        return read_weights(path)
 
 
 def evaluate_run(

@@ -80,15 +80,18 @@ def read_weights(path: str | Path, spec: ResNetSpec | None = None) -> Weights:
 
 
 def import_weights(
-    path: str | Path, spec: ResNetSpec | None = None, format: str | None = None, *, any_classes: bool = False
+    path: str | Path,
+    spec: ResNetSpec | None = None,
+    format: str | None = None,
+    *,
+    likely: ResNetSpec | None = None,
 ) -> Imported:
     """The weights in a file, recognized by their names, and the network that they are of.
 
     Neutral files and runs; torchvision's and timm's state_dict in their usual wrappings; a folder of transformers' or
     timm's with its configuration. A framework's own file is read by the backend that declares its ending in `READS`,
-    in a separate process. Without a `spec`, it is inferred from the names, the shapes and the configuration; with
-    `any_classes`, a file of another library may be of the spec but for its number of classes, or have no head. `format`
-    is the library whose names they must be.
+    in a separate process. Without a `spec`, it is inferred from the names, the shapes and the configuration; where they
+    leave several, it is the `likely` one, but for its classes. `format` is the library whose names they must be.
 
     Raises WeightsError, one line, for a file that is damaged, of another kind or network, or of several.
     """
@@ -107,7 +110,7 @@ def import_weights(
         path = path.with_name(path.name + ".index")
     arrays = without_prefix(_arrays(path))
     try:
-        return _imported(path, arrays, spec, any_classes, format, configuration)
+        return _imported(path, arrays, spec, likely, format, configuration)
     except WeightsError as error:
         raise WeightsError(f"{path}: {error}") from error
 
@@ -116,16 +119,15 @@ def _imported(
     path: Path,
     arrays: Mapping[str, np.ndarray],
     spec: ResNetSpec | None,
-    any_classes: bool,
+    likely: ResNetSpec | None,
     format: str | None,
     about: Configuration | None,
 ) -> Imported:
     if about is not None:
         format = format or about.format
     shapes = {name: array.shape for name, array in arrays.items()}
-    found = recognize(
-        shapes, spec=spec, any_classes=any_classes, format=format, fields=None if about is None else about.fields
-    )
+    fields = None if about is None else about.fields
+    found = recognize(shapes, spec=spec, likely=likely, format=format, fields=fields)
     for name, value in ({} if about is None else about.shown).items():
         if (own := getattr(found.spec, name)) != (tuple(value) if isinstance(value, list) else value):
             raise WeightsError(f"{name}: the tensors show {own}, and its configuration says {value}")

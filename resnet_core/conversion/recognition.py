@@ -9,12 +9,13 @@ from typing import Any
 from msgspec import structs
 
 from resnet_core.analysis import state
+from resnet_core.architecture import layer_tree
 from resnet_core.conversion.formats import FORMATS
 from resnet_core.conversion.inference import fitting, infer_spec
 from resnet_core.conversion.naming import Format, Style, read_names
 from resnet_core.errors import InputError, WeightsError
 from resnet_core.layouts import oihw_shape
-from resnet_core.specification import ResNetSpec
+from resnet_core.specification import ResNetSpec, from_fields, to_fields
 from resnet_core.tree import Shape
 from resnet_core.weights import some, tensors_differ
 
@@ -42,15 +43,16 @@ def recognize(
     shapes: Mapping[str, Shape],
     *,
     spec: ResNetSpec | None = None,
-    any_classes: bool = False,
+    likely: ResNetSpec | None = None,
     format: str | None = None,
     fields: Mapping[str, Any] | None = None,
 ) -> Recognized:
     """What the tensors with these names and shapes are.
 
-    With a `spec`, they must be that network's, with `any_classes` but for the number of classes; with a `format`, of
-    that library; `fields` are what a configuration beside them says. Raises WeightsError, one line: what is no
-    program's, what contradicts the spec, and what may be more than one network.
+    With a `spec`, they must be that network's; where they are those of the `likely` one, but for the number of classes
+    or the head, they are taken for it. With a `format`, they must be of that library; `fields` are what a configuration
+    beside them says. Raises WeightsError, one line: what is no program's, what contradicts the spec or the
+    configuration, and what may be more than one network.
     """
     known = _formats(format)
     read, nearest = [], (len(shapes) + 1, "", [""])
@@ -68,8 +70,8 @@ def recognize(
     matches, reasons = [], []
     for own, style, found in read:
         try:
-            matches += _matches(own, style, found, shapes, spec, any_classes, fields or {})
-        except WeightsError as error:
+            matches += _matches(own, style, found, shapes, spec, likely, fields or {})
+        except InputError as error:
             reasons.append(f"{own.title}: {error}")
     if not matches:
         raise WeightsError(reasons[0])
@@ -93,17 +95,20 @@ def _matches(
     names: Mapping[str, str],
     shapes: Mapping[str, Shape],
     spec: ResNetSpec | None,
-    any_classes: bool,
+    likely: ResNetSpec | None,
     fields: Mapping[str, Any],
 ) -> list[Recognized]:
     """Every network that these tensors may be: those that are published, or if none is, all that have such tensors."""
     left_out = tuple(name for name in shapes if name not in names)
     own = {here: neutral_shape(format, style, here, shapes[there]) for there, here in names.items()}
     if spec is not None:
-        if any_classes:
-            spec = structs.replace(spec, classes=own.get("head.linear.weight", (None,))[0])
-        _require(own, spec)
+        _require(own, spec, fields)
         return [Recognized(format, style, spec, names, left_out)]
+    if likely is not None:
+        body = structs.replace(likely, classes=own.get("head.linear.weight", (None,))[0])
+        if tensors_differ(own, state(body)) is None:
+            _require(own, body, fields)
+            return [Recognized(format, style, body, names, left_out)]
     found: list[Recognized] = []
     failed: WeightsError | None = None
     for more in ({}, *(more for more in style.alternatives if not fields.keys() & more.keys())):
@@ -133,10 +138,16 @@ def neutral_shape(format: Format, style: Style, name: str, shape: Shape) -> Shap
     return own[:2] if style.is_convolution(name.rpartition(".")[0]) and own[2:] == (1, 1) else own
 
 
-def _require(own: Mapping[str, Shape], spec: ResNetSpec) -> None:
-    expected, name = state(spec), spec.name or "this spec"
-    if (difference := tensors_differ(own, expected)) is not None:
+def _require(own: Mapping[str, Shape], spec: ResNetSpec, fields: Mapping[str, Any]) -> None:
+    """Raise unless these are the tensors of the spec, and what a configuration says changes nothing of it."""
+    name = spec.name or "this spec"
+    if (difference := tensors_differ(own, state(spec))) is not None:
         raise WeightsError(f"not of {name}: {difference}")
+    for field_name, value in fields.items():
+        told = from_fields({**to_fields(spec), field_name: value})
+        if layer_tree(told) != layer_tree(spec):
+            ours = getattr(spec, field_name)
+            raise WeightsError(f"not of {name}: {field_name} is {ours!r}, and its configuration says {value!r}")
 
 
 def _said(fields: Mapping[str, Any]) -> str:

@@ -91,6 +91,9 @@ def test_a_folder_of_transformers_says_its_network_its_classes_and_its_pictures(
     assert (found.spec.activation, found.preparation, found.classes) == ("silu", pictures, tuple(names))
     convert(tmp_path / "there", tmp_path / "back.safetensors")
     assert rn.read_weight_file(tmp_path / "back.safetensors").preparation == pictures
+    with pytest.raises(WeightsError, match=r"activation is 'relu', and its configuration says 'silu'"):
+        import_weights(tmp_path / "there", rn.spec(spec, name="", activation="relu"))
+    assert import_weights(tmp_path / "there", spec).spec == spec
     about = json.loads((tmp_path / "there" / "config.json").read_text())
     (tmp_path / "there" / "config.json").write_text(json.dumps({**about, "depths": [1, 1, 1, 1]}))
     with pytest.raises(WeightsError, match=r"depths: the tensors show \(1, 2, 1, 1\), and its configuration says"):

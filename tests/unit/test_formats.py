@@ -206,6 +206,10 @@ def test_what_may_be_several_networks_is_refused_with_their_names() -> None:
     with pytest.raises(WeightsError, match=r"several networks: resnet50d, resnetaa50d, resnetblur50d; say which"):
         recognize(names)
     assert recognize(names, spec=rn.spec("resnetblur50d")).spec.antialias == "blur"
+    likely = recognize(names, likely=rn.spec("resnetblur50d", classes=3)).spec
+    assert (likely.name, likely.classes) == ("resnetblur50d", 1000)
+    with pytest.raises(WeightsError, match=r"several networks"):
+        recognize(names, likely=rn.spec("resnet18"))
     plain = shapes("torchvision", "resnet50")
     assert recognize(plain).namesakes == ("resnetaa50", "resnetblur50")
     with pytest.raises(WeightsError, match=r"several networks: resnet50, resnetaa50, resnetblur50"):

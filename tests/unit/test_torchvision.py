@@ -99,9 +99,7 @@ def test_a_safetensors_file_of_torchvisions_is_read_with_its_counters(tmp_path: 
     safetensors.numpy.save_file(state_dict, tmp_path / "w.safetensors")
     weights = read_weights(tmp_path / "w.safetensors", spec)
     assert list(weights) == list(rn.state(spec))
-    with pytest.raises(
-        WeightsError, match=r"ResNet: not of resnet18: 40 missing \(.* of 102 expected tensors"
-    ):
+    with pytest.raises(WeightsError, match=r"ResNet: not of resnet18: 40 missing \(.* of 102 expected tensors"):
         read_weights(tmp_path / "w.safetensors", rn.spec("resnet18"))
     with pytest.raises(WeightsError, match="without this project's metadata"):
         rn.load_weights(tmp_path / "w.safetensors")
