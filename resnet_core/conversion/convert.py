@@ -96,7 +96,8 @@ def convert(
         else:
             _write(temporary, exported)
             back = import_weights(temporary, exported.spec, wanted)
-        certificate = certify(found, back, rewritten=() if exported is None else exported.rewritten)
+        rewritten = () if exported is None else exported.rewritten
+        certificate = certify(found, back, rewritten=rewritten, exact=not rewritten)
         certificate = replace(certificate, destination={**certificate.destination, "file": target.name})
         if not certificate.equal:
             raise InputError(f"{target}: not written, since it would not compute the same: {certificate.sentence()}")

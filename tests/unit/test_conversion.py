@@ -20,6 +20,7 @@ from resnet_core.conversion.convert import convert
 from resnet_core.conversion.read import import_weights
 from resnet_core.errors import InputError, WeightsError
 from resnet_core.preparation import IMAGENET_DEVIATION, IMAGENET_MEAN, Preparation
+from resnet_core.safetensors_file import safetensors_bytes
 from resnet_keras.state_dict import read_state_dict
 
 NARROW = rn.spec("resnet18", channels=[4, 6, 8, 10], depths=[1, 2, 1, 1], classes=5)
@@ -221,6 +222,24 @@ def test_a_refusal_is_one_line_and_leaves_nothing(arguments: list[str], words: s
     assert (done.returncode, done.stdout) == (2, "")
     assert words in done.stderr
     assert done.stderr.count("\n") == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["neutral.safetensors"]
+
+
+@pytest.mark.parametrize("name", ["resnet", "torchvision"])
+def test_a_conversion_that_changes_a_single_digit_is_not_written(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = saved(tmp_path, rn.spec("resnet18", classes=5))
+
+    def damaged(arrays: dict[str, np.ndarray], metadata: dict[str, str]) -> bytes:
+        name = next(name for name in arrays if name.endswith("conv1.weight"))
+        return safetensors_bytes({**arrays, name: np.nextafter(arrays[name], np.float32(9))}, metadata)
+
+    module = "resnet_core.conversion.convert" if name == "torchvision" else "resnet_core.weight_file"
+    monkeypatch.setattr(f"{module}.safetensors_bytes", damaged)
+    words = "not written, since it would not compute the same" if name == "torchvision" else "the digest does not match"
+    with pytest.raises(InputError, match=words):
+        convert(source, tmp_path / "w.safetensors", destination_format=name)
     assert [path.name for path in tmp_path.iterdir()] == ["neutral.safetensors"]
 
 
