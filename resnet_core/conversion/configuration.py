@@ -1,4 +1,4 @@
-"""What a library writes beside its weights: `config.json` of transformers and of timm, read as data."""
+"""What a library writes beside its weights: `config.json` of transformers and of timm, read as data and written."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from resnet_core.errors import InputError, WeightsError
 from resnet_core.fields import parse_json
 from resnet_core.files import read_bytes
 from resnet_core.preparation import Preparation
+from resnet_core.specification import ResNetSpec
 
 #: A configuration is a page of text; this is a hundred of them, or the names of many classes.
 MOST = 4_000_000
@@ -95,7 +96,33 @@ def _transformers(found: Mapping[str, Any], pictures: Mapping[str, Any]) -> Conf
     return Configuration("hf", fields, _pictures(pictures, found["num_channels"]), classes, shown)
 
 
-def preprocessor(pictures: Preparation) -> dict[str, Any] | None:
+def transformers_files(
+    spec: ResNetSpec, pictures: Preparation | None, classes: tuple[str, ...] | None
+) -> dict[str, dict[str, Any]]:
+    """{file: content} of what transformers reads beside its weights: the opposite of what is read here."""
+    labels = classes or [f"LABEL_{number}" for number in range(spec.classes or 0)]
+    files: dict[str, dict[str, Any]] = {
+        "config.json": {
+            "architectures": ["ResNetForImageClassification" if spec.classes else "ResNetModel"],
+            "model_type": "resnet",
+            "depths": list(spec.depths),
+            "hidden_sizes": [spec.output_width(channels) for channels in spec.channels],
+            "embedding_size": spec.stem_width,
+            "layer_type": spec.block,
+            "hidden_act": spec.activation,
+            "downsample_in_first_stage": spec.stage_strides[0] == 2,
+            "downsample_in_bottleneck": spec.stride_on == "1x1",
+            "num_channels": spec.in_channels,
+            "id2label": {str(number): label for number, label in enumerate(labels)},
+            "label2id": {label: number for number, label in enumerate(labels)},
+        }
+    }
+    if pictures is not None and (content := _preprocessor(pictures)) is not None:
+        files["preprocessor_config.json"] = content
+    return files
+
+
+def _preprocessor(pictures: Preparation) -> dict[str, Any] | None:
     """A preparation as transformers' ConvNextImageProcessor has it; None where it cannot say it."""
     number = next(key for key, name in _FILTERS.items() if name == pictures.interpolation)
     (height, width), stretched = pictures.size, pictures.resize == "stretch"

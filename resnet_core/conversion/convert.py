@@ -12,7 +12,7 @@ import numpy as np
 
 from resnet_core.backend import environment
 from resnet_core.conversion.certificate import Certificate, certify
-from resnet_core.conversion.configuration import preprocessor
+from resnet_core.conversion.configuration import transformers_files
 from resnet_core.conversion.export import Exported, export_weights
 from resnet_core.conversion.formats import FORMATS
 from resnet_core.conversion.read import FILES, Imported, backend_that_reads, import_weights
@@ -90,7 +90,7 @@ def convert(
             back = import_weights(temporary)
         elif target.suffix == "":
             _write(temporary / FILES[0], exported)
-            for name, content in configuration(exported, found).items():
+            for name, content in transformers_files(exported.spec, found.preparation, found.classes).items():
                 (temporary / name).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
             back = import_weights(temporary)
         else:
@@ -109,26 +109,18 @@ def _format(target: Path, name: str | None) -> str:
     """The format to write. Raises InputError where the ending leaves it open, or does not go with it."""
     if name is not None and name not in NAMES:
         raise InputError(f"to: received {name!r}; expected one of {', '.join(NAMES)}")
-    endings = {
-        ".safetensors": ("resnet", "torchvision", "timm", "hf"),
-        ".pth": ("torchvision", "timm"),
-        ".bin": ("timm", "hf"),
-        ".h5": ("keras",),
-        "": ("hf",),
-    }
-    if target.suffix not in endings:
-        listed = ", ".join(filter(None, endings))
+    writes = {"resnet": (".safetensors",), **{own.name: own.writes for own in FORMATS.values()}}
+    known = [own for own, endings in writes.items() if target.suffix in endings]
+    if not known:
+        listed = ", ".join(dict.fromkeys(ending for endings in writes.values() for ending in endings if ending))
         raise InputError(
             f"{target}: received the ending {target.suffix!r}; expected one of {listed}, or for hf a folder"
         )
-    known = endings[target.suffix]
-    if name is None:
-        if len(known) > 1 and known[0] != "resnet":
-            raise InputError(f"to: received none; {target.suffix} may be {' or '.join(known)}")
-        return known[0]
-    if name not in known:
+    if name is None and len(known) > 1 and known[0] != "resnet":
+        raise InputError(f"to: received none; {target.suffix} may be {' or '.join(known)}")
+    if name is not None and name not in known:
         raise InputError(f"{target}: received the ending {target.suffix} for {name}; it is one of {', '.join(known)}")
-    return name
+    return name or known[0]
 
 
 def _write(path: Path, exported: Exported) -> None:
@@ -144,28 +136,3 @@ def _write(path: Path, exported: Exported) -> None:
     backend = backend_that_reads(path)
     with Worker(defaults=environment(backend)) as worker:
         worker.call("write_state_dict", arrays, backend=backend, path=str(path.absolute()))
-
-
-def configuration(exported: Exported, found: Imported) -> dict[str, Any]:
-    """{file: content} of what transformers reads beside its weights."""
-    spec, classes = exported.spec, found.classes
-    labels = classes or [f"LABEL_{number}" for number in range(spec.classes or 0)]
-    files: dict[str, Any] = {
-        "config.json": {
-            "architectures": ["ResNetForImageClassification" if spec.classes else "ResNetModel"],
-            "model_type": "resnet",
-            "depths": list(spec.depths),
-            "hidden_sizes": [spec.output_width(channels) for channels in spec.channels],
-            "embedding_size": spec.stem_width,
-            "layer_type": spec.block,
-            "hidden_act": spec.activation,
-            "downsample_in_first_stage": spec.stage_strides[0] == 2,
-            "downsample_in_bottleneck": spec.stride_on == "1x1",
-            "num_channels": spec.in_channels,
-            "id2label": {str(number): label for number, label in enumerate(labels)},
-            "label2id": {label: number for number, label in enumerate(labels)},
-        }
-    }
-    if (pictures := found.preparation) is not None and (content := preprocessor(pictures)) is not None:
-        files["preprocessor_config.json"] = content
-    return files

@@ -9,15 +9,27 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cached_property
 from typing import Any, Literal
 
+from resnet_core.zoo import FAMILIES
+
 Tensors = Mapping[str, str]
+#: (pattern of a module's name, what its numbers are greater by than a template's, template of the other name).
+Rows = tuple[tuple[re.Pattern[str], dict[str, int], str], ...]
 
 #: What PyTorch calls the tensors of a module, which are the neutral names.
 PYTORCH_TENSORS: Mapping[str, Tensors] = {
     "layer": {"weight": "weight", "bias": "bias"},
     "norm": {"weight": "weight", "bias": "bias", "running_mean": "running_mean", "running_var": "running_var"},
+}
+
+#: What TensorFlow calls the tensors of a norm.
+TENSORFLOW_NORM: Tensors = {
+    "weight": "gamma",
+    "bias": "beta",
+    "running_mean": "moving_mean",
+    "running_var": "moving_variance",
 }
 
 _BLOCK = re.compile(r"stage(\d+)\.block(\d+)\.(.+)\.\w+$")
@@ -48,6 +60,16 @@ class Style:
     order: tuple[str, ...] = ()
     convolutions: tuple[str, ...] = ()
 
+    @cached_property
+    def to_neutral(self) -> Rows:
+        """Patterns of the names there, and what is written for them here."""
+        return tuple((*_pattern(there), here) for here, there in self.modules.items())
+
+    @cached_property
+    def from_neutral(self) -> Rows:
+        """Patterns of the names here, and what is written for them there."""
+        return tuple((*_pattern(here), there) for here, there in self.modules.items())
+
     def place(self, name: str) -> tuple[int, ...]:
         """Where a tensor of a block stands in the file: (stage, block, layer); () where it is of no block."""
         match = _BLOCK.match(name)
@@ -67,6 +89,7 @@ class Format:
     - `tensors`: {"layer" or "norm": {neutral tensor: tensor there}}.
     - `layout`: of kernels: "oihw" as here, or "hwio".
     - `aliases`: {pattern: what stands in its place}, for what some files call otherwise, or put before every name.
+    - `writes`: endings of the files that are written; "" is a folder.
     - `not_carried`: patterns of names that are no part of the network, such as counters.
     """
 
@@ -77,11 +100,17 @@ class Format:
     separator: str = "."
     layout: Literal["oihw", "hwio"] = "oihw"
     aliases: Mapping[str, str] = field(default_factory=dict)
+    writes: tuple[str, ...] = ()
     not_carried: tuple[str, ...] = ()
 
     def carries(self, name: str) -> bool:
         """Whether a name is a part of the network, and no counter."""
         return not any(re.search(pattern, name) for pattern in self.not_carried)
+
+
+def unseen(family: str, name: str) -> dict[str, Any]:
+    """The fields of a network of the zoo but for those that its tensors show: what every one of its program has."""
+    return {key: value for key, value in FAMILIES[family][name].items() if key not in ("depths", "channels", "block")}
 
 
 def read_names(format: Format, style: Style, names: Iterable[str]) -> tuple[dict[str, str], list[str]]:
@@ -103,7 +132,7 @@ def write_names(format: Format, style: Style, names: Iterable[str]) -> dict[str,
     found: dict[str, str] = {}
     for name in names:
         module, _, tensor = name.rpartition(".")
-        written = _rendered(style, module)
+        written = _translated(style.from_neutral, module)
         own = format.tensors[_kind(module)].get(tensor)
         if written is None or own is None:
             return None
@@ -117,32 +146,22 @@ def _neutral(format: Format, style: Style, name: str) -> str | None:
     module, separator, tensor = name.rpartition(format.separator)
     if not separator:
         return None
-    for (_, neutral), (row, starts) in _rows(tuple(style.modules.items()), to_neutral=True):
-        if match := row.fullmatch(module):
-            path = _filled(neutral, {key: int(value) - starts[key] for key, value in match.groupdict().items()})
-            known = {there: here for here, there in format.tensors[_kind(path)].items()}
-            return f"{path}.{known[tensor]}" if tensor in known else None
-    return None
+    path = _translated(style.to_neutral, module)
+    if path is None:
+        return None
+    known = {there: here for here, there in format.tensors[_kind(path)].items()}
+    return f"{path}.{known[tensor]}" if tensor in known else None
 
 
-def _rendered(style: Style, module: str) -> str | None:
-    for (there, _), (pattern, starts) in _rows(tuple(style.modules.items()), to_neutral=False):
+def _translated(rows: Rows, module: str) -> str | None:
+    for pattern, starts, template in rows:
         if match := pattern.fullmatch(module):
-            return _filled(there, {key: int(value) - starts[key] for key, value in match.groupdict().items()})
+            return _filled(template, {key: int(value) - starts[key] for key, value in match.groupdict().items()})
     return None
 
 
 def _kind(module: str) -> str:
     return "norm" if "norm" in module.rpartition(".")[2] else "layer"
-
-
-Row = tuple[tuple[str, str], tuple[re.Pattern[str], dict[str, int]]]
-
-
-@lru_cache(maxsize=64)
-def _rows(modules: tuple[tuple[str, str], ...], *, to_neutral: bool) -> tuple[Row, ...]:
-    """((template there, neutral template), (pattern of the side that is read, what its numbers are greater by))."""
-    return tuple(((there, here), _pattern(there if to_neutral else here)) for here, there in modules)
 
 
 def _pattern(template: str) -> tuple[re.Pattern[str], dict[str, int]]:

@@ -2,24 +2,14 @@
 
 from __future__ import annotations
 
-from resnet_core.conversion.formats.torchvision import FIXED
-from resnet_core.conversion.naming import Format, Style
-from resnet_core.zoo import FAMILIES
+from resnet_core.conversion.formats.torchvision import BOTTLENECKS
+from resnet_core.conversion.naming import TENSORFLOW_NORM, Format, Style, unseen
 
 _BLOCK = {
     "stage{s}.block{b}.shortcut.conv": "conv{s+1}_block{b}_0_conv",
     "stage{s}.block{b}.shortcut.norm": "conv{s+1}_block{b}_0_bn",
     "stage{s}.block{b}.conv{n}": "conv{s+1}_block{b}_{n}_conv",
 }
-_VISIBLE = ("depths", "channels", "block")
-
-
-def _unseen(name: str) -> dict[str, object]:
-    return {field: value for field, value in FAMILIES["keras"][name].items() if field not in _VISIBLE}
-
-
-_FIXED = {**FIXED, "block": "bottleneck", "groups": 1, "width_per_group": 64}
-
 #: keras/src/applications/imagenet_utils.py, `preprocess_input`: of mode "caffe" for v1, of mode "tf" for v2.
 _CAFFE = {"channel_order": "bgr", "white": 255.0, "mean": (103.939, 116.779, 123.68)}
 _TENSORFLOW = {"mean": (0.5, 0.5, 0.5), "deviation": (0.5, 0.5, 0.5)}
@@ -37,8 +27,8 @@ FORMAT = Format(
                 "stage{s}.block{b}.norm{n}": "conv{s+1}_block{b}_{n}_bn",
                 "head.linear": "predictions",
             },
-            _unseen("keras_resnet50"),
-            _FIXED,
+            unseen("keras", "keras_resnet50"),
+            BOTTLENECKS,
             preparation=_CAFFE,
             order=("conv1", "norm1", "conv2", "norm2", "shortcut.conv", "conv3", "shortcut.norm", "norm3"),
         ),
@@ -52,22 +42,18 @@ FORMAT = Format(
                 "head.norm": "post_bn",
                 "head.linear": "predictions",
             },
-            _unseen("keras_resnet50_v2"),
-            _FIXED,
+            unseen("keras", "keras_resnet50_v2"),
+            BOTTLENECKS,
             preparation=_TENSORFLOW,
             order=("norm1", "conv1", "norm2", "conv2", "norm3", "shortcut.conv", "conv3"),
         ),
     ),
     tensors={
         "layer": {"weight": "kernel", "bias": "bias"},
-        "norm": {
-            "weight": "gamma",
-            "bias": "beta",
-            "running_mean": "moving_mean",
-            "running_var": "moving_variance",
-        },
+        "norm": TENSORFLOW_NORM,
     },
     separator="/",
     aliases={r"^probs/": "predictions/"},  # as the last layer was called when the published files were written
     layout="hwio",
+    writes=(".h5",),
 )

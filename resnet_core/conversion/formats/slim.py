@@ -2,16 +2,8 @@
 
 from __future__ import annotations
 
-from resnet_core.conversion.formats.torchvision import FIXED
-from resnet_core.conversion.naming import Format, Style
-from resnet_core.zoo import FAMILIES
-
-_VISIBLE = ("depths", "channels", "block")
-_FIXED = {**FIXED, "block": "bottleneck", "groups": 1, "width_per_group": 64}
-
-
-def _unseen(name: str) -> dict[str, object]:
-    return {field: value for field, value in FAMILIES["slim"][name].items() if field not in _VISIBLE}
+from resnet_core.conversion.formats.torchvision import BOTTLENECKS
+from resnet_core.conversion.naming import TENSORFLOW_NORM, Format, Style, unseen
 
 
 def _modules(version: str) -> dict[str, str]:
@@ -37,8 +29,8 @@ def _modules(version: str) -> dict[str, str]:
 
 
 def _style(version: str) -> Style:
-    fields = _unseen(f"resnet_{version}_50")
-    return Style(f"resnet_{version}.py", _modules(version), fields, _FIXED, convolutions=(r"head\.linear",))
+    fields = unseen("slim", f"resnet_{version}_50")
+    return Style(f"resnet_{version}.py", _modules(version), fields, BOTTLENECKS, convolutions=(r"head\.linear",))
 
 
 FORMAT = Format(
@@ -47,12 +39,7 @@ FORMAT = Format(
     (_style("v1"), _style("v2")),
     tensors={
         "layer": {"weight": "weights", "bias": "biases"},
-        "norm": {
-            "weight": "gamma",
-            "bias": "beta",
-            "running_mean": "moving_mean",
-            "running_var": "moving_variance",
-        },
+        "norm": TENSORFLOW_NORM,
     },
     separator="/",
     layout="hwio",

@@ -105,5 +105,6 @@ FORMAT = Format(
             convolutions=_SQUEEZE,
         ),
     ),
+    writes=(".safetensors", ".pth", ".bin"),
     not_carried=COUNTERS,
 )

@@ -30,6 +30,9 @@ FIXED: dict[str, object] = {
     "head_bias": True,
 }
 
+#: What Keras' and TF-slim's ResNets are besides.
+BOTTLENECKS = {**FIXED, "block": "bottleneck", "groups": 1, "width_per_group": 64}
+
 #: BatchNorm2d counts its batches, and reads the counter only where it has no momentum.
 COUNTERS = (r"\.num_batches_tracked$",)
 
@@ -37,5 +40,6 @@ FORMAT = Format(
     "torchvision",
     "torchvision's ResNet",
     (Style("resnet.py", MODULES, fixed=FIXED),),
+    writes=(".safetensors", ".pth"),
     not_carried=COUNTERS,
 )

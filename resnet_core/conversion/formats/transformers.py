@@ -40,5 +40,6 @@ FORMAT = Format(
         ),
         Style("ResNetModel", _BODY, fixed=_FIXED, configured=_CONFIGURED),
     ),
+    writes=("", ".safetensors", ".bin"),
     not_carried=COUNTERS,
 )
