@@ -293,7 +293,8 @@ def declared(name: str, attribute: str, default: Any) -> Any:
     """What this backend's package declares beyond the contract; no framework is imported.
 
     `KNOWN_AS` has other names that people use for it, for a hint.
-    `READS` has the endings of the weight files that its `read_state_dict` reads, `QUICK_ENVIRONMENT` the environment
+    `READS` has the endings of the weight files that its `read_state_dict(path)` reads and its `write_state_dict(path,
+    arrays)` writes, each of which is asked without the framework being set up, `QUICK_ENVIRONMENT` the environment
     variables that make small programs fast (`resnet conformance` sets them unless the user has), `HALF_DTYPES` which
     of "bfloat16" and "float16" `build` and `build_tree` take. A function `default_dtype()` says which dtype weights
     must have where none is given, unless that is always float32.

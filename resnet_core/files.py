@@ -14,12 +14,24 @@ from resnet_core.errors import InputError
 
 def read_bytes(path: Path, expected: str) -> bytes:
     """The file's bytes. Raises InputError, one line, if it is not a readable regular file."""
+    with _reading(path, expected):
+        return path.read_bytes()
+
+
+def require_file(path: Path, expected: str) -> None:
+    """Raise InputError, one line, if this is not a readable regular file; nothing is read."""
+    with _reading(path, expected):
+        path.open("rb").close()
+
+
+@contextmanager
+def _reading(path: Path, expected: str) -> Iterator[None]:
     try:
         if path.is_dir():
             raise InputError(f"{path}: is a directory; expected {expected}")
         if path.exists() and not path.is_file():  # a pipe or a device may never end
             raise InputError(f"{path}: is not a regular file; expected {expected}")
-        return path.read_bytes()
+        yield
     except FileNotFoundError as error:
         raise InputError(f"{path}: no such file; expected {expected}") from error
     except OSError as error:

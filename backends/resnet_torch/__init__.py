@@ -24,7 +24,7 @@ INTERFACE = 2
 FRAMEWORK: Mapping[str, str] = {"torch": "torch"}
 ENVIRONMENT: Mapping[str, str] = {}
 
-#: File endings that `read_state_dict` reads.
+#: Endings of the files that `read_state_dict` reads.
 READS = (".pth", ".pt", ".bin", ".ckpt", ".tar")
 
 #: Half precision, for inference.

@@ -17,7 +17,7 @@ from resnet_core.conversion.naming import Format, Style
 from resnet_core.conversion.recognition import Recognized, recognize
 from resnet_core.conversion.torchvision_names import without_prefix
 from resnet_core.errors import BackendError, InputError, WeightsError
-from resnet_core.files import read_bytes
+from resnet_core.files import require_file
 from resnet_core.layouts import to_oihw
 from resnet_core.preparation import Preparation
 from resnet_core.safetensors_file import read_safetensors
@@ -55,17 +55,19 @@ class Imported:
         return f"{self.recognized.format.title} ({self.recognized.style.name})"
 
 
-#: Endings of files that may be another library's.
-ENDINGS = (".pth", ".pt", ".bin", ".ckpt", ".tar", ".safetensors", ".h5", ".keras", ".index")
-
-
 def may_be_imported(source: str | Path) -> bool:
     """Whether this is a file with an ending of weights, or a folder with a configuration; no name of the zoo is."""
     path = Path(source)
     if str(source) in zoo.ZOO:
         return False
-    checkpoint = path.with_name(path.name + ".index") if path.name else path
-    return (path.is_file() and path.suffix in ENDINGS) or (path / "config.json").is_file() or checkpoint.is_file()
+    if path.is_dir():
+        return (path / "config.json").is_file()
+    return _index(path).is_file() or (path.is_file() and path.suffix in (".safetensors", *readers()))
+
+
+def _index(path: Path) -> Path:
+    """The index of a TensorFlow checkpoint, which is several files, by what it is called."""
+    return path if path.suffix == ".index" else path.with_name(f"{path.name}.index")
 
 
 def read_weights(path: str | Path, spec: ResNetSpec | None = None) -> Weights:
@@ -106,8 +108,8 @@ def import_weights(
     if path.is_dir():
         configuration = read_configuration(path)
         path = _weights_in(path)
-    if not path.exists() and path.with_name(path.name + ".index").is_file():  # TensorFlow's, which is several files
-        path = path.with_name(path.name + ".index")
+    if not path.exists() and _index(path).is_file():
+        path = _index(path)
     arrays = without_prefix(_arrays(path))
     try:
         return _imported(path, arrays, spec, likely, format, configuration)
@@ -158,7 +160,7 @@ def neutral_weights(
 def _arrays(path: Path) -> Weights:
     if path.suffix == ".safetensors":
         return read_safetensors(path, widen=True)[0]
-    read_bytes(path, "a file of weights")
+    require_file(path, "a file of weights")
     backend = backend_that_reads(path)
     with Worker(defaults=environment(backend)) as worker:
         return dict(worker.call("read_state_dict", backend=backend, path=str(path.absolute()))[1])
@@ -173,12 +175,18 @@ def _weights_in(folder: Path) -> Path:
     return found
 
 
-def backend_that_reads(path: Path) -> str:
-    """The registered backend that reads files with this ending. Raises InputError if there is none."""
+def readers() -> dict[str, str]:
+    """{ending: the registered backend that reads such files}."""
     endings: dict[str, str] = {}
     for name in reversed(backends()):
         with contextlib.suppress(InputError, BackendError):  # a broken backend reads nothing
             endings |= dict.fromkeys(declared(name, "READS", ()), name)
+    return endings
+
+
+def backend_that_reads(path: Path) -> str:
+    """The registered backend that reads files with this ending. Raises InputError if there is none."""
+    endings = readers()
     if path.suffix not in endings:
         raise InputError(
             f"{path}: received the ending {path.suffix!r}; expected .safetensors"
