@@ -20,6 +20,7 @@ from resnet_core.cli.listing import list_specs
 from resnet_core.cli.options import (
     DeviceOption,
     SetOption,
+    brings_weights,
     print_json,
     resolve_spec,
 )
@@ -133,8 +134,9 @@ def compare_backends(
     show = status(quiet=quiet)
     network, arrays, preparation = None, None, None
     if spec is not None:
-        network = resolve_spec(spec, overrides)
-        if weights is not None or spec_files.brings_weights(spec):
+        if weights is None and not brings_weights(spec):
+            network = resolve_spec(spec, overrides)
+        else:
             found = trained_network(spec, weights)
             network = spec_files.spec(found.spec, **spec_files.parse_overrides(overrides or []))
             arrays, preparation = found.weights, found.preparation

@@ -17,7 +17,9 @@ SpecOption = Annotated[
 ]
 FromOption = Annotated[
     str | None,
-    typer.Option("--from", metavar="FORMAT", help="resnet, torchvision, timm, hf or keras; by default by the names."),
+    typer.Option(
+        "--from", metavar="FORMAT", help="resnet, torchvision, timm, hf, keras, slim; by default by the names."
+    ),
 ]
 
 
@@ -27,13 +29,19 @@ def convert_weights(
     spec: SpecOption = None,
     source_format: FromOption = None,
     destination_format: Annotated[
-        str | None, typer.Option("--to", metavar="FORMAT", help="The same; by default this project's own, or by DST.")
+        str | None,
+        typer.Option(
+            "--to",
+            metavar="FORMAT",
+            help="resnet, torchvision, timm, hf, keras; by default by the ending.",
+        ),
     ] = None,
     overrides: SetOption = None,
     as_json: JsonFlag = False,
     quiet: QuietFlag = False,
 ) -> None:
     """Convert weights, and write a certificate beside them: both sides compute the same, measured."""
+    from resnet_core.cli import tables
     from resnet_core.conversion.convert import convert
 
     if spec is None and overrides:
@@ -52,7 +60,7 @@ def convert_weights(
         print_json(done.certificate.to_json())
         return
     for line in done.told():
-        print(line)
+        tables.show(line)
 
 
 def certify_weights(
@@ -62,6 +70,7 @@ def certify_weights(
     as_json: JsonFlag = False,
 ) -> None:
     """Whether two files of weights compute the same, whoever wrote them. Exit code 1 if they do not."""
+    from resnet_core.cli import tables
     from resnet_core.conversion.certificate import certify
     from resnet_core.conversion.read import import_weights
 
@@ -70,5 +79,5 @@ def certify_weights(
     if as_json:
         print_json(proof.to_json())
     else:
-        print(proof.sentence())
+        tables.show(proof.sentence())
     raise typer.Exit(0 if proof.equal else 1)

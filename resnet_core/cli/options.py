@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -13,6 +14,7 @@ from resnet_core.backend import apply_environment, backends
 from resnet_core.errors import ResNetError
 from resnet_core.numerics import finite
 from resnet_core.specification import ResNetSpec
+from resnet_core.zoo import ZOO
 
 SpecArgument = Annotated[
     str,
@@ -27,8 +29,27 @@ JsonFlag = Annotated[bool, typer.Option("--json", help="Print only JSON.")]
 
 
 def resolve_spec(name: str, overrides: list[str] | None) -> ResNetSpec:
-    """The spec from SPEC and the --set options."""
-    return spec_files.spec(name, **spec_files.parse_overrides(overrides or []))
+    """The spec from SPEC and the --set options; of another library's file of weights, the one that is inferred."""
+    fields = spec_files.parse_overrides(overrides or [])
+    if is_foreign(name):
+        from resnet_core.conversion.read import import_weights
+
+        return spec_files.spec(import_weights(name).spec, **fields)
+    return spec_files.spec(name, **fields)
+
+
+def brings_weights(name: str) -> bool:
+    """Whether SPEC is a run, or a file of weights, anyone's."""
+    return spec_files.brings_weights(name) or is_foreign(name)
+
+
+def is_foreign(name: str) -> bool:
+    """Whether this is another library's weights, and neither a name, nor a file of this project's own."""
+    if name in ZOO or not Path(name).exists() or spec_files.brings_weights(name):
+        return False
+    from resnet_core.conversion.read import may_be_imported
+
+    return may_be_imported(name)
 
 
 def print_json(value: Any) -> None:

@@ -11,7 +11,7 @@ import typer
 
 from resnet_core import spec_files
 from resnet_core.analysis import Layer, image_shape, layers, state, tap_shapes, totals
-from resnet_core.cli.options import JsonFlag, SetOption, SpecArgument, print_json, resolve_spec
+from resnet_core.cli.options import JsonFlag, SetOption, SpecArgument, brings_weights, print_json, resolve_spec
 from resnet_core.errors import InputError
 from resnet_core.presentation.folding import Block, Section, fold, names_text
 from resnet_core.presentation.layer_text import kind_text
@@ -61,7 +61,7 @@ def show_spec(
         print_json(_to_json(resolved, size))
     else:
         _print(resolved, size, depth)
-        if spec_files.brings_weights(spec):
+        if brings_weights(spec):
             from resnet_core.prediction.network import trained_network
 
             _print_inputs(trained_network(spec))

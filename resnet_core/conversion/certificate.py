@@ -101,6 +101,10 @@ def certify(
     size = _size(source.spec)
     images = sample_images(standard_preparation(size, source.spec.in_channels), PICTURES).astype(np.float64)
     expected, found = _outputs(source, images), _outputs(destination, images)
+    for tap, array in expected.items():
+        if array.shape != found[tap].shape:
+            shapes = f"{array.shape[1:]} in {source.path}, and {found[tap].shape[1:]} in {destination.path}"
+            raise WeightsError(f"certify: {tap} has the shape {shapes}: they are other networks")
     return Certificate(
         _about(source),
         _about(destination),

@@ -19,6 +19,7 @@ from resnet_core.conversion.read import FILES, Imported, backend_that_reads, imp
 from resnet_core.errors import InputError
 from resnet_core.files import new_folder, replacing, write_atomically
 from resnet_core.safetensors_file import safetensors_bytes
+from resnet_core.source_text import plain
 from resnet_core.specification import ResNetSpec
 from resnet_core.weight_file import save_weights
 from resnet_core.weights import some
@@ -61,7 +62,7 @@ class Conversion:
 
 
 def _listed(fields: Mapping[str, Any]) -> str:
-    return ", ".join(f"{field} = {value}" for field, value in fields.items())
+    return ", ".join(f"{field} = {plain(value)}" for field, value in fields.items())
 
 
 def convert(
@@ -80,6 +81,8 @@ def convert(
     """
     target = Path(destination)
     wanted = _format(target, destination_format)
+    if not target.parent.is_dir():  # before anything is read
+        raise InputError(f"{target}: {target.parent} is no folder; make it first, or write elsewhere")
     found = import_weights(source, spec, source_format)
     proof = target.with_name(target.name + ".certificate.json")
     exported = None if wanted == "resnet" else export_weights(found.spec, found.weights, wanted)

@@ -207,7 +207,7 @@ BAD = [
     ),
     (["w.safetensors", "--from", "keras"], "are not those of keras"),
     (["w.safetensors", "--to", "torchvision"], "channels is [4, 6, 8, 10], and [64, 128, 256, 512] in its resnet.py"),
-    (["nowhere/w.safetensors"], "cannot be written (No such file or directory)"),
+    (["nowhere/w.safetensors"], "nowhere is no folder; make it first, or write elsewhere"),
     (["w.safetensors", "--set", "classes=3"], "received --set without --spec"),
     (["w.safetensors", "--spec", "resnet50"], "not the requested network"),
 ]
@@ -344,7 +344,8 @@ def test_an_archive_that_unpacks_to_more_is_refused(tmp_path: Path) -> None:
 
 def test_another_librarys_file_may_stand_in_the_place_of_the_spec(tmp_path: Path) -> None:
     spec = rn.spec("resnet18", classes=5)
-    convert(saved(tmp_path, spec), tmp_path / "there.safetensors", destination_format="torchvision")
+    source = saved(tmp_path, spec)
+    convert(source, tmp_path / "there.safetensors", destination_format="torchvision")
     photo = Path(rn.__file__).parent / "data" / "sample" / "photo.jpg"
     own, other = (
         in_process("predict", tmp_path / file, photo, "--backend", "numpy", "--json")
@@ -353,3 +354,15 @@ def test_another_librarys_file_may_stand_in_the_place_of_the_spec(tmp_path: Path
     assert (other.returncode, other.stdout) == (0, own.stdout)
     assert "there.safetensors: says nothing of its pictures; assumed is" in other.stderr
     assert rn.trained_network(tmp_path / "there.safetensors").spec == spec
+    for command in (("show", "--depth", "1"), ("source", "--backend", "numpy")):
+        own, other = (in_process(command[0], file, *command[1:]) for file in (source, tmp_path / "there.safetensors"))
+        assert (other.returncode, other.stdout) == (0, own.stdout)
+
+
+def test_files_of_other_networks_are_told_apart_by_the_stage(tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    files = [saved(tmp_path, NARROW), saved(other, rn.spec(NARROW, channels=[6, 6, 8, 10]))]
+    done = in_process("certify", *files)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "certify: stem has the shape (24, 24, 4) in " in done.stderr
