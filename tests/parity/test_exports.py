@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from safetensors.numpy import load_file, save_file
 
 import resnet_core as rn
 from referees import draw
@@ -39,6 +41,14 @@ CASES: list[tuple[str, str, rn.ResNetSpec, str, dict[str, Any]]] = [
 ]
 
 
+def _plant(source: Path, planted: Path) -> None:
+    """Two layers of the same shape swapped, which any strict loader takes."""
+    arrays = load_file(source)
+    one, other = "layer1.1.conv2.weight", "layer1.2.conv2.weight"
+    save_file({**arrays, one: arrays[other], other: arrays[one]}, planted)
+    shutil.copy(f"{source}.npz", f"{planted}.npz")
+
+
 @pytest.mark.long
 def test_real_programs_open_what_was_exported_and_compute_the_same(tmp_path: Path) -> None:
     python = os.environ.get("RESNET_REFEREES")
@@ -53,6 +63,8 @@ def test_real_programs_open_what_was_exported_and_compute_the_same(tmp_path: Pat
         output = rn.load_backend("numpy").predict(model, images.astype(np.float64))
         np.savez(tmp_path / f"{file}.npz", images=images, output=output)
     cases = [{"file": f, "program": p, "name": n, "arguments": a} for f, p, _, n, a in CASES]
+    cases.append({**cases[1], "file": "planted.safetensors"})
+    _plant(tmp_path / cases[1]["file"], tmp_path / "planted.safetensors")
     (tmp_path / "cases.json").write_text(json.dumps(cases))
     environment = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
     done = subprocess.run(
@@ -61,5 +73,6 @@ def test_real_programs_open_what_was_exported_and_compute_the_same(tmp_path: Pat
     assert done.returncode == 0, done.stderr[-3000:]
     errors = json.loads(done.stdout.splitlines()[-1])
     print(errors)
+    assert errors.pop("planted.safetensors") > 1e-3
     # An epsilon that went into the variances is rounded with them.
     assert {file: error for file, error in errors.items() if error > (1e-5 if file == "c.safetensors" else 1e-10)} == {}

@@ -45,16 +45,11 @@ def shapes(format: str, name: str) -> dict[str, Shape]:
 
 @pytest.mark.parametrize(("format", "name"), CASES)
 def test_a_recorded_program_is_recognized_as_the_network_of_its_name(format: str, name: str) -> None:
-    found = recognize(shapes(format, name), format=None if name != "resnet18d" else "timm", fields=_told(format, name))
+    found = recognize(shapes(format, name))
     assert (found.format.name, found.spec.name) == (format, name)
     assert found.spec.classes == 10
     assert set(found.names.values()) == set(rn.state(found.spec))
     assert all(tensor.endswith("num_batches_tracked") for tensor in found.left_out)
-
-
-def _told(format: str, name: str) -> dict[str, object]:
-    """What a configuration says: resnet18d, resnetaa18d and resnetblur18d have the same names."""
-    return {"antialias": "none"} if (format, name) == ("timm", "resnet18d") else {}
 
 
 @pytest.mark.parametrize(("format", "name"), CASES)
