@@ -49,6 +49,20 @@ def read_state_dict(path: Path) -> dict[str, np.ndarray]:
     return found
 
 
+def write_state_dict(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """Weights of these layers {"layer/variable": array}, in this order, as Keras writes a model that has them so.
+
+    A file .weights.h5 is of Keras 3, where a layer is found by how many of its kind stand before it; any other .h5 is
+    of the form before that, which goes by the order of all layers. So the order is a part of both.
+    """
+    layers: dict[str, dict[str, np.ndarray]] = {}
+    for name, array in arrays.items():
+        layer, _, variable = name.partition("/")
+        layers.setdefault(layer, {})[variable] = array
+    with h5py.File(path, "w") as file:
+        (_write_numbered if path.name.endswith(".weights.h5") else _write_named)(file, layers)
+
+
 def _checkpoint(path: Path) -> dict[str, np.ndarray]:
     """The float variables of a TensorFlow checkpoint, by their names; its data lie beside the index."""
     try:
@@ -144,20 +158,6 @@ def _array(name: str, dataset: Any) -> np.ndarray:
 
 def _text(name: Any) -> str:
     return name.decode() if isinstance(name, bytes) else str(name)
-
-
-def write_state_dict(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
-    """Weights of these layers {"layer/variable": array}, in this order, as Keras writes a model that has them so.
-
-    A file .weights.h5 is of Keras 3, where a layer is found by how many of its kind stand before it; any other .h5 is
-    of the form before that, which goes by the order of all layers. So the order is a part of both.
-    """
-    layers: dict[str, dict[str, np.ndarray]] = {}
-    for name, array in arrays.items():
-        layer, _, variable = name.partition("/")
-        layers.setdefault(layer, {})[variable] = array
-    with h5py.File(path, "w") as file:
-        (_write_numbered if path.name.endswith(".weights.h5") else _write_named)(file, layers)
 
 
 def _write_numbered(file: Any, layers: Mapping[str, Mapping[str, np.ndarray]]) -> None:
