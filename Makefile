@@ -15,7 +15,8 @@ test: environment
 	$(RUN)/pytest --numprocesses 2 $(ARGS)
 
 test-long: environment
-	$(RUN)/pytest tests/parity tests/source tests/conformance tests/documentation tests/training/test_runs.py --long $(ARGS)
+	$(RUN)/pytest tests/parity tests/source tests/conformance tests/documentation tests/training/test_runs.py \
+		tests/unit/test_graphs.py tests/unit/test_mutants.py --long $(ARGS)
 
 lint: environment
 	$(RUN)/ruff check .

@@ -25,6 +25,7 @@ SECTIONS: dict[str, tuple[str, ...]] = {
     "Weights": (
         "initialize", "probe_weights", "save_weights", "load_weights", "read_weight_file", "WeightFile", "read_weights",
         "import_weights", "Imported", "convert", "Conversion", "certify", "Certificate", "from_torchvision", "cast",
+        "deploy",
     ),
     "Training": ("train", "TrainingResult", "recipe", "dataset", "evaluate", "Evaluation"),
     "Pictures": ("predict", "Prediction", "trained_network", "TrainedNetwork", "Preparation", "load_images"),

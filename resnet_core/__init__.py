@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING
 from resnet_core.analysis import TapInfo, layers, parameters, state, tap_info, totals
 from resnet_core.architecture import layer_tree, taps
 from resnet_core.backend import backends, lazy_exports, load_backend
+from resnet_core.deployment import deploy
 from resnet_core.errors import InputError, MissingBackendError, ResNetError, SpecError, WeightsError
 from resnet_core.initialization import initialize, probe_weights
 from resnet_core.preparation import Preparation
 from resnet_core.spec_files import names, save_spec, spec
 from resnet_core.specification import ResNetSpec
-from resnet_core.weight_file import WeightFile, load_weights, read_weight_file, save_weights
+from resnet_core.weight_file import WeightFile, read_weight_file, save_weights
 from resnet_core.weights import cast
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from resnet_core.comparison.result import BackendResult, Comparison
     from resnet_core.conversion.certificate import Certificate, certify
     from resnet_core.conversion.convert import Conversion, convert
-    from resnet_core.conversion.read import Imported, import_weights, read_weights
+    from resnet_core.conversion.read import Imported, import_weights, load_weights, read_weights
     from resnet_core.conversion.torchvision_names import from_torchvision
     from resnet_core.data.named import dataset
     from resnet_core.data.prepare import load_images
@@ -69,6 +70,7 @@ __all__ = [
     "compare",
     "convert",
     "dataset",
+    "deploy",
     "diff",
     "evaluate",
     "features",
@@ -124,6 +126,7 @@ _LAZY = {
     "from_torchvision": "conversion.torchvision_names",
     "import_weights": "conversion.read",
     "load_images": "data.prepare",
+    "load_weights": "conversion.read",
     "predict": "prediction.predict",
     "read_weights": "conversion.read",
     "recipe": "training.recipe_files",

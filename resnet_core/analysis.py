@@ -10,7 +10,7 @@ from resnet_core.architecture import layer_tree, taps
 from resnet_core.errors import InputError
 from resnet_core.specification import ResNetSpec
 from resnet_core.tap_paths import tap_names, tap_nodes
-from resnet_core.tree import Chain, Leaf, Node, Shape, Tensor, join, leaves
+from resnet_core.tree import Chain, Conv, Leaf, Node, Shape, Tensor, join, leaves
 
 #: A network is given as a spec or as a tree.
 Network = ResNetSpec | Node
@@ -47,6 +47,11 @@ def tensors(network: Network) -> dict[str, Tensor]:
 def state(network: Network) -> dict[str, Shape]:
     """{"stem.conv.weight": (64, 3, 7, 7), …}: every neutral tensor, running statistics included, in file order."""
     return {name: tensor.shape for name, tensor in tensors(network).items()}
+
+
+def first_convolution(spec: ResNetSpec) -> str:
+    """The path of the convolution that reads the images."""
+    return next(path for path, leaf in leaves(layer_tree(spec)) if isinstance(leaf, Conv))
 
 
 def parameters(network: Network) -> dict[str, Shape]:

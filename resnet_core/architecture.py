@@ -6,6 +6,7 @@ from functools import lru_cache
 from math import log2, prod
 from typing import NamedTuple
 
+from resnet_core.folding import fold
 from resnet_core.padding import Padding, symmetric
 from resnet_core.specification import BlockStride, ResNetSpec
 from resnet_core.tree import (
@@ -80,7 +81,8 @@ def layer_tree(spec: ResNetSpec) -> Chain:
     head = _head(spec, width)
     if head.children:
         children.append(("head", head))
-    return Chain(tuple(children))
+    tree = Chain(tuple(children))
+    return fold(tree) if spec.deploy else tree
 
 
 def taps(spec: ResNetSpec) -> tuple[str, ...]:

@@ -44,10 +44,10 @@ DEVICES = ("auto", "cpu", "gpu")
 
 #: What a backend may import from the core, as `resnet_core.NAME`.
 OPEN_TO_BACKENDS = (
-    "analysis", "architecture", "backend", "errors", "expressions", "inputs", "layouts", "numerics",
-    "outline", "padding", "programs.training_text", "rewrite", "source_text", "specification", "tap_paths",
-    "training.contract", "training.parameters", "training.recipe", "training.running_variance", "tree", "weights",
-    "windows",
+    "analysis", "architecture", "backend", "engines", "errors", "expressions", "folding", "inputs", "layouts",
+    "numerics", "outline", "padding", "programs.training_text", "rewrite", "source_text", "specification",
+    "tap_paths", "training.contract", "training.parameters", "training.recipe", "training.running_variance", "tree",
+    "weights", "windows",
 )  # fmt: skip
 
 
@@ -200,6 +200,20 @@ class NamedBackend(Backend, Protocol):
         """
 
 
+class FastBackend(Protocol):
+    """A backend that knows how its framework computes a network fastest. Optional."""
+
+    def fast(self, model: Any, *, compiled: bool = True) -> Any:
+        """The same network for inference alone, as fast as the framework computes it here; the model is unchanged.
+
+        A native model with the same taps and dtype, which `predict` takes and whose outputs differ by rounding alone:
+        norms are folded into convolutions (`folding.folded`) unless a tap lies between the two. It may be the model
+        itself, where nothing is left to do. Without `compiled`, what takes seconds to minutes at the first prediction
+        is left out. Raises InputError for a model that has lost
+        its tree.
+        """
+
+
 def _verbs(protocol: type) -> dict[str, inspect.Signature]:
     return {
         name: inspect.signature(function)
@@ -208,14 +222,15 @@ def _verbs(protocol: type) -> dict[str, inspect.Signature]:
     }
 
 
-#: {verb: its signature}, including `self`.
-REQUIRED, OPTIONAL, NAMING = _verbs(Backend), _verbs(TrainableBackend), _verbs(NamedBackend)
+#: {verb: its signature}, including `self`: what every backend has, what one that trains has, what any may have.
+REQUIRED, OPTIONAL, EXTRAS = _verbs(Backend), _verbs(TrainableBackend), _verbs(NamedBackend) | _verbs(FastBackend)
 
 #: Where the built-in packages keep their verbs: {verb: file}.
 HOMES = {
     **dict.fromkeys(("build", "build_tree"), "model"),
     **dict.fromkeys(("get_weights", "native_tensors", "set_weights"), "weights"),
     **dict.fromkeys(("predict", "modes"), "inference"),
+    "fast": "speed",
     **dict.fromkeys(("train_forward", "gradients"), "differentiation"),
     "Trainer": "trainer",
     **dict.fromkeys(("configure", "exact_float64", "peak_device_memory", "random_state", "versions"), "runtime"),
@@ -224,15 +239,35 @@ HOMES = {
 
 def backends() -> list[str]:
     """Names of all registered backends, whether or not their frameworks are installed."""
-    return sorted({entry.name for entry in entry_points(group=GROUP)})
+    return sorted({entry.name for entry in _registered()})
+
+
+@cache
+def _registered() -> tuple[EntryPoint, ...]:
+    """The entry points of this process; to look through what is installed takes 15 ms each time."""
+    return tuple(entry_points(group=GROUP))
+
+
+def usual_backends() -> list[str]:
+    """The registered backends that a comparison takes unless others are named."""
+    return [name for name in backends() if name != REFERENCE and not _on_request(name)]
+
+
+def _on_request(name: str) -> bool:
+    try:
+        return bool(declared(name, "ON_REQUEST", False))
+    except ResNetError:
+        return False  # what is wrong with it is told where it is used
 
 
 def first_installed(preferred: str | None = None) -> str:
     """The first backend, by name, whose framework is installed: `preferred` before all others, the reference last.
 
+    Those that declare themselves `ON_REQUEST` come just before the reference.
+
     Raises MissingBackendError if none is.
     """
-    for name in sorted(backends(), key=lambda name: (name != preferred, name == REFERENCE, name)):
+    for name in sorted(backends(), key=lambda name: (name != preferred, name == REFERENCE, _on_request(name), name)):
         with contextlib.suppress(ResNetError):  # a broken one is no choice
             if all(importlib.util.find_spec(framework) for framework in _package(name)[1].FRAMEWORK):
                 return name
@@ -249,7 +284,7 @@ def load_backend(name: str) -> Backend:
     module = _installed(name)
     for verb, signature in REQUIRED.items():
         _check_verb(name, module, verb, signature, required=True)
-    for verb, signature in {**OPTIONAL, **NAMING}.items():
+    for verb, signature in {**OPTIONAL, **EXTRAS}.items():
         _check_verb(name, module, verb, signature, required=False)
     return cast(Backend, module)
 
@@ -292,12 +327,21 @@ def environment(name: str) -> dict[str, str]:
 def declared(name: str, attribute: str, default: Any) -> Any:
     """What this backend's package declares beyond the contract; no framework is imported.
 
-    `KNOWN_AS` has other names that people use for it, for a hint.
-    `READS` has the endings of the weight files that its `read_state_dict(path)` reads and its `write_state_dict(path,
-    arrays)` writes, each of which is asked without the framework being set up, `QUICK_ENVIRONMENT` the environment
-    variables that make small programs fast (`resnet conformance` sets them unless the user has), `HALF_DTYPES` which
-    of "bfloat16" and "float16" `build` and `build_tree` take. A function `default_dtype()` says which dtype weights
-    must have where none is given, unless that is always float32.
+    - `KNOWN_AS`: other names that people use for it, for a hint.
+    - `ON_REQUEST`: it is compared only where it is named, as a format to which networks are brought and not a framework
+      in which they are written.
+    - `QUICK_ENVIRONMENT`: environment variables that make small programs fast; `resnet conformance` sets them unless
+      the user has.
+    - `HALF_DTYPES`: which of "bfloat16" and "float16" `build` and `build_tree` take.
+    - `default_dtype()`: the dtype that weights must have where none is given, unless that is always float32.
+
+    For conversions, each asked without the framework being set up:
+
+    - `READS`: endings of the weight files that `read_state_dict(path)` reads and `write_state_dict(path, arrays)`
+      writes; `READS_FOLDERS`: what lies in a folder that it reads. A `StateDict` says what lies beside them.
+    - `NETWORKS`: endings of files that hold a whole network, for `read_network`, `write_network`, `is_network_of` and
+      `run_network`.
+    - `PROGRAMS`: {format: module} of the libraries whose own networks `run_program` runs.
     """
     return vars(_package(name)[1]).get(attribute, default)  # asking a lazy package would import its framework
 
@@ -351,7 +395,7 @@ def load_source(name: str) -> Callable[..., str]:
 
 def _package(name: str) -> tuple[EntryPoint, ModuleType]:
     """The entry point and the package, imported without its framework."""
-    found = {entry.value: entry for entry in entry_points(group=GROUP, name=name)}
+    found = {entry.value: entry for entry in _registered() if entry.name == name}
     if not found:
         raise InputError(unknown_backend("backend", name, backends()))
     if len(found) > 1:

@@ -52,3 +52,8 @@ def require_choice(name: str, value: str, allowed: Sequence[str]) -> None:
     """Raise InputError unless the value of the argument `name` is one of those allowed."""
     if value not in allowed:
         raise InputError(f"{name}: received {value!r}; expected one of {', '.join(allowed)}")
+
+
+def printable(text: str) -> str:
+    """The text with everything escaped that a terminal would not print: a file's names may be anything."""
+    return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)

@@ -2,30 +2,39 @@
 
 from __future__ import annotations
 
+import glob
 import os
 import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 from resnet_core.errors import InputError
 
 
 def read_bytes(path: Path, expected: str) -> bytes:
     """The file's bytes. Raises InputError, one line, if it is not a readable regular file."""
-    with _reading(path, expected):
+    with _readable(path, expected):
         return path.read_bytes()
+
+
+@contextmanager
+def reading(path: Path, expected: str) -> Iterator[BinaryIO]:
+    """The open file. Raises InputError, one line, if it is not a readable regular file."""
+    with _readable(path, expected), path.open("rb") as file:
+        yield file
 
 
 def require_file(path: Path, expected: str) -> None:
     """Raise InputError, one line, if this is not a readable regular file; nothing is read."""
-    with _reading(path, expected):
+    with _readable(path, expected):
         path.open("rb").close()
 
 
 @contextmanager
-def _reading(path: Path, expected: str) -> Iterator[None]:
+def _readable(path: Path, expected: str) -> Iterator[None]:
     try:
         if path.is_dir():
             raise InputError(f"{path}: is a directory; expected {expected}")
@@ -36,6 +45,13 @@ def _reading(path: Path, expected: str) -> Iterator[None]:
         raise InputError(f"{path}: no such file; expected {expected}") from error
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}); expected {expected}") from error
+
+
+def files_of(path: Path) -> list[Path]:
+    """The file itself, all in a folder, or those of a TensorFlow checkpoint by its index."""
+    if path.is_dir():
+        return sorted(file for file in path.rglob("*") if file.is_file())
+    return [path, *sorted(path.parent.glob(f"{glob.escape(path.stem)}.data-*"))] if path.suffix == ".index" else [path]
 
 
 def write_atomically(path: Path, data: bytes) -> None:
@@ -93,6 +109,37 @@ def new_folder(path: Path) -> Iterator[Path]:
     finally:
         if temporary is not None:
             shutil.rmtree(temporary, ignore_errors=True)
+
+
+@contextmanager
+def new_files(path: Path) -> Iterator[Path]:
+    """A new file of the name of `path`, to be written inside with what belongs beside it; then all take their places.
+
+    The file itself is the last, so that nobody finds it without the others. They cannot be replaced together: after an
+    error nothing is left. Raises InputError if one of them is there already, or cannot be written.
+    """
+    if path.exists() or path.is_symlink():
+        raise InputError(f"{path}: is there already, and is several files; remove it, or write to another name")
+    placed: list[Path] = []
+    try:
+        with tempfile.TemporaryDirectory(prefix=".", suffix=f".{path.name}", dir=path.parent) as folder:
+            yield Path(folder) / path.name
+            files = sorted(Path(folder).iterdir(), key=lambda file: file.name == path.name)
+            for file in files:
+                with file.open("rb+") as opened:
+                    os.fsync(opened.fileno())
+                place = path.with_name(file.name)
+                if place.exists() or place.is_symlink():
+                    raise InputError(f"{place}: is there already; remove it, or write to another name")
+                file.rename(place)
+                placed.append(place)
+            _sync_directory(path.parent)
+            placed.clear()
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written ({error.strerror}); nothing was changed") from error
+    finally:
+        for place in placed:
+            place.unlink(missing_ok=True)
 
 
 def write_new(path: Path, data: bytes) -> None:

@@ -188,7 +188,8 @@ class Program:
         origin = f"Printed by `{command}` (resnet-core {version('resnet-core')}, layer tree {digest}); yours to edit."
         size = f"{height} x {width} x {self.spec.in_channels}"
         title = f"{self.spec.name or 'A ResNet'} in {self.framework}: {size} to {what}."
-        return docstring([title, "\n".join([*_papers(self.spec), *wrapped(origin), *notes])], 0)
+        folded = wrapped("For inference: norms are folded into the convolutions.") if self.spec.deploy else []
+        return docstring([title, "\n".join([*_papers(self.spec), *folded, *wrapped(origin), *notes])], 0)
 
 
 def _papers(spec: ResNetSpec) -> list[str]:

@@ -84,6 +84,7 @@ FIELDS: dict[str, str] = {
     "dropout": "a number from 0 and below 1, the share of the features that is dropped before the last layer",
     "drop_path": "a number from 0 and below 1, the share of the images whose block is skipped in training",
     "drop_path_rule": '"linear" (0 in the first block, drop_path in the last) or "uniform"',
+    "deploy": "true or false (true is for inference: norms are folded into convolutions)",
     "initializer": '"torchvision", "he", "slim" or "xavier"',
     "zero_init_residual": "true or false (each block starts as its shortcut)",
 }
@@ -170,6 +171,7 @@ class ResNetSpec(Struct, frozen=True, kw_only=True, omit_defaults=False):
     drop_path: Annotated[float, Meta(ge=0, lt=1)] = 0.0
     drop_path_rule: Literal["linear", "uniform"] = "linear"
 
+    deploy: bool = False
     initializer: Literal["torchvision", "he", "slim", "xavier"] = "torchvision"
     zero_init_residual: bool = False
 

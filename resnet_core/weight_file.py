@@ -20,9 +20,8 @@ import numpy as np
 from resnet_core.analysis import state
 from resnet_core.architecture import layer_tree
 from resnet_core.errors import InputError, WeightsError
-from resnet_core.files import write_atomically
 from resnet_core.preparation import Preparation, preparation_from_json
-from resnet_core.safetensors_file import digest, read_safetensors, safetensors_bytes
+from resnet_core.safetensors_file import digest, read_safetensors, write_safetensors
 from resnet_core.spec_files import from_json, to_json
 from resnet_core.specification import ResNetSpec
 from resnet_core.tree import leaves
@@ -61,6 +60,18 @@ def save_weights(
     if the weights do not fit the spec, InputError for names that do not or if the file cannot be written.
     """
     checked = check_weights(weights, state(spec))
+    metadata = file_metadata(checked, spec, preparation=preparation, classes=classes)
+    write_safetensors(Path(path), checked, metadata)
+
+
+def file_metadata(
+    weights: Mapping[str, np.ndarray],
+    spec: ResNetSpec,
+    *,
+    preparation: Preparation | None = None,
+    classes: Sequence[str] | None = None,
+) -> dict[str, str]:
+    """What a file says beside its weights, which are checked already, with a digest over all of it."""
     metadata = {"format": FORMAT, "spec": to_json(spec)}
     if preparation is not None:
         _require_channels(preparation, spec)
@@ -68,8 +79,7 @@ def save_weights(
     if classes is not None:
         _require_count(classes, spec)
         metadata["classes"] = json.dumps(list(classes), ensure_ascii=False)
-    metadata["digest"] = file_digest(checked, metadata)
-    write_atomically(Path(path), safetensors_bytes(checked, metadata))
+    return {**metadata, "digest": file_digest(weights, metadata)}
 
 
 def load_weights(
@@ -90,11 +100,23 @@ def read_weight_file(path: str | Path, *, spec: ResNetSpec | None = None) -> Wei
     """
     path = Path(path)
     arrays, metadata = read_safetensors(path)
-    if not {"format", "spec", "digest"} <= metadata.keys():
+    if not is_own(metadata):
         raise WeightsError(
             f"{path}: a safetensors file without this project's metadata (format, spec, digest); "
             "expected one written by resnet_core.save_weights"
         )
+    return checked_file(path, arrays, metadata, spec)
+
+
+def is_own(metadata: Mapping[str, str]) -> bool:
+    """Whether this is what `file_metadata` says."""
+    return {"format", "spec", "digest"} <= metadata.keys()
+
+
+def checked_file(
+    path: Path, arrays: Mapping[str, np.ndarray], metadata: Mapping[str, str], spec: ResNetSpec | None = None
+) -> WeightFile:
+    """What a file holds whose metadata is this project's. Raises as `read_weight_file` does."""
     if metadata["format"] not in ("1", FORMAT):
         raise WeightsError(f"{path}: format {metadata['format']!r}; this version reads formats 1 and {FORMAT}")
     try:
@@ -106,7 +128,7 @@ def read_weight_file(path: str | Path, *, spec: ResNetSpec | None = None) -> Wei
     return found
 
 
-def _checked(arrays: Weights, metadata: Mapping[str, str]) -> WeightFile:
+def _checked(arrays: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> WeightFile:
     own = from_json(metadata["spec"])
     weights = check_weights(arrays, state(own))
     expected = digest(weights) if metadata["format"] == "1" else file_digest(weights, metadata)

@@ -6,16 +6,23 @@ from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 
-from resnet_core.errors import InputError, WeightsError, require_choice
+from resnet_core.errors import InputError, WeightsError, printable, require_choice
 from resnet_core.tree import Shape
 
 Weights = dict[str, np.ndarray]
+
 DTYPES = ("float32", "float64")
 #: What a backend may offer besides, for inference (its `HALF_DTYPES`).
 HALF = ("bfloat16", "float16")
 
 #: From here on a float32 value rounds to infinity in float16, whose largest number is 65504.
 _FLOAT16_OVERFLOW = 65520.0
+
+
+class StateDict(dict[str, np.ndarray]):
+    """The tensors of a file by their names there, and the keys of what lies `beside` them and is not read."""
+
+    beside: tuple[str, ...] = ()
 
 
 def check_weights(
@@ -87,6 +94,16 @@ def rounded(array: np.ndarray, dtype: str) -> np.ndarray:
     return ((bits + (0x7FFF + ((bits >> 16) & 1))) & np.uint32(0xFFFF0000)).view(np.float32)
 
 
+def half_precision(weights: Mapping[str, np.ndarray]) -> str | None:
+    """Which half precision all float32 kernels are in, as if they had been stored in it; None where they are not."""
+    kernels = [array for array in weights.values() if array.ndim > 1]
+    if any(array.dtype != np.float32 for array in kernels):
+        return None
+    with np.errstate(over="ignore"):  # what is too large for float16 is none of its numbers
+        fitting = (dtype for dtype in HALF if all(np.array_equal(array, rounded(array, dtype)) for array in kernels))
+        return next(fitting, None) if kernels else None
+
+
 def array_dtype(dtype: str) -> str:
     """The dtype of the arrays that go into and come out of a model of this dtype: float32 for half precision.
 
@@ -134,4 +151,4 @@ def shape_differs(name: str, received: Shape, expected: Shape) -> str | None:
 
 def some(names: Sequence[str]) -> str:
     """The first three names, and whether there are more."""
-    return ", ".join(names[:3]) + (", …" if len(names) > 3 else "")
+    return ", ".join(map(printable, names[:3])) + (", …" if len(names) > 3 else "")

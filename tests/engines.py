@@ -15,6 +15,7 @@ ENGINES: dict[str, tuple[str, dict[str, str]]] = {
     "keras_jax": ("keras", {"KERAS_BACKEND": "jax"}),
     "keras_torch": ("keras", {"KERAS_BACKEND": "torch"}),
     "numpy": ("numpy", {}),
+    "onnx": ("onnx", {}),
 }
 #: For what does not depend on the device.
 CPU = {"CUDA_VISIBLE_DEVICES": "", "JAX_PLATFORMS": "cpu"}

@@ -66,6 +66,7 @@ def specs(draw: st.DrawFn) -> ResNetSpec:
         "head_channels": draw(st.sampled_from([None, None, 4, 6])),
         "head_pool": draw(st.sampled_from(["average", "average", "max", "both"])),
         "head_bias": draw(st.booleans()),
+        "deploy": draw(st.sampled_from([False, False, False, True])),
         "dropout": draw(st.sampled_from([0.0, 0.5])),
         "drop_path": draw(st.sampled_from([0.0, 0.0, 0.25])),
         "drop_path_rule": draw(st.sampled_from(["linear", "uniform"])),

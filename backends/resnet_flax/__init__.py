@@ -11,13 +11,15 @@ from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
-from resnet_core.backend import lazy_exports
+from resnet_core.backend import HOMES, lazy_exports
 
 if TYPE_CHECKING:
     from resnet_flax.differentiation import gradients, train_forward
     from resnet_flax.inference import modes, predict
     from resnet_flax.model import build, build_tree
     from resnet_flax.runtime import configure, exact_float64, peak_device_memory, random_state, versions
+    from resnet_flax.speed import fast
+    from resnet_flax.state_dict import read_state_dict, write_state_dict
     from resnet_flax.trainer import Trainer
     from resnet_flax.weights import get_weights, native_tensors, set_weights
 
@@ -40,6 +42,10 @@ def _quick_flags() -> str:
 #: For small programs, which XLA optimizes for longer than they run; `resnet conformance` is four times as fast.
 QUICK_ENVIRONMENT: Mapping[str, str] = {"XLA_FLAGS": _quick_flags()}
 
+#: Endings of the files that `read_state_dict` reads, and what it finds in a folder that it reads.
+READS = (".msgpack",)
+READS_FOLDERS = ("_METADATA", "default/_METADATA")
+
 #: Half precision, for inference.
 HALF_DTYPES = ("bfloat16", "float16")
 
@@ -55,6 +61,7 @@ __all__ = [
     "build_tree",
     "configure",
     "exact_float64",
+    "fast",
     "get_weights",
     "gradients",
     "modes",
@@ -62,9 +69,12 @@ __all__ = [
     "peak_device_memory",
     "predict",
     "random_state",
+    "read_state_dict",
     "set_weights",
     "train_forward",
     "versions",
+    "write_state_dict",
 ]
 
-__getattr__ = lazy_exports(__name__)
+_FILES = dict.fromkeys(("read_state_dict", "write_state_dict"), "state_dict")
+__getattr__ = lazy_exports(__name__, HOMES | _FILES)

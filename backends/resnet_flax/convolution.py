@@ -1,18 +1,27 @@
-"""Convolution on maps smaller than the kernel: a workaround for XLA, needed only in this backend.
+"""Convolutions that XLA computes slowly on a CPU, written so that it computes them fast. Needed only in this backend.
 
-If the map has fewer pixels than the kernel, XLA swaps the two, and its CPU backend has no fast convolution for the
-result: a network on 28 x 28 pictures spent most of its time there. A matrix product computes the same in a twentieth
-of the time (jax 0.10.2, 3x3 on 256 maps of 2 x 2 x 256: 355 ms versus 19 forward, 403 versus 15 backward).
+Each is the same sum in another form, so that its derivatives are fast as well. Milliseconds with jax 0.10.2 on two
+cores of an AMD EPYC:
+
+- a map smaller than the kernel, which XLA swaps with it, here 3x3 on 256 maps of 2x2x256: forward 355, as a product
+  19; backward 403, as a product 15
+- groups, here 32 of 4 channels, 3x3 on 8 maps of 56x56: forward 138, in fewer groups 40; forward and backward 11,700,
+  in fewer groups 83
+- 1x1 with stride 2, here 8 maps of 56x56x256 to 512: the kernel's gradient 45, of every second pixel 14
 """
 
 from __future__ import annotations
 
-from math import prod
+from functools import partial
+from math import gcd, prod
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax import Array, lax
+
+#: Channels that a convolution has at least where groups are put together.
+WIDTH = 64
 
 
 def conv_general_dilated(inputs: Array, kernel: Array, window_strides: Any, padding: Any, **keywords: Any) -> Array:
@@ -23,10 +32,34 @@ def conv_general_dilated(inputs: Array, kernel: Array, window_strides: Any, padd
         (pixels + before + after - width) // stride + 1
         for pixels, (before, after), width, stride in zip(size, pads, window, window_strides, strict=True)
     ]
-    plain = keywords["feature_group_count"] == 1 and set(keywords["rhs_dilation"]) == {1}
-    if jax.default_backend() == "cpu" and plain and min(output) > 0 and prod(output) < prod(window):
-        return _as_product(inputs, kernel, window_strides, pads, output, keywords["precision"])
+    groups = keywords["feature_group_count"]
+    if jax.default_backend() == "cpu" and len(window) == 2:
+        if groups > 1:
+            return _in_fewer_groups(inputs, kernel, groups, partial(_convolved, window_strides, padding, keywords))
+        if prod(window) == 1 and not any(map(sum, pads)):
+            down, right = window_strides
+            inputs, window_strides = inputs[:, ::down, ::right], (1, 1)
+        elif set(keywords["rhs_dilation"]) == {1} and min(output) > 0 and prod(output) < prod(window):
+            return _as_product(inputs, kernel, window_strides, pads, output, keywords["precision"])
     return lax.conv_general_dilated(inputs, kernel, window_strides, padding, **keywords)
+
+
+def _convolved(strides: Any, padding: Any, keywords: Any, inputs: Array, kernel: Array) -> Array:
+    return conv_general_dilated(inputs, kernel, strides, padding, **{**keywords, "feature_group_count": 1})
+
+
+def _in_fewer_groups(inputs: Array, kernel: Array, groups: int, convolved: Any) -> Array:
+    """Groups side by side in one kernel, zero between them, as many as make `WIDTH` channels; those one by one."""
+    height, width, into, _ = kernel.shape
+    together = gcd(groups, max(1, WIDTH // into))
+    parts = groups // together
+    apart = kernel.reshape(height, width, into, parts, together, -1)
+    # (height, width, part, group in, channel in, group out, channel out)
+    diagonal = jnp.einsum("hwipmo,mn->hwpnimo", apart, jnp.eye(together, dtype=kernel.dtype))
+    kernels = diagonal.reshape(height, width, parts, together * into, -1)
+    wide = together * into
+    outputs = [convolved(inputs[..., part * wide : (part + 1) * wide], kernels[:, :, part]) for part in range(parts)]
+    return jnp.concatenate(outputs, axis=-1) if parts > 1 else outputs[0]
 
 
 def _as_product(inputs: Array, kernel: Array, strides: Any, pads: Any, output: list[int], precision: Any) -> Array:

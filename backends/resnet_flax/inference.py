@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
@@ -12,6 +14,8 @@ from resnet_core.weights import array_dtype, as_array
 from resnet_flax.runtime import precision
 from resnet_flax.weights import model_dtype
 
+Module = TypeVar("Module", bound=nnx.Module)
+
 
 def predict(model: nnx.Module, images: np.ndarray) -> np.ndarray | dict[str, np.ndarray]:
     """Evaluates a view, so that the model's mode is unchanged."""
@@ -19,9 +23,12 @@ def predict(model: nnx.Module, images: np.ndarray) -> np.ndarray | dict[str, np.
         native = to_native(model, images)
         if not len(native):
             return empty_output(model.tree, dict(model.taps), native, model_dtype(model))
-        return to_arrays(
-            forward(nnx.view(model, use_running_average=True, deterministic=True, raise_if_not_found=False), native)
-        )
+        return to_arrays(forward(evaluating(model), native))
+
+
+def evaluating(model: Module) -> Module:
+    """A view of the model in evaluation mode; both have the same variables."""
+    return nnx.view(model, use_running_average=True, deterministic=True, raise_if_not_found=False)
 
 
 def modes(model: nnx.Module) -> dict[str, bool]:

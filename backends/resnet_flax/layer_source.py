@@ -61,8 +61,8 @@ AVERAGE_POOL = '''
 def average_pool(x: Array, stride: int, dilation: int) -> Array:
     """Means of 2 x 2; at the edge, the mean of what is inside."""
     for _ in range(2):  # rows, then columns
-        x = jnp.concatenate([x, x[:, -dilation:]], 1)
-        x = ((x[:, :-dilation] + x[:, dilation:]) / 2).swapaxes(1, 2)
+        behind = jnp.concatenate([x[:, dilation:], x[:, -dilation:]], 1)
+        x = ((x + behind) / 2).swapaxes(1, 2)
     return x[:, ::stride, ::stride]
 '''
 

@@ -95,7 +95,7 @@ class GlobalMaxPool(nnx.Module):
     """Maximum over height and width. (jnp.max would share a gradient among equal values.)"""
 
     def __call__(self, x: Array) -> Array:
-        flat = x.reshape(len(x), -1, x.shape[-1])
+        flat = x.reshape(x.shape[0], -1, x.shape[-1])
         return jnp.take_along_axis(flat, flat.argmax(1, keepdims=True), 1)[:, 0]
 
 
@@ -122,7 +122,7 @@ class DropPath(nnx.Dropout):
     def __call__(self, x: Array) -> Array:  # type: ignore[override]
         if self.deterministic:
             return x
-        return x * super().__call__(jnp.ones((len(x), *(1,) * (x.ndim - 1)), x.dtype))
+        return x * super().__call__(jnp.ones((x.shape[0], *(1,) * (x.ndim - 1)), x.dtype))
 
 
 def draw_apart(model: nnx.Module) -> None:

@@ -29,6 +29,8 @@ from resnet_flax.layers import (
     StandardizedConv,
     Subsample,
 )
+from resnet_flax.normalization import BatchNorm
+from resnet_flax.pooling import max_pool
 from resnet_flax.representation import Printed
 
 
@@ -57,11 +59,11 @@ def lower(node: tree.Node, dtype: str) -> nnx.Module:
                 kernel_init=_no_values,
                 bias_init=_no_values,
                 param_dtype=dtype,
-                conv_general_dilated=conv_general_dilated,  # XLA is slow on maps smaller than the kernel
+                conv_general_dilated=conv_general_dilated,  # XLA computes some of them slowly
                 rngs=_NO_RANDOMNESS,
             )
         case tree.BatchNorm():
-            return nnx.BatchNorm(
+            return BatchNorm(
                 node.channels,
                 axis=-1,
                 momentum=node.decay,
@@ -165,7 +167,7 @@ class Gate(Chain):
 
     def __call__(self, x: Array, record: Record | None = None) -> Array:
         factors = super().__call__(x, record)
-        return x * factors.reshape(len(x), *(1,) * (x.ndim - 2), -1)
+        return x * factors.reshape(x.shape[0], *(1,) * (x.ndim - 2), -1)
 
 
 def _attach(module: nnx.Module, chain: tree.Chain, dtype: str) -> tuple[str, ...]:
@@ -259,7 +261,7 @@ class MaxPool(nnx.Module):
         self.kernel, self.stride, self.padding = kernel, stride, padding
 
     def __call__(self, x: Array) -> Array:
-        return nnx.max_pool(x, self.kernel, self.stride, _padding(self.padding))
+        return max_pool(x, self.kernel, self.stride, _padding(self.padding))
 
 
 class AveragePool(nnx.Module):

@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager, nullcontext
 import flax
 import jax
 
+from resnet_core.engines import tell_xla
 from resnet_core.errors import InputError
 
 
@@ -15,6 +16,7 @@ def configure(device: str = "cpu", dtype: str = "float32") -> str:
 
     On a GPU, TF32 is off, so that float32 means float32. Raises InputError if no GPU is visible.
     """
+    tell_xla()
     jax.config.update("jax_enable_x64", dtype == "float64")
     if device == "cpu":
         jax.config.update("jax_platforms", "cpu")

@@ -24,7 +24,9 @@ if TYPE_CHECKING:
     from resnet_keras.differentiation import gradients, train_forward
     from resnet_keras.inference import modes, predict
     from resnet_keras.model import build, build_tree, default_dtype
+    from resnet_keras.own_programs import run_program
     from resnet_keras.runtime import configure, exact_float64, peak_device_memory, random_state, versions
+    from resnet_keras.speed import fast
     from resnet_keras.state_dict import read_state_dict, write_state_dict
     from resnet_keras.trainer import Trainer
     from resnet_keras.weights import get_weights, native_tensors, set_weights
@@ -61,6 +63,9 @@ HALF_DTYPES = ("bfloat16", "float16")
 #: Endings of the files that `read_state_dict` reads.
 READS = (".h5", ".keras", ".index")
 
+#: Whose own programs `run_program` runs, {format of weights: the module that has them}.
+PROGRAMS: Mapping[str, str] = {"keras": "keras"}
+
 #: What else people call it.
 KNOWN_AS = ("tf", "tensorflow")
 
@@ -74,6 +79,7 @@ __all__ = [
     "configure",
     "default_dtype",
     "exact_float64",
+    "fast",
     "get_weights",
     "gradients",
     "modes",
@@ -82,11 +88,12 @@ __all__ = [
     "predict",
     "random_state",
     "read_state_dict",
+    "run_program",
     "set_weights",
     "train_forward",
     "versions",
     "write_state_dict",
 ]
 
-_FILES = dict.fromkeys(("read_state_dict", "write_state_dict"), "state_dict")
+_FILES = dict.fromkeys(("read_state_dict", "write_state_dict"), "state_dict") | {"run_program": "own_programs"}
 __getattr__ = lazy_exports(__name__, {**HOMES, "default_dtype": "model", **_FILES})

@@ -40,8 +40,8 @@ AVERAGE_POOL = '''
 def average_pool(x: KerasTensor, stride: int, dilation: int) -> KerasTensor:
     """Means of 2 x 2; at the edge, the mean of what is inside."""
     for _ in range(2):  # rows, then columns
-        x = ops.concatenate([x, x[:, -dilation:]], 1)
-        x = ops.swapaxes((x[:, :-dilation] + x[:, dilation:]) / 2, 1, 2)
+        behind = ops.concatenate([x[:, dilation:], x[:, -dilation:]], 1)
+        x = ops.swapaxes((x + behind) / 2, 1, 2)
     return x[:, ::stride, ::stride]
 '''
 

@@ -31,7 +31,7 @@ def build(
     """`build_tree` on the spec's layer tree."""
     policy = dtype_policy(dtype)
     weights = starting_weights(spec, weights, seed, policy.variable_dtype, HALF_DTYPES)
-    return _assembled(layer_tree(spec), spec.in_channels, weights, taps, policy, _model_name(spec))
+    return assembled(layer_tree(spec), spec.in_channels, weights, taps, policy, _model_name(spec))
 
 
 def build_tree(
@@ -43,7 +43,7 @@ def build_tree(
     dtype: str | None = None,
 ) -> keras.Model:
     """A functional model whose variables hold copies of the weights."""
-    return _assembled(tree, channels, weights, taps, dtype_policy(dtype), "resnet")
+    return assembled(tree, channels, weights, taps, dtype_policy(dtype), "resnet")
 
 
 def default_dtype() -> str:
@@ -51,7 +51,7 @@ def default_dtype() -> str:
     return dtype_policy(None).variable_dtype
 
 
-def _assembled(
+def assembled(
     tree: Chain,
     channels: int,
     weights: Mapping[str, np.ndarray],

@@ -6,6 +6,7 @@ import importlib.metadata
 
 import keras
 
+from resnet_core.engines import tell_xla
 from resnet_core.errors import InputError, require_choice
 from resnet_core.weights import DTYPES, require_dtype
 from resnet_keras import HALF_DTYPES
@@ -88,6 +89,7 @@ def _tensorflow(device: str, dtype: str) -> str:
 def _jax(device: str, dtype: str) -> str:
     import jax
 
+    tell_xla()
     jax.config.update("jax_enable_x64", dtype == "float64")
     if device == "cpu":
         jax.config.update("jax_platforms", "cpu")

@@ -12,6 +12,7 @@ import h5py
 import numpy as np
 
 from resnet_core.errors import WeightsError
+from resnet_keras.checkpoint import read_checkpoint, write_checkpoint
 
 #: What each of a layer's variables is, in the order in which Keras writes them.
 _VARIABLES = {
@@ -19,6 +20,8 @@ _VARIABLES = {
     2: ("kernel", "bias"),
     4: ("gamma", "beta", "moving_mean", "moving_variance"),
 }
+#: Where layers are that have numbers: in files of Keras 3, and in those of 2.12 to 2.15 in the same format.
+_PLACES = ("layers", "_layer_checkpoint_dependencies")
 _EXPECTED = "expected a file that Keras wrote: .weights.h5, .h5 or .keras"
 #: Keras compresses nothing: what a file holds is no larger than the file.
 _SLACK = 1_000_000
@@ -32,7 +35,7 @@ def read_state_dict(path: Path) -> dict[str, np.ndarray]:
     the index of a TensorFlow checkpoint.
     """
     if path.suffix == ".index":
-        return _checkpoint(path)
+        return read_checkpoint(path)
     try:
         data = _weights_of_archive(path) if path.suffix == ".keras" else path.read_bytes()
         with h5py.File(io.BytesIO(data), "r") as file:
@@ -53,29 +56,18 @@ def write_state_dict(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
     """Weights of these layers {"layer/variable": array}, in this order, as Keras writes a model that has them so.
 
     A file .weights.h5 is of Keras 3, where a layer is found by how many of its kind stand before it; any other .h5 is
-    of the form before that, which goes by the order of all layers. So the order is a part of both.
+    of the form before that, which goes by the order of all layers. So the order is a part of both. An index is that of
+    a TensorFlow checkpoint, whose data are written beside it.
     """
+    if path.suffix == ".index":
+        write_checkpoint(path, arrays)
+        return
     layers: dict[str, dict[str, np.ndarray]] = {}
     for name, array in arrays.items():
         layer, _, variable = name.partition("/")
         layers.setdefault(layer, {})[variable] = array
     with h5py.File(path, "w") as file:
         (_write_numbered if path.name.endswith(".weights.h5") else _write_named)(file, layers)
-
-
-def _checkpoint(path: Path) -> dict[str, np.ndarray]:
-    """The float variables of a TensorFlow checkpoint, by their names; its data lie beside the index."""
-    try:
-        import tensorflow
-    except ImportError as error:
-        raise WeightsError(f"{path}: is a TensorFlow checkpoint, and TensorFlow is not installed") from error
-    try:
-        reader = tensorflow.train.load_checkpoint(str(path.with_suffix("")))
-        types = reader.get_variable_to_dtype_map()
-        return {name: reader.get_tensor(name) for name in sorted(types) if types[name].name in ("float32", "float64")}
-    except Exception as error:  # TensorFlow raises almost anything on damaged data
-        reason = " ".join(str(error).split())[:120]
-        raise WeightsError(f"{path}: cannot be read ({reason}); expected a TensorFlow checkpoint") from error
 
 
 def _weights_of_archive(path: Path) -> bytes:
@@ -112,19 +104,20 @@ def _require_plain(file: Any, size: int) -> None:
 
 
 def _layers(file: Any) -> Iterator[tuple[str, np.ndarray]]:
-    if "layers" in file:
-        yield from _numbered(file["layers"])
-    else:
-        yield from _named(file.get("model_weights", file))
+    for place in _PLACES:
+        if place in file:
+            yield from _numbered(file[place])
+            return
+    yield from _named(file.get("model_weights", file))
 
 
 def _numbered(layers: Any) -> Iterator[tuple[str, np.ndarray]]:
-    """Keras 3: `layers/conv2d_3/vars/0`; the layer's own name is an attribute since 3.6, before that it is nowhere."""
+    """`layers/conv2d_3/vars/0`; the layer's own name is an attribute since Keras 3.6, before that it is nowhere."""
     for key in layers:
         variables = layers[key].get("vars", {})
         if not len(variables):
             continue
-        name = variables.attrs.get("name", key)
+        name = variables.attrs.get("name", f"layers/{key}")
         yield from _arrays(str(name), [variables[str(number)] for number in range(len(variables))])
 
 

@@ -9,7 +9,7 @@ Particular to this package:
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from resnet_core.backend import lazy_exports
+from resnet_core.backend import HOMES, lazy_exports
 
 if TYPE_CHECKING:
     from resnet_numpy.differentiation import gradients, train_forward
@@ -47,4 +47,4 @@ __all__ = [
     "versions",
 ]
 
-__getattr__ = lazy_exports(__name__)
+__getattr__ = lazy_exports(__name__, {verb: file for verb, file in HOMES.items() if verb != "fast"})

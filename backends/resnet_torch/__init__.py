@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     from resnet_torch.differentiation import gradients, train_forward
     from resnet_torch.inference import modes, predict
     from resnet_torch.model import build, build_tree
+    from resnet_torch.own_programs import run_program
     from resnet_torch.runtime import configure, exact_float64, peak_device_memory, random_state, versions
+    from resnet_torch.speed import fast
     from resnet_torch.state_dict import read_state_dict, write_state_dict
     from resnet_torch.trainer import Trainer
     from resnet_torch.weights import get_weights, native_tensors, set_weights
@@ -26,6 +28,9 @@ ENVIRONMENT: Mapping[str, str] = {}
 
 #: Endings of the files that `read_state_dict` reads.
 READS = (".pth", ".pt", ".bin", ".ckpt", ".tar")
+
+#: Whose own programs `run_program` runs, {format of weights: the module that has them}.
+PROGRAMS: Mapping[str, str] = {"torchvision": "torchvision", "timm": "timm", "hf": "transformers"}
 
 #: Half precision, for inference.
 HALF_DTYPES = ("bfloat16", "float16")
@@ -42,6 +47,7 @@ __all__ = [
     "build_tree",
     "configure",
     "exact_float64",
+    "fast",
     "get_weights",
     "gradients",
     "modes",
@@ -50,11 +56,12 @@ __all__ = [
     "predict",
     "random_state",
     "read_state_dict",
+    "run_program",
     "set_weights",
     "train_forward",
     "versions",
     "write_state_dict",
 ]
 
-_FILES = dict.fromkeys(("read_state_dict", "write_state_dict"), "state_dict")
+_FILES = dict.fromkeys(("read_state_dict", "write_state_dict"), "state_dict") | {"run_program": "own_programs"}
 __getattr__ = lazy_exports(__name__, {**HOMES, **_FILES})

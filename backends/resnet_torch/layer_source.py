@@ -122,8 +122,8 @@ class AvgPool2d(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         step = self.dilation
         for _ in range(2):  # rows, then columns
-            x = torch.cat([x, x[:, :, -step:]], 2)
-            x = ((x[:, :, :-step] + x[:, :, step:]) / 2).mT
+            behind = torch.cat([x[:, :, step:], x[:, :, -step:]], 2)
+            x = ((x + behind) / 2).mT
         return x[:, :, :: self.stride, :: self.stride]
 '''
 

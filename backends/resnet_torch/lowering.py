@@ -55,8 +55,8 @@ def lower(node: tree.Node) -> nn.Module:
         case tree.LayerNorm():
             return LayerNorm2d(node.channels, eps=node.epsilon, elementwise_affine=True, bias=True)
         case tree.ReLU():
-            # In place, as torchvision does: every ReLU of a tree follows a norm, an addition or a layer with weights,
-            # so that its input belongs to nobody else.
+            # In place, as torchvision does: every ReLU of a tree follows a norm, an addition, a pool or a layer with
+            # weights, so that its input belongs to nobody else.
             return nn.ReLU(inplace=True)
         case tree.Activation():
             return ACTIVATIONS[node.function]()

@@ -68,9 +68,9 @@ def build_tree(
     """A model whose parameters and buffers hold the weights, on PyTorch's default device."""
     with torch.device("meta"):  # no initial values are drawn, since they would be overwritten
         model = ResNet(tree, channels, taps).to(getattr(torch, require_dtype(dtype or "float32", HALF_DTYPES)))
-    model.to_empty(device=torch.get_default_device())
-    for name, buffer in model.named_buffers():
-        if name.endswith("num_batches_tracked"):
-            buffer.zero_()
+    # Not `to_empty`: for tensors on meta it imports all of SymPy, a third of a small network's start.
+    device, meta = torch.get_default_device(), model.state_dict()
+    zeros = {name: torch.zeros(tensor.shape, dtype=tensor.dtype, device=device) for name, tensor in meta.items()}
+    model.load_state_dict(zeros, assign=True)
     set_weights(model, weights)
     return model

@@ -16,6 +16,11 @@ def configure(device: str = "cpu", dtype: str = "float32") -> str:
         raise InputError(f"no GPU is visible to PyTorch {torch.__version__}; choose the device cpu")
     device = "gpu" if device != "cpu" and torch.cuda.is_available() else "cpu"
     torch.backends.fp32_precision = "ieee"  # type: ignore[attr-defined]
+    # The older switches must agree: torch.export and torch.compile read them, and refuse where only the newer one is
+    # set. They also undo a precision that was set for convolutions alone, which the line above leaves as it is
+    # (pytorch#179445); export itself leaves one behind.
+    torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cuda.matmul.allow_tf32 = False
     torch.set_default_device("cuda" if device == "gpu" else "cpu")
     return device
 

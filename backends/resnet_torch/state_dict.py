@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from resnet_core.errors import WeightsError
+from resnet_core.weights import StateDict
 
 _WIDENED = {
     torch.float32: torch.float32,
@@ -25,20 +26,24 @@ _EXPECTED = "expected a PyTorch state_dict written by torch.save"
 KEYS = ("state_dict", "model_state_dict", "model", "net", "state_dict_ema", "model_ema")
 
 
-def read_state_dict(path: Path) -> dict[str, np.ndarray]:
+def read_state_dict(path: Path) -> StateDict:
     """{name: array} of a .pth state_dict, or of a checkpoint that holds one. Executes no code (`weights_only`).
 
-    float16 and bfloat16 become float32. Raises WeightsError for anything but a mapping of names to dense tensors of
-    these or of float32 and float64 (apart from counters).
+    float16 and bfloat16 become float32. What lies beside the weights, such as an optimizer's state, is in `beside`.
+    Raises WeightsError for anything but a mapping of names to dense tensors of these or of float32 and float64 (apart
+    from counters).
     """
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # PyTorch's readers raise almost anything on damaged data
         raise WeightsError(f"{path}: cannot be read as a checkpoint ({_reason(error)}); {_EXPECTED}") from error
-    found = _weights_in(content)
+    beside: list[str] = []
+    found = _weights_in(content, beside)
     if found is None:
         raise WeightsError(f"{path}: holds something other than a mapping of names to tensors; {_EXPECTED}")
-    return {str(name): _array(path, str(name), tensor) for name, tensor in found.items()}
+    state_dict = StateDict({str(name): _array(path, str(name), tensor) for name, tensor in found.items()})
+    state_dict.beside = tuple(beside)
+    return state_dict
 
 
 def write_state_dict(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
@@ -46,12 +51,18 @@ def write_state_dict(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
     torch.save({name: torch.from_numpy(array.copy()) for name, array in arrays.items()}, path)
 
 
-def _weights_in(content: Any) -> Mapping[Any, torch.Tensor] | None:
+def _weights_in(content: Any, beside: list[str]) -> Mapping[Any, torch.Tensor] | None:
+    """The mapping of names to tensors; the keys of everything else are added to `beside`."""
     if not isinstance(content, dict) or not content:
         return None
     if all(isinstance(value, torch.Tensor) for value in content.values()):
         return content
-    return next((found for key in KEYS if (found := _weights_in(content.get(key))) is not None), None)
+    for key in KEYS:
+        inner: list[str] = []
+        if (found := _weights_in(content.get(key), inner)) is not None:
+            beside += [str(other) for other in content if other != key] + [f"{key}.{other}" for other in inner]
+            return found
+    return None
 
 
 def _array(path: Path, name: str, tensor: torch.Tensor) -> np.ndarray:

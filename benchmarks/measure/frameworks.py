@@ -37,11 +37,9 @@ def in_each_framework(options: Namespace, function: str, **arguments: Any) -> Re
 
     A framework that fails is reported on stderr, and its result is {"error": …}; the others still run.
     """
-    searched = os.pathsep.join(filter(None, (str(HERE), os.environ.get("PYTHONPATH"))))
-    environment = {"PYTHONPATH": searched}
     console = Console(stderr=True)
     for framework in options.frameworks:
-        with console.status(f"{framework}: measuring"), Worker(environment=environment) as engine:
+        with console.status(f"{framework}: measuring"), Worker(environment=process_environment()) as engine:
             try:
                 result, _ = engine.call(
                     function,
@@ -53,6 +51,11 @@ def in_each_framework(options: Namespace, function: str, **arguments: Any) -> Re
                 print(f"{framework}: {error}", file=sys.stderr)
                 result = {"error": str(error)}
         yield framework, result
+
+
+def process_environment() -> dict[str, str]:
+    """With which a worker finds the functions next to the scripts."""
+    return {"PYTHONPATH": os.pathsep.join(filter(None, (str(HERE), os.environ.get("PYTHONPATH"))))}
 
 
 def _frameworks(text: str) -> tuple[str, ...]:

@@ -18,7 +18,7 @@ SpecOption = Annotated[
 FromOption = Annotated[
     str | None,
     typer.Option(
-        "--from", metavar="FORMAT", help="resnet, torchvision, timm, hf, keras, slim; by default by the names."
+        "--from", metavar="FORMAT", help="resnet, torchvision, timm, hf, keras, slim, flax; by default by the names."
     ),
 ]
 
@@ -33,9 +33,10 @@ def convert_weights(
         typer.Option(
             "--to",
             metavar="FORMAT",
-            help="resnet, torchvision, timm, hf, keras; by default by the ending.",
+            help="resnet, torchvision, timm, hf, keras, flax, onnx; by default by the ending.",
         ),
     ] = None,
+    deploy: Annotated[bool, typer.Option("--deploy", help="Fold norms into convolutions, for inference.")] = False,
     overrides: SetOption = None,
     as_json: JsonFlag = False,
     quiet: QuietFlag = False,
@@ -54,6 +55,7 @@ def convert_weights(
         spec=None if spec is None else resolve_spec(spec, overrides),
         source_format=source_format,
         destination_format=destination_format,
+        deploy=deploy,
     )
     show("")
     if as_json:
@@ -79,5 +81,6 @@ def certify_weights(
     if as_json:
         print_json(proof.to_json())
     else:
-        tables.show(proof.sentence())
+        for line in (*proof.not_heard, proof.sentence()):
+            tables.show(line)
     raise typer.Exit(0 if proof.equal else 1)

@@ -45,7 +45,8 @@ def brings_weights(name: str) -> bool:
 
 def is_foreign(name: str) -> bool:
     """Whether this is another library's weights, and neither a name, nor a file of this project's own."""
-    if name in ZOO or not Path(name).exists() or spec_files.brings_weights(name):
+    # Most names are neither a file nor one of published weights, which have a colon, and need nothing imported.
+    if name in ZOO or not (Path(name).exists() or ":" in name) or spec_files.brings_weights(name):
         return False
     from resnet_core.conversion.read import may_be_imported
 

@@ -35,7 +35,8 @@ def predict_pictures(
     ] = None,
     top: Annotated[int, typer.Option(min=1, help="How many classes to print.")] = 5,
     labels: Annotated[
-        Path | None, typer.Option(metavar="F", help="Class names, one per line; by default those of the weights.")
+        Path | None,
+        typer.Option(metavar="F", help="Class names, one a line, or imagenet; by default those of the weights."),
     ] = None,
     device: DeviceOption = "auto",
     overrides: SetOption = None,

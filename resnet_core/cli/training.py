@@ -19,6 +19,7 @@ from resnet_core.cli.options import (
 from resnet_core.cli.status import QuietFlag, counted, status
 from resnet_core.errors import InputError, TrainingError
 from resnet_core.spec_files import parse_overrides
+from resnet_core.workers.memory import keep_freed_memory
 
 if TYPE_CHECKING:
     from resnet_core.training.reporting import Reporter
@@ -87,6 +88,7 @@ def train_network(
     from resnet_core.training.start import follows_data, train
 
     quiet_frameworks()
+    keep_freed_memory()
     network = None if spec is None else resolve_spec(spec, overrides)
     adapt = () if spec is None else follows_data(spec)
     fixed = parse_overrides(overrides or [])
@@ -142,6 +144,7 @@ def evaluate_run(
     from resnet_core.training.evaluation import evaluate
 
     quiet_frameworks()
+    keep_freed_memory()
     result = evaluate(
         run, data, backend=backend, weights=which, device=device, data_dir=data_dir, validation=validation,
         progress=counted(status(quiet=quiet), "pictures", every=1),

@@ -15,7 +15,7 @@ from msgspec.structs import replace
 
 from resnet_core.analysis import state, tap_shapes, totals
 from resnet_core.architecture import output_name, taps
-from resnet_core.backend import DEVICES, REFERENCE, unknown_backend
+from resnet_core.backend import DEVICES, REFERENCE, unknown_backend, usual_backends
 from resnet_core.backend import backends as registered
 from resnet_core.comparison import gradients
 from resnet_core.comparison.result import BackendResult, Comparison
@@ -59,7 +59,8 @@ def compare(
     """Build a network in every backend, each in its own process, and compare each with the NumPy float64 reference.
 
     - `spec`: a ResNetSpec, a name or a file; by default the shipped trained network, on 100 test pictures.
-    - `backends`: their names; by default all that are registered, and those not installed do not count.
+    - `backends`: their names; by default all that are registered, but for those that want to be named (`ON_REQUEST`),
+      and those not installed do not count.
     - `device`: "auto", "cpu" or "gpu".
     - `level`: "shapes", "logits" (with every tap), "gradients" or "training"; each includes the ones before it.
     - `dtype`: "float32" or "float64"; by default float32, or float64 for gradients and training. A backend without
@@ -114,7 +115,7 @@ def compare(
 def _chosen(backends: Sequence[str] | str | None) -> list[str]:
     known = [name for name in registered() if name != REFERENCE]
     if backends is None:
-        return known
+        return usual_backends()
     names = [backends] if isinstance(backends, str) else list(backends)
     for name in names:
         if name == REFERENCE:

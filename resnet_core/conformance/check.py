@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from resnet_core.backend import NAMING, OPTIONAL
+from resnet_core.backend import EXTRAS, OPTIONAL
 from resnet_core.errors import InputError
 from resnet_core.numerics import relative_error
 from resnet_core.tolerances import TOLERANCES
@@ -24,7 +24,7 @@ TRAINING = (*OPTIONAL, "Trainer")
 #: What a package declares that builds models in half precision.
 HALF_PRECISION = "HALF_DTYPES"
 #: All that a package may leave out.
-LEFT_OUT = (*TRAINING, *NAMING, HALF_PRECISION)
+LEFT_OUT = (*TRAINING, *EXTRAS, HALF_PRECISION)
 
 
 class Violation(Exception):  # noqa: N818  (what it is, not what went wrong here)

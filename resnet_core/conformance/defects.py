@@ -18,7 +18,7 @@ from resnet_core import tree
 from resnet_core.architecture import layer_tree
 from resnet_core.conformance.changes import TREE_CHANGES, WEIGHT_CHANGES, TreeChange, WeightChange
 from resnet_core.conformance.checks.gradients import KINKS
-from resnet_core.conformance.networks import TRAINED
+from resnet_core.conformance.networks import TAPPED, TRAINED
 from resnet_core.errors import InputError
 from resnet_core.initialization import initialize
 from resnet_core.training.contract import StepInputs, TrainingState
@@ -58,6 +58,19 @@ def _verb(name: str, wrong: Callable[..., Any]) -> Plant:
 def _result(name: str, change: Callable[[Any], Any]) -> Plant:
     """The verb's result is changed; of a dict with taps every array."""
     return _verb(name, lambda right, *given, **named: change(right(*given, **named)))
+
+
+def _fast(change: Callable[[Any, Any, Any], Any]) -> Plant:
+    """What becomes of (backend, the model, its fast form)."""
+    return lambda backend: {
+        "fast": lambda model, *, compiled=True: change(backend, model, backend.fast(model, compiled=compiled))
+    }
+
+
+def _twice(backend: Any, model: Any) -> Any:
+    """The model, whose every weight is doubled."""
+    backend.set_weights(model, {name: 2 * array for name, array in backend.get_weights(model).items()})
+    return model
 
 
 def _each(change: Callable[[np.ndarray], Any]) -> Callable[[Any], Any]:
@@ -375,6 +388,17 @@ DEFECTS: dict[str, Defect] = {
         NATIVE,
         SMALL,
         _result("native_tensors", lambda found: {name: (own, (7, *s[1:])) for name, (own, s) in found.items()}),
+    ),
+    "fast changes the network": Defect(
+        "what is fast computes the same", SMALL, _fast(lambda backend, model, quick: _twice(backend, quick))
+    ),
+    "fast changes the model that it was given": Defect(
+        "what is fast computes the same", SMALL, _fast(lambda backend, model, quick: _twice(backend, model) and quick)
+    ),
+    "fast forgets the taps": Defect(
+        "what is fast has the same taps",
+        "with norms",
+        _fast(lambda backend, model, quick: TAPPED["with norms"][0].build(backend, "float32")),
     ),
     "the seed is ignored": Defect(
         "a seed is the specs initial weights",

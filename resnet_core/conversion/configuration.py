@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from resnet_core import zoo
+from resnet_core.conversion.formats import FORMATS
 from resnet_core.errors import InputError, WeightsError
 from resnet_core.fields import parse_json
 from resnet_core.files import read_bytes
 from resnet_core.preparation import Preparation
-from resnet_core.specification import ResNetSpec
+from resnet_core.specification import ResNetSpec, from_fields, to_fields
 
 #: A configuration is a page of text; this is a hundred of them, or the names of many classes.
 MOST = 4_000_000
@@ -44,6 +45,8 @@ def read_configuration(folder: Path) -> Configuration | None:
             return _timm(found)
         if found.get("model_type") == "resnet":
             return _transformers(found, _read(folder / "preprocessor_config.json") or {})
+    except WeightsError:  # which is a ValueError
+        raise
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise WeightsError(f"{where}: {type(error).__name__}: {error}; expected what the library writes") from error
     kind = found.get("model_type") or found.get("architectures")
@@ -66,7 +69,11 @@ def _timm(found: Mapping[str, Any]) -> Configuration:
     name = str(found["architecture"])
     if name not in zoo.ZOO:
         raise WeightsError(f"config.json: received the architecture {name!r}; this project has no network of this name")
+    # A name says what no tensor shows, also where that is the usual.
+    unseen = {key for style in FORMATS["timm"].styles for more in style.alternatives for key in more}
+    usual = to_fields(from_fields(zoo.fields(name)))
     fields = {key: value for key, value in zoo.fields(name).items() if key not in ("name", "depths", "channels")}
+    fields |= {key: usual[key] for key in unseen}
     about = found.get("pretrained_cfg", {})
     _, height, width = about.get("input_size", (3, 224, 224))
     stretched = about.get("crop_mode", "center") == "squash"
@@ -85,8 +92,12 @@ def _timm(found: Mapping[str, Any]) -> Configuration:
 def _transformers(found: Mapping[str, Any], pictures: Mapping[str, Any]) -> Configuration:
     bottleneck = found.get("layer_type", "bottleneck") == "bottleneck"
     depths = list(found["depths"])
+    if (function := found.get("hidden_act", "relu")) != "relu":
+        raise WeightsError(
+            f"config.json: received hidden_act {function!r}; expected 'relu': within blocks transformers has ReLU "
+            "all the same, and no network here has two activations"
+        )
     fields = {
-        "activation": found.get("hidden_act", "relu"),
         "stride_on": "1x1" if bottleneck and found.get("downsample_in_bottleneck", False) else "3x3",
         "strides": [2 if found.get("downsample_in_first_stage", False) else 1] + [2] * (len(depths) - 1),
     }
@@ -109,7 +120,7 @@ def transformers_files(
             "hidden_sizes": [spec.output_width(channels) for channels in spec.channels],
             "embedding_size": spec.stem_width,
             "layer_type": spec.block,
-            "hidden_act": spec.activation,
+            "hidden_act": "relu",
             "downsample_in_first_stage": spec.stage_strides[0] == 2,
             "downsample_in_bottleneck": spec.stride_on == "1x1",
             "num_channels": spec.in_channels,

@@ -15,18 +15,20 @@ from resnet_core.conversion.certificate import Certificate, certify
 from resnet_core.conversion.configuration import transformers_files
 from resnet_core.conversion.export import Exported, export_weights
 from resnet_core.conversion.formats import FORMATS
-from resnet_core.conversion.read import FILES, Imported, backend_that_reads, import_weights
+from resnet_core.conversion.read import FILES, Imported, backend_that_reads, import_weights, readers
+from resnet_core.deployment import deploy as deployed
+from resnet_core.deployment import what_folds
 from resnet_core.errors import InputError
-from resnet_core.files import new_folder, replacing, write_atomically
-from resnet_core.safetensors_file import safetensors_bytes
+from resnet_core.files import new_files, new_folder, replacing
+from resnet_core.safetensors_file import write_safetensors
 from resnet_core.source_text import plain
-from resnet_core.specification import ResNetSpec
-from resnet_core.weight_file import save_weights
-from resnet_core.weights import some
+from resnet_core.specification import ResNetSpec, to_fields
+from resnet_core.weight_file import file_metadata, save_weights
+from resnet_core.weights import Weights, cast, half_precision, some
 from resnet_core.workers.parent import Worker
 
-#: What `--to` and `--from` take: this project's own, and the others.
-NAMES = ("resnet", *FORMATS)
+#: What this project's own file of weights is called, beside the formats of other libraries.
+NEUTRAL = "resnet"
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,7 @@ class Conversion:
     certificate: Certificate
     proof: Path  #: the certificate's file
     exported: Exported | None = None  #: None where the destination is this project's own
+    rewritten: tuple[str, ...] = ()  #: what was changed without any change of the output, in sentences
 
     def told(self) -> list[str]:
         """What was done, in a few lines."""
@@ -46,18 +49,24 @@ class Conversion:
         stated = {} if found.recognized is None else found.recognized.stated
         if stated:
             lines.append("  not in the file, and so as its program has it: " + _listed(stated))
+        if found.recognized is not None and found.recognized.ordered_as:
+            order = found.recognized.ordered_as
+            lines.append(f"  its layers have no names: known from the order of {order}, which shapes cannot prove")
         if found.recognized is not None and found.recognized.namesakes:
             same = " and ".join(found.recognized.namesakes)
             lines.append(f"  the same names have {same}; if it is one of these, say so by --spec")
         if found.recognized is not None and found.recognized.left_out:
             left_out = found.recognized.left_out
-            lines.append(f"  not carried: {len(left_out)} tensors that are no part of the network ({some(left_out)})")
+            lines.append(f"  not carried: {len(left_out)} entries that are no part of the network ({some(left_out)})")
+        if (half := half_precision(found.weights)) is not None:
+            lines.append(f"  its kernels hold {half} numbers, which are float32 here")
         if found.assumed:
             lines.append(f"  pictures are prepared as its program does it: {found.preparation}")
         if self.exported is not None:
             lines.append(f"{self.destination.name}: {self.exported.format.title} ({self.exported.style.name})")
             lines += [f"  to be told to its program: {_listed(self.exported.chosen)}"] if self.exported.chosen else []
-            lines += [f"  rewritten: {sentence}" for sentence in self.exported.rewritten]
+        lines += [f"  rewritten: {sentence}" for sentence in self.rewritten]
+        lines += [f"  {sentence}" for sentence in self.certificate.not_heard]
         return [*lines, self.certificate.sentence(), f"The certificate is {self.proof}."]
 
 
@@ -72,8 +81,11 @@ def convert(
     spec: ResNetSpec | None = None,
     source_format: str | None = None,
     destination_format: str | None = None,
+    deploy: bool = False,
 ) -> Conversion:
     """Read weights, write them in another format, read what was written, and prove that it computes the same.
+
+    With `deploy`, in the form for inference: norms are folded into convolutions (`rn.deploy`).
 
     The certificate is written beside the result, `DESTINATION.certificate.json`. Where both do not compute the same,
     neither file is left. Raises InputError, one line, for weights that cannot be read, a network that the other
@@ -85,56 +97,75 @@ def convert(
         raise InputError(f"{target}: {target.parent} is no folder; make it first, or write elsewhere")
     found = import_weights(source, spec, source_format)
     proof = target.with_name(target.name + ".certificate.json")
-    exported = None if wanted == "resnet" else export_weights(found.spec, found.weights, wanted)
-    place = new_folder(target) if target.suffix == "" else replacing(target)
+    weights, network = deployed(found.weights, found.spec) if deploy else (found.weights, found.spec)
+    whole = target.suffix in readers("NETWORKS")  # the network with its weights, which are float32 in it
+    rounded = whole and next(iter(weights.values())).dtype == np.float64
+    weights = cast(weights, "float32") if rounded else weights
+    exported = None if whole or wanted == NEUTRAL else export_weights(network, weights, wanted)
+    told = ["float64 rounded to float32"] if rounded else []
+    rewritten = (*told, *what_folds(found.spec, network), *(() if exported is None else exported.rewritten))
+    place = {"": new_folder, ".index": new_files}.get(target.suffix, replacing)(target)
     with replacing(proof) as paper, place as temporary:
         if exported is None:
-            save_weights(temporary, found.weights, found.spec, preparation=found.preparation, classes=found.classes)
-            back = import_weights(temporary)
-        elif target.suffix == "":
-            _write(temporary / FILES[0], exported)
-            for name, content in transformers_files(exported.spec, found.preparation, found.classes).items():
-                (temporary / name).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+            _write_own(temporary, weights, network, found)
             back = import_weights(temporary)
         else:
-            _write(temporary, exported)
+            write_exported(temporary, exported, found)
             back = import_weights(temporary, exported.spec, wanted)
-        rewritten = () if exported is None else exported.rewritten
         certificate = certify(found, back, rewritten=rewritten, exact=not rewritten)
         certificate = replace(certificate, destination={**certificate.destination, "file": target.name})
         if not certificate.equal:
             raise InputError(f"{target}: not written, since it would not compute the same: {certificate.sentence()}")
         paper.write_text(certificate.text(), encoding="utf-8")
-    return Conversion(found, target, certificate, proof, exported)
+    return Conversion(found, target, certificate, proof, exported, rewritten)
 
 
 def _format(target: Path, name: str | None) -> str:
     """The format to write. Raises InputError where the ending leaves it open, or does not go with it."""
-    if name is not None and name not in NAMES:
-        raise InputError(f"to: received {name!r}; expected one of {', '.join(NAMES)}")
-    writes = {"resnet": (".safetensors",), **{own.name: own.writes for own in FORMATS.values()}}
+    networks = {backend: (ending,) for ending, backend in readers("NETWORKS").items()}
+    writes = {NEUTRAL: (".safetensors",), **{own.name: own.writes for own in FORMATS.values()}, **networks}
+    if name is not None and name not in writes:
+        raise InputError(f"to: received {name!r}; expected one of {', '.join(writes)}")
     known = [own for own, endings in writes.items() if target.suffix in endings]
+    if name is not None and name not in known:
+        listed = ", ".join(ending or "none (a folder)" for ending in writes[name])
+        whose = f"; it is one of {', '.join(known)}" if known else ""
+        raise InputError(f"{target}: received the ending {target.suffix} for {name}{whose}; expected {listed}")
     if not known:
         listed = ", ".join(dict.fromkeys(ending for endings in writes.values() for ending in endings if ending))
         raise InputError(
             f"{target}: received the ending {target.suffix!r}; expected one of {listed}, or for hf a folder"
         )
-    if name is None and len(known) > 1 and known[0] != "resnet":
+    if name is None and len(known) > 1 and known[0] != NEUTRAL:
         raise InputError(f"to: received none; {target.suffix} may be {' or '.join(known)}")
-    if name is not None and name not in known:
-        raise InputError(f"{target}: received the ending {target.suffix} for {name}; it is one of {', '.join(known)}")
     return name or known[0]
 
 
-def _write(path: Path, exported: Exported) -> None:
-    """The tensors in a file, with PyTorch's counters at 0."""
+def _write_own(path: Path, weights: Weights, spec: ResNetSpec, found: Imported) -> None:
+    """A neutral file, or the whole network in a file that its backend writes, with the same metadata."""
+    if path.suffix not in (networks := readers("NETWORKS")):
+        save_weights(path, weights, spec, preparation=found.preparation, classes=found.classes)
+        return
+    about = file_metadata(weights, spec, preparation=found.preparation, classes=found.classes)
+    place, fields, backend = str(path.absolute()), to_fields(spec), networks[path.suffix]
+    with Worker(defaults=environment(backend)) as worker:
+        worker.call("write_network", weights, backend=backend, path=place, spec=fields, about=about)
+
+
+def write_exported(path: Path, exported: Exported, found: Imported) -> None:
+    """The tensors in a file, with PyTorch's counters at 0; in a folder, with what transformers reads beside them."""
+    if path.is_dir():
+        write_exported(path / FILES[0], exported, found)
+        for name, content in transformers_files(exported.spec, found.preparation, found.classes).items():
+            (path / name).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+        return
     arrays: dict[str, np.ndarray] = {}
     for name, array in exported.arrays.items():
-        arrays[name] = np.ascontiguousarray(array)
+        arrays[name] = array
         if exported.format.layout == "oihw" and name.endswith(".running_var"):
             arrays[f"{name.removesuffix('running_var')}num_batches_tracked"] = np.zeros((), np.int64)
     if path.suffix == ".safetensors":
-        write_atomically(path, safetensors_bytes(arrays, {"format": "pt"}))
+        write_safetensors(path, arrays, {"format": "pt"})
         return
     backend = backend_that_reads(path)
     with Worker(defaults=environment(backend)) as worker:

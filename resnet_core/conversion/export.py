@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,6 +14,7 @@ from resnet_core.analysis import state
 from resnet_core.architecture import layer_tree
 from resnet_core.conversion.formats import FORMATS
 from resnet_core.conversion.naming import Format, Style, write_names
+from resnet_core.deployment import undeploy
 from resnet_core.errors import InputError, WeightsError
 from resnet_core.layouts import to_hwio
 from resnet_core.specification import ResNetSpec, from_fields, to_fields
@@ -21,10 +23,10 @@ from resnet_core.weights import Weights
 
 #: Fields that no tensor shows, in the order in which a difference is told.
 UNSEEN = (
-    "stride_on", "stride_unit", "strides", "output_stride", "shortcut_pool", "antialias", "stem_stride", "stem_pool",
-    "stem_pool_kernel", "stem_pool_stride", "stem_pool_padding", "conv_padding", "activation", "norm", "norm_groups",
-    "norm_group_channels", "standardize_weights", "attention_place", "global_pool", "head_pool", "preactivation",
-    "shortcut", "norm_epsilon",
+    "deploy", "stride_on", "stride_unit", "strides", "output_stride", "shortcut_pool", "antialias", "stem_stride",
+    "stem_pool", "stem_pool_kernel", "stem_pool_stride", "stem_pool_padding", "conv_padding", "activation", "norm",
+    "norm_groups", "norm_group_channels", "standardize_weights", "attention_place", "global_pool", "head_pool",
+    "preactivation", "shortcut", "norm_epsilon",
 )  # fmt: skip
 #: What can be written so that the same is computed.
 _REWRITTEN = ("norm_epsilon",)
@@ -51,19 +53,25 @@ def export_weights(spec: ResNetSpec, weights: Mapping[str, np.ndarray], format: 
     """The weights of a network under the names, and in the layout, of another library.
 
     What differs exactly is rewritten: another epsilon goes into the running variances, biases of zero are added or
-    left out. Raises WeightsError, one line that names the field, where the library has no program that computes the
-    same network.
+    left out, folded norms are put back. Raises WeightsError, one line that names the field, where the library has no
+    program that computes the same network.
     """
     if format not in FORMATS:
         raise InputError(f"format: received {format!r}; expected one of {', '.join(FORMATS)}")
     own = FORMATS[format]
-    reasons: list[tuple[int, str]] = []
+    told: tuple[str, ...] = ()
+    if spec.deploy and not spec.standardize_weights:  # no library's program has this form
+        told = ("norms that only add the biases, which the deploy form has in the convolutions",)
+        weights, spec = undeploy(weights, spec)
+    reasons: list[tuple[int, int, str]] = []
     for style, chosen in _programs(own):
         try:
-            return _exported(own, style, chosen, spec, weights)
+            exported = _exported(own, style, chosen, spec, weights)
         except _DiffersError as difference:
-            reasons.append((difference.count, str(difference)))
-    raise WeightsError(f"{own.title} is another network: {min(reasons)[1]}")
+            reasons.append((_apart(spec, {**style.fields, **chosen}), difference.count, str(difference)))
+        else:
+            return dataclasses.replace(exported, rewritten=(*told, *exported.rewritten))
+    raise WeightsError(f"{own.title} is another network: {min(reasons)[-1]}")
 
 
 def _programs(format: Format) -> Iterator[tuple[Style, Mapping[str, Any]]]:
@@ -71,6 +79,17 @@ def _programs(format: Format) -> Iterator[tuple[Style, Mapping[str, Any]]]:
     for style in format.styles:
         for chosen in ({}, *style.alternatives, *style.configured):
             yield style, chosen
+
+
+def _apart(spec: ResNetSpec, fields: Mapping[str, Any]) -> int:
+    """In how many fields that no tensor shows a program is another network; the nearest one's reason is told."""
+    ours, usual = to_fields(spec), _usual(spec)
+    return sum(fields.get(name, usual[name]) != ours[name] for name in UNSEEN if name not in _REWRITTEN)
+
+
+def _usual(spec: ResNetSpec) -> dict[str, Any]:
+    """The fields that a program does not name."""
+    return to_fields(ResNetSpec(depths=(1,), channels=(1,), block=spec.block))
 
 
 class _DiffersError(Exception):
@@ -110,7 +129,7 @@ def _exported(
 
 def _program(spec: ResNetSpec, style: Style, fields: Mapping[str, Any]) -> ResNetSpec:
     """What a program computes with these tensors: what no tensor shows is as it has it. Raises where it has no such."""
-    ours, usual = to_fields(spec), to_fields(ResNetSpec(depths=(1,), channels=(1,), block=spec.block))
+    ours, usual = to_fields(spec), _usual(spec)
     for name, value in style.fixed.items():
         if ours[name] != value:
             raise _DiffersError(10, f"{name} is {_said(ours[name])}, and {_said(value)} in its {style.name}")
@@ -185,4 +204,4 @@ def _ordered(style: Style, names: list[str]) -> list[str]:
 def _native(style: Style, format: Format, name: str, array: np.ndarray) -> np.ndarray:
     if array.ndim == 2 and style.is_convolution(name.rpartition(".")[0]):
         array = array[:, :, None, None]
-    return np.ascontiguousarray(to_hwio(array)) if format.layout == "hwio" else array
+    return to_hwio(array) if format.layout == "hwio" else array  # a view: who writes it copies it

@@ -28,7 +28,7 @@ _PROJECTIONS = ("projection", "projection_first", "projection_all")
 _BLOCK = re.compile(r"stage(\d+)\.block(\d+)\.(.+)")
 
 #: What programs make of the inner width of squeeze-and-excitation, the first that gives the widths of all blocks.
-_SQUEEZES = tuple(
+SQUEEZES = tuple(
     {"attention_ratio": ratio, "attention_divisor": divisor}
     for ratio, divisor in ((1 / 16, 8), (0.25, 8), (1 / 16, 1), (0.25, 1), (0.5, 8), (1 / 8, 8))
 )
@@ -45,7 +45,7 @@ def infer_spec(shapes: Shapes, fields: Mapping[str, Any]) -> ResNetSpec:
     if found["attention"] == "none":
         found.pop("attention_place", None)
     differences = []
-    for rule, squeeze in product(rules, _SQUEEZES if found["attention"] == "se" else ({},)):
+    for rule, squeeze in product(rules, SQUEEZES if found["attention"] == "se" else ({},)):
         try:
             spec = from_fields({**found, **rule, **squeeze})
         except InputError as error:
@@ -62,10 +62,16 @@ def named(spec: ResNetSpec) -> ResNetSpec:
     for name, fields in zoo.ZOO.items():
         if fields["depths"] != list(spec.depths) or fields["block"] != spec.block:
             continue
-        known = replace(from_fields(zoo.fields(name)), classes=spec.classes, in_channels=spec.in_channels)
+        own = {"classes": spec.classes, "in_channels": spec.in_channels, "deploy": spec.deploy}
+        known = replace(from_fields(zoo.fields(name)), **own)
         if layer_tree(known) == layer_tree(spec):
             return known
     return spec
+
+
+def is_of_zoo(spec: ResNetSpec) -> bool:
+    """Whether the network has the name of the one of the zoo that it is, but for its classes and channels."""
+    return bool(spec.name) and named(replace(spec, name="")).name == spec.name
 
 
 def fitting(shapes: Shapes) -> list[str]:

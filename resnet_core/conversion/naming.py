@@ -1,7 +1,8 @@
 """Names of other libraries as data: a format is a few styles, and a style is one table of modules, read in both ways.
 
 A template holds numbers: `{s}` is a stage, `{b}` a block and `{n}` a layer, counted from 1 as here; `{b-1}` is the same
-number as a library writes it that counts from 0.
+number as a library writes it that counts from 0. `{i}` is a block where it is counted through all stages, of which no
+name shows where one ends: a stage begins where the width of the blocks' last convolutions changes.
 """
 
 from __future__ import annotations
@@ -32,6 +33,12 @@ TENSORFLOW_NORM: Tensors = {
     "running_var": "moving_variance",
 }
 
+#: {number of a block through all stages, from 1: (stage, block)}.
+Places = Mapping[int, tuple[int, int]]
+
+#: The convolutions of blocks, by the last of which stages are told apart where blocks are counted through.
+_CONVOLUTIONS = "stage{s}.block{b}.conv{n}"
+
 _BLOCK = re.compile(r"stage(\d+)\.block(\d+)\.(.+)\.\w+$")
 _NUMBER = re.compile(r"\{([a-z])([+-]\d)?\}")
 
@@ -48,6 +55,9 @@ class Style:
     - `preparation`: how the program itself prepares pictures, as fields of a Preparation; {} where it says nothing.
     - `order`: of the layers of a block in the file, as neutral names; by default as here.
     - `convolutions`: patterns of neutral modules whose linear kernels are convolutions of 1x1 there.
+    - `collections`: {tensor there: what stands before the whole name}.
+    - `scope`: what is written before every name; `{l}` in it is the number of layers of a network of bottlenecks.
+    - `own`: modules are called as here. Such a file says nothing that its shapes do not; it needs a spec.
     """
 
     name: str
@@ -59,6 +69,9 @@ class Style:
     preparation: Mapping[str, Any] = field(default_factory=dict)
     order: tuple[str, ...] = ()
     convolutions: tuple[str, ...] = ()
+    collections: Mapping[str, str] = field(default_factory=dict)
+    scope: str = ""
+    own: bool = False
 
     @cached_property
     def to_neutral(self) -> Rows:
@@ -83,6 +96,28 @@ class Style:
 
 
 @dataclass(frozen=True)
+class Numbered:
+    """How layers are called in files that have no names of theirs: by their kind and a number, in the program's order.
+
+    - `program`: whose order it is.
+    - `kinds`: {kind of layer here: what all of it are called there}.
+    - `block`: pattern of a block in the sizes of all kernels but the stem's, a digit each; its group is a projection,
+      with which a stage begins.
+    """
+
+    program: str
+    kinds: Mapping[str, str]
+    block: str
+
+    def place(self, layer: str) -> tuple[str, int] | None:
+        """(kind, number) of a layer by its name; None where that is no number."""
+        for kind, there in self.kinds.items():
+            if match := re.fullmatch(rf"{re.escape(there)}(?:_([1-9]\d{{0,4}}))?", layer):
+                return kind, int(match[1] or 0)
+        return None
+
+
+@dataclass(frozen=True)
 class Format:
     """A library's files of weights, as far as names, shapes and layout go.
 
@@ -91,6 +126,7 @@ class Format:
     - `aliases`: {pattern: what stands in its place}, for what some files call otherwise, or put before every name.
     - `writes`: endings of the files that are written; "" is a folder.
     - `not_carried`: patterns of names that are no part of the network, such as counters.
+    - `numbered`: what layers are called where they have no names.
     """
 
     name: str
@@ -102,6 +138,7 @@ class Format:
     aliases: Mapping[str, str] = field(default_factory=dict)
     writes: tuple[str, ...] = ()
     not_carried: tuple[str, ...] = ()
+    numbered: Numbered | None = None
 
     def carries(self, name: str) -> bool:
         """Whether a name is a part of the network, and no counter."""
@@ -113,13 +150,14 @@ def unseen(family: str, name: str) -> dict[str, Any]:
     return {key: value for key, value in FAMILIES[family][name].items() if key not in ("depths", "channels", "block")}
 
 
-def read_names(format: Format, style: Style, names: Iterable[str]) -> tuple[dict[str, str], list[str]]:
+def read_names(format: Format, style: Style, shapes: Mapping[str, Any]) -> tuple[dict[str, str], list[str]]:
     """({name there: neutral name}, names that this style does not have); counters are in neither."""
     found: dict[str, str] = {}
     unknown: list[str] = []
-    for name in names:
+    places = _places(format, style, shapes)
+    for name in shapes:
         if format.carries(name):
-            neutral = _neutral(format, style, name)
+            neutral = _neutral(format, style, name, places)
             if neutral is None:
                 unknown.append(name)
             else:
@@ -130,33 +168,70 @@ def read_names(format: Format, style: Style, names: Iterable[str]) -> tuple[dict
 def write_names(format: Format, style: Style, names: Iterable[str]) -> dict[str, str] | None:
     """{neutral name: name there}; None where the style has no name for one of them."""
     found: dict[str, str] = {}
+    names = list(names)
+    blocks = sorted({(int(match[1]), int(match[2])) for name in names if (match := _BLOCK.match(name))})
+    scope = _filled(style.scope, {"l": 3 * len(blocks) + 2})  # three of each block, the stem and the head
     for name in names:
         module, _, tensor = name.rpartition(".")
-        written = _translated(style.from_neutral, module)
+        written = module.replace(".", format.separator)
+        if not style.own:
+            written = _translated(style.from_neutral, module, dict(enumerate(blocks, start=1))) or ""
         own = format.tensors[_kind(module)].get(tensor)
-        if written is None or own is None:
+        if not written or own is None:
             return None
-        found[name] = f"{written}{format.separator}{own}"
+        found[name] = f"{scope}{written}{format.separator}{own}"
+        if own in style.collections:
+            found[name] = f"{style.collections[own]}{format.separator}{found[name]}"
     return found
 
 
-def _neutral(format: Format, style: Style, name: str) -> str | None:
+def _places(format: Format, style: Style, shapes: Mapping[str, Any]) -> Places:
+    """{number of a block through all stages: (stage, block)}, by the widths that the blocks end with."""
+    there = style.modules.get(_CONVOLUTIONS, "")
+    if "{i" not in there:
+        return {}
+    pattern, starts = _pattern(there)
+    widths: dict[int, tuple[int, int]] = {}  # {block: (its last convolution so far, the width of that)}
+    for name, shape in shapes.items():
+        module, _, tensor = _usual(format, name).rpartition(format.separator)
+        if tensor == format.tensors["layer"]["weight"] and (match := pattern.fullmatch(module)):
+            numbers = {key: int(value) - starts[key] for key, value in match.groupdict().items()}
+            width = shape[-1] if format.layout == "hwio" else shape[0]
+            widths[numbers["i"]] = max(widths.get(numbers["i"], (0, 0)), (numbers["n"], width))
+    places: dict[int, tuple[int, int]] = {}
+    stage, block, before = 0, 0, None
+    for number, (_, width) in sorted(widths.items()):
+        stage, block = (stage, block + 1) if width == before else (stage + 1, 1)
+        places[number], before = (stage, block), width
+    return places
+
+
+def _usual(format: Format, name: str) -> str:
     for pattern, usual in format.aliases.items():
         name = re.sub(pattern, usual, name)
-    module, separator, tensor = name.rpartition(format.separator)
+    return name
+
+
+def _neutral(format: Format, style: Style, name: str, places: Places) -> str | None:
+    module, separator, tensor = _usual(format, name).rpartition(format.separator)
     if not separator:
         return None
-    path = _translated(style.to_neutral, module)
+    path = module.replace(format.separator, ".") if style.own else _translated(style.to_neutral, module, places)
     if path is None:
         return None
     known = {there: here for here, there in format.tensors[_kind(path)].items()}
     return f"{path}.{known[tensor]}" if tensor in known else None
 
 
-def _translated(rows: Rows, module: str) -> str | None:
+def _translated(rows: Rows, module: str, places: Places) -> str | None:
     for pattern, starts, template in rows:
         if match := pattern.fullmatch(module):
-            return _filled(template, {key: int(value) - starts[key] for key, value in match.groupdict().items()})
+            numbers = {key: int(value) - starts[key] for key, value in match.groupdict().items()}
+            if "i" in numbers and numbers["i"] in places:
+                numbers["s"], numbers["b"] = places[numbers["i"]]
+            elif "{i" in template:
+                numbers["i"] = next((i for i, place in places.items() if place == (numbers["s"], numbers["b"])), 0)
+            return _filled(template, numbers)
     return None
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -13,19 +14,27 @@ from resnet_core import zoo
 from resnet_core.analysis import state
 from resnet_core.backend import backends, declared, environment
 from resnet_core.conversion.configuration import Configuration, read_configuration
+from resnet_core.conversion.graphs import read_graph
 from resnet_core.conversion.naming import Format, Style
+from resnet_core.conversion.published import fetched, is_name
 from resnet_core.conversion.recognition import Recognized, recognize
 from resnet_core.conversion.torchvision_names import without_prefix
-from resnet_core.errors import BackendError, InputError, WeightsError
-from resnet_core.files import require_file
+from resnet_core.errors import BackendError, InputError, WeightsError, WorkerError
+from resnet_core.files import files_of, require_file
 from resnet_core.layouts import to_oihw
 from resnet_core.preparation import Preparation
-from resnet_core.safetensors_file import read_safetensors
-from resnet_core.spec_files import is_run, is_weight_file
-from resnet_core.specification import ResNetSpec
-from resnet_core.weight_file import read_weight_file
-from resnet_core.weights import Weights, check_weights
+from resnet_core.safetensors_file import read_metadata, read_safetensors
+from resnet_core.spec_files import from_json, is_run, is_weight_file
+from resnet_core.specification import ResNetSpec, to_fields
+from resnet_core.weight_file import checked_file, is_own, read_weight_file
+from resnet_core.weights import StateDict, Weights, cast, check_weights
 from resnet_core.workers.parent import Worker
+
+#: A graph has no names to go by, and its weights the neutral layout.
+GRAPH = Format("onnx", "an ONNX graph", (Style("by its nodes", {}),))
+
+#: What a library may take to start and to read a small file.
+SECONDS = 120
 
 #: The files of weights that a folder of transformers' or timm's may have, the first that is there.
 FILES = ("model.safetensors", "pytorch_model.bin")
@@ -35,8 +44,10 @@ FILES = ("model.safetensors", "pytorch_model.bin")
 class Imported:
     """The neutral weights of a file, whose it is and how the network is known.
 
-    `recognized` is None for a file of this project's own. `preparation` and `classes` are None where nothing says;
-    with `assumed`, the preparation is that of the library's program, of which the file says nothing.
+    `recognized` is None for a file of this project's own, `network` the backend that runs the file itself, which is a
+    whole network and not only weights; with `probabilities`, a softmax follows the logits in it. `preparation` and
+    `classes` are None where nothing says; with `assumed`, the preparation is that of the library's program, of which
+    the file says nothing.
     """
 
     path: Path
@@ -46,12 +57,14 @@ class Imported:
     preparation: Preparation | None = None
     classes: tuple[str, ...] | None = None
     assumed: bool = False
+    network: str | None = None
+    probabilities: bool = False
 
     @property
     def title(self) -> str:
         """Whose file this is, in words."""
         if self.recognized is None:
-            return "a neutral weight file"
+            return "a neutral weight file" if self.network is None else f"an {self.network} file of this project"
         return f"{self.recognized.format.title} ({self.recognized.style.name})"
 
 
@@ -60,14 +73,45 @@ def may_be_imported(source: str | Path) -> bool:
     path = Path(source)
     if str(source) in zoo.ZOO:
         return False
+    if is_name(source):
+        return True
     if path.is_dir():
-        return (path / "config.json").is_file()
-    return _index(path).is_file() or (path.is_file() and path.suffix in (".safetensors", *readers()))
+        return (path / "config.json").is_file() or folder_reader(path) is not None
+    endings = {".safetensors", *_other_endings()}
+    return _index(path).is_file() or (path.is_file() and path.suffix in endings)
 
 
 def _index(path: Path) -> Path:
     """The index of a TensorFlow checkpoint, which is several files, by what it is called."""
     return path if path.suffix == ".index" else path.with_name(f"{path.name}.index")
+
+
+def load_weights(
+    path: str | Path, *, spec: ResNetSpec | None = None, dtype: str | None = None
+) -> tuple[Weights, ResNetSpec]:
+    """(weights, spec) of a neutral file, or of whatever else `import_weights` reads, whose spec is then inferred.
+
+    With `spec`, the file must hold that network; with `dtype`, the weights are converted. Raises as `import_weights`
+    does.
+    """
+    if _is_foreign(path):
+        found = import_weights(path, spec)
+        return (found.weights if dtype is None else cast(found.weights, dtype)), found.spec
+    own = read_weight_file(path, spec=spec)
+    return (own.weights if dtype is None else cast(own.weights, dtype)), own.spec
+
+
+def _is_foreign(path: str | Path) -> bool:
+    """Whether this is to be recognized, and not a neutral file, nor a damaged one."""
+    file = Path(path)
+    try:
+        if file.suffix == ".safetensors" and file.is_file():  # a damaged one of ours keeps one of the two
+            return not {"spec", "digest"} & read_metadata(file).keys()
+        if file.is_dir():
+            return is_run(file) or may_be_imported(file)
+    except OSError:  # a name that is too long, or a link to itself; who reads it says so
+        return False
+    return is_name(path) or (file.suffix != "" and file.suffix in _other_endings())
 
 
 def read_weights(path: str | Path, spec: ResNetSpec | None = None) -> Weights:
@@ -93,10 +137,15 @@ def import_weights(
     Neutral files and runs; torchvision's and timm's state_dict in their usual wrappings; a folder of transformers' or
     timm's with its configuration. A framework's own file is read by the backend that declares its ending in `READS`,
     in a separate process. Without a `spec`, it is inferred from the names, the shapes and the configuration; where they
-    leave several, it is the `likely` one, but for its classes. `format` is the library whose names they must be.
+    leave several, it is the `likely` one, but for its classes and the channels of its images. `format` is the library
+    whose names they must be.
+
+    A name such as `torchvision:resnet50` is that of published weights, which are fetched (`published`).
 
     Raises WeightsError, one line, for a file that is damaged, of another kind or network, or of several.
     """
+    if is_name(path):
+        return _published(str(path), spec, format, likely)
     path = Path(path)
     if is_run(path):
         best = path / "best.safetensors"
@@ -104,22 +153,33 @@ def import_weights(
     if format in (None, "resnet") and is_weight_file(path):
         found = read_weight_file(path, spec=spec)
         return Imported(path, spec or found.spec, found.weights, None, found.preparation, found.classes)
+    if path.suffix in (networks := readers("NETWORKS")):
+        return _of_network(path, networks[path.suffix], spec)
     configuration = None
-    if path.is_dir():
+    if path.is_dir() and folder_reader(path) is None:
         configuration = read_configuration(path)
         path = _weights_in(path)
     if not path.exists() and _index(path).is_file():
         path = _index(path)
-    arrays = without_prefix(_arrays(path))
+    arrays = native_arrays(path)
     try:
         return _imported(path, arrays, spec, likely, format, configuration)
     except WeightsError as error:
         raise WeightsError(f"{path}: {error}") from error
 
 
+def _published(name: str, spec: ResNetSpec | None, format: str | None, likely: ResNetSpec | None) -> Imported:
+    """Published weights, with what their publisher says of their pictures and classes."""
+    file = fetched(name)
+    own = file.format if file.format in ("torchvision", "keras") else None  # the others have a configuration
+    found = import_weights(file.path, spec, format or own, likely=likely)
+    classes = file.classes if file.classes is not None and len(file.classes) == found.spec.classes else found.classes
+    return replace(found, preparation=file.preparation or found.preparation, classes=classes, assumed=False)
+
+
 def _imported(
     path: Path,
-    arrays: Mapping[str, np.ndarray],
+    arrays: StateDict,
     spec: ResNetSpec | None,
     likely: ResNetSpec | None,
     format: str | None,
@@ -130,6 +190,7 @@ def _imported(
     shapes = {name: array.shape for name, array in arrays.items()}
     fields = None if about is None else about.fields
     found = recognize(shapes, spec=spec, likely=likely, format=format, fields=fields)
+    found = replace(found, left_out=(*arrays.beside, *found.left_out))
     for name, value in ({} if about is None else about.shown).items():
         if (own := getattr(found.spec, name)) != (tuple(value) if isinstance(value, list) else value):
             raise WeightsError(f"{name}: the tensors show {own}, and its configuration says {value}")
@@ -157,13 +218,52 @@ def neutral_weights(
     return found
 
 
-def _arrays(path: Path) -> Weights:
-    if path.suffix == ".safetensors":
-        return read_safetensors(path, widen=True)[0]
-    require_file(path, "a file of weights")
-    backend = backend_that_reads(path)
+def _of_network(path: Path, backend: str, spec: ResNetSpec | None) -> Imported:
+    """A file that is a whole network: this project's own as its metadata say, any other by its nodes."""
+    require_file(path, "a network with its weights")
+    place = str(path.absolute())
     with Worker(defaults=environment(backend)) as worker:
-        return dict(worker.call("read_state_dict", backend=backend, path=str(path.absolute()))[1])
+        graph, arrays = _read(worker, "read_network", backend, path)
+        if is_own(graph["about"]):
+            names = state(from_json(graph["about"]["spec"], str(path)))
+            own = {name: array for name, array in arrays.items() if name in names}
+            file = checked_file(path, own, graph["about"], spec)
+            if worker.call("is_network_of", backend=backend, path=place, spec=to_fields(file.spec))[0]:
+                network = spec or file.spec
+                return Imported(path, network, file.weights, None, file.preparation, file.classes, network=backend)
+    try:
+        found = read_graph(graph, arrays, spec)
+        weights = check_weights(found.weights, state(found.spec))
+    except WeightsError as error:
+        raise WeightsError(f"{path}: {error}") from error
+    left_out = tuple(name for name in arrays if name not in found.names.values())
+    called = {there: here for here, there in found.names.items()}
+    recognized = Recognized(GRAPH, GRAPH.styles[0], found.spec, called, left_out)
+    return Imported(path, found.spec, weights, recognized, network=backend, probabilities=found.probabilities)
+
+
+def native_arrays(path: Path) -> StateDict:
+    """The tensors of another library's file under the names there, without what wrappers put before them."""
+    if path.suffix == ".safetensors":
+        return StateDict(without_prefix(read_safetensors(path, widen=True)[0]))
+    backend = folder_reader(path) if path.is_dir() else None
+    if backend is None:
+        require_file(path, "a file of weights")
+        backend = backend_that_reads(path)
+    with Worker(defaults=environment(backend)) as worker:
+        beside, arrays = _read(worker, "read_state_dict", backend, path)
+    found = StateDict(without_prefix(arrays))
+    found.beside = tuple(beside)
+    return found
+
+
+def _read(worker: Worker, task: str, backend: str, path: Path) -> tuple[Any, Weights]:
+    """The answer of a task that reads a file. Libraries crash and loop on damaged ones: WeightsError for that too."""
+    seconds = SECONDS + sum(file.stat().st_size for file in files_of(path)) / 5e6
+    try:
+        return worker.call(task, backend=backend, path=str(path.absolute()), time_limit=seconds)
+    except WorkerError as error:
+        raise WeightsError(f"{path}: cannot be read ({error}); is it damaged?") from error
 
 
 def _weights_in(folder: Path) -> Path:
@@ -175,12 +275,23 @@ def _weights_in(folder: Path) -> Path:
     return found
 
 
-def readers() -> dict[str, str]:
-    """{ending: the registered backend that reads such files}."""
+def _other_endings() -> set[str]:
+    return {*readers(), *readers("NETWORKS")}
+
+
+def folder_reader(folder: Path) -> str | None:
+    """The registered backend that reads such a folder, by what lies in it; None if there is none."""
+    if (folder / "config.json").exists():
+        return None
+    return next((name for mark, name in readers("READS_FOLDERS").items() if (folder / mark).exists()), None)
+
+
+def readers(kind: str = "READS") -> dict[str, str]:
+    """{ending: the registered backend that reads such files}: weights, or with "NETWORKS" whole networks."""
     endings: dict[str, str] = {}
     for name in reversed(backends()):
         with contextlib.suppress(InputError, BackendError):  # a broken backend reads nothing
-            endings |= dict.fromkeys(declared(name, "READS", ()), name)
+            endings |= dict.fromkeys(declared(name, kind, ()), name)
     return endings
 
 
@@ -190,6 +301,6 @@ def backend_that_reads(path: Path) -> str:
     if path.suffix not in endings:
         raise InputError(
             f"{path}: received the ending {path.suffix!r}; expected .safetensors"
-            + (f" or one of {', '.join(endings)}" if endings else "")
+            + "".join(f", {ending}" for ending in (*endings, *readers("NETWORKS")))
         )
     return endings[path.suffix]

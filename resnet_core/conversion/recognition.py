@@ -8,11 +8,12 @@ from typing import Any
 
 from msgspec import structs
 
-from resnet_core.analysis import state
+from resnet_core.analysis import first_convolution, state
 from resnet_core.architecture import layer_tree
 from resnet_core.conversion.formats import FORMATS
 from resnet_core.conversion.inference import fitting, infer_spec
 from resnet_core.conversion.naming import Format, Style, read_names
+from resnet_core.conversion.numbered import is_numbered, read_numbered
 from resnet_core.errors import InputError, WeightsError
 from resnet_core.layouts import oihw_shape
 from resnet_core.specification import ResNetSpec, from_fields, to_fields
@@ -24,9 +25,9 @@ from resnet_core.weights import some, tensors_differ
 class Recognized:
     """A file that is understood: whose it is, which network, and what each of its tensors is.
 
-    `names` is {name there: neutral name}, `left_out` what is there and no part of the network, `stated` the fields of
-    the spec that no tensor shows, as the program has them, `chosen` those of them that tell it from others,
-    and `namesakes` published networks of other libraries that have the same names and shapes.
+    `names` is {name there: neutral name}, `left_out` what is there, or beside the tensors, and no part of the network,
+    `stated` the fields of the spec that no tensor shows, as the program has them, `chosen` those of them that tell it
+    from others, and `namesakes` published networks of other libraries that have the same names and shapes.
     """
 
     format: Format
@@ -37,6 +38,12 @@ class Recognized:
     stated: Mapping[str, Any] = field(default_factory=dict)
     chosen: Mapping[str, Any] = field(default_factory=dict)
     namesakes: tuple[str, ...] = ()
+
+    @property
+    def ordered_as(self) -> str | None:
+        """The program by the order of whose layers the tensors are known, where the file has no names for them."""
+        numbered = self.format.numbered
+        return numbered.program if numbered is not None and is_numbered(self.format, self.names) else None
 
 
 def recognize(
@@ -50,19 +57,27 @@ def recognize(
     """What the tensors with these names and shapes are.
 
     With a `spec`, they must be that network's; where they are those of the `likely` one, but for the number of classes
-    or the head, they are taken for it. With a `format`, they must be of that library; `fields` are what a configuration
-    beside them says. Raises WeightsError, one line: what is no program's, what contradicts the spec or the
-    configuration, and what may be more than one network.
+    or the head, or the channels of its images, they are taken for it. With a `format`, they must be of that library;
+    `fields` are what a configuration beside them says. Raises WeightsError, one line: what is no program's, what
+    contradicts the spec or the configuration, and what may be more than one network.
     """
     known = _formats(format)
     read, nearest = [], (len(shapes) + 1, "", [""])
     for own, style in known:
         found, unknown = read_names(own, style, shapes)
+        if (by_order := read_numbered(own, style, shapes)) is not None:
+            found, unknown = by_order, []
         if not unknown and found:
             read.append((own, style, found))
         elif len(unknown) < nearest[0]:
             nearest = (len(unknown), own.title, unknown)
     if not read:
+        for own in FORMATS.values():
+            if own.numbered is not None and is_numbered(own, shapes):
+                raise WeightsError(
+                    f"its layers have numbers for names ({some(list(shapes))}), and are not those of a ResNet of "
+                    f"{own.numbered.program} in their order; write it with names, as Keras does from 3.6 on"
+                )
         count, title, unknown = nearest
         what = format or f"any of {', '.join(FORMATS)}"
         near = f"; of {title} it has all names but {count} ({some(unknown)})" if count < len(shapes) else ""
@@ -105,10 +120,14 @@ def _matches(
         _require(own, spec, fields)
         return [Recognized(format, style, spec, names, left_out)]
     if likely is not None:
-        body = structs.replace(likely, classes=own.get("head.linear.weight", (None,))[0])
+        _, channels, *_ = own.get(f"{first_convolution(likely)}.weight", (None, likely.in_channels))
+        classes = own.get("head.linear.weight", (None,))[0]
+        body = structs.replace(likely, classes=classes, in_channels=channels)
         if tensors_differ(own, state(body)) is None:
             _require(own, body, fields)
             return [Recognized(format, style, body, names, left_out)]
+    if style.own:
+        raise WeightsError(f"{style.name} is known by its spec alone, which is not in the file; give it by --spec")
     found: list[Recognized] = []
     failed: WeightsError | None = None
     for more in ({}, *(more for more in style.alternatives if not fields.keys() & more.keys())):

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 from resnet_core.data.dataset import Dataset
+from resnet_core.data.download import DownloadError, download
 from resnet_core.data.held_out import HoldOut
 from resnet_core.data.readers import read_dataset
 from resnet_core.errors import DataError
@@ -84,22 +84,11 @@ def _place(name: str, folder: Path) -> Path:
 
 def _download(name: str, folder: Path) -> None:
     source = NAMED[name]
-    try:
-        import pooch  # type: ignore[import-untyped]
-    except ImportError as error:
-        raise DataError(
-            f"data: {name} is not in {folder.parent}; put its files there, name their folder as data_dir, or "
-            'download them (pip install "pooch>=1.8" "tqdm>=4.66")'
-        ) from error
-    pooch.get_logger().setLevel("WARNING")  # a progress bar or a one-line error is enough
     for file, digest in source.files.items():
         try:
-            pooch.retrieve(
-                source.url + file, known_hash=f"md5:{digest}", fname=file, path=folder, progressbar=sys.stderr.isatty()
-            )
-        except Exception as error:  # the network, the disk and the checksum raise different kinds
-            reason = " ".join(str(error).split()) or type(error).__name__
+            download(source.url + file, folder / file, f"md5:{digest}")
+        except DownloadError as error:
             raise DataError(
-                f"data: {name} is not in {folder.parent}, and {source.url}{file} could not be downloaded ({reason}); "
+                f"data: {name} is not in {folder.parent}, and {source.url}{file} could not be downloaded ({error}); "
                 "put its files there, or name their folder as data_dir"
             ) from error

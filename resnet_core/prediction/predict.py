@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from resnet_core.backend import DEVICES, first_installed
+from resnet_core.conversion.published import imagenet_classes
 from resnet_core.errors import InputError, require_choice
 from resnet_core.files import read_bytes
 from resnet_core.numerics import log_softmax
@@ -69,7 +70,8 @@ def predict(
       (`trained_network`, `TrainedNetwork.assumed`).
     - `weights`: {neutral name: array}, a neutral file, or torchvision's state_dict as .safetensors or .pth.
     - `backend`: by default the one that trained the run last, or where it is not installed the first that is.
-    - `labels`: the names of the classes, or a file with one name per line, by default those of the weights.
+    - `labels`: the names of the classes, a file with one name per line, or "imagenet"; by default those of the
+      weights.
 
     A picture that cannot be read has an `error`, and the others are predicted all the same. If probabilities are equal,
     the smaller class number comes first. Raises InputError, one line, for anything else that cannot be read or does not
@@ -92,7 +94,7 @@ def predict(
         batches = picture_batches(files, found.preparation, size)
         first = next(batches)
         process.open()
-        process.build(spec, found.weights)
+        process.build_fast(spec, found.weights, pictures=len(files), size=found.preparation.size)
         for batch in chain([first], batches):
             logits = iter(_logits(process, batch.images, size))
             for file, error in zip(batch.files, batch.errors, strict=True):
@@ -118,9 +120,12 @@ def _top(logits: np.ndarray, count: int, names: Sequence[str] | None) -> tuple[C
 def _labels(labels: str | Path | Sequence[str] | None, classes: int) -> Sequence[str] | None:
     if labels is None:
         return None
-    if isinstance(labels, str | Path):
+    if str(labels) == "imagenet" and not Path("imagenet").exists():
+        names: Sequence[str] = imagenet_classes()
+        where = "imagenet"
+    elif isinstance(labels, str | Path):
         try:
-            names: Sequence[str] = read_bytes(Path(labels), "class names, one per line").decode().splitlines()
+            names = read_bytes(Path(labels), "class names, one per line").decode().splitlines()
         except UnicodeDecodeError as error:
             raise InputError(f"{labels}: not UTF-8 text; expected class names, one per line") from error
         where = str(labels)

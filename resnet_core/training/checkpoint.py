@@ -17,8 +17,7 @@ from typing import Any
 
 from resnet_core.analysis import state as state_shapes
 from resnet_core.errors import WeightsError
-from resnet_core.files import write_atomically
-from resnet_core.safetensors_file import digest, read_safetensors, safetensors_bytes
+from resnet_core.safetensors_file import digest, read_safetensors, write_safetensors
 from resnet_core.spec_files import from_json, to_json
 from resnet_core.specification import ResNetSpec
 from resnet_core.training.contract import TrainingState
@@ -54,7 +53,7 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
         "spec": to_json(checkpoint.spec),
         "step": str(state.step),
     }
-    write_atomically(path, safetensors_bytes(arrays, {**metadata, "digest": _digest(arrays, metadata)}))
+    write_safetensors(path, arrays, {**metadata, "digest": _digest(arrays, metadata)})
 
 
 def load_checkpoint(path: Path) -> Checkpoint:

@@ -14,6 +14,7 @@ from resnet_core.data.dataset import Dataset
 from resnet_core.data.held_out import require_held_out
 from resnet_core.data.named import dataset
 from resnet_core.errors import require_choice
+from resnet_core.inference import fast_model
 from resnet_core.numerics import log_softmax
 from resnet_core.training.pipeline import Pipeline
 from resnet_core.training.run_folder import RunFolder
@@ -130,7 +131,8 @@ def evaluate(
     arrays, _ = load_weights(Path(run) / f"{weights}.safetensors", spec=spec)
     module = load_backend(name)
     used = module.configure(device, about["dtype"])
-    model = module.build(spec, weights=arrays, dtype=about["dtype"])
+    pictures, size = len(data.test), pipeline.size
+    model = fast_model(module, spec, arrays, dtype=about["dtype"], pictures=pictures, size=size)
     scores = score(lambda images: module.predict(model, images), pipeline, progress)
     return Evaluation(
         run=str(run),
@@ -138,7 +140,7 @@ def evaluate(
         backend=name,
         device=used,
         data=pipeline.data.name,
-        pictures=len(data.test),
+        pictures=pictures,
         pictures_name=data.test_name,
         accuracy=scores.accuracy,
         loss=scores.loss,

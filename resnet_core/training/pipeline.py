@@ -171,5 +171,6 @@ class Pipeline:
             values = getattr(self.recipe, field)
             if isinstance(values, tuple) and len(values) not in (1, spec.in_channels):
                 raise DataError(
-                    f"{field}: received {len(values)} numbers; the pictures have {spec.in_channels} channels"
+                    f"{field}: received {len(values)} numbers; the pictures have {spec.in_channels} channels: "
+                    f"give as many, such as {field} = {[round(sum(values) / len(values), 3)] * spec.in_channels}"
                 )

@@ -177,7 +177,12 @@ class Recipe(Struct, frozen=True, kw_only=True, omit_defaults=False):
 
 
 def check_trainable(spec: ResNetSpec) -> None:
-    """Raise RecipeError for a network that does not predict one class per picture."""
+    """Raise RecipeError for a network that does not predict one class per picture, or is folded for inference."""
+    if spec.deploy:
+        raise RecipeError(
+            "deploy: received true, and training expects false: without its norms a network trains otherwise; train "
+            "the network itself, and fold the result (rn.deploy)"
+        )
     if spec.classes is None or not spec.global_pool:
         raise RecipeError(
             f"{spec.name or 'the spec'}: received classes = {spec.classes}, global_pool = {spec.global_pool}; "

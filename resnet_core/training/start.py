@@ -15,12 +15,13 @@ from resnet_core.data.dataset import Dataset
 from resnet_core.data.held_out import require_held_out
 from resnet_core.data.named import NAMED, dataset
 from resnet_core.data.up_front import require_pictures
-from resnet_core.errors import InputError, WeightsError, require_choice
+from resnet_core.errors import InputError, require_choice
 from resnet_core.initialization import initialize
 from resnet_core.spec_files import brings_weights
 from resnet_core.spec_files import names as spec_names
 from resnet_core.spec_files import spec as read_spec
 from resnet_core.specification import ResNetSpec
+from resnet_core.training.adaptation import adapted_weights
 from resnet_core.training.averaging import AveragingTrainer
 from resnet_core.training.checkpoint import Checkpoint
 from resnet_core.training.contract import TrainingState
@@ -46,7 +47,7 @@ from resnet_core.training.run_loop import RunLoop, RunProgress
 from resnet_core.training.running_variance import variance_corrections
 from resnet_core.training.tensorboard import TensorBoard
 from resnet_core.weight_file import load_weights
-from resnet_core.weights import Weights, cast, require_dtype
+from resnet_core.weights import Weights, require_dtype
 
 Ended = Literal["finished", "stopped early", "until", "interrupted"]
 
@@ -114,8 +115,8 @@ def train(
     - `until`: stop after this epoch of the recipe, to resume later.
     - `epochs` or `steps`: the length, instead of the recipe's. A resumed run gets another one, in the same unit, also
       if it has finished; what that means for its learning rates is noted.
-    - `weights`: start from these instead of the initial ones, {neutral name: array} or a neutral file; if their head
-      is for another number of classes, it is replaced by a new one.
+    - `weights`: start from these instead of the initial ones, {neutral name: array} or a neutral file; if they are for
+      other classes or other channels of the pictures, they are adapted, and that is noted.
     - `adapt`: fields of the spec that follow the data, "classes" and "in_channels"; by default both if `spec` is a
       name, a run or a weight file, and none if it is a spec or a spec's file. The size always does.
     - `checkpoint_every`: steps between checkpoints, by default an epoch; the newest `keep` are kept.
@@ -152,7 +153,10 @@ def train(
     require_held_out(pictures, validation)
     network = _adapted(spec, pictures, adapt)
     check_trainable(network)
-    start = None if weights is None else fine_tuned(network, _read(weights), plan.seed, dtype)
+    start: Weights | None = None
+    changed: tuple[str, ...] = ()
+    if weights is not None:
+        start, changed = adapted_weights(network, _read(weights), plan.seed, dtype)
     pipeline = Pipeline(pictures, plan, network)
     network = read_spec(network, input_size=list(pipeline.size))
     treatments(network, plan)  # raises for parts that it has not
@@ -176,6 +180,8 @@ def train(
         source = None if isinstance(data, Dataset) else str(data)
         state, sums = _begin(folder, network, pipeline, dtype, session, source, start)
     reporter.note(opening_line(network, pipeline, backend=backend, device=used, done=state.step))
+    for sentence in changed:
+        reporter.note(sentence)
     trainer = make_trainer(network, plan, state, dtype=dtype)
     if plan.average is not None:
         trainer = AveragingTrainer(trainer, module, network, plan, state)
@@ -206,20 +212,6 @@ def _ended(done: int, stop: int, total: int, *, exhausted: bool) -> Ended:
     if exhausted:
         return "stopped early"
     return "until" if done >= stop else "interrupted"
-
-
-def fine_tuned(spec: ResNetSpec, weights: Mapping[str, np.ndarray], seed: int, dtype: str) -> Weights:
-    """Weights to start from: the given ones, with a new head if they are for another number of classes.
-
-    Raises WeightsError if they differ in more than the head.
-    """
-    fresh = initialize(spec, seed, dtype)
-    other = {name for name in fresh if name not in weights or weights[name].shape != fresh[name].shape}
-    for name in (*fresh, *weights):
-        if (name in other or name not in fresh) and not name.startswith("head.linear."):
-            raise WeightsError(f"weights: {name} does not fit the network; expected weights of the same network")
-    kept = cast({name: array for name, array in weights.items() if name in fresh and name not in other}, dtype)
-    return {name: kept.get(name, array) for name, array in fresh.items()}
 
 
 def _read(weights: str | Path | Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:

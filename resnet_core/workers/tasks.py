@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import resource
 import statistics
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -13,13 +11,17 @@ import numpy as np
 
 from resnet_core.analysis import parameters
 from resnet_core.backend import load_backend, load_verb, optional
+from resnet_core.files import files_of
+from resnet_core.inference import fast_model
 from resnet_core.spec_files import from_json
 from resnet_core.training.contract import TrainingState
 from resnet_core.training.random_factors import require_random_layers, step_inputs
 from resnet_core.training.recipe_files import recipe_from_json
 from resnet_core.training.schedule import step_numbers
 from resnet_core.training.targets import target_distribution
+from resnet_core.weights import StateDict
 from resnet_core.workers.child import Arrays, Session
+from resnet_core.workers.memory import bounded_memory, peak_resident_memory
 
 Answer = tuple[Any, Arrays | None]
 
@@ -46,6 +48,15 @@ def build(session: Session, arrays: Arrays, *, spec: str, taps: list[str], dtype
     session.model = None  # the old one must not count toward the peak memory
     session.spec = from_json(spec)
     session.model = session.backend.build(session.spec, weights=arrays, taps=tuple(taps), dtype=dtype or session.dtype)
+    return None, None
+
+
+def build_fast(session: Session, arrays: Arrays, *, spec: str, pictures: int, size: list[int]) -> Answer:
+    """Like `build`, for inference alone, as so many pictures of a size are predicted soonest."""
+    session.spec = from_json(spec)
+    session.model = fast_model(
+        session.backend, session.spec, arrays, dtype=session.dtype, pictures=pictures, size=(size[0], size[1])
+    )
     return None, None
 
 
@@ -105,14 +116,54 @@ def native_tensors(session: Session, arrays: Arrays) -> Answer:
 
 
 def read_state_dict(session: Session, arrays: Arrays, *, backend: str, path: str) -> Answer:
-    """{name: array} of a checkpoint in the backend's own format."""
-    return None, load_verb(backend, "read_state_dict")(Path(path))
+    """{name: array} of a checkpoint in the backend's own format. Answers what lies beside them."""
+    read = load_verb(backend, "read_state_dict")
+    with bounded_memory(_memory_for(Path(path))):
+        found = read(Path(path))
+    return list(found.beside) if isinstance(found, StateDict) else [], found
 
 
 def write_state_dict(session: Session, arrays: Arrays, *, backend: str, path: str) -> Answer:
     """Write a checkpoint in the backend's own format."""
     load_verb(backend, "write_state_dict")(Path(path), arrays)
     return None, None
+
+
+def write_network(
+    session: Session, arrays: Arrays, *, backend: str, path: str, spec: dict[str, Any], about: dict[str, str]
+) -> Answer:
+    """Write a network with its weights as a file of the backend's own kind."""
+    load_verb(backend, "write_network")(Path(path), spec, arrays, about)
+    return None, None
+
+
+def read_network(session: Session, arrays: Arrays, *, backend: str, path: str) -> Answer:
+    """What such a file holds: its graph, and its weights and constants."""
+    read = load_verb(backend, "read_network")
+    with bounded_memory(_memory_for(Path(path))):
+        found: Answer = read(Path(path))
+    return found
+
+
+def is_network_of(session: Session, arrays: Arrays, *, backend: str, path: str, spec: dict[str, Any]) -> Answer:
+    """Whether the file's graph is the one that the backend writes for the spec."""
+    return load_verb(backend, "is_network_of")(Path(path), spec), None
+
+
+def run_network(session: Session, arrays: Arrays, *, backend: str, path: str) -> Answer:
+    """(what ran, {"output": array}) of the graph itself for `arrays["images"]`."""
+    program, output = load_verb(backend, "run_network")(Path(path), arrays["images"])
+    return program, {"output": output}
+
+
+def run_program(
+    session: Session, arrays: Arrays, *, backend: str, format: str, path: str, spec: dict[str, Any]
+) -> Answer:
+    """What a library's own program gives for `arrays["images"]`; None if it has none. `weights NAME` is a tensor."""
+    start = "weights "
+    weights = {name.removeprefix(start): array for name, array in arrays.items() if name.startswith(start)}
+    found = load_verb(backend, "run_program")(format, Path(path), spec, weights, arrays["images"])
+    return (None, None) if found is None else (found[0], {"output": found[1]})
 
 
 def set_weights(session: Session, arrays: Arrays) -> Answer:
@@ -131,19 +182,14 @@ def time_predictions(session: Session, arrays: Arrays, *, repeats: int, budget: 
     steady: list[float] = []
     while len(steady) < repeats and (not steady or sum(steady) < budget):
         steady.append(_seconds(session, images))
-    peak = session.backend.peak_device_memory() or _peak_resident_memory()
+    peak = session.backend.peak_device_memory() or peak_resident_memory()
     seconds = {"first": first, "steady": statistics.median(steady), "repeats": len(steady)}
     return {"seconds": seconds, "peak_memory_bytes": peak}, None
 
 
-def _peak_resident_memory() -> int:
-    """Bytes. `getrusage` on Linux starts a child with its parent's peak, so it is not asked where /proc knows."""
-    status = Path("/proc/self/status")
-    for line in status.read_text().splitlines() if status.exists() else ():
-        if line.startswith("VmHWM:"):
-            return int(line.split()[1]) * 1024
-    unit = 1 if sys.platform == "darwin" else 1024  # macOS counts bytes, Linux kibibytes
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+def _memory_for(path: Path) -> int:
+    """Bytes that reading a file may take; a damaged one may say that it holds anything."""
+    return 2**30 + 20 * sum(file.stat().st_size for file in files_of(path))
 
 
 def _seconds(session: Session, images: np.ndarray) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from functools import partial
 from itertools import product
 from typing import Any
@@ -18,10 +19,21 @@ import resnet_core as rn
 import resnet_flax
 from resnet_flax.convolution import conv_general_dilated
 from resnet_flax.layers import DropPath
+from resnet_flax.normalization import BatchNorm
+from resnet_flax.pooling import max_pool
 from resnet_flax.runtime import precision
 
 Answer = tuple[Any, dict[str, np.ndarray] | None]
 ALL = {**SPECS, **NEWER}
+
+#: What nnx.Conv says to a convolution besides strides and padding.
+CONVOLUTION: dict[str, Any] = {
+    "dimension_numbers": jax.lax.ConvDimensionNumbers((0, 3, 1, 2), (3, 2, 0, 1), (0, 3, 1, 2)),
+    "feature_group_count": 1,
+    "precision": None,
+    "lhs_dilation": (1, 1),
+    "rhs_dilation": (1, 1),
+}
 
 
 def example(name: str) -> tuple[nnx.Module, jax.Array]:
@@ -60,9 +72,6 @@ def small_maps(session: Any, arrays: Any, *, everything: bool) -> Answer:
     """
     rng, products = np.random.default_rng(5), []
     errors: dict[str, dict[str, float]] = {"right": {}, "shifted": {}}
-    numbers = jax.lax.ConvDimensionNumbers((0, 3, 1, 2), (3, 2, 0, 1), (0, 3, 1, 2))
-    keywords: dict[str, Any] = {"dimension_numbers": numbers, "feature_group_count": 1, "precision": None}
-    keywords |= {"lhs_dilation": (1, 1), "rhs_dilation": (1, 1)}
     sizes, strides, paddings = ((1, 1), (2, 2), (3, 2), (5, 7)), ((1, 1), (1, 2), (2, 2)), ("SAME", ((1, 1), (0, 2)))
     # Without everything, each stride with one of the paddings.
     windows = list(product(strides, paddings)) if everything else [*zip(strides, (*paddings, "SAME"), strict=True)]
@@ -70,7 +79,7 @@ def small_maps(session: Any, arrays: Any, *, everything: bool) -> Answer:
         for size, (stride, padding) in product(sizes, windows):
             x, w = (jnp.asarray(rng.standard_normal(shape)) for shape in ((2, *size, 3), (3, 3, 3, 4)))
             ours, xlas = (
-                partial(function, window_strides=stride, padding=padding, **keywords)
+                partial(function, window_strides=stride, padding=padding, **CONVOLUTION)
                 for function in (conv_general_dilated, jax.lax.conv_general_dilated)
             )
             case = f"{size} {stride} {padding}"
@@ -82,6 +91,82 @@ def small_maps(session: Any, arrays: Any, *, everything: bool) -> Answer:
             if "conv_general_dilated" not in str(jax.make_jaxpr(ours)(x, w)):
                 products.append(case)
     return {**errors, "products": products}, None
+
+
+def other_forms(session: Any, arrays: Any) -> Answer:
+    """{case: error of the output and of all gradients, in float64} of what is computed in another form, beside XLA's.
+
+    Once as it is, and once with the last input shifted.
+    """
+    rng = np.random.default_rng(6)
+    with precision("float64"):
+        draw = lambda *shape: jnp.asarray(rng.standard_normal(shape))  # noqa: E731
+        few = lambda *shape: jnp.asarray(rng.integers(0, 3, shape), jnp.float64)  # noqa: E731  (with equal values)
+        cases: dict[str, tuple[Any, Any, tuple[Any, ...]]] = {}
+        for groups, channels, size, stride, dilation, padding in (
+            (32, 128, (7, 6), 1, 1, ((1, 1), (1, 1))),
+            (32, 128, (7, 6), 2, 1, "SAME"),
+            (6, 18, (9, 8), 2, 2, ((2, 2), (2, 2))),
+            (2, 160, (5, 4), 1, 1, ((0, 1), (1, 0))),
+        ):
+            keywords = {
+                **CONVOLUTION,
+                "window_strides": (stride, stride),
+                "padding": padding,
+                "rhs_dilation": (dilation, dilation),
+                "feature_group_count": groups,
+            }
+            ours, xlas = (partial(f, **keywords) for f in (conv_general_dilated, jax.lax.conv_general_dilated))
+            given = draw(2, *size, channels), draw(3, 3, channels // groups, 2 * channels)
+            cases[f"{groups} groups of {channels // groups}, stride {stride}"] = ours, xlas, given
+        for stride in ((2, 2), (1, 3)):
+            keywords = {**CONVOLUTION, "window_strides": stride, "padding": ((0, 0), (0, 0))}
+            ours, xlas = (partial(f, **keywords) for f in (conv_general_dilated, jax.lax.conv_general_dilated))
+            cases[f"1x1 with stride {stride}"] = ours, xlas, (draw(2, 7, 6, 3), draw(1, 1, 3, 4))
+        for size, padding in (((7, 6), "SAME"), ((8, 5), ((1, 1), (1, 1))), ((6, 7), ((0, 1), (0, 0)))):
+            pools = (partial(f, kernel=(3, 3), stride=(2, 2), padding=padding) for f in (max_pool, _xlas_pool))
+            cases[f"max-pool of {size}, {padding}"] = *pools, (few(2, *size, 3),)
+        norms = partial(_normalized, BatchNorm), partial(_normalized, nnx.BatchNorm)
+        cases["batch norm"] = *norms, (draw(3) + 1, draw(3), 2 * draw(2, 5, 4, 3) + 3)
+        errors: dict[str, dict[str, float]] = {"right": {}, "shifted": {}}
+        for case, (ours, true, given) in cases.items():
+            truth, pull_truth = jax.vjp(true, *given)
+            cotangent = jax.tree.map(lambda value: jnp.asarray(rng.standard_normal(value.shape)), truth)
+            shifted = (*given[:-1], jnp.roll(given[-1], 1, axis=-1))
+            for kind, inputs in (("right", given), ("shifted", shifted)):
+                found, pull = jax.vjp(jax.jit(ours), *inputs)
+                pairs = zip(
+                    *map(jax.tree.leaves, ((found, pull(cotangent)), (truth, pull_truth(cotangent)))), strict=True
+                )
+                errors[kind][case] = max(float(jnp.abs(own - right).max()) for own, right in pairs)
+        largest = max_pool(jnp.asarray([[1.0, jnp.nan], [2.0, 3.0]]).reshape(1, 2, 2, 1), (2, 2), (2, 2), "VALID")
+        errors["right"]["a NaN in a max-pool"] = 0.0 if bool(jnp.isnan(largest).all()) else 1.0
+    return errors, None
+
+
+def _xlas_pool(x: jax.Array, kernel: Any, stride: Any, padding: Any) -> jax.Array:
+    return nnx.max_pool(x, kernel, stride, padding)
+
+
+def _normalized(kind: Any, scale: jax.Array, bias: jax.Array, x: jax.Array) -> list[jax.Array]:
+    """The output in training, and the running statistics afterwards."""
+    norm = kind(3, momentum=0.7, epsilon=1e-3, use_fast_variance=False, param_dtype="float64", rngs=nnx.Rngs(0))
+    norm.scale.set_value(scale)
+    norm.bias.set_value(bias)
+    for statistic in (norm.mean, norm.var):  # NNX begins with float32, whatever the dtype
+        statistic.set_value(jnp.ones_like(scale))
+    return [norm(x, use_running_average=False), norm.mean.get_value(), norm.var.get_value()]
+
+
+def flags(session: Any, arrays: Any) -> Answer:
+    """XLA's options after `configure`, and sums that YNNPACK computes wrongly on some machines (jax#39103)."""
+    resnet_flax.configure("cpu", "float64")
+    sums = {}
+    for rows, dtype in product((16_385, 2**20), ("float32", "float64")):
+        ones = jnp.ones((rows, 4), dtype)
+        total = jax.jit(jax.vmap(lambda row, ones=ones: jnp.sum((ones @ row) ** 2)))(jnp.ones((2, 4), dtype))
+        sums[f"{rows} {dtype}"] = [float(total[0]), 16.0 * rows]
+    return {"flags": os.environ.get("XLA_FLAGS", ""), "sums": sums}, None
 
 
 def state_names(session: Any, arrays: Any, *, name: str) -> Answer:

@@ -228,23 +228,6 @@ def fine_tuned(session: Any, arrays: Any, *, name: str) -> Answer:
     return [key for key in before if not (before[key] == after[key]).all()], None
 
 
-def exported(session: Any, arrays: Any, *, name: str, path: str) -> Answer:
-    """A SavedModel of the network at a fixed size; answers images and what the model makes of them."""
-    model, images = example(name)
-    fixed = keras.models.clone_model(model, input_tensors=keras.Input(images.shape[1:]))
-    fixed.set_weights(model.get_weights())
-    fixed.export(path, verbose=False)
-    return None, {"images": images, "output": resnet_keras.predict(model, images)}
-
-
-def served(session: Any, arrays: Any, *, path: str) -> Answer:
-    """What TensorFlow alone makes of the images with a SavedModel."""
-    import tensorflow as tf
-
-    network = tf.saved_model.load(path)  # kept, since its function does not keep its variables
-    return None, {"output": network.serve(tf.constant(arrays["images"])).numpy()}
-
-
 def deep(session: Any, arrays: Any, *, name: str, path: str, fields: dict[str, Any] | None = None) -> Answer:
     """A deep network, narrow: built, saved, opened, cloned; what differs from the weights it was given."""
     spec = rn.spec(name, channels=(2,) * len(rn.spec(name).channels), input_size=8, classes=3)

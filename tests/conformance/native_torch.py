@@ -312,3 +312,17 @@ def untapped(session: Any, arrays: Any, *, name: str) -> Answer:
     placeholders = [node.name for node in stage.graph.nodes if node.op == "placeholder"]
     kinds = [sorted({type(module).__name__ for module in model.modules()}) for model in built]
     return {"kinds": kinds, "placeholders": placeholders, "printed": [str(model) for model in built]}, None
+
+
+def float32_alone(session: Any, arrays: Any) -> Answer:
+    """The precision of a process that has exported before it was set up, and whether it still exports."""
+    network, x = nn.Conv2d(3, 3, 3).eval(), (torch.zeros(2, 3, 8, 8),)
+    torch.export.export(network, x)  # leaves a precision of convolutions behind
+    found = []
+    for _ in range(2):
+        resnet_torch.configure()
+        torch.export.export(network, x)
+        backends = torch.backends
+        places = (backends, backends.cudnn.conv, backends.cuda.matmul, backends.mkldnn.conv, backends.mkldnn.matmul)
+        found.append([place.fp32_precision for place in places])
+    return found, None

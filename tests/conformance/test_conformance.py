@@ -10,8 +10,10 @@ from resnet_core.conformance.kit import GROUPS, PLANTED
 from resnet_core.conformance.pytest_plugin import assert_held, report, results_of
 from resnet_core.weights import DTYPES
 
-#: What Keras on JAX and on PyTorch lacks: its norms of float64 compute in float32.
-INEXACT = ("keras_jax", "keras_torch")
+#: What Keras on JAX and on PyTorch lacks: its norms of float64 compute in float32. onnxruntime has no float64 at all.
+INEXACT = ("keras_jax", "keras_torch", "onnx")
+#: What a backend for inference does not offer.
+TRAINING = {"trainer", "training mode", "gradients"}
 
 
 #: Whose graphs are slow to make. A planted defect stands before a backend, and what has to see it is the kit: that it
@@ -20,7 +22,9 @@ SLOW = ("keras", "flax")
 
 
 def long(engine: str, name: str) -> bool:
-    return engine in INEXACT or (engine in SLOW and (name == PLANTED or CHECKS[name].group == "half precision"))
+    return engine in ("keras_jax", "keras_torch") or (
+        engine in SLOW and (name == PLANTED or CHECKS[name].group == "half precision")
+    )
 
 
 @pytest.mark.parametrize(
@@ -40,7 +44,8 @@ def test_the_contract_is_kept(engine: str, name: str, request: pytest.FixtureReq
     assert results_of(found, name)
     assert_held(found, name)
     lacking = [result for result in results_of(found, name) if result.status == "not offered"]
-    half = {"half precision", PLANTED} if engine == "numpy" else set()
+    half = {"half precision", PLANTED} if engine in ("numpy", "onnx") else set()
+    half |= TRAINING if engine == "onnx" else set()
     assert {result.dtype for result in lacking if result.group not in half} <= (
         {"float64"} if engine in INEXACT else set()
     )

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from resnet_core.backend import NAMING, OPEN_TO_BACKENDS, OPTIONAL, REQUIRED
+from resnet_core.backend import EXTRAS, OPEN_TO_BACKENDS, OPTIONAL, REQUIRED
 from resnet_core.conformance.check import CHECKS
 from resnet_core.conformance.kit import GROUPS
 
@@ -66,8 +66,8 @@ def test_then_the_model_can_be_and_training_is_left_out(tmp_path: Path) -> None:
 
 
 def test_the_table_has_every_verb_with_its_parameters() -> None:
-    assert list(ROWS) == [*REQUIRED, *OPTIONAL, "Trainer", *NAMING]
-    for verb, signature in {**REQUIRED, **OPTIONAL, **NAMING}.items():
+    assert list(ROWS) == [*REQUIRED, *OPTIONAL, "Trainer", *EXTRAS]
+    for verb, signature in {**REQUIRED, **OPTIONAL, **EXTRAS}.items():
         parameters = list(signature.parameters.values())[1:]
         plain = signature.replace(
             parameters=[parameter.replace(annotation=parameter.empty) for parameter in parameters],

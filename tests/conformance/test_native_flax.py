@@ -71,6 +71,23 @@ def test_convolutions_of_small_maps_are_xlas_and_not_left_to_it(everything: bool
     assert "(5, 7) (1, 1) SAME" not in found["products"]
 
 
+def test_what_is_computed_in_another_form_is_the_same(workers: Workers) -> None:
+    """Groups, strided 1x1, max-pools and batch norms, and their gradients, beside XLA's and NNX's own."""
+    found, _ = workers.call("flax", "native_flax:other_forms")
+    assert len(found["right"]) == 11
+    assert max(found["right"].values()) < 1e-12, found["right"]
+    assert min(found["shifted"].values()) > 1e-2, found["shifted"]
+
+
+def test_xla_is_told_not_to_hand_sums_on() -> None:
+    """What the user says comes behind and is kept."""
+    path = os.pathsep.join(filter(None, [str(Path(__file__).parent), os.environ.get("PYTHONPATH")]))
+    with Worker(environment={**CPU, "PYTHONPATH": path, "XLA_FLAGS": "--xla_dump_hlo_as_text"}) as worker:
+        found, _ = worker.call("native_flax:flags")
+    assert found["flags"] == "--xla_cpu_experimental_ynn_fusion_type= --xla_dump_hlo_as_text"
+    assert [key for key, (total, right) in found["sums"].items() if total != right] == []
+
+
 def test_the_stems_kernel_is_two_dimensional(workers: Workers) -> None:
     """A plain 7 as kernel_size would make a one-dimensional convolution."""
     found, _ = workers.call("flax", "native_flax:state_names", name="d2l")

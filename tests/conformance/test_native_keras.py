@@ -270,19 +270,6 @@ def test_frozen_layers_stay_as_they_are(workers: Workers) -> None:
     assert moved == [name for name in rn.state(SPECS["cifar"]) if name.startswith(("stage2", "head"))]
 
 
-@pytest.mark.long
-@pytest.mark.parametrize("name", SPECS)
-@pytest.mark.parametrize("engine", ["keras", "keras_jax"])
-def test_an_exported_model_is_served_by_tensorflow_alone(
-    engine: str, name: str, tmp_path: Path, workers: Workers
-) -> None:
-    """Keras on PyTorch exports no SavedModel; its `.keras` file does on TensorFlow."""
-    path = str(tmp_path / "exported")
-    _, arrays = workers.call(engine, "native_keras:exported", name=name, path=path)
-    _, found = workers.call("keras", "native_keras:served", {"images": arrays["images"]}, path=path)
-    assert relative_error(found["output"], arrays["output"]) < 1e-5
-
-
 @pytest.mark.parametrize("engine", KERAS)
 def test_a_network_may_have_any_name(engine: str, workers: Workers) -> None:
     names = ["a/b.c", "größe 漢", "_x", "-"]

@@ -46,6 +46,11 @@ def test_gray_images_are_not_taken_for_channels_last(workers: Workers) -> None:
     assert found["channels_last"] > 1e-5  # reaches 4.3e-5
 
 
+def test_float32_is_float32_whatever_ran_before(workers: Workers) -> None:
+    found, _ = workers.call("torch", "native_torch:float32_alone")
+    assert found == [["ieee"] * 5] * 2
+
+
 # The whole graph is taken or not ahead of the backend; PyTorch's own compiler takes a minute for the tiniest network.
 # Every layer of the other two is in the graphs of `test_pytorchs_tools_work`.
 @pytest.mark.parametrize(

@@ -15,8 +15,8 @@ from hidden import hide
 from resnet_core.backend import OPEN_TO_BACKENDS
 
 ROOT = Path(__file__).parents[2]
-FRAMEWORKS = ("torch", "tensorflow", "keras", "jax", "flax", "optax", "tf_keras", "torchvision")
-BUILT_IN = ("torch", "keras", "flax", "numpy")
+FRAMEWORKS = ("torch", "tensorflow", "keras", "jax", "flax", "optax", "tf_keras", "torchvision", "onnx", "onnxruntime")
+BUILT_IN = ("torch", "keras", "flax", "numpy", "onnx")
 
 # What each package may import besides the standard library and itself.
 ALLOWED = {
@@ -34,11 +34,14 @@ ALLOWED = {
     },
     "backends/resnet_torch": {"resnet_core", "numpy", "torch"},
     "backends/resnet_keras": {"resnet_core", "numpy", "keras", "h5py"},
-    "backends/resnet_flax": {"resnet_core", "numpy", "flax", "jax", "optax"},
+    "backends/resnet_flax": {"resnet_core", "numpy", "flax", "jax", "optax", "orbax"},
     "backends/resnet_numpy": {"resnet_core", "numpy"},
+    "backends/resnet_onnx": {"resnet_core", "numpy", "onnx", "onnxruntime"},
 }
 # Keras runs on one of these, and has no gradient and no device of its own: inside functions they are asked.
 KERAS_ENGINES = {"tensorflow", "jax", "torch"}
+# Referees of conversions, where they are installed.
+OTHERS_PROGRAMS = {"torchvision", "timm", "transformers"}
 
 #: Ends the process where a framework is imported, even by code that could do without it, and says at the end
 #: that none is there.
@@ -188,9 +191,11 @@ def test_a_package_imports_only_what_it_may(package: str) -> None:
             if (
                 package == "backends/resnet_keras"
                 and in_function
-                and path.name in ("runtime.py", "differentiation.py", "state_dict.py")
+                and path.name in ("runtime.py", "differentiation.py", "checkpoint.py")
             ):
                 assert name in allowed | KERAS_ENGINES, f"{path.name} imports {name}"
+            elif path.name == "own_programs.py" and in_function:
+                assert name in allowed | OTHERS_PROGRAMS, f"{path.name} imports {name}"
             else:
                 assert name in allowed, f"{path.name} imports {name}"
 
@@ -229,6 +234,7 @@ def test_a_backend_leaves_the_other_frameworks_alone(backend: str, tmp_path: Pat
         "keras": {"keras", "tensorflow", "jax"},
         "flax": {"flax", "jax", "optax"},
         "numpy": set(),
+        "onnx": {"onnx", "onnxruntime"},
     }
     found = set(run(program, tmp_path, KERAS_BACKEND="tensorflow").split())
     assert found <= brings[backend] | {f"resnet_{backend}"}

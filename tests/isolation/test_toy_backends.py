@@ -17,6 +17,8 @@ from typing import Any
 import pytest
 
 from hidden import hide
+from resnet_core.errors import WorkerError
+from resnet_core.workers.parent import Worker
 from toys.registry import register
 
 NARROW = [
@@ -136,6 +138,14 @@ def test_an_interpreter_that_cannot_be_started_is_that_backends_failure(tmp_path
     assert len(errors) == 1
     assert "/nowhere/python cannot be started" in errors[0]
     assert_has_numbers(result["backends"]["equal"])
+
+
+def test_a_worker_that_has_ended_says_so_however_often_it_is_asked() -> None:
+    with Worker() as worker:
+        worker.kill()
+        for _ in range(2):
+            with pytest.raises(WorkerError, match="killed by SIGKILL"):
+                worker.call("open_backend", backend="numpy", device="cpu", dtype="float32", time_limit=30)
 
 
 def test_peak_memory_is_the_workers_own_and_not_what_its_parent_once_took(tmp_path: Path) -> None:

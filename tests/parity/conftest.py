@@ -14,7 +14,7 @@ def pool(device: str, device_required: bool, pythons: dict[str, str]) -> Iterato
     pool = EnginePool(device, pythons)
     try:
         if device == "gpu":
-            for name in ENGINES:
+            for name in ENGINES.keys() - {"onnx"}:  # the usual onnxruntime has no GPU
                 try:
                     pool.engine(name, "float32")
                 except InputError as error:

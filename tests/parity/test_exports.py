@@ -1,6 +1,7 @@
 """What is exported opens in the real programs, strictly, and computes the same there.
 
-`RESNET_REFEREES` names an interpreter with torch, torchvision, timm and transformers; without it this is skipped.
+`RESNET_REFEREES` names an interpreter with torch, torchvision, timm and transformers, `RESNET_REFEREES_SLIM` one with
+TensorFlow and tf_slim; without them this is skipped.
 """
 
 from __future__ import annotations
@@ -19,8 +20,10 @@ from safetensors.numpy import load_file, save_file
 import resnet_core as rn
 from referees import draw
 from resnet_core.conversion.convert import convert
+from resnet_core.weights import Weights
 
 SCRIPT = Path(__file__).parents[1] / "referees" / "check_exports.py"
+SLIM = SCRIPT.with_name("check_slim.py")
 
 #: (file, program, our network, its name there, what it is told there).
 CASES: list[tuple[str, str, rn.ResNetSpec, str, dict[str, Any]]] = [
@@ -49,6 +52,25 @@ def _plant(source: Path, planted: Path) -> None:
     shutil.copy(f"{source}.npz", f"{planted}.npz")
 
 
+def save_reference(path: Path, spec: rn.ResNetSpec, weights: Weights, images: np.ndarray) -> None:
+    """Write images and what the reference makes of them."""
+    model = rn.build(spec, backend="numpy", weights=rn.cast(weights, "float64"), dtype="float64")
+    output = rn.load_backend("numpy").predict(model, images.astype(np.float64))
+    np.savez(path, images=images, output=output)
+
+
+def errors_there(python: str, script: Path, folder: Path) -> dict[str, float]:
+    """{file: error} that a script finds in another environment."""
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
+    done = subprocess.run(
+        [python, str(script), str(folder)], capture_output=True, text=True, check=False, env=environment, timeout=900
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    errors: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    print(errors)
+    return errors
+
+
 @pytest.mark.long
 def test_real_programs_open_what_was_exported_and_compute_the_same(tmp_path: Path) -> None:
     python = os.environ.get("RESNET_REFEREES")
@@ -58,21 +80,31 @@ def test_real_programs_open_what_was_exported_and_compute_the_same(tmp_path: Pat
         weights = rn.probe_weights(spec, number)
         rn.save_weights(tmp_path / "neutral.safetensors", weights, spec)
         convert(tmp_path / "neutral.safetensors", tmp_path / file, destination_format=program)
-        images = draw.image((1, 64, 96, 3), number)
-        model = rn.build(spec, backend="numpy", weights=rn.cast(weights, "float64"), dtype="float64")
-        output = rn.load_backend("numpy").predict(model, images.astype(np.float64))
-        np.savez(tmp_path / f"{file}.npz", images=images, output=output)
+        save_reference(tmp_path / f"{file}.npz", spec, weights, draw.image((1, 64, 96, 3), number))
     cases = [{"file": f, "program": p, "name": n, "arguments": a} for f, p, _, n, a in CASES]
     cases.append({**cases[1], "file": "planted.safetensors"})
     _plant(tmp_path / cases[1]["file"], tmp_path / "planted.safetensors")
     (tmp_path / "cases.json").write_text(json.dumps(cases))
-    environment = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
-    done = subprocess.run(
-        [python, str(SCRIPT), str(tmp_path)], capture_output=True, text=True, check=False, env=environment, timeout=900
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    errors = json.loads(done.stdout.splitlines()[-1])
-    print(errors)
+    errors = errors_there(python, SCRIPT, tmp_path)
     assert errors.pop("planted.safetensors") > 1e-3
     # An epsilon that went into the variances is rounded with them.
     assert {file: error for file, error in errors.items() if error > (1e-5 if file == "c.safetensors" else 1e-10)} == {}
+
+
+@pytest.mark.long
+def test_slims_saver_restores_what_was_exported_and_its_networks_compute_the_same(tmp_path: Path) -> None:
+    python = os.environ.get("RESNET_REFEREES_SLIM")
+    if python is None:
+        pytest.skip("RESNET_REFEREES_SLIM is not set: an interpreter with TensorFlow and tf_slim")
+    for number, name in enumerate(("resnet_v1_50", "resnet_v2_50")):
+        spec = rn.spec(name, classes=7)
+        weights = rn.probe_weights(spec, number)
+        one, other = "stage1.block2.conv2.weight", "stage1.block3.conv2.weight"
+        for file, own in ((name, weights), (f"planted_{name}", {**weights, one: weights[other], other: weights[one]})):
+            rn.save_weights(tmp_path / "neutral.safetensors", own, spec)
+            convert(tmp_path / "neutral.safetensors", tmp_path / f"{file}.ckpt.index")
+            save_reference(tmp_path / f"{file}.npz", spec, weights, draw.image((1, 65, 96, 3), number))
+    errors = errors_there(python, SLIM, tmp_path)
+    assert len(errors) == 4
+    for file, error in errors.items():
+        assert error > 1e-3 if file.startswith("planted") else error < 1e-10

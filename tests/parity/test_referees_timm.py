@@ -25,6 +25,10 @@ TOLERANCE = TOLERANCES["recorded output"]
 
 RECORDED = ("stage4", "logits")
 
+#: How far timm's own float32 is from its float64 (1.0.31, torch 2.14.1, these weights and images), where that is more
+#: than the usual limit: nothing here can be nearer. What is wrong is seen in float64.
+OWN_NOISE = {"resnetv2_50x1_bit": 2.8e-5}
+
 #: What timm calls a field.
 FIELDS = {"num_classes": "classes", "layers": "depths", "channels": "channels"}
 
@@ -62,7 +66,8 @@ def found(pool: EnginePool, name: str) -> dict[tuple[str, str], dict[str, float]
 @pytest.mark.parametrize(("name", "engine", "dtype"), CASES)
 def test_logits_and_the_last_stage_equal_timms(pool: EnginePool, name: str, engine: str, dtype: str) -> None:
     errors = found(pool, name)[engine, dtype]
-    assert {tap: errors[tap] for tap in RECORDED if not errors[tap] <= TOLERANCE[dtype]} == {}
+    limit = max(TOLERANCE[dtype], OWN_NOISE.get(name, 0.0) if dtype == "float32" else 0.0)
+    assert {tap: errors[tap] for tap in RECORDED if not errors[tap] <= limit} == {}
 
 
 def _without(part: str) -> Defect:

@@ -1,10 +1,11 @@
-"""A checkpoint that TensorFlow wrote, with an optimizer's variables beside the network's, is the same weights."""
+"""TensorFlow's checkpoints: one with an optimizer's variables beside the network's is read, one for slim is written."""
 
 from __future__ import annotations
 
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +13,10 @@ import pytest
 
 import resnet_core as rn
 from engines import CPU
+from file_processes import shared_processes
+from resnet_core.conversion.convert import convert
 from resnet_core.conversion.export import export_weights
-from resnet_core.errors import WeightsError
+from resnet_core.errors import InputError, WeightsError
 
 WRITE = """
 import sys
@@ -27,10 +30,16 @@ tf.raw_ops.MergeV2Checkpoints(checkpoint_prefixes=[sys.argv[2]], destination_pre
 SPEC = rn.spec("resnet_v2_50", depths=[1, 1, 1, 1], classes=1001)
 
 
+@pytest.fixture(autouse=True, scope="module")
+def processes() -> Iterator[None]:
+    with shared_processes():
+        yield
+
+
 def test_a_checkpoint_of_slim_is_read_with_its_1001_classes(tmp_path: Path) -> None:
     weights = rn.probe_weights(SPEC)
     exported = export_weights(SPEC, weights, "slim")
-    arrays = {f"resnet_v2_50/{name}": array for name, array in exported.arrays.items()}
+    arrays = {name.replace("resnet_v2_14/", "resnet_v2_50/"): array for name, array in exported.arrays.items()}
     slot = "resnet_v2_50/conv1/weights/Momentum"
     beside = {"global_step": np.array(7, np.int64), slot: np.zeros((7, 7, 3, 64), np.float32)}
     np.savez(tmp_path / "arrays.npz", **arrays, **beside)
@@ -39,10 +48,33 @@ def test_a_checkpoint_of_slim_is_read_with_its_1001_classes(tmp_path: Path) -> N
     subprocess.run(list(map(str, command)), env=environment, check=True, capture_output=True, timeout=300)
     found = rn.import_weights(tmp_path / "model.ckpt")
     assert (found.spec.classes, found.recognized.format.name) == (1001, "slim")
-    assert found.recognized.left_out == (slot,)
+    assert found.recognized.left_out == ("global_step", slot)
     for name, array in weights.items():
         np.testing.assert_array_equal(found.weights[name], array)
     index = tmp_path / "model.ckpt.index"
     index.write_bytes(index.read_bytes()[:100])
     with pytest.raises(WeightsError, match=r"model\.ckpt\.index: cannot be read \("):
         rn.import_weights(index)
+
+
+def test_a_checkpoint_is_written_whole_with_its_scope_and_never_over_another(tmp_path: Path) -> None:
+    spec = rn.spec(SPEC, classes=5)
+    rn.save_weights(tmp_path / "w.safetensors", rn.probe_weights(spec), spec)
+    index, data = tmp_path / "w.ckpt.index", tmp_path / "w.ckpt.data-00000-of-00001"
+    done = convert(tmp_path / "w.safetensors", index)
+    assert done.exported is not None
+    assert set(done.exported.names.values()) >= {"resnet_v2_14/conv1/weights", "resnet_v2_14/postnorm/gamma"}
+    assert set(done.certificate.errors.values()) == {0.0}
+    assert done.certificate.destination["bytes"] == index.stat().st_size + data.stat().st_size
+    there = sorted(path.name for path in tmp_path.iterdir())
+    assert there == sorted([index.name, data.name, done.proof.name, "w.safetensors"])
+    before = index.read_bytes(), data.read_bytes()
+    with pytest.raises(InputError, match=r"w\.ckpt\.index: is there already, and is several files"):
+        convert(tmp_path / "w.safetensors", index)
+    index.rename(tmp_path / "other")
+    with pytest.raises(InputError, match=r"w\.ckpt\.data-00000-of-00001: is there already"):
+        convert(tmp_path / "w.safetensors", index)
+    assert not index.exists()
+    (tmp_path / "other").rename(index)
+    assert (index.read_bytes(), data.read_bytes()) == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == there

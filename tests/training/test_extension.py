@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -131,17 +132,22 @@ class Killed(BaseException):
 
 def killing(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
     """Kill the process before its write of that number."""
-    count, own = 0, run_folder.write_atomically
+    count = 0
 
-    def write(path: Path, data: bytes) -> None:
-        nonlocal count
-        count += 1
-        if count == number:
-            raise Killed
-        own(path, data)
+    def counted(own: Callable[..., None]) -> Callable[..., None]:
+        def write(*arguments: Any) -> None:
+            nonlocal count
+            count += 1
+            if count == number:
+                raise Killed
+            own(*arguments)
 
-    for module in (run_folder, recipe_files, checkpoint, weight_file):
-        monkeypatch.setattr(module, "write_atomically", write)
+        return write
+
+    for module in (run_folder, recipe_files):
+        monkeypatch.setattr(module, "write_atomically", counted(module.write_atomically))
+    for module in (checkpoint, weight_file):
+        monkeypatch.setattr(module, "write_safetensors", counted(module.write_safetensors))
 
 
 @pytest.mark.parametrize(("patience", "old", "new"), [("none", 2, 3), ("1", 4, 5)])

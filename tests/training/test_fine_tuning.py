@@ -6,6 +6,7 @@ import json
 import re
 import shlex
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,8 +15,11 @@ from PIL import Image
 from run_work import Work, done, refused, resnet, weights
 
 import resnet_core as rn
+import resnet_numpy
 from resnet_core.data.images import sample_fashion
+from resnet_core.training.adaptation import adapted_weights
 from resnet_core.training.run_folder import RunFolder
+from resnet_core.weights import Weights
 
 
 @pytest.fixture
@@ -128,19 +132,63 @@ def test_an_epoch_that_was_logged_but_not_saved_is_not_logged_twice(tmp_path: Pa
 def test_training_starts_from_a_torchvision_checkpoint_of_other_classes(work: Work) -> None:
     """As .safetensors with torchvision's names, for a thousand classes; everything but the head is taken over."""
     spec = rn.spec("resnet18", depths=(1, 1), channels=(4, 6), classes=1000)
-    start = rn.initialize(spec, 5)
-    names = {name: torchvision_name(name) for name in start}
-    safetensors.numpy.save_file({names[name]: array for name, array in start.items()}, work.folder / "tv.safetensors")
-    data = folder_of_pictures(work.folder / "pictures")
-    more = ["--data", data, "--backend", "numpy", "--weights", work.folder / "tv.safetensors"]
-    more += ["--out", work.folder / "run", "--with", "steps=1", "--with", "batch_size=6"]
-    shape = ["--set", "depths=[1,1]", "--set", "channels=[4,6]", "--set", "input_size=32"]
-    done(resnet("train", "resnet18", *shape, *more, "--with", "learning_rate=1e-12"))
+    start, command = from_torchvision(work, spec)
+    process = done(resnet(*command))
+    assert "the weights are for 1000 classes, the network has 3: its head is new" in process.stderr
     tuned = weights(work.folder / "run")
     assert tuned["head.linear.weight"].shape == (3, 6)
     for name in rn.parameters(spec):
         if not name.startswith("head"):
             np.testing.assert_allclose(tuned[name], start[name], atol=1e-9)
+
+
+def test_a_first_convolution_is_adapted_to_the_channels_of_the_pictures(work: Work) -> None:
+    spec = rn.spec("resnet18", depths=(1, 1), channels=(4, 6), classes=3)
+    start, command = from_torchvision(work, spec)
+    command += ["--set", "in_channels=1"]
+    refused(resnet(*command), "1 channels: give as many, such as mean = [0.449]")
+    process = done(resnet(*command, "--with", "mean=[0.449]", "--with", "deviation=[0.226]"))
+    said = "the weights are for 3 channels, the pictures have 1: stem.conv.weight is summed over them"
+    assert said in process.stderr
+    assert "head is new" not in process.stderr
+    tuned = weights(work.folder / "run")
+    expected = start["stem.conv.weight"].sum(1, keepdims=True)
+    np.testing.assert_allclose(tuned["stem.conv.weight"], expected, atol=1e-7)
+
+
+@pytest.mark.parametrize("channels", [1, 6])
+def test_a_picture_that_is_the_same_in_all_channels_has_the_same_output(channels: int) -> None:
+    wide = rn.spec("resnet18", depths=(1, 1), channels=(4, 6), classes=3)
+    spec = rn.spec(wide, in_channels=channels)
+    weights = rn.probe_weights(wide, dtype="float64")
+    adapted, (sentence,) = adapted_weights(spec, weights, 0, "float64")
+    assert ("summed" if channels == 1 else "repeated and scaled") in sentence
+    gray = np.random.default_rng(0).standard_normal((2, 32, 32, 1))
+    outputs = []
+    for network, own in ((wide, weights), (spec, adapted)):
+        model = resnet_numpy.build(network, weights=own, dtype="float64")
+        outputs.append(resnet_numpy.predict(model, gray.repeat(network.in_channels, axis=-1)))
+    np.testing.assert_allclose(outputs[0], outputs[1], rtol=1e-10)
+
+
+def test_channels_are_repeated_from_the_first_and_scaled_as_timm_does() -> None:
+    wide = rn.spec("resnet18", depths=(1, 1), channels=(4, 6), classes=3)
+    weights = rn.probe_weights(wide)
+    adapted, _ = adapted_weights(rn.spec(wide, in_channels=4), weights, 0, "float32")
+    expected = weights["stem.conv.weight"][:, [0, 1, 2, 0]] * np.float32(0.75)
+    np.testing.assert_array_equal(adapted["stem.conv.weight"], expected)
+
+
+def from_torchvision(work: Work, spec: rn.ResNetSpec) -> tuple[Weights, list[Any]]:
+    """(weights that lie in a file with torchvision's names, the command that takes a step of no length from them)."""
+    start = rn.initialize(spec, 5)
+    named = {torchvision_name(name): array for name, array in start.items()}
+    safetensors.numpy.save_file(named, work.folder / "tv.safetensors")
+    data = folder_of_pictures(work.folder / "pictures")
+    command: list[Any] = ["train", "resnet18", "--data", data, "--backend", "numpy", "--out", work.folder / "run"]
+    command += ["--set", "depths=[1,1]", "--set", "channels=[4,6]", "--set", "input_size=32"]
+    command += ["--weights", work.folder / "tv.safetensors"]
+    return start, [*command, "--with", "steps=1", "--with", "batch_size=6", "--with", "learning_rate=1e-12"]
 
 
 def torchvision_name(name: str) -> str:

@@ -18,11 +18,11 @@ from run_work import Work, done, resnet
 
 import resnet_core as rn
 from resnet_core.errors import InputError, TrainingError, WeightsError
+from resnet_core.training.adaptation import adapted_weights
 from resnet_core.training.contract import StepInputs, StepResult, TrainingState
 from resnet_core.training.recipe_files import RECIPES, recipe
 from resnet_core.training.reporting import EpochRecord, StepRecord
 from resnet_core.training.run_loop import RunProgress
-from resnet_core.training.start import fine_tuned
 from resnet_core.training.targets import target_distribution
 
 ROOT = Path(__file__).parents[2]
@@ -208,8 +208,11 @@ def test_what_cannot_be_used_is_one_line_and_leaves_nothing(work: Work, changes:
 def test_weights_of_a_deeper_network_are_not_cut_to_size() -> None:
     deeper = rn.initialize(rn.spec(SPEC, depths=[2, 1]))
     with pytest.raises(WeightsError, match=r"stage1\.block2\.conv1\.weight does not fit the network"):
-        fine_tuned(SPEC, deeper, 0, "float32")
-    other = fine_tuned(SPEC, rn.initialize(rn.spec(SPEC, classes=3), seed=1), 0, "float64")
+        adapted_weights(SPEC, deeper, 0, "float32")
+    crooked = rn.initialize(SPEC) | {"stem.conv.weight": np.zeros(3, np.float32)}
+    with pytest.raises(WeightsError, match=r"stem\.conv\.weight does not fit the network"):
+        adapted_weights(SPEC, crooked, 0, "float32")
+    other, _ = adapted_weights(SPEC, rn.initialize(rn.spec(SPEC, classes=3), seed=1), 0, "float64")
     assert other["head.linear.weight"].shape == (10, 8)
     assert {array.dtype.name for array in other.values()} == {"float64"}
 

@@ -514,7 +514,7 @@ def test_comparing_without_any_framework_is_one_line_with_every_pip_line(tmp_pat
 import sys
 from resnet_core.cli.commands import main
 from resnet_core.comparison import compare
-compare.registered = lambda: ["flax", "keras", "numpy", "torch"]  # whatever else there is on this machine
+compare.usual_backends = lambda: ["flax", "keras", "torch"]  # whatever else there is on this machine
 sys.argv = {["resnet", "compare", *NARROW]}
 main()
 """

@@ -15,12 +15,16 @@ import safetensors.numpy
 
 import resnet_core as rn
 from command_line import in_process
+from resnet_core.backend import environment
 from resnet_core.conversion.certificate import certify
 from resnet_core.conversion.convert import convert
+from resnet_core.conversion.export import export_weights
 from resnet_core.conversion.read import import_weights
 from resnet_core.errors import InputError, WeightsError
 from resnet_core.preparation import IMAGENET_DEVIATION, IMAGENET_MEAN, Preparation
-from resnet_core.safetensors_file import safetensors_bytes
+from resnet_core.safetensors_file import write_safetensors
+from resnet_core.workers.memory import bounded_memory
+from resnet_core.workers.parent import Worker
 from resnet_keras.state_dict import read_state_dict
 
 NARROW = rn.spec("resnet18", channels=[4, 6, 8, 10], depths=[1, 2, 1, 1], classes=5)
@@ -54,12 +58,14 @@ def here(monkeypatch: pytest.MonkeyPatch) -> None:
 
         def __exit__(self, *error: object) -> None: ...
 
-        def call(self, name: str, arrays: dict[str, np.ndarray] | None = None, *, backend: str, path: str) -> Any:
+        def call(
+            self, name: str, arrays: dict[str, np.ndarray] | None = None, *, backend: str, path: str, **given: Any
+        ) -> Any:
             import resnet_keras.state_dict
 
             assert backend == "keras"
             verb = getattr(resnet_keras.state_dict, name)
-            return (None, verb(Path(path))) if arrays is None else verb(Path(path), arrays)
+            return ([], verb(Path(path))) if arrays is None else verb(Path(path), arrays)
 
     for module in ("read", "convert"):
         monkeypatch.setattr(f"resnet_core.conversion.{module}.Worker", lambda **given: Here())
@@ -84,16 +90,18 @@ def test_there_and_back_is_the_same_bits(spec: rn.ResNetSpec, format: str, file:
 
 def test_a_folder_of_transformers_says_its_network_its_classes_and_its_pictures(tmp_path: Path) -> None:
     pictures = Preparation(size=(224, 224), interpolation="bicubic", mean=IMAGENET_MEAN, deviation=IMAGENET_DEVIATION)
-    spec = rn.spec(NARROW, stride_on="3x3", activation="silu")
+    spec = rn.spec("resnet50_v1", channels=[4, 6, 8, 10], depths=[1, 2, 1, 1], classes=5)
     names = ["ant", "bee", "cat", "dog", "eel"]
     source = saved(tmp_path, spec, preparation=pictures, classes=names)
     convert(source, tmp_path / "there", destination_format="hf")
     found = import_weights(tmp_path / "there")
-    assert (found.spec.activation, found.preparation, found.classes) == ("silu", pictures, tuple(names))
+    assert (found.spec.stride_on, found.preparation, found.classes) == ("1x1", pictures, tuple(names))
     convert(tmp_path / "there", tmp_path / "back.safetensors")
     assert rn.read_weight_file(tmp_path / "back.safetensors").preparation == pictures
-    with pytest.raises(WeightsError, match=r"activation is 'relu', and its configuration says 'silu'"):
-        import_weights(tmp_path / "there", rn.spec(spec, name="", activation="relu"))
+    with pytest.raises(WeightsError, match=r"stride_on is '3x3', and its configuration says '1x1'"):
+        import_weights(tmp_path / "there", rn.spec(spec, name="", stride_on="3x3"))
+    with pytest.raises(WeightsError, match=r'activation is "silu", and "relu" in its ResNetForImageClassification'):
+        export_weights(rn.spec(spec, activation="silu"), rn.probe_weights(spec), "hf")
     assert import_weights(tmp_path / "there", spec).spec == spec
     about = json.loads((tmp_path / "there" / "config.json").read_text())
     (tmp_path / "there" / "config.json").write_text(json.dumps({**about, "depths": [1, 1, 1, 1]}))
@@ -102,6 +110,10 @@ def test_a_folder_of_transformers_says_its_network_its_classes_and_its_pictures(
     for content, words in (
         ('{"model_type": "vit"}', "received a model of the kind 'vit'"),
         ('{"model_type": "resnet"}', "KeyError: 'depths'"),
+        (
+            '{"model_type": "resnet", "depths": [1], "hidden_act": "silu"}',
+            "received hidden_act 'silu'; expected 'relu'",
+        ),
         ('{"architecture": "resnest50d"}', "received the architecture 'resnest50d'"),
         ("[", "config.json"),
     ):
@@ -120,6 +132,8 @@ def test_a_configuration_of_timms_decides_between_networks_of_the_same_names(tmp
     (folder / "config.json").write_text(json.dumps(about))
     found = import_weights(folder)
     assert found.spec.antialias == "blur"
+    (folder / "config.json").write_text(json.dumps({**about, "architecture": "resnet50"}))
+    assert import_weights(folder).spec.antialias == "none"  # a name says so, though no field does
     assert found.preparation is not None
     assert (found.preparation.crop, found.preparation.mean) == (0.95, (0.5, 0.5, 0.5))
 
@@ -191,16 +205,33 @@ def test_the_command_writes_a_certificate_beside_the_result(tmp_path: Path) -> N
     assert (proof["source"]["format"], proof["destination"]["format"]) == ("resnet", "torchvision")
     assert {"name": "stem.conv.weight", "source": "stem.conv.weight", "destination": "conv1.weight"} in proof["tensors"]
     assert len(proof["tensors"]) == 102
-    assert set(proof["measured"]["max_error"]) == set(rn.taps(rn.spec("resnet18")))
+    assert set(proof["measured"][0]["max_error"]) == set(rn.taps(rn.spec("resnet18")))
     assert proof["destination"]["file"] == "w.safetensors"
     back = in_process("convert", tmp_path / "w.safetensors", tmp_path / "n.safetensors", "--json")
     assert json.loads(back.stdout)["source"]["program"] == "torchvision's ResNet (resnet.py)"
 
 
+def test_halves_are_widened_and_it_is_said(tmp_path: Path) -> None:
+    spec = NARROW
+    named = export_weights(spec, rn.probe_weights(spec), "hf").arrays
+    halves = {name: array.astype(np.float16) for name, array in named.items()}
+    safetensors.numpy.save_file(halves, tmp_path / "half.safetensors")
+    done = convert(tmp_path / "half.safetensors", tmp_path / "w.safetensors", spec=spec)
+    assert "  its kernels hold float16 numbers, which are float32 here" in done.told()
+    assert json.loads(done.certificate.text())["source"]["numbers"] == "float16 in all kernels, float32 here"
+    assert {array.dtype.name for array in done.source.weights.values()} == {"float32"}
+    again = convert(saved(tmp_path, spec), tmp_path / "x.safetensors", destination_format="hf")
+    assert not [line for line in again.told() if "numbers" in line]
+
+
 BAD = [
     (["w.keras"], "received the ending '.keras'; expected one of .safetensors, .pth"),
     (["w.pth"], "to: received none; .pth may be torchvision or timm"),
-    (["w.h5", "--to", "hf"], "received the ending .h5 for hf; it is one of keras"),
+    (
+        ["w.h5", "--to", "hf"],
+        "received the ending .h5 for hf; it is one of keras; expected none (a folder), .safetensors",
+    ),
+    (["w.ckpt", "--to", "slim"], "received the ending .ckpt for slim; expected .index"),
     (
         ["w.safetensors", "--to", "caffe"],
         "to: received 'caffe'; expected one of resnet, torchvision, timm, hf, ",
@@ -231,12 +262,12 @@ def test_a_conversion_that_changes_a_single_digit_is_not_written(
 ) -> None:
     source = saved(tmp_path, rn.spec("resnet18", classes=5))
 
-    def damaged(arrays: dict[str, np.ndarray], metadata: dict[str, str]) -> bytes:
+    def damaged(path: Path, arrays: dict[str, np.ndarray], metadata: dict[str, str]) -> None:
         name = next(name for name in arrays if name.endswith("conv1.weight"))
-        return safetensors_bytes({**arrays, name: np.nextafter(arrays[name], np.float32(9))}, metadata)
+        write_safetensors(path, {**arrays, name: np.nextafter(arrays[name], np.float32(9))}, metadata)
 
     module = "resnet_core.conversion.convert" if name == "torchvision" else "resnet_core.weight_file"
-    monkeypatch.setattr(f"{module}.safetensors_bytes", damaged)
+    monkeypatch.setattr(f"{module}.write_safetensors", damaged)
     words = "not written, since it would not compute the same" if name == "torchvision" else "the digest does not match"
     with pytest.raises(InputError, match=words):
         convert(source, tmp_path / "w.safetensors", destination_format=name)
@@ -331,6 +362,37 @@ def test_truncated_and_changed_files_of_keras_are_one_line(tmp_path: Path) -> No
                 assert "\n" not in str(error)  # noqa: PT017
 
 
+RECORDED = Path(__file__).parents[1] / "referees" / "files"
+
+
+def test_a_file_at_which_a_library_never_ends_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """HDF5 1.14.6 looks for ever for a text that a damaged heap does not have."""
+    data = bytearray((RECORDED / "keras_v1.weights.h5").read_bytes())
+    data[3560], data[4518] = 148, 18
+    (tmp_path / "w.weights.h5").write_bytes(data)
+    monkeypatch.setattr("resnet_core.conversion.read.SECONDS", 10)
+    with pytest.raises(WeightsError, match=r"^\S+w\.weights\.h5: cannot be read \([^\n]+$"):
+        import_weights(tmp_path / "w.weights.h5")
+
+
+def test_a_file_that_says_it_holds_gigabytes_does_not_get_them(tmp_path: Path) -> None:
+    """HDF5 asks for 2.6 GB of memory before it finds that the file is too short."""
+    data = bytearray((RECORDED / "keras_v1.h5").read_bytes())
+    data[4180], data[8917], data[175211] = 128, 207, 160
+    (tmp_path / "w.h5").write_bytes(data)
+    with Worker(defaults=environment("keras")) as worker:
+        with pytest.raises(WeightsError, match="cannot be read"):
+            worker.call("read_state_dict", backend="keras", path=str(tmp_path / "w.h5"))
+        status = Path(f"/proc/{worker._process.pid}/status").read_text().splitlines()
+    assert int(next(line.split()[1] for line in status if line.startswith("VmHWM"))) < 1_400_000  # 2,670,000 without
+
+
+def test_memory_is_bounded_inside_and_not_behind() -> None:
+    with bounded_memory(50_000_000), pytest.raises(MemoryError):
+        np.ones(20_000_000)
+    assert np.ones(20_000_000).all()
+
+
 def test_an_archive_that_unpacks_to_more_is_refused(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "bomb.keras", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("model.weights.h5", bytes(50_000_000))
@@ -366,3 +428,25 @@ def test_files_of_other_networks_are_told_apart_by_the_stage(tmp_path: Path) -> 
     done = in_process("certify", *files)
     assert (done.returncode, done.stdout) == (2, "")
     assert "certify: stem has the shape (24, 24, 4) in " in done.stderr
+
+
+def test_a_deployed_network_is_certified(tmp_path: Path) -> None:
+    done = convert(saved(tmp_path, NARROW), tmp_path / "deployed.safetensors", deploy=True)
+    assert done.rewritten == ("14 norms folded into convolutions",)
+    assert 0 < max(done.certificate.errors.values()) < 1e-6
+    assert import_weights(tmp_path / "deployed.safetensors").spec == rn.spec(NARROW, deploy=True)
+    again = convert(tmp_path / "deployed.safetensors", tmp_path / "again.safetensors", deploy=True)
+    assert set(again.certificate.errors.values()) == {0.0}
+    standardized = rn.spec("resnet18", classes=5, deploy=True, standardize_weights=True)
+    with pytest.raises(WeightsError, match="deploy is True, and False in its"):
+        convert(saved(tmp_path, standardized), tmp_path / "there.safetensors", destination_format="torchvision")
+
+
+def test_a_deployed_network_gets_norms_where_it_is_exported(tmp_path: Path) -> None:
+    wide = rn.spec("resnet18", classes=5, deploy=True)
+    done = convert(saved(tmp_path, wide), tmp_path / "there.safetensors", destination_format="torchvision")
+    assert done.rewritten == ("norms that only add the biases, which the deploy form has in the convolutions",)
+    assert max(done.certificate.errors.values()) < 1e-6
+    found = import_weights(tmp_path / "there.safetensors")
+    assert found.spec == rn.spec("resnet18", classes=5)
+    assert (found.weights["stem.norm.weight"] == 1).all()

@@ -70,6 +70,40 @@ def test_a_last_layer_of_keras_may_have_its_older_name() -> None:
     assert found.names["probs/kernel"] == "head.linear.weight"
 
 
+def numbered(name: str) -> dict[str, str]:
+    """{name in a file of Keras before 3.6: name since} of a recorded network, whose layers are in their order."""
+    kinds = {"conv": "conv2d", "bn": "batch_normalization", "predictions": "dense"}
+    found: dict[str, str] = {}
+    counts: dict[str, dict[str, int]] = {kind: {} for kind in kinds}
+    for tensor in RECORDED["keras"][name]:
+        layer, _, variable = tensor.rpartition("/")
+        kind = layer.rpartition("_")[2]
+        number = counts[kind].setdefault(layer, len(counts[kind]))
+        found[f"layers/{kinds[kind]}{f'_{number}' if number else ''}/{variable}"] = tensor
+    return found
+
+
+@pytest.mark.parametrize("name", ["keras_resnet50", "keras_resnet50_v2"])
+def test_layers_of_keras_that_are_only_numbered_are_those_of_the_recorded_order(name: str) -> None:
+    named, names = shapes("keras", name), numbered(name)
+    without = dict(sorted((there, named[layer]) for there, layer in names.items()))
+    found, usual = recognize(without), recognize(named)
+    assert (found.spec, found.spec.name, found.ordered_as) == (usual.spec, name, "keras.applications")
+    assert {names[there]: here for there, here in found.names.items()} == dict(usual.names)
+    assert usual.ordered_as is None
+    body = {there: shape for there, shape in without.items() if "dense" not in there}
+    assert recognize(body).spec.classes is None
+    words = "its layers have numbers for names .* and are not those of a ResNet of keras.applications in their order"
+    for lost in ("layers/conv2d_7/", "layers/batch_normalization/"):
+        with pytest.raises(WeightsError, match=words):
+            recognize({there: shape for there, shape in without.items() if not there.startswith(lost)})
+    exchanged = {**without, "layers/conv2d_2/kernel": without["layers/conv2d_8/kernel"]}
+    with pytest.raises(WeightsError):
+        recognize(exchanged)
+    with pytest.raises(WeightsError, match="are not those of any of"):  # a user's own names are no numbers of Keras
+        recognize({there.removeprefix("layers/"): shape for there, shape in without.items()})
+
+
 def test_the_variables_of_slim_are_recognized_and_their_scope_is_no_part_of_them() -> None:
     recorded = json.loads((Path(__file__).parents[1] / "referees" / "tf_slim.json").read_text())
     variables = {name: tuple(shape) for name, shape in recorded["cases"]["pooled"]["state"].items()}
@@ -80,7 +114,11 @@ def test_the_variables_of_slim_are_recognized_and_their_scope_is_no_part_of_them
     )  # fmt: skip
     assert found.left_out == tuple(beside)
     exported = export_weights(found.spec, rn.probe_weights(found.spec), "slim")
-    assert {f"resnet_v2_50/{name}": array.shape for name, array in exported.arrays.items()} == variables
+    assert {name: array.shape for name, array in exported.arrays.items()} == variables
+    assert {array.dtype.name for array in exported.arrays.values()} == {"float32"}
+    for name in ("resnet_v1_101", "resnet_v2_200"):
+        names = write_names(FORMATS["slim"], FORMATS["slim"].styles["v2" in name], rn.state(rn.spec(name)))
+        assert {there.partition("/")[0] for there in names.values()} == {name}
 
 
 @pytest.mark.parametrize("name", EVERY_NAME)
@@ -99,14 +137,21 @@ def test_what_is_exported_is_read_again_as_the_same_names(name: str) -> None:
             written = write_names(format, style, rn.state(spec))
             if written is not None:
                 styles += 1
+                own = rn.state(spec)
+                hwio = format.layout == "hwio"
+                shapes = {
+                    there: (*own[name][2:], *own[name][1::-1]) if hwio else own[name] for name, there in written.items()
+                }
                 assert len(set(written.values())) == len(written)
-                found, unknown = read_names(format, style, written.values())
+                found, unknown = read_names(format, style, shapes)
                 assert (found, unknown) == ({there: here for here, there in written.items()}, [])
     assert styles or family(name) not in LIBRARIES
 
 
 REFUSED = [
     ("resnet50", "keras", 'stride_on is "3x3", and "1x1" in its resnet.py'),
+    ("resnet50", "slim", 'stride_unit is "first", and "last" in its resnet_v1.py'),
+    ("resnet18", "slim", 'block is "basic", and "bottleneck" in its resnet_v1.py'),
     ("resnet50_v1", "torchvision", 'stride_on is "1x1", and "3x3" in its resnet.py'),
     ("resnet50_v1", "keras", 'stem_pool_padding is "symmetric", and "zeros"'),
     ("resnet50d", "torchvision", 'stem_type is "deep", and "conv"'),
@@ -132,6 +177,13 @@ def test_another_network_is_refused_by_the_field(name: str, format: str, words: 
     assert str(caught.value).startswith(f"{FORMATS[format].title} is another network: ")
     assert words in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_the_reason_is_that_of_the_program_that_is_nearest() -> None:
+    """resnet_v1 differs in more, of which its biases come up first."""
+    spec = rn.spec("resnet_v2_50", channels=[2, 3, 4, 5], depths=[1, 1, 1, 1], classes=3)
+    with pytest.raises(WeightsError, match=r"channels is \[2, 3, 4, 5\], and \[64.*\] in its resnet_v2\.py$"):
+        export_weights(spec, rn.probe_weights(spec), "slim")
 
 
 def test_what_differs_exactly_is_rewritten_and_said() -> None:

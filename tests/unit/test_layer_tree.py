@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 import resnet_core as rn
@@ -17,7 +17,9 @@ from resnet_core.architecture import layer_tree, output_name
 from resnet_core.specification import BlockStride
 from resnet_core.tap_paths import tap_nodes
 from resnet_core.tree import (
+    AveragePool,
     BatchNorm,
+    BlurPool,
     Chain,
     Conv,
     FrozenNorm,
@@ -92,8 +94,9 @@ def test_the_named_convolutions_and_no_others_have_a_bias() -> None:
 
 
 @given(spec=specs())
-def test_every_relu_follows_a_norm_or_an_addition(spec: ResNetSpec) -> None:
-    """So that its input belongs to nobody else and a backend may rectify in place."""
+@example(spec=ResNetSpec(**TINY, block="basic", stem_pool="conv", antialias="average", deploy=True))
+def test_every_relu_reads_what_nobody_else_reads(spec: ResNetSpec) -> None:
+    """What a norm, an addition, a product, a pool or a layer with weights has made: a backend may rectify in place."""
 
     def check(node: Node, private: bool) -> bool:
         """Whether the node's output is read by its successor alone; `private` says that of its input."""
@@ -111,8 +114,9 @@ def test_every_relu_follows_a_norm_or_an_addition(spec: ResNetSpec) -> None:
             check(node.body, False)
             return True  # a product is nobody else's
         assert not isinstance(node, ReLU) or private
-        return isinstance(node, BatchNorm | FrozenNorm | GroupNorm | LayerNorm | Conv | Linear)
+        return isinstance(node, makers)
 
+    makers = BatchNorm | FrozenNorm | GroupNorm | LayerNorm | Conv | Linear | AveragePool | BlurPool | MaxPool
     check(layer_tree(spec), False)
 
 

@@ -93,6 +93,7 @@ BAD_FIELDS: list[tuple[str, Any, str, str]] = [
     ("head_channels", 0, "head_channels", "0"),
     ("head_pool", "none", "head_pool", "'none'"),
     ("head_bias", None, "head_bias", "none"),
+    ("deploy", 1, "deploy", "1"),
     ("dropout", 1.0, "dropout", "1.0"),
     ("drop_path", -0.1, "drop_path", "-0.1"),
     ("drop_path_rule", "constant", "drop_path_rule", "'constant'"),

@@ -102,7 +102,10 @@ def test_a_safetensors_file_of_torchvisions_is_read_with_its_counters(tmp_path: 
     with pytest.raises(WeightsError, match=r"ResNet: not of resnet18: 40 missing \(.* of 102 expected tensors"):
         read_weights(tmp_path / "w.safetensors", rn.spec("resnet18"))
     with pytest.raises(WeightsError, match="without this project's metadata"):
-        rn.load_weights(tmp_path / "w.safetensors")
+        rn.read_weight_file(tmp_path / "w.safetensors")
+    loaded, inferred = rn.load_weights(tmp_path / "w.safetensors", dtype="float64")
+    assert rn.state(inferred) == rn.state(spec)
+    assert {array.dtype.name for array in loaded.values()} == {"float64"}
 
 
 def test_a_prefix_of_every_name_is_taken_off() -> None:

@@ -22,7 +22,7 @@ import resnet_core as rn
 from random_specs import specs
 from resnet_core import InputError, ResNetSpec, WeightsError
 from resnet_core.preparation import standard_preparation
-from resnet_core.safetensors_file import digest, read_safetensors
+from resnet_core.safetensors_file import digest, read_safetensors, safetensors_bytes
 from resnet_core.spec_files import from_json
 from resnet_core.weight_file import file_digest
 from resnet_core.weights import Weights, check_weights
@@ -99,6 +99,21 @@ def test_the_file_is_plain_safetensors_with_pytorchs_layout(tmp_path: Path) -> N
     assert list(metadata) == ["digest", "format", "spec"]
     assert from_json(metadata["spec"]) == SPEC
     assert metadata["digest"] == file_digest(plain, metadata)
+
+
+def test_the_bytes_are_those_of_the_librarys_own_writer(tmp_path: Path) -> None:
+    """But for the metadata, which it has in another order each time."""
+    arrays = {"b": np.arange(3, dtype=np.float32), "a.num_batches_tracked": np.array(7), "c": np.eye(2)}
+    arrays |= {"d": np.zeros((0, 4), np.float32), "a": np.ones((2, 1, 3), np.float32)}
+    for metadata in ({}, {"format": "pt"}):
+        assert safetensors_bytes(arrays, metadata) == safetensors.numpy.save(arrays, metadata or None)
+    (tmp_path / "w.safetensors").write_bytes(safetensors_bytes(arrays, {"format": "pt"}))
+    found, metadata = read_safetensors(tmp_path / "w.safetensors")
+    assert metadata == {"format": "pt"}
+    assert found.keys() == arrays.keys()
+    assert all(
+        np.array_equal(found[name], array) and found[name].dtype == array.dtype for name, array in arrays.items()
+    )
 
 
 def test_preparation_and_class_names_travel_with_the_weights(tmp_path: Path) -> None:
@@ -223,7 +238,7 @@ def full_disk(*arguments: Any, **more: Any) -> None:
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
-@pytest.mark.parametrize("step", ["fsync", "write_bytes", "replace", "chmod"])
+@pytest.mark.parametrize("step", ["fsync", "open", "replace", "chmod"])
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(
     step: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -513,10 +528,13 @@ def test_an_unreadable_file_is_refused(tmp_path: Path) -> None:
 def test_an_unreadable_file_is_refused_whoever_reads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = saved(tmp_path)
 
-    def deny(self: Path) -> bytes:
-        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    def deny(file: Path, *arguments: Any, **named: Any) -> Any:
+        if file == path:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        return opened(file, *arguments, **named)
 
-    monkeypatch.setattr(Path, "read_bytes", deny)
+    opened = Path.open
+    monkeypatch.setattr(Path, "open", deny)
     assert refused(path) == "cannot be read (Permission denied); expected a .safetensors file"
 
 
@@ -566,7 +584,7 @@ def test_build_takes_a_name_and_a_file(tmp_path: Path) -> None:
     [
         (lambda path: rn.from_torchvision(str(path)), "state_dict: received a str; expected names with tensors"),
         (lambda path: rn.save_weights(path, str(path), SPEC), "weights: received a str; expected {name: array}"),
-        (lambda path: rn.load_weights(path.with_suffix(".pth")), "(read_weights reads PyTorch's files)"),
+        (lambda path: rn.load_weights(path.with_suffix(".pth")), "cannot be read as a checkpoint"),
         (lambda path: rn.build(7, "numpy"), "spec: received a int; expected a name, a file, a run or a ResNetSpec"),
         (lambda path: rn.spec(block="basic"), "depths: missing; expected"),
     ],

@@ -9,6 +9,17 @@ from resnet_core.conformance.checks import (  # noqa: I001  (the order is the re
     gradients,
     trainer,
     names,
+    speed,
 )
 
-__all__ = ["declaration", "gradients", "half_precision", "inference", "names", "trainer", "training_mode", "weights"]
+__all__ = [
+    "declaration",
+    "gradients",
+    "half_precision",
+    "inference",
+    "names",
+    "speed",
+    "trainer",
+    "training_mode",
+    "weights",
+]

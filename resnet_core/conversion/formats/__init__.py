@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from resnet_core.conversion.formats import keras_applications, slim, timm, torchvision, transformers
+from resnet_core.conversion.formats import flax, keras_applications, slim, timm, torchvision, transformers
 from resnet_core.conversion.naming import Format
 
-#: {name: format}; one that is recognized by fewer names stands before one that has them all and more.
-FORMATS: dict[str, Format] = {
-    module.FORMAT.name: module.FORMAT for module in (torchvision, timm, transformers, keras_applications, slim)
-}
+#: One that is recognized by fewer names stands before one that has them all and more.
+_MODULES = (torchvision, timm, transformers, keras_applications, slim, flax)
+
+#: {name: format}.
+FORMATS: dict[str, Format] = {module.FORMAT.name: module.FORMAT for module in _MODULES}

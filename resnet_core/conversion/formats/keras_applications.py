@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from resnet_core.conversion.formats.torchvision import BOTTLENECKS
-from resnet_core.conversion.naming import TENSORFLOW_NORM, Format, Style, unseen
+from resnet_core.conversion.naming import TENSORFLOW_NORM, Format, Numbered, Style, unseen
 
 _BLOCK = {
     "stage{s}.block{b}.shortcut.conv": "conv{s+1}_block{b}_0_conv",
@@ -56,4 +56,11 @@ FORMAT = Format(
     aliases={r"^probs/": "predictions/"},  # as the last layer was called when the published files were written
     layout="hwio",
     writes=(".h5",),
+    # Before 3.6, Keras wrote no names into .weights.h5 and .keras; before 3.0, its numbers have gaps. Between two
+    # kernels of 3 stand the last of a block and the first of the next, and a projection where there is one.
+    numbered=Numbered(
+        "keras.applications",
+        {"conv": "layers/conv2d", "norm": "layers/batch_normalization", "linear": "layers/dense"},
+        block="13(1?)1(?=13|$)",
+    ),
 )

@@ -30,7 +30,14 @@ def _modules(version: str) -> dict[str, str]:
 
 def _style(version: str) -> Style:
     fields = unseen("slim", f"resnet_{version}_50")
-    return Style(f"resnet_{version}.py", _modules(version), fields, BOTTLENECKS, convolutions=(r"head\.linear",))
+    return Style(
+        f"resnet_{version}.py",
+        _modules(version),
+        fields,
+        BOTTLENECKS,
+        convolutions=(r"head\.linear",),
+        scope=f"resnet_{version}_{{l}}/",
+    )
 
 
 FORMAT = Format(
@@ -44,6 +51,7 @@ FORMAT = Format(
     separator="/",
     layout="hwio",
     aliases={r"^resnet_v[12]_\d+/": ""},
+    writes=(".index",),
     # What an optimizer keeps, averages of the weights and the counter of steps.
     not_carried=(
         r"/(Momentum|Adam|Adam_1|RMSProp|RMSProp_1|ExponentialMovingAverage|Adagrad|Ftrl)$",

@@ -1,0 +1,77 @@
+"""Flax' own files: a state in msgpack, or a folder of Orbax."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import serialization
+
+from resnet_core.errors import WeightsError
+
+#: Above these a file is no network's state.
+MOST_TENSORS, DEEPEST = 100_000, 100
+_EXPECTED = "expected a state of Flax: nested names with arrays"
+
+
+def read_state_dict(path: Path) -> dict[str, np.ndarray]:
+    """{names joined by /: array} of a .msgpack file, or of a folder that Orbax wrote. Executes no code.
+
+    float16 and bfloat16 become float32. Raises WeightsError for anything else.
+    """
+    try:
+        content = _orbax(path) if path.is_dir() else serialization.msgpack_restore(path.read_bytes())
+    except Exception as error:  # the readers raise almost anything on damaged data
+        first = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise WeightsError(f"{path}: cannot be read ({type(error).__name__}: {first[:120]}); {_EXPECTED}") from error
+    if not isinstance(content, dict) or not content:
+        raise WeightsError(f"{path}: holds a {type(content).__name__}; {_EXPECTED}")
+    found = dict(_flat(path, content))
+    if len(found) > MOST_TENSORS:
+        raise WeightsError(f"{path}: holds {len(found)} tensors; {_EXPECTED}")
+    return found
+
+
+def write_state_dict(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """The arrays under their nested names, as `flax.serialization` writes them."""
+    state: dict[str, Any] = {}
+    for name, array in arrays.items():
+        *parents, last = name.split("/")
+        place = state
+        for parent in parents:
+            place = place.setdefault(parent, {})
+        place[last] = np.array(array)
+    path.write_bytes(serialization.msgpack_serialize(state))
+
+
+def _orbax(folder: Path) -> Any:
+    import orbax.checkpoint
+
+    # Orbax writes a checkpoint's items in folders of their own where it manages several steps.
+    inner = folder / "default"
+    handler = orbax.checkpoint.PyTreeCheckpointHandler()
+    with orbax.checkpoint.Checkpointer(handler) as reader:
+        place = inner if inner.is_dir() else folder
+        about = reader.metadata(place.absolute())
+        tree = getattr(about, "item_metadata", about)
+        given = orbax.checkpoint.args.PyTreeRestore(
+            restore_args=jax.tree.map(lambda _: orbax.checkpoint.RestoreArgs(restore_type=np.ndarray), dict(tree.tree))
+        )
+        return reader.restore(place.absolute(), args=given)
+
+
+def _flat(path: Path, content: Mapping[Any, Any], place: str = "", depth: int = 0) -> Iterator[tuple[str, np.ndarray]]:
+    if depth > DEEPEST:
+        raise WeightsError(f"{path}: nests deeper than {DEEPEST} names; {_EXPECTED}")
+    for key, value in content.items():
+        name = f"{place}/{key}" if place else str(key)
+        if isinstance(value, Mapping):
+            yield from _flat(path, value, name, depth + 1)
+        elif isinstance(value, np.ndarray | np.generic | jax.Array | int | float):
+            array = np.asarray(value)
+            half = array.dtype in (jnp.bfloat16, jnp.float16)
+            yield name, array.astype(np.float32) if half else array

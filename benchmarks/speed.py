@@ -1,0 +1,198 @@
+"""As fast as the machine allows: our fastest form in each framework versus what its users would run instead.
+
+Each contestant in a process of its own, as its users start it, in alternating pairs; above 1 ours is faster.
+`README.md` describes the method.
+"""
+
+from __future__ import annotations
+
+import gc
+import sys
+from argparse import ArgumentParser, Namespace
+from dataclasses import dataclass
+from statistics import median
+from typing import Any
+
+import numpy as np
+from measure.frameworks import TIME_LIMIT, process_environment
+from measure.interval import median_interval
+from measure.report import Report, milliseconds, parse_with_output_options
+
+from resnet_core.backend import environment
+from resnet_core.errors import ResNetError
+from resnet_core.numerics import relative_error
+from resnet_core.workers.parent import Worker
+
+#: The largest difference of logits, and of the loss of a first step, between two that do the same work.
+SAME = {"logits": 1e-5, "loss": 1e-4}
+
+
+@dataclass(frozen=True)
+class Side:
+    """A contestant (`speed_worker.CONTESTANTS`) in a framework; an `own` process is started as this project does it."""
+
+    label: str
+    framework: str
+    contestant: str
+    own: bool = True
+
+    def process(self) -> Worker:
+        if self.own:
+            return Worker(defaults=environment(self.framework), environment=process_environment())
+        # What a user's process has: nothing set.
+        return Worker(environment={**process_environment(), "GLIBC_TUNABLES": "", "TF_CPP_MIN_LOG_LEVEL": "3"})
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two who do the same work; `target` is the least ratio of their seconds that was aimed at."""
+
+    ours: Side
+    theirs: Side
+    spec: str
+    target: float
+    kind: str = "logits"
+
+
+def _ours(framework: str) -> Side:
+    return Side(f"{framework}, fast", framework, "ours")
+
+
+def _training(framework: str) -> Side:
+    return Side(f"{framework}, training step", framework, "our training")
+
+
+ONNX = Side("onnx", "onnx", "ours")
+EAGER = Side("torchvision's network, as it is", "torch", "by hand", own=False)
+COMPILED = Side("torchvision's network, compiled and frozen", "torch", "compiled by hand", own=False)
+NNX = Side("plain NNX", "flax", "by hand", own=False)
+APPLICATION = Side("keras.applications", "keras", "keras.applications", own=False)
+TRAINED_EAGER = Side("torchvision's network", "torch", "training by hand", own=False)
+TRAINED_APPLICATION = Side("keras.applications", "keras", "training keras.applications", own=False)
+TRAINED_NNX = Side("plain NNX", "flax", "training by hand", own=False)
+PRINTED_NNX = Side("plain NNX", "flax", "printed", own=False)
+
+PAIRS = (
+    Pair(_ours("torch"), ONNX, "resnet50", 0.9),
+    Pair(_ours("keras"), ONNX, "resnet50", 0.9),
+    Pair(_ours("flax"), ONNX, "resnet50", 0.75),
+    Pair(_ours("torch"), EAGER, "resnet50", 1.0),
+    Pair(_ours("torch"), COMPILED, "resnet50", 1.05),
+    Pair(_ours("keras"), APPLICATION, "resnet50_v1", 1.1),
+    Pair(_ours("flax"), NNX, "resnet50", 1.5),
+    Pair(_training("torch"), TRAINED_EAGER, "resnet50", 1.3, "loss"),
+    Pair(_training("keras"), TRAINED_APPLICATION, "resnet50_v1", 1.1, "loss"),
+    Pair(_training("flax"), TRAINED_NNX, "resnet50", 2.0, "loss"),
+    Pair(_training("flax"), _training("torch"), "resnet50", 0.6, "loss"),
+    Pair(_training("flax"), PRINTED_NNX, "resnext50_32x4d", 5.0, "loss"),
+)
+
+
+def main() -> int:
+    options = _options()
+    report = Report(
+        name="speed",
+        title=f"As fast as the machine allows: batch {options.batch}, {options.size} x {options.size}, float32",
+        columns=("ours", "theirs", "network", "ours takes", "theirs", "ratio", "95 % interval", "aimed at"),
+        settings={"batch": options.batch, "size": options.size, "pairs": options.pairs},
+    )
+    for pair in PAIRS:
+        name = f"{pair.ours.label} / {pair.theirs.label}, {pair.spec}"
+        if options.only and not any(word in name for word in options.only):
+            continue
+        print(name, file=sys.stderr, flush=True)
+        try:
+            _measure(pair, options, report)
+        except ResNetError as error:
+            report.failed = True
+            print(f"  {error}", file=sys.stderr)
+            row = (pair.ours.label, pair.theirs.label, pair.spec, "", "", "", "", "failed")
+            report.add(row, {"ours": pair.ours.label, "theirs": pair.theirs.label, "error": str(error)})
+    report.notes += [
+        "Ratio: median over alternating pairs of their seconds / ours; above 1 ours is faster.",
+        "Interval: binomial order statistics of the median; it needs six pairs, fewer give the extremes.",
+        f"The same work, checked first: logits within {SAME['logits']:g}, the loss of a step within {SAME['loss']:g}.",
+        "torchvision's network and plain NNX are written by hand as their users do (`handwritten/`); of ResNeXt plain "
+        "NNX is what `resnet source` prints. Their processes are started without this project's settings.",
+    ]
+    report.finish(options)
+    return 1 if report.failed else 0
+
+
+def _measure(pair: Pair, options: Namespace, report: Report) -> None:
+    settings = {"spec": pair.spec, "batch": options.batch, "size": options.size}
+    with pair.ours.process() as first, pair.theirs.process() as second:
+        outputs, starts = [], []
+        for side, worker in ((pair.ours, first), (pair.theirs, second)):
+            about, found = worker.call(
+                "speed_worker:prepare",
+                contestant=side.contestant,
+                framework=side.framework,
+                time_limit=TIME_LIMIT,
+                **settings,
+            )
+            report.versions.update(about["versions"])
+            outputs.append(found["output"])
+            starts.append(about["first_seconds"])
+        error = relative_error(*outputs)
+        if not error <= SAME[pair.kind]:
+            raise ResNetError(f"not the same work: {pair.kind} differ by {error:.1e}; nothing was timed")
+        ours, theirs = _alternate(first, second, options.pairs)
+    ratio = median_interval([b / a for a, b in zip(ours, theirs, strict=True)])
+    row = (
+        pair.ours.label,
+        pair.theirs.label,
+        pair.spec,
+        milliseconds(median(ours)),
+        milliseconds(median(theirs)),
+        f"{ratio.median:.2f}",
+        f"{ratio.low:.2f} – {ratio.high:.2f}",
+        f"{pair.target:g}",
+    )
+    result: dict[str, Any] = {
+        "ours": pair.ours.label,
+        "theirs": pair.theirs.label,
+        "spec": pair.spec,
+        "error": error,
+        "ratio": ratio.median,
+        "interval": [ratio.low, ratio.high],
+        "interval_coverage": ratio.coverage,
+        "target": pair.target,
+        "first_seconds": starts,
+        "ours_seconds": ours,
+        "theirs_seconds": theirs,
+    }
+    report.add(row, result)
+    print(f"  {row[5]} ({row[6]})", file=sys.stderr, flush=True)
+
+
+def _alternate(first: Worker, second: Worker, pairs: int) -> tuple[list[float], list[float]]:
+    """Seconds of both, in the order A B B A A B …, after a call each; one waits while the other computes."""
+    workers = (first, second)
+    times: tuple[list[float], list[float]] = ([], [])
+    for pair in range(-1, pairs):
+        gc.collect()
+        for which in (0, 1) if pair % 2 == 0 else (1, 0):
+            taken, _ = workers[which].call("speed_worker:timed", time_limit=TIME_LIMIT)
+            if pair >= 0:
+                times[which].append(float(np.float64(taken)))
+    return times
+
+
+def _options() -> Namespace:
+    parser = ArgumentParser(description="Our fastest forms versus what people run instead.")
+    parser.add_argument("--batch", type=int, help="images per batch (16)")
+    parser.add_argument("--size", type=int, help="height and width (224)")
+    parser.add_argument("--pairs", type=int, help="pairs (8)")
+    parser.add_argument("--only", action="append", metavar="WORD", help="only pairs with this word in them; repeatable")
+    parser.add_argument("--quick", action="store_true", help="batch 2, size 64, 2 pairs: does it run?")
+    options = parse_with_output_options(parser)
+    usual = {"batch": 2, "size": 64, "pairs": 2} if options.quick else {"batch": 16, "size": 224, "pairs": 8}
+    for name, value in usual.items():
+        if getattr(options, name) is None:
+            setattr(options, name, value)
+    return options
+
+
+if __name__ == "__main__":
+    sys.exit(main())

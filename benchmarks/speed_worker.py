@@ -1,0 +1,148 @@
+"""The part of `speed.py` that runs in a process: one contestant, made ready, and timed call by call."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import usage
+from measure.timing import seconds
+
+import resnet_core as rn
+from resnet_core.backend import load_backend
+from resnet_core.inference import fast_model
+from resnet_core.training.contract import TrainingState
+from resnet_core.training.random_factors import step_inputs
+from resnet_core.training.recipe_files import recipe
+from resnet_core.training.schedule import step_numbers
+from resnet_core.training.targets import target_distribution
+
+Run = Callable[[], Any]
+
+
+def prepare(
+    session: Any, arrays: Any, *, contestant: str, framework: str, spec: str, batch: int, size: int
+) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """Make a contestant ready. Answers what it computes for given images, and its versions."""
+    backend = load_backend(framework)
+    network = rn.spec(spec)
+    random = np.random.default_rng(0)
+    images = random.standard_normal((batch, size, size, 3), dtype=np.float32)
+    labels = random.integers(0, 1000, batch)
+    session.run = CONTESTANTS[contestant](backend, framework, network, images, labels)
+    start = seconds(lambda: setattr(session, "first", session.run()))
+    return {"versions": backend.versions(), "first_seconds": start}, {"output": np.asarray(session.first)}
+
+
+def timed(session: Any, arrays: Any) -> tuple[float, None]:
+    """Seconds of one call."""
+    return seconds(session.run), None
+
+
+def _ours(backend: Any, framework: str, spec: rn.ResNetSpec, images: np.ndarray, labels: np.ndarray) -> Run:
+    backend.configure("cpu", "float32")
+    pictures, size = 10**6, (images.shape[1], images.shape[2])
+    model = fast_model(backend, spec, rn.probe_weights(spec), dtype="float32", pictures=pictures, size=size)
+    return lambda: backend.predict(model, images)
+
+
+def _our_training(backend: Any, framework: str, spec: rn.ResNetSpec, images: np.ndarray, labels: np.ndarray) -> Run:
+    backend.configure("cpu", "float32")
+    plan = recipe("d2l", learning_rate=usage.LEARNING_RATE, momentum=usage.MOMENTUM)
+    trainer = backend.Trainer(spec, plan, TrainingState(rn.initialize(spec, 0)), dtype="float32")
+    targets, numbers = target_distribution(labels, spec.classes or 0, 0.0), step_numbers(plan, 1, 0)
+    return lambda: trainer.step(step_inputs(spec, 0, 0, images, targets, numbers)).loss
+
+
+def _by_hand(backend: Any, framework: str, spec: rn.ResNetSpec, images: np.ndarray, labels: np.ndarray) -> Run:
+    model = _handwritten(framework, images, rn.probe_weights(spec))
+    return usage.load(framework).forward(model, images)  # type: ignore[no-any-return]
+
+
+def _training_by_hand(backend: Any, framework: str, spec: rn.ResNetSpec, images: np.ndarray, labels: np.ndarray) -> Run:
+    model = _handwritten(framework, images, rn.initialize(spec, 0))
+    return usage.load(framework).train_step(model, images, labels)  # type: ignore[no-any-return]
+
+
+def _compiled_by_hand(backend: Any, framework: str, spec: rn.ResNetSpec, images: np.ndarray, labels: np.ndarray) -> Run:
+    """PyTorch's users: inductor, whose constants are the weights."""
+    model = _handwritten(framework, images, rn.probe_weights(spec)).eval()
+    model.compile(options={"freezing": True})
+    return usage.load(framework).forward(model, images)  # type: ignore[no-any-return]
+
+
+def _printed(backend: Any, framework: str, spec: rn.ResNetSpec, images: np.ndarray, labels: np.ndarray) -> Run:
+    """A training step of the program that `resnet source` prints: plain NNX."""
+    from flax import nnx
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "printed_network.py"
+        path.write_text(rn.source(spec, framework))
+        found = importlib.util.spec_from_file_location("printed_network", path)
+        assert found is not None
+        assert found.loader is not None
+        module = sys.modules["printed_network"] = importlib.util.module_from_spec(found)
+        found.loader.exec_module(module)
+        model = module.ResNet(rngs=nnx.Rngs(0))
+        rn.save_weights(Path(folder) / "w.safetensors", rn.initialize(spec, 0), spec)
+        module.load(model, str(Path(folder) / "w.safetensors"))
+    return usage.load(framework).train_step(model, images, labels)  # type: ignore[no-any-return]
+
+
+def _application(backend: Any, framework: str, spec: rn.ResNetSpec, images: np.ndarray, labels: np.ndarray) -> Run:
+    model = _applied(images, rn.probe_weights(spec), spec)
+    return usage.load(framework).forward(model, images)  # type: ignore[no-any-return]
+
+
+def _training_application(
+    backend: Any, framework: str, spec: rn.ResNetSpec, images: np.ndarray, labels: np.ndarray
+) -> Run:
+    model = _applied(images, rn.initialize(spec, 0), spec)
+    return usage.load(framework).train_step(model, images, labels)  # type: ignore[no-any-return]
+
+
+def _handwritten(framework: str, images: np.ndarray, weights: dict[str, np.ndarray]) -> Any:
+    module = importlib.import_module(f"handwritten.{framework}_resnet50")
+    if framework == "flax":
+        from flax import nnx
+
+        model = module.ResNet50(1000, rngs=nnx.Rngs(0))
+    else:
+        model = module.ResNet50(1000)
+    importlib.import_module(f"handwritten.{framework}_weights").set_weights(model, weights)
+    return model
+
+
+def _applied(images: np.ndarray, weights: dict[str, np.ndarray], spec: rn.ResNetSpec) -> Any:
+    """keras.applications' own ResNet50, with these weights, through a file of its own format."""
+    import keras
+
+    from resnet_core.conversion.convert import convert
+
+    model = keras.applications.ResNet50(
+        weights=None, input_shape=images.shape[1:], classes=1000, classifier_activation=None
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        source, target = Path(folder) / "w.safetensors", Path(folder) / "w.weights.h5"
+        rn.save_weights(source, weights, spec)
+        convert(source, target, destination_format="keras")
+        model.load_weights(target)
+    return model
+
+
+CONTESTANTS: dict[str, Callable[..., Run]] = {
+    "ours": _ours,
+    "our training": _our_training,
+    "by hand": _by_hand,
+    "training by hand": _training_by_hand,
+    "compiled by hand": _compiled_by_hand,
+    "printed": _printed,
+    "keras.applications": _application,
+    "training keras.applications": _training_application,
+}

@@ -1,0 +1,90 @@
+"""Files of Flax: its ImageNet example's networks, and states of this project's NNX models, in msgpack and in Orbax.
+
+The example is on no registry. The network here has its architecture, in our words, and Flax gives it the same names.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import resnet_core as rn
+import resnet_numpy
+from engines import CPU, QUICK
+from resnet_core.conversion.convert import convert
+from resnet_core.conversion.read import import_weights
+from resnet_core.errors import InputError, WeightsError
+from resnet_core.numerics import relative_error
+
+WRITER = Path(__file__).with_name("flax_files.py")
+NNX = rn.spec("seresnet50", channels=(8, 8, 8, 16), depths=(1, 2, 1, 1), classes=3, input_size=32)
+EXAMPLES = ("basic.msgpack", "basic.orbax", "bottleneck.msgpack", "bottleneck.orbax", "bottleneck.steps")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What a program with Flax has written."""
+    folder = tmp_path_factory.mktemp("flax")
+    rn.save_weights(folder / "nnx.safetensors", rn.probe_weights(NNX), NNX)
+    command = [sys.executable, str(WRITER), str(folder)]
+    done = subprocess.run(command, env={**os.environ, **QUICK, **CPU}, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    return folder
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_the_example_is_recognized_and_computes_the_same(name: str, folder: Path) -> None:
+    found = import_weights(folder / name)
+    kind = name.partition(".")[0]
+    assert found.recognized is not None
+    assert found.recognized.style.name == f"examples/imagenet, {kind} blocks"
+    assert (found.spec.depths, found.spec.block, found.spec.classes) == ((1, 2, 1, 1), kind, 7)
+    with np.load(folder / f"{kind}.npz") as arrays:
+        images, truth = arrays["images"], arrays["logits"]
+
+    def error(spec: rn.ResNetSpec) -> float:
+        model = resnet_numpy.build(spec, weights=rn.cast(found.weights, "float64"), dtype="float64")
+        return relative_error(resnet_numpy.predict(model, images.astype(np.float64)), truth)
+
+    assert error(found.spec) < 1e-5
+    for slip in ({"conv_padding": "symmetric"}, {"stem_pool_padding": "symmetric"}, {"norm_epsilon": 1e-3}):
+        assert error(rn.spec(found.spec, **slip)) > 1e-4
+
+
+def test_there_and_back_is_the_same_bits(folder: Path, tmp_path: Path) -> None:
+    convert(folder / "bottleneck.msgpack", tmp_path / "w.safetensors")
+    there = convert(tmp_path / "w.safetensors", tmp_path / "back.msgpack", destination_format="flax")
+    assert set(there.certificate.errors.values()) == {0.0}
+    first, second = (import_weights(path) for path in (folder / "bottleneck.msgpack", tmp_path / "back.msgpack"))
+    assert first.recognized is not None
+    assert second.recognized is not None
+    assert dict(second.recognized.names) == dict(first.recognized.names)
+    assert all(np.array_equal(first.weights[name], array) for name, array in second.weights.items())
+
+
+@pytest.mark.parametrize("name", ["nnx.msgpack", "nnx.orbax"])
+def test_a_state_of_ours_needs_its_spec(name: str, folder: Path) -> None:
+    own = rn.probe_weights(NNX)
+    found = import_weights(folder / name, NNX)
+    assert all(np.array_equal(found.weights[name], array) for name, array in own.items())
+    with pytest.raises(WeightsError, match="is known by its spec alone, which is not in the file; give it by --spec"):
+        import_weights(folder / name)
+    with pytest.raises(WeightsError, match="not of resnet50"):
+        import_weights(folder / name, rn.spec("resnet50"))
+
+
+def test_what_is_no_state_is_one_line(tmp_path: Path) -> None:
+    for name, data in {"text.msgpack": b"no state", "empty.msgpack": b"", "list.msgpack": b"\x93\x01\x02\x03"}.items():
+        (tmp_path / name).write_bytes(data)
+        with pytest.raises(InputError, match="expected a state of Flax") as error:
+            import_weights(tmp_path / name)
+        assert "\n" not in str(error.value)
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "_METADATA").write_text("{}")
+    with pytest.raises(InputError, match="cannot be read"):
+        import_weights(tmp_path / "folder")
