@@ -23,6 +23,8 @@ from resnet_core.weight_file import WeightFile, read_weight_file, save_weights
 from resnet_core.weights import cast
 
 if TYPE_CHECKING:
+    from resnet_core.benchmark.bench import bench
+    from resnet_core.benchmark.result import Benchmark, BenchmarkRow
     from resnet_core.comparison.compare import compare
     from resnet_core.comparison.result import BackendResult, Comparison
     from resnet_core.conversion.certificate import Certificate, certify
@@ -44,6 +46,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BackendResult",
+    "Benchmark",
+    "BenchmarkRow",
     "Certificate",
     "Comparison",
     "Conversion",
@@ -64,6 +68,7 @@ __all__ = [
     "WeightsError",
     "__version__",
     "backends",
+    "bench",
     "build",
     "cast",
     "certify",
@@ -106,6 +111,8 @@ __all__ = [
 _LAZY = {
     "__version__": "version",
     "BackendResult": "comparison.result",
+    "Benchmark": "benchmark.result",
+    "BenchmarkRow": "benchmark.result",
     "Certificate": "conversion.certificate",
     "Comparison": "comparison.result",
     "Conversion": "conversion.convert",
@@ -115,6 +122,7 @@ _LAZY = {
     "Prediction": "prediction.predict",
     "TrainedNetwork": "prediction.network",
     "TrainingResult": "training.start",
+    "bench": "benchmark.bench",
     "build": "prediction.models",
     "certify": "conversion.certificate",
     "compare": "comparison.compare",
