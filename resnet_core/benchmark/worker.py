@@ -40,7 +40,7 @@ MANY = 10**12
 PLAN = {"learning_rate": 0.01, "momentum": 0.9}
 
 #: Sides of the matrices and bytes of the array by which a machine's own limits are measured, and the calls of each.
-SIDE, COPIED, CALLS = 2048, 2**27, 7
+SIDE, COPIED, CALLS = 1536, 2**27, 5
 
 
 class Subject:
