@@ -148,11 +148,11 @@ def _timed(
         in_turn(timers, 1)
         for contestant, rounds in zip(contestants, in_turn(timers, case.rounds), strict=True):
             contestant.finish(proof, rounds)
-    rows = _with_ratios([contestant.row for contestant in contestants])
+    rows = with_ratios([contestant.row for contestant in contestants])
     return [(contestant.backend, row) for contestant, row in zip(contestants, rows, strict=True)]
 
 
-def _with_ratios(rows: list[BenchmarkRow | None]) -> list[BenchmarkRow | None]:
+def with_ratios(rows: list[BenchmarkRow | None]) -> list[BenchmarkRow | None]:
     """Each with its speed as a multiple of the first's, round by round."""
     first = next((row for row in rows if row is not None and row.problem is None), None)
     if first is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 from rich.console import Console
 
 import resnet_core as rn
-from resnet_core.benchmark.bench import _with_ratios
+from resnet_core.benchmark.bench import with_ratios
 from resnet_core.benchmark.interval import median_interval
 from resnet_core.benchmark.picture import draw_benchmark
 from resnet_core.benchmark.proof import OutputProof, StepProof
@@ -20,6 +21,8 @@ from resnet_core.benchmark.result import Benchmark, BenchmarkRow
 from resnet_core.benchmark.timing import in_turn
 from resnet_core.cli import tables
 from resnet_core.cli.bench import benchmark_table
+
+ROOT = Path(__file__).parents[2]
 
 
 def row(backend: str, *seconds: float, form: str = "as built", batch: int = 16, calls: int = 1) -> BenchmarkRow:
@@ -66,7 +69,7 @@ def test_one_slow_call_is_in_the_99th_percentile_and_moves_no_median() -> None:
 def test_ratios_are_of_rounds_and_above_1_is_faster_than_the_first() -> None:
     drifting = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0)
     wrong = replace(row("wrong"), problem="other work")
-    rows = _with_ratios([wrong, row("first", *drifting), None, row("twice", *(each / 2 for each in drifting))])
+    rows = with_ratios([wrong, row("first", *drifting), None, row("twice", *(each / 2 for each in drifting))])
     assert [None if each is None or each.ratio is None else each.ratio.median for each in rows] == [None, None, None, 2]
     twice = rows[-1]
     assert twice is not None
@@ -155,3 +158,23 @@ def test_what_was_timed_is_drawn_and_what_was_not_is_not(tmp_path: Path) -> None
     assert "torch, as built" in text
     assert "training step, batch 16" in text
     assert "keras" not in text
+
+
+PAGE = (ROOT / "docs" / "bench.md").read_text()
+
+
+def test_every_mistake_on_the_page_has_its_test() -> None:
+    named = re.findall(r"`(test_\w+)` \|$", PAGE, re.M)
+    there = re.findall(r"^def (test_\w+)", (ROOT / "tests" / "isolation" / "test_bench.py").read_text(), re.M)
+    assert len(named) >= 12
+    assert set(named) <= set(there)
+
+
+def test_the_page_has_every_key_of_the_json_and_every_column() -> None:
+    timed = replace(row("a", *[1.0] * 6), ratio=median_interval([1.0] * 6))
+    result = benchmark(timed, replace(timed, problem="other work"))
+    found = result.to_json()
+    keys = {*found, *(key for entry in found["rows"] for key in entry), *found["rows"][0]["seconds"]}
+    assert [key for key in sorted(keys) if f'"{key}"' not in PAGE] == []
+    columns = {column.header for column in benchmark_table(result).columns} - {"batch", "backend", "form"}
+    assert [column for column in columns if f"`{column}`" not in PAGE] == []
