@@ -169,6 +169,10 @@ def test_the_error_is_checked_after_speeding_up(run: Run) -> None:
     assert "the output differs by 1e-3" in run.problem("hasty", "fast")
 
 
+def test_what_a_backend_warns_of_is_said_with_the_result(run: Run) -> None:
+    assert "cheating__hasty, fast: nothing is compiled here" in run.result["notes"]
+
+
 def test_the_error_is_checked_after_timing_too(run: Run) -> None:
     assert run.problem("stale").startswith("after timing, the output differs by")
 

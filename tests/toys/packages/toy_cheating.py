@@ -4,6 +4,7 @@ Where nothing is said of a kind, it computes right.
 """
 
 import time
+import warnings
 
 import numpy as np
 from msgspec.structs import replace
@@ -32,6 +33,8 @@ def build(spec, *, weights=None, seed=0, taps=(), dtype=None):
 
 
 def fast(model, *, compiled=True):
+    if KIND == "hasty":
+        warnings.warn("nothing is compiled here", stacklevel=2)
     model.hasty = True
     return model
 
