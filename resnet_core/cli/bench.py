@@ -143,7 +143,9 @@ def _error(row: BenchmarkRow) -> str:
 
 
 def _ratio(row: BenchmarkRow) -> str:
-    return "1" if row.ratio is None else f"{row.ratio.median:.2f} ({row.ratio.low:.2f} – {row.ratio.high:.2f})"
+    if (ratio := row.ratio) is None:
+        return "1"
+    return f"{_digits(ratio.median)} ({_digits(ratio.low)} – {_digits(ratio.high)})"
 
 
 def _share(share: float | None) -> str:
