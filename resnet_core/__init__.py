@@ -19,6 +19,8 @@ from resnet_core.spec_files import names, save_spec, spec
 from resnet_core.specification import ResNetSpec
 
 if TYPE_CHECKING:
+    from resnet_core.benchmark.bench import bench
+    from resnet_core.benchmark.result import Benchmark, BenchmarkRow
     from resnet_core.comparison.compare import compare
     from resnet_core.comparison.result import BackendResult, Comparison
     from resnet_core.conversion.certificate import Certificate, certify
@@ -44,6 +46,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BackendResult",
+    "Benchmark",
+    "BenchmarkRow",
     "Certificate",
     "Comparison",
     "Conversion",
@@ -64,6 +68,7 @@ __all__ = [
     "WeightsError",
     "__version__",
     "backends",
+    "bench",
     "build",
     "cast",
     "certify",
@@ -107,6 +112,8 @@ __all__ = [
 _LAZY = {
     "__version__": "version",
     "BackendResult": "comparison.result",
+    "Benchmark": "benchmark.result",
+    "BenchmarkRow": "benchmark.result",
     "Certificate": "conversion.certificate",
     "Comparison": "comparison.result",
     "Conversion": "conversion.convert",
@@ -117,6 +124,7 @@ _LAZY = {
     "TrainedNetwork": "prediction.network",
     "TrainingResult": "training.start",
     "WeightFile": "weight_file",
+    "bench": "benchmark.bench",
     "build": "prediction.models",
     "cast": "weights",
     "certify": "conversion.certificate",
