@@ -174,13 +174,15 @@ def _walk(node: Node, path: str, found: list[Layer], shapes: dict[str, Shape], s
     return output
 
 
-def _count(node: Node, shape: Shape, counted: dict[tuple[Node, Shape], Totals]) -> Totals:
-    """Sums over the leaves of a node; equal nodes at equal shapes are counted once."""
-    if (known := counted.get((node, shape))) is not None:
+def _count(node: Node, shape: Shape, counted: dict[tuple[int, Shape], Totals]) -> Totals:
+    """Sums over the leaves of a node; a node that stands in several places is counted once at each shape.
+
+    By its identity: to hash a node is to hash all that is in it.
+    """
+    if (known := counted.get((id(node), shape))) is not None:
         return known
     if isinstance(node, Leaf):
-        layer = _layer(node, "", shape)
-        result = Totals(layer.parameters, layer.state, layer.macs, layer.output_shape)
+        result = _leaf_totals(node, shape)
     else:
         found: list[Totals] = []
 
@@ -195,8 +197,15 @@ def _count(node: Node, shape: Shape, counted: dict[tuple[Node, Shape], Totals]) 
             macs=sum(part.macs for part in found),
             output_shape=output_shape,
         )
-    counted[node, shape] = result
+    counted[id(node), shape] = result
     return result
+
+
+@lru_cache(maxsize=4096)
+def _leaf_totals(leaf: Leaf, shape: Shape) -> Totals:
+    """Named networks have most of their leaves in common."""
+    layer = _layer(leaf, "", shape)
+    return Totals(layer.parameters, layer.state, layer.macs, layer.output_shape)
 
 
 def _layer(leaf: Leaf, path: str, shape: Shape) -> Layer:

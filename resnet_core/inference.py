@@ -27,11 +27,12 @@ def fast_model(
 ) -> Any:
     """A backend's model of the network in deploy form, as so many pictures of a size are predicted soonest.
 
-    `backend` is a package (`load_backend`), which need not know how to be fast.
+    `backend` is a package (`load_backend`). One that does not offer `fast`, such as the reference, gets the network as
+    the spec says it: folding is for speed alone, and rounds the weights once more.
     """
-    folded, deployed = deploy(weights, spec)
-    model = backend.build(deployed, weights=folded, dtype=dtype)
     fast = getattr(backend, "fast", None)
     if not callable(fast):
-        return model
+        return backend.build(spec, weights=weights, dtype=dtype)
+    folded, deployed = deploy(weights, spec)
+    model = backend.build(deployed, weights=folded, dtype=dtype)
     return fast(model, compiled=pictures * totals(deployed, size).macs >= COMPILED_FROM)

@@ -28,7 +28,8 @@ from resnet_core.initialization import probe_weights
 from resnet_core.spec_files import spec as read_spec
 from resnet_core.specification import ResNetSpec
 from resnet_core.training.recipe import check_trainable
-from resnet_core.workers.parent import TIME_LIMIT, Worker
+from resnet_core.workers import TIME_LIMIT
+from resnet_core.workers.parent import Worker
 
 #: Rounds in which all take turns, after one that does not count; the interval of a median needs six.
 ROUNDS = 12

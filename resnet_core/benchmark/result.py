@@ -11,7 +11,7 @@ from typing import Any
 
 from resnet_core.benchmark.interval import MedianInterval, median_interval
 from resnet_core.comparison.wording import scientific
-from resnet_core.numerics import finite
+from resnet_core.json_values import finite
 from resnet_core.specification import ResNetSpec, to_fields
 
 #: So many calls have one that is slower than 99% of them.

@@ -25,7 +25,7 @@ from resnet_core.cli.options import (
 from resnet_core.cli.status import QuietFlag, status
 from resnet_core.errors import InputError
 from resnet_core.files import write_atomically
-from resnet_core.workers.parent import TIME_LIMIT
+from resnet_core.workers import TIME_LIMIT
 
 if TYPE_CHECKING:
     from resnet_core.benchmark.result import Benchmark, BenchmarkRow

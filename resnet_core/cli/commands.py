@@ -36,7 +36,7 @@ from resnet_core.cli.status import QuietFlag, status
 from resnet_core.cli.training import evaluate_run, train_network
 from resnet_core.errors import InputError, ResNetError
 from resnet_core.files import write_atomically
-from resnet_core.workers.parent import TIME_LIMIT
+from resnet_core.workers import TIME_LIMIT
 
 if TYPE_CHECKING:
     from resnet_core.comparison.result import Comparison

@@ -12,7 +12,7 @@ import typer
 from resnet_core import spec_files
 from resnet_core.backend import apply_environment, backends
 from resnet_core.errors import InputError, ResNetError
-from resnet_core.numerics import finite
+from resnet_core.json_values import finite
 from resnet_core.specification import ResNetSpec
 from resnet_core.zoo import ZOO
 

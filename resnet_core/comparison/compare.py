@@ -30,9 +30,9 @@ from resnet_core.specification import ResNetSpec
 from resnet_core.tolerances import TOLERANCES
 from resnet_core.training.recipe import check_trainable
 from resnet_core.weights import DTYPES, Weights, check_weights
+from resnet_core.workers import TIME_LIMIT
 from resnet_core.workers.backend_process import BackendProcess, Description
 from resnet_core.workers.child import Arrays
-from resnet_core.workers.parent import TIME_LIMIT
 
 LEVELS = ("shapes", "logits", "gradients", "training")
 

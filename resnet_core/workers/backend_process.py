@@ -18,8 +18,9 @@ from resnet_core.training.contract import TrainingState
 from resnet_core.training.recipe import Recipe
 from resnet_core.training.recipe_files import recipe_to_json
 from resnet_core.weights import Weights, cast
+from resnet_core.workers import TIME_LIMIT
 from resnet_core.workers.child import Arrays
-from resnet_core.workers.parent import TIME_LIMIT, Worker
+from resnet_core.workers.parent import Worker
 
 
 @dataclass(frozen=True)
