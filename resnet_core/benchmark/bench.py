@@ -123,10 +123,8 @@ def _rows(
             there = [name for name in names if name not in missing]
             found = _timed(case, there, forms, proof, progress)
             untrained += [name for name, row in found if row is None]
-            for name, row in found:
-                if row is not None and name not in missing:
-                    rows.append(row)
-                    missing |= {name} if row.missing else set()
+            rows += [row for _, row in found if row is not None]
+            missing |= {row.backend for row in rows if row.missing}
     return rows, [f"{name} does not train." for name in dict.fromkeys(untrained)]
 
 
@@ -144,6 +142,8 @@ def _timed(
                 contestant.prepare()
                 contestant.prove(proof)
                 contestants.append(contestant)
+                if contestant.row is not None and contestant.row.missing:
+                    break  # in every form
         progress(f"batch {batch}: all in turn")
         timers = [partial(contestant.time, CALLS_AT_ONE if batch == 1 else 1) for contestant in contestants]
         in_turn(timers, 1)
