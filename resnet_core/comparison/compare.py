@@ -6,14 +6,14 @@ missing, crashes, is killed or hangs affects only its own result.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from msgspec.structs import replace
 
-from resnet_core.analysis import state, tap_shapes, totals
+from resnet_core.analysis import parameters, state, tap_shapes, totals
 from resnet_core.architecture import output_name, taps
 from resnet_core.backend import DEVICES, REFERENCE, unknown_backend, usual_backends
 from resnet_core.backend import backends as registered
@@ -29,9 +29,9 @@ from resnet_core.spec_files import spec as read_spec
 from resnet_core.specification import ResNetSpec
 from resnet_core.tolerances import TOLERANCES
 from resnet_core.training.recipe import check_trainable
-from resnet_core.weights import DTYPES, Weights, check_weights
+from resnet_core.weights import DTYPES, Weights, cast, check_weights, some
 from resnet_core.workers import TIME_LIMIT
-from resnet_core.workers.backend_process import BackendProcess, Description
+from resnet_core.workers.backend_process import BackendProcess
 from resnet_core.workers.child import Arrays
 
 LEVELS = ("shapes", "logits", "gradients", "training")
@@ -209,7 +209,7 @@ def _run_backend(
 def _judge(process: BackendProcess, case: _Case, reference: Arrays, truth: gradients.Truth | None) -> BackendResult:
     # Measure time first, on the plain model that a user would build, while nothing else is in the process.
     process.build(case.spec, case.weights)
-    described = process.describe()
+    weights = process.get_weights()
     seconds, memory = process.time_predictions(case.images, repeats=REPEATS, budget=BUDGET)
     output = process.predict(case.images)["output"]
     process.build(case.spec, case.weights, taps(case.spec))
@@ -221,7 +221,10 @@ def _judge(process: BackendProcess, case: _Case, reference: Arrays, truth: gradi
         errors[last] = max(errors[last], _error(output, reference[last]))
     tolerance = TOLERANCES["output"][process.dtype]
     tolerances = dict.fromkeys(errors, tolerance)
-    lines = _shape_errors(case.spec, described, found, len(case.images))
+    lines = [
+        *_shape_errors(case.spec, weights, {"output": output, **found}, len(case.images)),
+        *_value_errors(weights, cast(case.weights, process.dtype)),
+    ]
     if truth is not None:
         verdict = gradients.judge(process, truth)
         errors |= verdict.max_error
@@ -232,12 +235,12 @@ def _judge(process: BackendProcess, case: _Case, reference: Arrays, truth: gradi
         dtype=process.dtype,
         versions=process.versions,
         tolerance=tolerance,
-        parameters=described.parameters,
-        state=described.state,
+        parameters=_count(weights, parameters(case.spec)),
+        state=_count(weights),
         seconds=seconds,
         peak_memory_bytes=memory,
         output_shape=output.shape,
-        accuracy=None if case.labels is None else float((output.argmax(-1) == case.labels).mean()),
+        accuracy=_accuracy(output, case.labels),
         max_error=errors,
         tolerances=tolerances,
         shape_errors=tuple(lines),
@@ -248,22 +251,41 @@ def _error(found: np.ndarray | None, reference: np.ndarray) -> float:
     return float("inf") if found is None else relative_error(found, reference)
 
 
-def _shape_errors(spec: ResNetSpec, described: Description, found: Arrays, batch: int) -> list[str]:
+def _accuracy(output: np.ndarray, labels: np.ndarray | None) -> float | None:
+    if labels is None or output.shape[:-1] != labels.shape:
+        return None
+    return float((output.argmax(-1) == labels).mean())
+
+
+def _shape_errors(spec: ResNetSpec, weights: Weights, found: Arrays, batch: int) -> list[str]:
     """A line for each difference from the names, shapes and counts that the core computes."""
-    expected = state(spec)
+    shapes, expected = {name: array.shape for name, array in weights.items()}, state(spec)
     lines = [
-        f"{name}: {_listed(described.shapes.get(name))}, expected {_listed(expected.get(name))}"
-        for name in sorted(expected.keys() | described.shapes.keys())
-        if expected.get(name) != described.shapes.get(name)
+        f"{name}: {_listed(shapes.get(name))}, expected {_listed(expected.get(name))}"
+        for name in sorted(expected.keys() | shapes.keys())
+        if expected.get(name) != shapes.get(name)
     ]
-    for tap, shape in tap_shapes(spec).items():
+    taps = tap_shapes(spec)
+    for tap, shape in {"output": taps[output_name(spec)], **taps}.items():
         received = found[tap].shape if tap in found else None
         if received != (batch, *shape):
             lines.append(f"{tap}: {_listed(received)}, expected {[batch, *shape]}")
     counts = totals(spec)
-    if (described.parameters, described.state) != (counts.parameters, counts.state):
-        lines.append(f"{described.state} values of state, expected {counts.state}")
+    if (_count(weights, parameters(spec)), _count(weights)) != (counts.parameters, counts.state):
+        lines.append(f"{_count(weights)} values of state, expected {counts.state}")
     return lines
+
+
+def _value_errors(found: Weights, given: Weights) -> list[str]:
+    """A line if `get_weights` does not return, bit for bit, what the model was built with."""
+    shared = [name for name, array in given.items() if name in found and found[name].shape == array.shape]
+    if not (other := [name for name in shared if not np.array_equal(found[name], given[name])]):
+        return []
+    return [f"get_weights: {len(other)} of {len(given)} tensors are not those given ({some(other)})"]
+
+
+def _count(weights: Weights, names: Container[str] | None = None) -> int:
+    return sum(array.size for name, array in weights.items() if names is None or name in names)
 
 
 def _listed(shape: tuple[int, ...] | None) -> list[int] | None:

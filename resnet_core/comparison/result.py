@@ -9,7 +9,7 @@ from typing import Any
 from resnet_core.comparison.wording import join, scientific
 from resnet_core.json_values import finite
 from resnet_core.specification import ResNetSpec, to_fields
-from resnet_core.workers.backend_process import Seconds
+from resnet_core.workers.answers import Seconds
 
 #: What is compared at each level, and which part of it a narrow network decides in float32.
 _WORDS = {

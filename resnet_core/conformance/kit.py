@@ -16,6 +16,7 @@ from resnet_core.conformance.defects import DEFECTS
 from resnet_core.conformance.report import ConformanceReport, Result
 from resnet_core.errors import BackendError, InputError, WorkerError
 from resnet_core.weights import DTYPES
+from resnet_core.workers.answers import typed
 from resnet_core.workers.parent import Worker
 
 PLANTED = "planted defects"
@@ -69,6 +70,15 @@ def conformance(
     return ConformanceReport(backend, run.versions, run.exact_float64, tuple(results), seconds)
 
 
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What a backend says of itself: whether float64 is exact, what it has of the rest, and the versions."""
+
+    exact_float64: bool
+    offered: tuple[str, ...]
+    versions: dict[str, str]
+
+
 class _Run:
     """The workers of one run, and how far it is."""
 
@@ -100,7 +110,7 @@ class _Run:
         """The results of tasks that share a process, as long as it lives."""
         results: list[Result] = []
         worker: Worker | None = None
-        said: dict[str, Any] = {}
+        said = Said(False, (), {})
         lives = LIVES
         try:
             for task in tasks:
@@ -125,23 +135,24 @@ class _Run:
                 worker.close()
         return results
 
-    def open(self, worker: Worker, dtype: str, configured: bool) -> dict[str, Any]:
+    def open(self, worker: Worker, dtype: str, configured: bool) -> Said:
         """Load the backend in a new process."""
-        said, _ = worker.call(
+        answer, _ = worker.call(
             "resnet_core.conformance.worker:open_backend",
             time_limit=2 * self.time_limit,
             backend=self.backend,
             dtype=dtype,
             configure=configured,
         )
-        self.versions, self.exact_float64 = said["versions"], said["exact_float64"]
-        return dict(said)
+        said = typed("versions and exact_float64", answer, Said)
+        self.versions, self.exact_float64 = said.versions, said.exact_float64
+        return said
 
-    def ask(self, worker: Worker, task: _Task, dtype: str, said: Mapping[str, Any]) -> tuple[str, str]:
+    def ask(self, worker: Worker, task: _Task, dtype: str, said: Said) -> tuple[str, str]:
         """(status, message) of one task."""
-        if dtype == "float64" and not said["exact_float64"]:
+        if dtype == "float64" and not said.exact_float64:
             return "not offered", "the package has no exact float64"
-        if lacking := [name for name in task.needs if name not in said["offered"]]:
+        if lacking := [name for name in task.needs if name not in said.offered]:
             return "not offered", f"the package has no {' and no '.join(lacking)}"
         function = f"resnet_core.conformance.worker:{task.function}"
         message, _ = worker.call(function, time_limit=self.time_limit, **dict(task.arguments))

@@ -96,19 +96,19 @@ def predict(
         process.open()
         process.build_fast(spec, found.weights, pictures=len(files), size=found.preparation.size)
         for batch in chain([first], batches):
-            logits = iter(_logits(process, batch.images, size))
+            logits = iter(_logits(process, batch.images, size, spec.classes))
             for file, error in zip(batch.files, batch.errors, strict=True):
                 scores = () if error else _top(next(logits), min(top, spec.classes), names)
                 predictions.append(Prediction(file, scores, error))
     return predictions
 
 
-def _logits(process: BackendProcess, images: np.ndarray, size: int) -> np.ndarray:
+def _logits(process: BackendProcess, images: np.ndarray, size: int, classes: int) -> np.ndarray:
     """Of every image; the batch is filled up to `size`, since frameworks compile anew for each shape."""
     if not len(images):
         return images
     filled = np.concatenate([images, np.repeat(images[-1:], size - len(images), axis=0)])
-    return process.predict(filled)["output"][: len(images)]
+    return process.logits(filled, classes)[: len(images)]
 
 
 def _top(logits: np.ndarray, count: int, names: Sequence[str] | None) -> tuple[ClassScore, ...]:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
 
@@ -19,26 +18,9 @@ from resnet_core.training.recipe import Recipe
 from resnet_core.training.recipe_files import recipe_to_json
 from resnet_core.weights import Weights, cast
 from resnet_core.workers import TIME_LIMIT
+from resnet_core.workers.answers import Opened, Seconds, Timing, logits, losses, outputs, real, typed
 from resnet_core.workers.child import Arrays
 from resnet_core.workers.parent import Worker
-
-
-@dataclass(frozen=True)
-class Description:
-    """The contents of a native model: {tensor: shape}, the number of trained values, and of all values."""
-
-    shapes: Mapping[str, tuple[int, ...]]
-    parameters: int
-    state: int
-
-
-@dataclass(frozen=True)
-class Seconds:
-    """Duration of the first prediction, and the median of `repeats` later ones."""
-
-    first: float
-    steady: float
-    repeats: int
 
 
 class BackendProcess:
@@ -61,6 +43,7 @@ class BackendProcess:
         self.name, self.device, self.dtype, self.time_limit = name, device, dtype, time_limit
         self.versions: dict[str, str] = {}
         self._begun = False
+        self._taps: Sequence[str] = ()
         defaults = environment(name)
         with _named(name):
             self._worker = Worker(python, defaults=defaults)
@@ -88,40 +71,55 @@ class BackendProcess:
         if not self._begun:
             self.begin(only_exact=only_exact)
         with _named(self.name):
-            opened, _ = self._worker.result(self.time_limit)
-        self.device, self.dtype, self.versions = opened["device"], opened["dtype"], opened["versions"]
+            opened = typed("configure and versions", self._worker.result(self.time_limit)[0], Opened)
+        self.device, self.dtype, self.versions = opened.device, opened.dtype, opened.versions
 
     def build(self, spec: ResNetSpec, weights: Weights, taps: Sequence[str] = ()) -> None:
         """Build the model that the other methods use, in the process's dtype."""
         self.call("build", cast(weights, self.dtype), spec=to_json(spec), taps=list(taps))
+        self._taps = taps
 
     def build_fast(self, spec: ResNetSpec, weights: Weights, *, pictures: int, size: tuple[int, int]) -> None:
         """Build the model for `predict` alone, as so many pictures of a size are predicted soonest."""
         self.call("build_fast", cast(weights, self.dtype), spec=to_json(spec), pictures=pictures, size=list(size))
+        self._taps = ()
 
-    def describe(self) -> Description:
-        """What the native model actually contains."""
-        found, _ = self.call("describe")
-        shapes = {name: tuple(shape) for name, shape in found["shapes"].items()}
-        return Description(shapes, found["parameters"], found["state"])
+    def get_weights(self) -> Weights:
+        """The neutral weights that the native model says it has."""
+        found = self.call("get_weights")[1]
+        with _named(self.name):
+            return real("get_weights", found)
 
     def native_tensors(self) -> dict[str, tuple[str, tuple[int, ...]]]:
         """{neutral name: (the framework's own name, its shape there)} of every tensor."""
         found, _ = self.call("native_tensors")
-        return {name: (own, tuple(shape)) for name, (own, shape) in found.items()}
+        with _named(self.name):
+            return typed("native_tensors", found, dict[str, tuple[str, tuple[int, ...]]])
 
     def time_predictions(self, images: np.ndarray, *, repeats: int, budget: float) -> tuple[Seconds, int]:
         """(durations of `predict`, peak memory in bytes). The repeats end after about `budget` seconds in total."""
         found, _ = self.call("time_predictions", {"images": images}, repeats=repeats, budget=budget)
-        return Seconds(**found["seconds"]), found["peak_memory_bytes"]
+        with _named(self.name):
+            timing = typed("peak_device_memory", found, Timing)
+        return timing.seconds, timing.peak_memory_bytes
 
     def predict(self, images: np.ndarray) -> Arrays:
         """{tap: array} in evaluation mode, or {"output": array} if the model was built without taps."""
-        return self.call("predict", {"images": images})[1]
+        found = self.call("predict", {"images": images})[1]
+        with _named(self.name):
+            return outputs(found, self._taps)
+
+    def logits(self, images: np.ndarray, classes: int) -> np.ndarray:
+        """(batch, classes) of a model without taps, finite."""
+        output = self.predict(images)["output"]
+        with _named(self.name):
+            return logits(output, (len(images), classes))
 
     def gradients(self, images: np.ndarray, cotangent: np.ndarray) -> Weights:
         """{parameter: gradient} of sum(output * cotangent) in training mode."""
-        return self.call("gradients", {"images": images, "cotangent": cotangent})[1]
+        found = self.call("gradients", {"images": images, "cotangent": cotangent})[1]
+        with _named(self.name):
+            return real("gradients", found)
 
     def train_steps(
         self, spec: ResNetSpec, weights: Weights, recipe: Recipe, images: np.ndarray, labels: np.ndarray
@@ -129,7 +127,9 @@ class BackendProcess:
         """(loss of every step, weights afterwards) of training on images (steps, batch, …), labels (steps, batch)."""
         arrays = TrainingState(cast(weights, self.dtype)).to_arrays() | {"images": images, "labels": labels}
         _, found = self.call("train_steps", arrays, spec=to_json(spec), recipe=recipe_to_json(recipe), dtype=self.dtype)
-        return found["loss"], TrainingState.from_arrays(found).weights
+        with _named(self.name):
+            found = real("Trainer", found)
+            return losses(found.get("loss"), len(images)), TrainingState.from_arrays(found).weights
 
     def call(self, task: str, arrays: Arrays | None = None, **arguments: Any) -> tuple[Any, Arrays]:
         """(result, arrays) of any task, as in `Worker.call`."""

@@ -1,7 +1,8 @@
 """The child's side of a worker process: a request per line in, an answer per line out, arrays through files.
 
 A request is {"function": "module:name", "arguments": {…}, "arrays": PATH or null, "answer": PATH}. The
-function is called as `function(session, arrays, **arguments)` and returns (result, arrays or None).
+function is called as `function(session, arrays, **arguments)` and returns (result, arrays or None). The answer to the
+third request is a line `resnet-answer 3 {…}`; the parent takes no other line for one.
 Started by `parent.py` as `python -m resnet_core.workers.child`.
 """
 
@@ -10,17 +11,24 @@ from __future__ import annotations
 import importlib
 import json
 import os
-import sys
+import stat
 import traceback
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from resnet_core.errors import ResNetError
+from resnet_core import errors
+from resnet_core.errors import ResNetError, WorkerError, printable
 from resnet_core.specification import ResNetSpec
 
 Arrays = dict[str, np.ndarray]
+
+#: How the line of an answer begins.
+ANSWER = b"resnet-answer "
+
+#: Characters of the longest message, and bytes of the longest line with names of arrays.
+LONGEST_MESSAGE, LONGEST_NAMES = 2000, 64 * 2**20
 
 
 class Session:
@@ -35,16 +43,22 @@ class Session:
 
 def main() -> None:
     """Answer requests until the input ends."""
-    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)  # a framework's output must not be taken for an answer
+    own = os.getpid()
+    requests, answers = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # a framework's output must not be taken for an answer,
+    with Path(os.devnull).open("rb") as nothing:
+        os.dup2(nothing.fileno(), 0)  # nor may it read what is asked
     session = Session()
-    for line in sys.stdin:
-        answers.write(json.dumps(answer(session, json.loads(line))) + "\n")
+    for number, line in enumerate(requests, start=1):
+        said = answer(session, json.loads(line))
+        if os.getpid() != own:
+            os._exit(1)  # a process that the function forked, and that came back from it
+        answers.write(b"\n%s%d %s\n" % (ANSWER, number, said.encode()))  # what stands before it may have no end
         answers.flush()
 
 
-def answer(session: Session, request: dict[str, Any]) -> dict[str, Any]:
-    """The result of a request, or its error: one line if the user can fix it, otherwise with the traceback."""
+def answer(session: Session, request: dict[str, Any]) -> str:
+    """The result of a request as JSON, or its error, one line; the traceback of a crash goes to standard error."""
     try:
         module, _, name = request["function"].partition(":")
         function = getattr(importlib.import_module(module), name)
@@ -52,12 +66,36 @@ def answer(session: Session, request: dict[str, Any]) -> dict[str, Any]:
         result, arrays = function(session, arrays, **request["arguments"])
         if arrays is not None:
             write_arrays(request["answer"], arrays)
-        return {"result": result, "arrays": arrays is not None}
+        return json.dumps({"result": result, "arrays": arrays is not None})
     except ResNetError as error:
-        return {"error": str(error), "kind": type(error).__name__}
+        return json.dumps({"error": _text(error), "kind": _kind(error)})
     except Exception as error:
         traceback.print_exc()
-        return {"error": f"{type(error).__name__}: {str(error).strip() or 'no message'}", "kind": "crash"}
+        return json.dumps({"error": f"{type(error).__name__}: {_text(error) or 'no message'}", "kind": "crash"})
+
+
+def one_line(text: str) -> str:
+    """The text in a line, not too long, as a terminal can print it."""
+    line = printable(" ".join(text[: 4 * LONGEST_MESSAGE].split()))
+    return line if len(line) <= LONGEST_MESSAGE else f"{line[:LONGEST_MESSAGE]} …"
+
+
+def error_class(kind: str) -> type[ResNetError]:
+    """The project's error of this name; WorkerError where it has none."""
+    found = vars(errors).get(kind)
+    return found if isinstance(found, type) and issubclass(found, ResNetError) else WorkerError
+
+
+def _kind(error: ResNetError) -> str:
+    """The name of the error's class, or of the nearest base class that is the project's own."""
+    return next(each.__name__ for each in type(error).__mro__ if vars(errors).get(each.__name__) is each)
+
+
+def _text(error: Exception) -> str:
+    try:
+        return one_line(str(error))
+    except Exception:  # its own `__str__` fails
+        return ""
 
 
 def write_arrays(path: str | Path, arrays: Arrays) -> None:
@@ -65,16 +103,33 @@ def write_arrays(path: str | Path, arrays: Arrays) -> None:
 
     An .npz would have a checksum of every byte, which takes longer than writing it.
     """
+    if not isinstance(arrays, dict):
+        raise TypeError(f"received a {type(arrays).__name__}; expected {{name: array}}")
     with Path(path).open("wb") as file:
         file.write(json.dumps(list(arrays)).encode() + b"\n")
         for array in arrays.values():
-            np.save(file, np.asarray(array, order="C"), allow_pickle=False)  # of a view it would be slow
+            stored = np.asarray(array, order="C")  # of a view it would be slow
+            if stored.dtype.hasobject:
+                raise TypeError(f"received a {type(array).__name__}; expected an array of numbers")
+            np.save(file, stored, allow_pickle=False)
 
 
 def read_arrays(path: str | Path) -> Arrays:
-    """Read what `write_arrays` wrote."""
-    with Path(path).open("rb") as file:
-        return {name: np.load(file, allow_pickle=False) for name in json.loads(file.readline())}
+    """Read what `write_arrays` wrote. Raises ValueError for anything else."""
+    with open(path, "rb", opener=_regular) as file:
+        names = json.loads(file.readline(LONGEST_NAMES))
+        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+            raise ValueError("the arrays have no names")
+        return {name: np.lib.format.read_array(file, allow_pickle=False) for name in names}
+
+
+def _regular(path: str, flags: int) -> int:
+    """Open a file, but no pipe, which nobody may ever write to."""
+    descriptor = os.open(path, flags | os.O_NONBLOCK | os.O_NOFOLLOW)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise ValueError("the arrays are in no file")
+    return descriptor
 
 
 if __name__ == "__main__":

@@ -15,21 +15,26 @@ import signal
 import subprocess
 import sys
 import tempfile
-import threading
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any
+from typing import Any
 
-from resnet_core import errors
-from resnet_core.errors import InputError, WorkerError
+from resnet_core.errors import InputError, ResNetError, WorkerError
 from resnet_core.workers import TIME_LIMIT
-from resnet_core.workers.child import Arrays, read_arrays, write_arrays
+from resnet_core.workers.child import Arrays, error_class, one_line, read_arrays, write_arrays
+from resnet_core.workers.guard import Guard
+from resnet_core.workers.pipes import LONGEST, Pipes
 
 #: What every worker is started with unless the user says otherwise. Feature maps are allocated and freed anew for every
 #: layer, and memory fresh from the system comes page by page: with huge pages (glibc from 2.35 on), PyTorch predicts
 #: and trains 1.3 times as fast.
 DEFAULTS = {"PYTHONUNBUFFERED": "1", "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
+
+#: Seconds between two looks at whether the process still lives, and for it to end after it has closed its pipes, or
+#: was killed.
+_LOOK, _END = 0.1, 5.0
 
 
 class Worker:
@@ -46,27 +51,28 @@ class Worker:
         environment: Mapping[str, str] | None = None,
         defaults: Mapping[str, str] | None = None,
     ) -> None:
-        self._folder = tempfile.TemporaryDirectory(prefix="resnet-")
-        self._count = 0
-        self._log = (Path(self._folder.name) / "stderr").open("w+b")
+        interpreter = python or sys.executable
+        try:
+            self._folder = tempfile.TemporaryDirectory(prefix="resnet-", ignore_cleanup_errors=True)
+        except OSError as error:
+            raise InputError(f"a folder for temporary files cannot be made ({_reason(error)}); see TMPDIR") from error
+        self._guard = Guard(self._folder.name)
         try:
             self._process = subprocess.Popen(
-                [python or sys.executable, "-P", "-m", "resnet_core.workers.child"],
+                [interpreter, "-P", "-m", "resnet_core.workers.child"],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
-                stderr=self._log,
-                text=True,
-                encoding="utf-8",
+                stderr=subprocess.PIPE,
+                bufsize=0,
                 env={**DEFAULTS, **(defaults or {}), **os.environ, **(environment or {})},
                 start_new_session=True,  # so that processes started by a framework end with it
             )
-        except OSError as error:
-            self._log.close()
+        except (OSError, ValueError) as error:  # a ValueError for a NUL character in its name
             self._folder.cleanup()
-            raise InputError(f"{python or sys.executable} cannot be started ({error.strerror})") from error
-        assert self._process.stdout is not None
-        self._answers: queue.SimpleQueue[str | None] = queue.SimpleQueue()
-        threading.Thread(target=_forward_lines, args=(self._process.stdout, self._answers), daemon=True).start()
+            self._guard.close()
+            raise InputError(f"{one_line(interpreter)} cannot be started ({_reason(error)})") from error
+        self._guard.watch(self._process.pid)
+        self._pipes = Pipes(self._process)
 
     def __enter__(self) -> Worker:
         return self
@@ -87,88 +93,115 @@ class Worker:
         return self.result(time_limit)
 
     def submit(self, function: str, arrays: Arrays | None = None, **arguments: Any) -> None:
-        """Send a request without waiting for its answer."""
-        self._count += 1
+        """Send a request without waiting for its answer. Raises InputError where the arrays cannot be written."""
         sent = None
         if arrays is not None:
             sent = str(self._file("request"))
-            write_arrays(sent, arrays)
+            try:
+                write_arrays(sent, arrays)
+            except OSError as error:
+                raise InputError(
+                    f"{self._folder.name}: arrays for a worker process cannot be written ({_reason(error)}); "
+                    "TMPDIR says where temporary files go"
+                ) from error
         name = function if ":" in function else f"resnet_core.workers.tasks:{function}"
         request = {"function": name, "arguments": arguments, "arrays": sent, "answer": str(self._file("answer"))}
-        assert self._process.stdin is not None
-        try:
-            self._process.stdin.write(json.dumps(request) + "\n")
-            self._process.stdin.flush()
-        except OSError:
-            pass  # the worker has died; `result` says how
+        self._pipes.send(json.dumps(request).encode() + b"\n")  # if it has ended, `result` says how
 
     def result(self, time_limit: float = TIME_LIMIT) -> tuple[Any, Arrays]:
         """The oldest pending answer. Raises WorkerError, or the ResNetError that the function raised."""
-        try:
-            line = self._answers.get(timeout=time_limit)
-        except queue.Empty:
-            self.kill()
-            raise WorkerError(f"no answer within {time_limit:g} s; its process was stopped") from None
-        if line is None:
-            self._answers.put(None)  # whoever asks again is told so at once, too
-            raise WorkerError(self._how_it_ended())
+        answer = self._answer(time_limit)
         path = self._file("answer")
         try:
-            answer = json.loads(line)
-            if "error" in answer:
-                error = getattr(errors, answer["kind"], WorkerError)(answer["error"])
-            else:
-                result, arrays = answer["result"], read_arrays(path) if answer["arrays"] else {}
-                error = None
-        except Exception:  # `python` may be any program, not an interpreter
+            found = json.loads(answer)
+            if "error" in found:
+                error: ResNetError = error_class(found["kind"])(one_line(found["error"]))
+                raise error
+            result, arrays = found["result"], read_arrays(path) if found["arrays"] else {}
+        except ResNetError:
+            raise
+        except Exception as error:
             self.kill()
-            raise WorkerError(
-                f"its process answered {line.strip()[:80]!r}, unlike a worker: is it a Python interpreter?"
-            ) from None
-        if error is not None:
-            raise error
+            said = one_line(answer[:80].decode(errors="replace"))
+            raise WorkerError(f"its process answered {said!r}, which cannot be read ({_reason(error)})") from None
         for leftover in (path, self._file("request")):
-            leftover.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                leftover.unlink(missing_ok=True)
         return result, arrays
 
     def kill(self) -> None:
-        """Kill the process and everything it started."""
+        """Kill the process and everything it started, but for what has left its session."""
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
-        self._process.wait()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(_END)
 
     def close(self) -> None:
         """End the process and remove its files."""
         self.kill()
-        for stream in (self._process.stdin, self._process.stdout, self._log):
-            try:
-                if stream is not None:
-                    stream.close()
-            except OSError:
-                pass  # a pipe that broke with unsent text in it
+        self._pipes.finish()
         self._folder.cleanup()
+        self._guard.close()
 
     def log(self) -> str:
-        """What the process has written to standard error."""
-        self._log.seek(0)
-        return self._log.read().decode(errors="replace")
+        """The end of what the process has written to standard error."""
+        return self._pipes.said()
 
     def _file(self, role: str) -> Path:
         # Requests are answered one at a time, so the role is enough to name a file.
         return Path(self._folder.name) / f"{role}.arrays"
 
-    def _how_it_ended(self) -> str:
-        code = self._process.wait()
-        last = next((line for line in reversed(self.log().splitlines()) if line.strip()), "no output")
-        if code < 0:
-            return f"its process was killed by {signal.Signals(-code).name} (out of memory?); last output: {last[:300]}"
-        return f"its process ended with exit code {code}; last output: {last[:300]}"
+    def _answer(self, time_limit: float) -> bytes:
+        """The next answer as it came. Raises WorkerError where there is none, within the time limit."""
+        deadline = time.monotonic() + time_limit
+        while True:
+            try:
+                answer = self._pipes.answers.get(timeout=max(0.0, min(_LOOK, deadline - time.monotonic())))
+            except queue.Empty:
+                if self._process.poll() is not None:
+                    self._pipes.finish()  # another process may hold its pipes open
+                elif time.monotonic() >= deadline:
+                    self.kill()
+                    raise WorkerError(
+                        f"no answer within {time_limit:g} s; its process was stopped{self._other()}"
+                    ) from None
+                continue
+            if answer is None:
+                self._pipes.answers.put(None)  # whoever asks again is told so at once, too
+                raise WorkerError(self._how_it_ended(min(_END, deadline - time.monotonic())))
+            return answer
+
+    def _how_it_ended(self, seconds: float) -> str:
+        if self._pipes.too_long:
+            self.kill()
+            return f"its answer is longer than {LONGEST:,} bytes; its process was stopped"
+        try:
+            code = self._process.wait(max(0.0, seconds))
+        except subprocess.TimeoutExpired:
+            self.kill()
+            return f"its process closed the pipe of its answers, went on and was stopped{self._other()}"
+        self._pipes.finish()
+        ended = f"was killed by {_signal_name(-code)}" if code < 0 else f"ended with exit code {code}"
+        last = next((line for line in reversed(self.log().splitlines()) if line.strip()), "")
+        if not last and (other := self._other()):
+            return f"its process {ended}{other}"
+        return f"its process {ended}; last output: {one_line(last[:300]) or 'no output'}"
+
+    def _other(self) -> str:
+        """What the process printed instead of answers, if it never answered."""
+        if self._pipes.answered or not self._pipes.other:
+            return ""
+        said = one_line(self._pipes.other[:80].decode(errors="replace"))
+        return f" and answered nothing but {said!r}: is it a Python interpreter?"
 
 
-def _forward_lines(stream: IO[str], answers: queue.SimpleQueue[str | None]) -> None:
+def _signal_name(number: int) -> str:
     try:
-        for line in stream:
-            answers.put(line)
-    except ValueError:
-        pass  # closed while reading
-    answers.put(None)
+        name = signal.Signals(number).name
+    except ValueError:  # one of the real-time signals
+        return f"signal {number}"
+    return f"{name} (out of memory?)" if number == signal.SIGKILL else name
+
+
+def _reason(error: Exception) -> str:
+    return one_line((isinstance(error, OSError) and error.strerror) or f"{type(error).__name__}: {error}")[:300]

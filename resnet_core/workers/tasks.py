@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from resnet_core.analysis import parameters
 from resnet_core.backend import load_backend, load_verb, optional
 from resnet_core.files import files_of
 from resnet_core.inference import fast_model
@@ -58,17 +57,6 @@ def build_fast(session: Session, arrays: Arrays, *, spec: str, pictures: int, si
         session.backend, session.spec, arrays, dtype=session.dtype, pictures=pictures, size=(size[0], size[1])
     )
     return None, None
-
-
-def describe(session: Session, arrays: Arrays) -> Answer:
-    """Names, shapes and counts of what the native model actually contains."""
-    weights = session.backend.get_weights(session.model)
-    trained = parameters(session.spec)
-    return {
-        "shapes": {name: list(array.shape) for name, array in weights.items()},
-        "parameters": sum(array.size for name, array in weights.items() if name in trained),
-        "state": sum(array.size for array in weights.values()),
-    }, None
 
 
 def predict(session: Session, arrays: Arrays) -> Answer:

@@ -286,7 +286,7 @@ def test_an_interpreter_that_is_another_program_is_that_backends_failure(tmp_pat
     code, result, errors = compare(environment, "--backends", "noisy,equal", "--python", "noisy=/bin/echo")
     assert code == 1
     assert len(errors) == 1
-    assert "noisy: its process answered '-P -m resnet_core.workers.child'" in errors[0]
+    assert "exit code 0 and answered nothing but '-P -m resnet_core.workers.child': is it a Python" in errors[0]
     assert_has_numbers(result["backends"]["equal"])
 
 

@@ -27,7 +27,7 @@ from resnet_core.comparison.result import BackendResult, Comparison
 from resnet_core.data.prepare import load_image
 from resnet_core.preparation import standard_preparation
 from resnet_core.spec_files import from_json
-from resnet_core.workers.backend_process import Seconds
+from resnet_core.workers.answers import Seconds
 from resnet_core.zoo import FAMILIES, REFERENCES
 
 NARROW = ["resnet20", "--set", "depths=[1]", "--set", "channels=[2]", "--set", "input_size=[9, 11]"]
