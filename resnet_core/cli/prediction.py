@@ -47,15 +47,16 @@ def predict_pictures(
 ) -> None:
     """Classify pictures, prepared as the network was trained. Exit code 1 if some of them cannot be read."""
     from resnet_core.prediction.network import trained_network
-    from resnet_core.prediction.predict import predict
+    from resnet_core.prediction.predict import predict_in, prediction_process
 
     if output is not None and output.suffix.lower() not in (".csv", ".json"):
         raise InputError(f"predict: received {output.name!r}; expected a file that ends in .csv or .json")
     spec = resolve_spec(network, overrides) if overrides else network
     sized = "input_size" in parse_overrides(overrides or [])
     size = spec.input_size if sized and isinstance(spec, ResNetSpec) else None
-    found = trained_network(spec, weights, size=size)
-    predictions = predict(found, pictures, backend=backend, top=top, labels=labels, device=device)
+    with prediction_process(spec, backend, device) as process:
+        found = trained_network(spec, weights, size=size)
+        predictions = predict_in(process, found, pictures, top=top, labels=labels)
     bad = [prediction for prediction in predictions if prediction.error]
     if len(bad) == len(predictions):
         raise InputError("; ".join(str(prediction.error) for prediction in bad[:3]) + (" …" if len(bad) > 3 else ""))

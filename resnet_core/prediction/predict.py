@@ -17,6 +17,9 @@ from resnet_core.files import read_bytes
 from resnet_core.numerics import log_softmax
 from resnet_core.prediction.network import Source, TrainedNetwork, trained_network
 from resnet_core.prediction.pictures import PathLike, picture_batches, picture_files
+from resnet_core.spec_files import brings_weights, is_run
+from resnet_core.specification import ResNetSpec
+from resnet_core.training.run_folder import RunFolder
 from resnet_core.workers.backend_process import BackendProcess
 
 #: Pictures that are predicted at once.
@@ -77,30 +80,57 @@ def predict(
     the smaller class number comes first. Raises InputError, one line, for anything else that cannot be read or does not
     fit, WorkerError if the backend's process fails.
     """
+    with prediction_process(network, backend, device) as process:
+        found = network if isinstance(network, TrainedNetwork) else trained_network(network, weights)
+        return predict_in(process, found, pictures, top=top, labels=labels)
+
+
+def prediction_process(network: Source | TrainedNetwork, backend: str | None, device: str) -> BackendProcess:
+    """The process that will predict, which starts while the weights are read; no framework is imported yet."""
     require_choice("device", device, DEVICES)
+    return BackendProcess(backend or first_installed(_last_backend(network)), device=device)
+
+
+def _last_backend(network: Source | TrainedNetwork) -> str | None:
+    """Of a run."""
+    if isinstance(network, ResNetSpec):
+        return None
+    if isinstance(network, TrainedNetwork):
+        return network.backend
+    is_of_run = brings_weights(network) and is_run(Path(network))
+    return RunFolder(Path(network)).last_backend() if is_of_run else None
+
+
+def predict_in(
+    process: BackendProcess,
+    network: TrainedNetwork,
+    pictures: PathLike | Sequence[PathLike],
+    *,
+    top: int,
+    labels: str | Path | Sequence[str] | None,
+) -> list[Prediction]:
+    """As `predict`, in a process that has not been opened."""
     if top < 1:
         raise InputError(f"top: received {top}; expected an integer from 1")
-    found = network if isinstance(network, TrainedNetwork) else trained_network(network, weights)
-    spec = found.spec
+    spec = network.spec
     if spec.classes is None or not spec.global_pool:
         raise InputError("predict: the spec has no classifier; expected classes and global_pool = true")
-    names = found.classes if labels is None else _labels(labels, spec.classes)
+    names = network.classes if labels is None else _labels(labels, spec.classes)
     files = picture_files(pictures)
     size = min(BATCH, len(files))
-    dtype = next(iter(found.weights.values())).dtype.name
-    predictions: list[Prediction] = []
-    with BackendProcess(backend or first_installed(found.backend), device=device, dtype=dtype) as process:
-        process.begin()  # its framework is imported while the first pictures are prepared
-        batches = picture_batches(files, found.preparation, size)
-        first = next(batches)
-        process.open()
-        process.build_fast(spec, found.weights, pictures=len(files), size=found.preparation.size)
-        for batch in chain([first], batches):
-            logits = iter(_logits(process, batch.images, size, spec.classes))
-            for file, error in zip(batch.files, batch.errors, strict=True):
-                scores = () if error else _top(next(logits), min(top, spec.classes), names)
-                predictions.append(Prediction(file, scores, error))
-    return predictions
+    process.dtype = next(iter(network.weights.values())).dtype.name
+    process.begin()  # its framework is imported while the first pictures are prepared
+    batches = picture_batches(files, network.preparation, size)
+    first = next(batches)
+    process.open()
+    process.build_fast(spec, network.weights, pictures=len(files), size=network.preparation.size)
+    found: list[Prediction] = []
+    for batch in chain([first], batches):
+        logits = iter(_logits(process, batch.images, size, spec.classes))
+        for file, error in zip(batch.files, batch.errors, strict=True):
+            scores = () if error else _top(next(logits), min(top, spec.classes), names)
+            found.append(Prediction(file, scores, error))
+    return found
 
 
 def _logits(process: BackendProcess, images: np.ndarray, size: int, classes: int) -> np.ndarray:
