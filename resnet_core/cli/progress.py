@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from contextlib import suppress
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
@@ -43,7 +44,8 @@ class TerminalReporter:
         self.task = self.progress.add_task(
             "train", total=total, completed=done, epoch=done // per_epoch + 1, loss=0.0, accuracy=0.0, rate=0.0
         )
-        self.progress.start()
+        with suppress(OSError):
+            self.progress.start()
 
     def step(self, record: StepRecord, images: int) -> None:
         assert self.task is not None
@@ -66,23 +68,27 @@ class TerminalReporter:
         if self.quiet:
             return
         left = self._left(record.step)
-        self.console.print(
+        self._say(
             f"epoch {record.epoch}: training loss {record.loss:.4f}, accuracy {record.accuracy:.4f}; "
             f"{self.test_name} loss {record.test_loss:.4f}, accuracy {record.test_accuracy:.4f}; "
-            f"{record.seconds:.1f} s{left}",
-            soft_wrap=True,
+            f"{record.seconds:.1f} s{left}"
         )
 
     def warn(self, message: str) -> None:
-        self.console.print(f"resnet: {' '.join(message.split())}", soft_wrap=True)
+        self._say(f"resnet: {' '.join(message.split())}")
 
     def note(self, message: str) -> None:
         if not self.quiet:
-            self.console.print(message, soft_wrap=True)
+            self._say(message)
 
     def close(self) -> None:
         """Remove the bar."""
-        self.progress.stop()
+        with suppress(OSError):
+            self.progress.stop()
+
+    def _say(self, line: str) -> None:
+        with suppress(OSError):  # the terminal was closed, and the run goes on to save what it has
+            self.console.print(line, soft_wrap=True)
 
     def _left(self, step: int) -> str:
         """The time left after a step, evaluations included; "" at the end, and where the bar says it."""

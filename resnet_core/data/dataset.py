@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -18,6 +21,9 @@ Box = tuple[int, int, int, int]
 
 #: What is read of a picture: the box for (its row among those that are read, its height, its width).
 Crop = Callable[[int, int, int], Box]
+
+#: So many pictures of each split are looked at for the fingerprint, from the first to the last.
+FINGERPRINT_PICTURES = 64
 
 
 class Read(Protocol):
@@ -61,6 +67,25 @@ class Dataset:
     classes: tuple[str, ...]
     held_out: float | None = None
 
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 of the classes, of every label, and of every picture's name and size in bytes.
+
+        Of pictures that are in one file, `FINGERPRINT_PICTURES` of a split are looked at instead. So what is noticed is
+        another order, more or fewer pictures, other classes; a single picture that another has replaced may not be.
+        """
+        found = hashlib.sha256(json.dumps(list(self.classes)).encode())
+        for split in (self.train, self.test):
+            found.update(np.ascontiguousarray(split.labels, "<i8").tobytes())
+            if split.files is not None:
+                for file in split.files:
+                    found.update(json.dumps([file.parent.name, file.name, _size(file)]).encode())
+            elif split.size is not None and split.channels is not None and len(split):
+                rows = np.unique(np.linspace(0, len(split) - 1, FINGERPRINT_PICTURES).astype(np.int64))
+                as_they_are = Preparation(size=split.size, channels=split.channels, resize="stretch")
+                found.update(np.ascontiguousarray(split.read(rows, as_they_are)).tobytes())
+        return found.hexdigest()
+
     @property
     def test_name(self) -> str:
         """What the test pictures are called: "test" or "validation"."""
@@ -70,3 +95,10 @@ class Dataset:
 def test_name(held_out: float | None) -> str:
     """What pictures are called that nothing is trained on: "validation" where they are a share of the training ones."""
     return "test" if held_out is None else "validation"
+
+
+def _size(file: Path) -> int:
+    try:
+        return file.stat().st_size
+    except OSError:  # what cannot be read is named where pictures are read
+        return -1

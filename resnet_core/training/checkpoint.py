@@ -2,21 +2,24 @@
 
 It holds the weights by neutral name, the optimizer slots as `opt/SLOT/PARAMETER`, the
 average of the weights, where the run has one, as `average/NAME`, and in its metadata the spec, the
-recipe, the step and the progress so far. The pipeline and all randomness are functions of the seed and the step, so
-nothing else needs to be saved.
+recipe, the step, the progress so far and the fingerprint of the data. The pipeline and all randomness are functions of
+the seed and the step, so nothing else needs to be saved.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from resnet_core.analysis import state as state_shapes
-from resnet_core.errors import WeightsError
+from resnet_core.errors import InputError, WeightsError
 from resnet_core.safetensors_file import digest, read_safetensors, write_safetensors
 from resnet_core.spec_files import from_json, to_json
 from resnet_core.specification import ResNetSpec
@@ -27,16 +30,23 @@ from resnet_core.training.recipe_files import recipe_from_json, recipe_to_json
 from resnet_core.weights import Weights, check_weights
 
 FORMAT = "checkpoint 1"
+_FORMAT = re.compile(r"checkpoint (\d{1,9})")
+
+
+class NewerCheckpointError(WeightsError):
+    """A checkpoint that a later version wrote: whole, so that nothing may take its place."""
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """The contents of a checkpoint file. `progress` belongs to the run loop."""
+    """The contents of a checkpoint file. `progress` belongs to the run loop; `data` is the data set's fingerprint, None
+    in a file that was written before there was one."""
 
     spec: ResNetSpec
     recipe: Recipe
     state: TrainingState
     progress: dict[str, Any]
+    data: str | None = None
 
 
 def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
@@ -52,17 +62,32 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
         "recipe": recipe_to_json(checkpoint.recipe),
         "spec": to_json(checkpoint.spec),
         "step": str(state.step),
+        **({} if checkpoint.data is None else {"data": checkpoint.data}),
     }
     write_safetensors(path, arrays, {**metadata, "digest": _digest(arrays, metadata)})
 
 
 def load_checkpoint(path: Path) -> Checkpoint:
-    """Read and check a checkpoint. Raises WeightsError, one line, for anything that is not exactly such a file."""
+    """Read and check a checkpoint. Raises WeightsError, one line, for anything that is not exactly such a file, and
+    NewerCheckpointError for one of a later version."""
     arrays, metadata = read_safetensors(path)
     if metadata.get("format") != FORMAT:
+        if _FORMAT.fullmatch(str(metadata.get("format"))):
+            raise NewerCheckpointError(
+                f"{path}: has format {metadata['format']!r}; this version reads {FORMAT!r}: use the one that wrote it"
+            )
         raise WeightsError(f"{path}: not a checkpoint of a run (format {metadata.get('format')!r})")
     if _digest(arrays, metadata) != metadata.get("digest"):
         raise WeightsError(f"{path}: the digest does not match: the file was damaged or changed")
+    try:
+        return _checkpoint(path, arrays, metadata)
+    except InputError:
+        raise
+    except (LookupError, TypeError, ValueError, RecursionError) as error:  # made by hand: its digest fits
+        raise WeightsError(f"{path}: not a checkpoint of a run ({type(error).__name__}: {error})") from error
+
+
+def _checkpoint(path: Path, arrays: Weights, metadata: Mapping[str, str]) -> Checkpoint:
     spec, recipe = from_json(metadata["spec"], str(path)), recipe_from_json(metadata["recipe"], str(path))
     shapes = state_shapes(spec)
     weights, average = Weights(), Weights()
@@ -84,7 +109,8 @@ def load_checkpoint(path: Path) -> Checkpoint:
         int(metadata["step"]),
         check_weights(average, shapes, "float64") if average else {},
     )
-    return Checkpoint(spec, recipe, state, json.loads(metadata["progress"]))
+    progress = msgspec.convert(json.loads(metadata["progress"]), dict[str, float])
+    return Checkpoint(spec, recipe, state, progress, metadata.get("data"))
 
 
 def _digest(arrays: Weights, metadata: Mapping[str, str]) -> str:

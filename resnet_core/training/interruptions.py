@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM during training: the current step is finished and saved before the run ends."""
+"""Ctrl-C, SIGTERM and SIGHUP (a terminal was closed) in training: the current step is finished and saved first."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from contextlib import contextmanager
 
 @contextmanager
 def deferred_interruptions() -> Iterator[Callable[[], bool]]:
-    """Inside, Ctrl-C and SIGTERM are only noted; the yielded function says whether one has arrived.
+    """Inside, Ctrl-C, SIGTERM and SIGHUP are only noted; the yielded function says whether one has arrived.
 
-    A second Ctrl-C interrupts at once. Python delivers signals to the main thread only: in any other thread this
-    does nothing.
+    A SIGHUP that is ignored, as below `nohup`, still is. A second Ctrl-C interrupts at once. Python delivers signals to
+    the main thread only: in any other thread this does nothing.
     """
     noted = threading.Event()
     if threading.current_thread() is not threading.main_thread():
@@ -25,7 +25,11 @@ def deferred_interruptions() -> Iterator[Callable[[], bool]]:
             raise KeyboardInterrupt
         noted.set()
 
-    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    numbers = [signal.SIGINT, signal.SIGTERM]
+    hangup = getattr(signal, "SIGHUP", None)  # which Windows has not
+    if hangup is not None and signal.getsignal(hangup) is not signal.SIG_IGN:
+        numbers.append(hangup)
+    before = {number: signal.signal(number, note) for number in numbers}
     try:
         yield noted.is_set
     finally:

@@ -22,8 +22,8 @@ LOG_EVERY = 5.0
 class RunRecorder:
     """Log, checkpoints, best weights and reporter of one run.
 
-    `keep` is the number of checkpoints to keep. Raises InputError if the disk cannot be written; what was saved
-    before stays intact.
+    `keep` is the number of checkpoints to keep, `data` the data set's fingerprint. Raises InputError if the disk cannot
+    be written; what was saved before stays intact.
     """
 
     folder: RunFolder
@@ -32,6 +32,7 @@ class RunRecorder:
     inputs: Inputs
     reporter: Reporter
     keep: int = 3
+    data: str | None = None
     pending: list[StepRecord | EpochRecord] = field(default_factory=list)  # not in the log yet
     logged: float = field(default_factory=time.perf_counter)  # when the log was last written
 
@@ -54,7 +55,8 @@ class RunRecorder:
     def save(self, state: TrainingState, progress: dict[str, Any]) -> None:
         """Write the log, then a checkpoint, so that a checkpoint is never ahead of the log."""
         self.flush()
-        self.folder.save(Checkpoint(self.spec, self.recipe, state, progress), self.inputs, self.keep)
+        checkpoint = Checkpoint(self.spec, self.recipe, state, progress, self.data)
+        self.folder.save(checkpoint, self.inputs, self.keep)
 
     def save_best(self, state: TrainingState) -> None:
         """Replace the best weights."""

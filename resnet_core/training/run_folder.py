@@ -1,14 +1,15 @@
 """A run on disk: what was trained, how, on what, and every step of it.
 
     spec.toml recipe.toml    the network and the recipe
-    run.json                 data, share held out, dtype, and each session: backend, device, versions, first step, and a
-                             new length
+    run.json                 data, their fingerprint, share held out, dtype, and each session: backend, device,
+                             versions, first step, and a new length
     log.jsonl                a line for each step, and one for each epoch
     checkpoints/             the latest few, `step-000000469.safetensors`
     last.safetensors         neutral weights after the last checkpoint
     best.safetensors         neutral weights of the epoch with the best test accuracy
     curves.png curves.svg    loss and accuracy
     tensorboard/             the log as event files, where they are asked for
+    .lock                    which process trains here (`resnet_core.training.run_lock`)
 
 Files are replaced atomically. The log is appended to, and truncated to the checkpoint from which a run resumes.
 """
@@ -18,8 +19,11 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
+
+import msgspec
 
 from resnet_core.data.readers import CLASSES
 from resnet_core.errors import DataError, InputError
@@ -28,15 +32,45 @@ from resnet_core.preparation import Inputs, Preparation
 from resnet_core.spec_files import save_spec
 from resnet_core.spec_files import spec as read_spec
 from resnet_core.specification import ResNetSpec
-from resnet_core.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from resnet_core.training.checkpoint import Checkpoint, NewerCheckpointError, load_checkpoint, save_checkpoint
+from resnet_core.training.extension import same_but_length
 from resnet_core.training.recipe import Recipe
 from resnet_core.training.recipe_files import recipe, save_recipe
+from resnet_core.training.reporting import EpochRecord, StepRecord
+from resnet_core.training.run_lock import LOCK, locked
 from resnet_core.weight_file import save_weights
 from resnet_core.weights import Weights
+
+#: The version of run.json.
+FORMAT = 1
 
 #: Marks a folder as incomplete: created first, and removed when everything else is there.
 _STARTING = ".starting"
 _NAME = re.compile(r"step-(\d{9,})\.safetensors")
+
+
+#: The records of the log, by their kind.
+_RECORDS: dict[str, type[StepRecord | EpochRecord]] = {"step": StepRecord, "epoch": EpochRecord}
+
+
+class _AnotherRunError(InputError):
+    """A checkpoint that belongs to another run."""
+
+
+class _Session(msgspec.Struct):
+    backend: str
+
+
+class _About(msgspec.Struct):
+    """What must be in run.json; the rest is for those who read it."""
+
+    data: str
+    dtype: str
+    sessions: list[_Session]
+    format: Literal[1] = 1
+    source: str | None = None
+    validation: float | None = None
+    fingerprint: str | None = None
 
 
 class RunFolder:
@@ -45,17 +79,38 @@ class RunFolder:
     def __init__(self, path: Path) -> None:
         self.path = path
 
+    @contextmanager
+    def held(self, *, new: bool = False) -> Iterator[None]:
+        """Inside, this run is that of this process alone. For a `new` one, the folder is made, if it can hold one.
+
+        Raises InputError where another process has it, and where there is no run, or no place for a new one.
+        """
+        if new:
+            try:
+                self.path.mkdir(parents=True, exist_ok=True)
+                self._require_place()
+            except OSError as error:
+                raise InputError(
+                    f"{self.path}: a run cannot be kept here ({error.strerror}); nothing was changed"
+                ) from error
+        else:
+            self.open()
+        with locked(self.path):
+            yield
+
+    def _require_place(self) -> None:
+        begun = (self.path / _STARTING).exists() and not (self.path / "run.json").exists()
+        if not begun and any(path.name != LOCK for path in self.path.iterdir()):
+            raise InputError(f"{self.path}: is not empty; expected a new folder, or to resume the run in this one")
+
     def create(self, start: Checkpoint, inputs: Inputs, about: dict[str, Any]) -> None:
-        """Start a new run here, with its first checkpoint; the folder must be new or empty.
+        """Start a new run here, with its first checkpoint; the folder is held, and must be empty.
 
         It may also hold the files of a run that was killed while it was being created: without run.json it has taken
         no step.
         """
         try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            begun = (self.path / _STARTING).exists() and not (self.path / "run.json").exists()
-            if any(self.path.iterdir()) and not begun:
-                raise InputError(f"{self.path}: is not empty; expected a new folder, or to resume the run in this one")
+            self._require_place()  # another may have begun here just before the folder was held
             (self.path / _STARTING).touch()
             (self.path / "checkpoints").mkdir(exist_ok=True)
         except OSError as error:
@@ -81,9 +136,18 @@ class RunFolder:
         text = read_bytes(self.path / "run.json", "a run's description")
         try:
             about = json.loads(text)
-            if not (about["data"] and about["dtype"] and about["sessions"][-1]["backend"]):
+            if not isinstance(about, dict):
+                raise TypeError(f"received a {type(about).__name__}")
+            if isinstance(later := about.get("format", FORMAT), int) and later > FORMAT:
+                raise InputError(
+                    f"{self.path}: run.json has format {later}; this version reads {FORMAT}: use the one that wrote it"
+                )
+            known = msgspec.convert(about, _About)
+            if not (known.data and known.dtype and known.sessions and known.sessions[-1].backend):
                 raise ValueError("empty fields")
-        except (ValueError, LookupError, TypeError) as error:
+        except InputError:
+            raise
+        except (ValueError, LookupError, TypeError, RecursionError) as error:
             raise InputError(
                 f"{self.path}: run.json is damaged ({error}); expected what the training run wrote there"
             ) from error
@@ -171,31 +235,63 @@ class RunFolder:
         return sorted((p for p in (self.path / "checkpoints").glob("step-*") if _NAME.fullmatch(p.name)), reverse=True)
 
     def load(self, warn: Callable[[str], None]) -> Checkpoint:
-        """The newest readable checkpoint. Calls `warn` for each damaged one. Raises InputError if none can be read."""
+        """The newest readable checkpoint. Calls `warn` for each damaged one.
+
+        Raises InputError if none can be read, for one of a later version, and for one of another run.
+        """
         paths = self.checkpoints()
         for path in paths:
             try:
-                return load_checkpoint(path)
+                checkpoint = load_checkpoint(path)
+                self._require_own(path, checkpoint)
+                return checkpoint
+            except (NewerCheckpointError, _AnotherRunError):
+                raise
             except InputError as error:
                 warn(f"{error}; trying the previous one")
         raise InputError(f"{self.path}: none of its {len(paths)} checkpoints can be read; train again in a new folder")
+
+    def _require_own(self, path: Path, checkpoint: Checkpoint) -> None:
+        """A run that was given another length has it in its recipe first, and in its checkpoint last."""
+        spec, plan, about = self.open()
+        if checkpoint.spec != spec:
+            differs = "network", "spec.toml"
+        elif not same_but_length(checkpoint.recipe, plan):
+            differs = "recipe", "recipe.toml"
+        elif None not in (known := {checkpoint.data, about.get("fingerprint")}) and len(known) > 1:
+            differs = "data set", "run.json"
+        else:
+            return
+        raise _AnotherRunError(
+            f"{path}: is a checkpoint of another run: its {differs[0]} is not that of {self.path / differs[1]}; "
+            "move it away, or put back what was there"
+        )
 
     def log(self, records: list[dict[str, Any]]) -> None:
         """Append records to the log, and wait until they are on disk."""
         append_lines(self.path / "log.jsonl", [json.dumps(record) for record in records])
 
     def records(self) -> Iterator[dict[str, Any]]:
-        """The records in the log; a truncated last line is ignored."""
+        """The records in the log; a truncated last line is ignored. Raises DataError for another that is no record."""
         path = self.path / "log.jsonl"
         if not path.exists():
             return
         lines = read_bytes(path, "a run's log").decode(errors="replace").splitlines()
         for number, line in enumerate(lines, start=1):
             try:
-                yield json.loads(line)
-            except ValueError as error:
-                if number < len(lines):
+                record = json.loads(line)
+            except (ValueError, RecursionError) as error:
+                if number < len(lines) or isinstance(error, RecursionError):
                     raise DataError(f"{path}: line {number} is damaged ({error})") from error
+                return
+            try:
+                msgspec.convert(record, _RECORDS[record["kind"]])
+            except (LookupError, TypeError, ValueError) as error:
+                raise DataError(
+                    f"{path}: line {number} is no record of a run ({type(error).__name__}: {error}); expected what the "
+                    "training run wrote there"
+                ) from error
+            yield record
 
     def cut_log(self, step: int, *, unevaluated: bool = False) -> None:
         """Drop the records after `step` steps, which the run repeats; if `unevaluated`, also that of the epoch."""

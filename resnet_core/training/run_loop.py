@@ -76,9 +76,9 @@ class RunLoop:
     def run(self, start: int, stop: int) -> int:
         """Take the steps in range(start, stop); the last one is saved.
 
-        Returns the number of steps that the run has taken: less than `stop` after Ctrl-C or SIGTERM, when the current
-        step is saved too, and where the recipe's patience is exhausted. Raises TrainingError if the loss is NaN or
-        infinite.
+        Returns the number of steps that the run has taken: less than `stop` after Ctrl-C, SIGTERM or SIGHUP, when the
+        current step is saved too, and where the recipe's patience is exhausted. Raises TrainingError if the loss is NaN
+        or infinite.
         """
         per_epoch, total = self.pipeline.steps_per_epoch, self.pipeline.total_steps
         self.recorder.start(start, stop, per_epoch)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import closing, nullcontext
+from contextlib import ExitStack, closing, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -42,7 +42,7 @@ from resnet_core.training.recipe_files import default_recipe
 from resnet_core.training.recipe_files import recipe as read_recipe
 from resnet_core.training.recorder import RunRecorder
 from resnet_core.training.reporting import EpochRecord, Progress, Reporter, Several, as_reporter
-from resnet_core.training.run_folder import RunFolder
+from resnet_core.training.run_folder import FORMAT, RunFolder
 from resnet_core.training.run_loop import RunLoop, RunProgress
 from resnet_core.training.running_variance import variance_corrections
 from resnet_core.training.tensorboard import TensorBoard
@@ -57,8 +57,8 @@ class TrainingResult:
     """How a run ended.
 
     `ended` is "finished", "stopped early" (the recipe's patience), "until" (the requested epoch) or "interrupted"
-    (Ctrl-C or SIGTERM; a checkpoint has been written). `step` is the number of steps taken; `epochs` has every finished
-    epoch, including those of earlier sessions.
+    (Ctrl-C, SIGTERM or SIGHUP; a checkpoint has been written). `step` is the number of steps taken; `epochs` has every
+    finished epoch, including those of earlier sessions.
     """
 
     run: Path
@@ -123,8 +123,8 @@ def train(
     - `tensorboard`: also write TensorBoard's event files, to the run's folder `tensorboard`.
     - `progress`: a Reporter, or a function that is called with every StepRecord and EpochRecord.
 
-    The backend is configured for the device and the dtype. In the main thread, Ctrl-C and SIGTERM end the run after
-    the current step, which is saved.
+    The backend is configured for the device and the dtype. In the main thread, Ctrl-C, SIGTERM and SIGHUP end the run
+    after the current step, which is saved. One process trains a run: another is refused while it does.
 
     Raises InputError, one line, for anything that cannot be used, before any file is written; TrainingError if the
     loss is NaN or infinite.
@@ -138,72 +138,77 @@ def train(
     if resume and weights is not None:
         raise InputError("weights: received some for a resumed run, which has its own; to use them, start a new run")
     folder = RunFolder(Path(out))
-    if resume:
-        spec, data, backend = _own(folder, spec, data, backend)
-    elif spec is None or data is None or backend is None:
-        missing = next(name for name, value in (("spec", spec), ("data", data), ("backend", backend)) if value is None)
-        raise InputError(f"{missing}: received none; a new run needs a network, data and a backend")
-    plan = folder.open()[1] if resume and recipe is None else read_recipe(recipe or default_recipe(weights))
-    if resume:
-        plan = extended(plan, epochs, steps)
-    elif epochs is not None or steps is not None:
-        plan = read_recipe(plan, epochs=epochs, steps=steps)
-    share = folder.validation(validation) if resume else validation
-    pictures = data if isinstance(data, Dataset) else dataset(data, data_dir, validation=share, seed=plan.seed)
-    require_held_out(pictures, validation)
-    network = _adapted(spec, pictures, adapt)
-    check_trainable(network)
-    start: Weights | None = None
-    changed: tuple[str, ...] = ()
-    if weights is not None:
-        start, changed = adapted_weights(network, _read(weights), plan.seed, dtype)
-    pipeline = Pipeline(pictures, plan, network)
-    network = read_spec(network, input_size=list(pipeline.size))
-    treatments(network, plan)  # raises for parts that it has not
-    frozen = frozen_layers(network, plan)
-    for count, *size in pipeline.batch_shapes():
-        part = (count // plan.accumulate, *size)
-        variance_corrections(network, part, frozen)  # raises for a batch too small for a norm
-    module = load_backend(backend)
-    make_trainer = optional(module, "Trainer")
-    require_random_layers(network, make_trainer.inputs)
-    used = module.configure(device, dtype)
+    with ExitStack() as held:  # a run is in one process at a time
+        if resume:
+            held.enter_context(folder.held())
+            spec, data, backend = _own(folder, spec, data, backend)
+        elif spec is None or data is None or backend is None:
+            missing = next(
+                name for name, value in (("spec", spec), ("data", data), ("backend", backend)) if value is None
+            )
+            raise InputError(f"{missing}: received none; a new run needs a network, data and a backend")
+        plan = folder.open()[1] if resume and recipe is None else read_recipe(recipe or default_recipe(weights))
+        if resume:
+            plan = extended(plan, epochs, steps)
+        elif epochs is not None or steps is not None:
+            plan = read_recipe(plan, epochs=epochs, steps=steps)
+        share = folder.validation(validation) if resume else validation
+        pictures = data if isinstance(data, Dataset) else dataset(data, data_dir, validation=share, seed=plan.seed)
+        require_held_out(pictures, validation)
+        network = _adapted(spec, pictures, adapt)
+        check_trainable(network)
+        start: Weights | None = None
+        changed: tuple[str, ...] = ()
+        if weights is not None:
+            start, changed = adapted_weights(network, _read(weights), plan.seed, dtype)
+        pipeline = Pipeline(pictures, plan, network)
+        network = read_spec(network, input_size=list(pipeline.size))
+        treatments(network, plan)  # raises for parts that it has not
+        frozen = frozen_layers(network, plan)
+        for count, *size in pipeline.batch_shapes():
+            part = (count // plan.accumulate, *size)
+            variance_corrections(network, part, frozen)  # raises for a batch too small for a norm
+        module = load_backend(backend)
+        make_trainer = optional(module, "Trainer")
+        require_random_layers(network, make_trainer.inputs)
+        used = module.configure(device, dtype)
 
-    board = TensorBoard(folder) if tensorboard else None
-    reporter = as_reporter(progress) if board is None else Several(as_reporter(progress), board)
-    require_pictures(pictures, reporter.note)
-    session = {"backend": backend, "device": used, "versions": module.versions()}
-    if resume:
-        longer = epochs is not None or steps is not None
-        state, sums = _resume(folder, network, pipeline, dtype, session, reporter, longer)
-    else:
-        source = None if isinstance(data, Dataset) else str(data)
-        state, sums = _begin(folder, network, pipeline, dtype, session, source, start)
-    reporter.note(opening_line(network, pipeline, backend=backend, device=used, done=state.step))
-    for sentence in changed:
-        reporter.note(sentence)
-    trainer = make_trainer(network, plan, state, dtype=dtype)
-    if plan.average is not None:
-        trainer = AveragingTrainer(trainer, module, network, plan, state)
-    loop = RunLoop(
-        network,
-        pipeline,
-        trainer,
-        sums,
-        RunRecorder(folder, network, plan, pipeline.inputs, reporter, keep),
-        backend,
-        checkpoint_every or pipeline.steps_per_epoch,
-    )
-    total = pipeline.total_steps
-    stop = total if until is None else min(total, until * pipeline.steps_per_epoch)
-    with nullcontext() if board is None else closing(board):
-        done = loop.run(state.step, stop)
-    return TrainingResult(
-        folder.path,
-        _ended(done, stop, total, exhausted=loop.exhausted),
-        done,
-        tuple(EpochRecord.from_json(record) for record in folder.records() if record["kind"] == "epoch"),
-    )
+        board = TensorBoard(folder) if tensorboard else None
+        reporter = as_reporter(progress) if board is None else Several(as_reporter(progress), board)
+        require_pictures(pictures, reporter.note)
+        session = {"backend": backend, "device": used, "versions": module.versions()}
+        if resume:
+            longer = epochs is not None or steps is not None
+            state, sums = _resume(folder, network, pipeline, dtype, session, reporter, longer)
+        else:
+            source = None if isinstance(data, Dataset) else str(data)
+            held.enter_context(folder.held(new=True))
+            state, sums = _begin(folder, network, pipeline, dtype, session, source, start)
+        reporter.note(opening_line(network, pipeline, backend=backend, device=used, done=state.step))
+        for sentence in changed:
+            reporter.note(sentence)
+        trainer = make_trainer(network, plan, state, dtype=dtype)
+        if plan.average is not None:
+            trainer = AveragingTrainer(trainer, module, network, plan, state)
+        loop = RunLoop(
+            network,
+            pipeline,
+            trainer,
+            sums,
+            RunRecorder(folder, network, plan, pipeline.inputs, reporter, keep, pictures.fingerprint),
+            backend,
+            checkpoint_every or pipeline.steps_per_epoch,
+        )
+        total = pipeline.total_steps
+        stop = total if until is None else min(total, until * pipeline.steps_per_epoch)
+        with nullcontext() if board is None else closing(board):
+            done = loop.run(state.step, stop)
+        return TrainingResult(
+            folder.path,
+            _ended(done, stop, total, exhausted=loop.exhausted),
+            done,
+            tuple(EpochRecord.from_json(record) for record in folder.records() if record["kind"] == "epoch"),
+        )
 
 
 def _ended(done: int, stop: int, total: int, *, exhausted: bool) -> Ended:
@@ -231,14 +236,16 @@ def _begin(
     recipe, progress = pipeline.recipe, RunProgress()
     state = TrainingState(initialize(spec, recipe.seed, dtype) if weights is None else weights)
     about = {
-        "format": 1,
+        "format": FORMAT,
         "data": pipeline.data.name,
         "source": source if source is None or source in NAMED else str(Path(source).absolute()),
         **({} if source is None or pipeline.data.held_out is None else {"validation": pipeline.data.held_out}),
         "dtype": dtype,
+        "fingerprint": pipeline.data.fingerprint,
         "sessions": [{**session, "step": 0}],
     }
-    folder.create(Checkpoint(spec, recipe, state, progress.to_json()), pipeline.inputs, about)
+    start = Checkpoint(spec, recipe, state, progress.to_json(), pipeline.data.fingerprint)
+    folder.create(start, pipeline.inputs, about)
     return state, progress
 
 
@@ -267,6 +274,11 @@ def _resume(
         )
     if (about["data"], about["dtype"]) != (data, dtype):
         raise InputError(f"{folder.path}: was trained on {about['data']} in {about['dtype']}; received {data}, {dtype}")
+    if about.get("fingerprint") not in (None, pipeline.data.fingerprint):
+        raise InputError(
+            f"{folder.path}: was trained on other pictures or labels than {data} has now; to train on these, start "
+            f"a new run with the weights {folder.path / 'last.safetensors'}"
+        )
     checkpoint = folder.load(reporter.warn)
     progress, state = RunProgress(**checkpoint.progress), checkpoint.state
     require_reached(plan, per_epoch, state.step)
@@ -282,7 +294,7 @@ def _resume(
     (before, unit), (after, _) = length(checkpoint.recipe), length(plan)
     session["extended"] = {"unit": unit, "from": before, "to": after}
     about = {**about, "sessions": [*about["sessions"], session]}
-    folder.extend(Checkpoint(checkpoint.spec, plan, state, progress.to_json()), about)
+    folder.extend(Checkpoint(checkpoint.spec, plan, state, progress.to_json(), checkpoint.data), about)
     return state, progress
 
 

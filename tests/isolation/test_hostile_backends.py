@@ -17,8 +17,12 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
 
+import resnet_core as rn
+from resnet_core.comparison.compare import _accuracy
 from toys.registry import register
 
 NETWORK = [
@@ -294,6 +298,40 @@ def test_a_full_disk_for_temporary_files_is_one_line(tmp_path: Path) -> None:
         process.stderr,
     )
     assert {path.name for path in tmp_path.iterdir()} == {"toys"}
+
+
+@pytest.mark.parametrize(
+    ("toy", "words"),
+    [
+        ("empty", "predict: received logits of shape (0, 3); expected (1, 3)"),
+        pytest.param("nan", "predict: the logits are not finite (NaN or infinity)", marks=pytest.mark.long),
+        pytest.param("complex_zero", "predict: output is complex128; expected real", marks=pytest.mark.long),
+        pytest.param("exit_255", "its process ended with exit code 255", marks=pytest.mark.long),
+    ],
+)
+def test_predicting_holds_a_backend_to_the_same(toy: str, words: str, tmp_path: Path) -> None:
+    spec = rn.spec("resnet20", depths=[1, 1], channels=[2, 3], input_size=9, classes=3)
+    rn.save_weights(tmp_path / "weights.safetensors", rn.initialize(spec), spec)
+    Image.new("RGB", (9, 9)).save(tmp_path / "picture.png")
+    arguments = ["predict", "weights.safetensors", "picture.png", "--backend", f"hostile__{toy}"]
+    process = subprocess.run(
+        [sys.executable, "-m", "resnet_core", *arguments],
+        cwd=tmp_path,
+        env=register(tmp_path / "toys", f"hostile__{toy}"),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (process.returncode, process.stdout) == (2, "")
+    assert process.stderr.splitlines()[-1].startswith(f"resnet: hostile__{toy}: {words}")
+    assert "Traceback" not in process.stderr
+
+
+def test_logits_of_another_shape_have_no_accuracy() -> None:
+    """The shipped network is compared with labels."""
+    assert _accuracy(np.eye(3), np.arange(3)) == 1
+    for shape in ((0, 3), (2, 3), (3, 1, 3), ()):
+        assert _accuracy(np.zeros(shape), np.arange(3)) is None
 
 
 SIGNALS = {signal.SIGINT: 130, signal.SIGTERM: -15, signal.SIGHUP: -1, signal.SIGKILL: -9}

@@ -18,6 +18,7 @@ import resnet_core as rn
 import resnet_numpy
 from resnet_core.data.images import sample_fashion
 from resnet_core.training.adaptation import adapted_weights
+from resnet_core.training.reporting import EpochRecord, StepRecord
 from resnet_core.training.run_folder import RunFolder
 from resnet_core.weights import Weights
 
@@ -122,7 +123,9 @@ def records(run: Path) -> list[dict[str, object]]:
 
 def test_an_epoch_that_was_logged_but_not_saved_is_not_logged_twice(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path)
-    folder.log([{"kind": "step", "step": 1}, {"kind": "step", "step": 2}, {"kind": "epoch", "step": 2}])
+    steps = [StepRecord(step, loss=2.0, accuracy=0.5, learning_rate=0.1, seconds=0.01) for step in (1, 2)]
+    epoch = EpochRecord(2, 1, loss=2.0, accuracy=0.5, test_loss=2.0, test_accuracy=0.5, seconds=0.02, backend="numpy")
+    folder.log([record.to_json() for record in (*steps, epoch)])
     folder.cut_log(2)
     assert len(list(folder.records())) == 3
     folder.cut_log(2, unevaluated=True)
