@@ -5,9 +5,10 @@ from __future__ import annotations
 import sys
 import time
 
-from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
+from resnet_core.cli.console import PrintableConsole
+from resnet_core.cli.output import one_line
 from resnet_core.training.reporting import EpochRecord, StepRecord
 
 
@@ -20,7 +21,7 @@ class TerminalReporter:
 
     def __init__(self, *, quiet: bool = False, test_name: str = "test") -> None:
         self.quiet, self.test_name = quiet, test_name
-        self.console = Console(file=sys.stderr, markup=False, highlight=False)
+        self.console = PrintableConsole(file=sys.stderr)
         self.bar = self.console.is_terminal and not self.console.is_dumb_terminal and not quiet
         self.progress = Progress(
             TextColumn("epoch {task.fields[epoch]}"),
@@ -74,11 +75,11 @@ class TerminalReporter:
         )
 
     def warn(self, message: str) -> None:
-        self.console.print(f"resnet: {' '.join(message.split())}", soft_wrap=True)
+        self.console.print(f"resnet: {one_line(message)}", soft_wrap=True)
 
     def note(self, message: str) -> None:
         if not self.quiet:
-            self.console.print(message, soft_wrap=True)
+            self.console.print(one_line(message), soft_wrap=True)
 
     def close(self) -> None:
         """Remove the bar."""

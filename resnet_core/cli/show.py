@@ -11,7 +11,15 @@ import typer
 
 from resnet_core import spec_files
 from resnet_core.analysis import Layer, image_shape, layers, state, tap_shapes, totals
-from resnet_core.cli.options import JsonFlag, SetOption, SpecArgument, brings_weights, print_json, resolve_spec
+from resnet_core.cli.options import (
+    JsonFlag,
+    SetOption,
+    SpecArgument,
+    brings_weights,
+    output_file,
+    print_json,
+    resolve_spec,
+)
 from resnet_core.errors import InputError
 from resnet_core.presentation.folding import Block, Section, fold, names_text
 from resnet_core.presentation.layer_text import kind_text
@@ -40,7 +48,8 @@ def show_spec(
         str | None, typer.Option(metavar="B", help="Show instead what this backend calls each tensor.")
     ] = None,
     diagram: Annotated[
-        Path | None, typer.Option(metavar="F", help="Draw the network instead, to F.svg or F.png.")
+        Path | None,
+        typer.Option(metavar="F", help="Draw the network instead, to F.svg or F.png.", callback=output_file),
     ] = None,
     overrides: SetOption = None,
     as_json: JsonFlag = False,
@@ -205,6 +214,6 @@ def _native(spec: ResNetSpec, backend: str, *, as_json: bool) -> None:
 
 def _size(text: str) -> tuple[int, int]:
     parts = text.lower().split("x")
-    if len(parts) > 2 or not all(part.strip().isdecimal() and 0 < int(part) < 10**6 for part in parts):
+    if len(parts) > 2 or not all(part.strip().isdecimal() and len(part) < 7 and int(part) for part in parts):
         raise InputError(f"--input: received {text!r}; expected a size such as 224 or 480x640 (height x width)")
     return int(parts[0]), int(parts[-1])
