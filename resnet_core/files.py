@@ -57,11 +57,10 @@ def require_file(path: Path, expected: str) -> None:
 
 def _opened(path: Path, expected: str) -> BinaryIO:
     """The file, looked at before it is opened, which wakes a device, and after, when nobody can exchange it."""
-    try:
-        _require_regular(path, os.stat(path), expected)  # noqa: PTH116
-        handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
-    except ValueError as error:  # a name with a null byte
-        raise InputError(f"{path}: cannot be read ({error}); expected {expected}") from error
+    if "\0" in str(path):
+        raise InputError(f"{path}: cannot be read (a null byte in its name); expected {expected}")
+    _require_regular(path, os.stat(path), expected)  # noqa: PTH116
+    handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
     try:
         _require_regular(path, os.fstat(handle), expected)
         return os.fdopen(handle, "rb")
