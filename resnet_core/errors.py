@@ -32,6 +32,10 @@ class WeightsError(InputError):
     """Weights, or a weight file, that do not fit the specification."""
 
 
+class NewerFormatError(WeightsError):
+    """A file of a later version of this project: it is left alone, and no earlier one takes its place."""
+
+
 class MissingBackendError(InputError, ImportError):
     """A backend that is not installed. The message contains the pip command that installs it."""
 

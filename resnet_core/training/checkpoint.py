@@ -10,13 +10,15 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from resnet_core.analysis import state as state_shapes
-from resnet_core.errors import WeightsError
+from resnet_core.errors import InputError, NewerFormatError, WeightsError
+from resnet_core.fields import parse_json
 from resnet_core.safetensors_file import digest, read_safetensors, write_safetensors
 from resnet_core.spec_files import from_json, to_json
 from resnet_core.specification import ResNetSpec
@@ -59,10 +61,23 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
 def load_checkpoint(path: Path) -> Checkpoint:
     """Read and check a checkpoint. Raises WeightsError, one line, for anything that is not exactly such a file."""
     arrays, metadata = read_safetensors(path)
-    if metadata.get("format") != FORMAT:
-        raise WeightsError(f"{path}: not a checkpoint of a run (format {metadata.get('format')!r})")
+    kind = metadata.get("format", "")
+    if kind != FORMAT:
+        if re.fullmatch(r"checkpoint \d{1,9}", kind):
+            raise NewerFormatError(f"{path}: format {kind!r}, of a later version; this one reads {FORMAT!r}")
+        raise WeightsError(f"{path}: not a checkpoint of a run (format {kind!r})")
     if _digest(arrays, metadata) != metadata.get("digest"):
         raise WeightsError(f"{path}: the digest does not match: the file was damaged or changed")
+    try:
+        return _checkpoint(path, arrays, metadata)
+    except (KeyError, TypeError, ValueError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise WeightsError(f"{path}: not a checkpoint of a run ({type(error).__name__}: {error})") from error
+
+
+def _checkpoint(path: Path, arrays: Weights, metadata: Mapping[str, str]) -> Checkpoint:
+    """What is in a file whose digest is right; somebody may have made it by hand."""
     spec, recipe = from_json(metadata["spec"], str(path)), recipe_from_json(metadata["recipe"], str(path))
     shapes = state_shapes(spec)
     weights, average = Weights(), Weights()
@@ -84,7 +99,8 @@ def load_checkpoint(path: Path) -> Checkpoint:
         int(metadata["step"]),
         check_weights(average, shapes, "float64") if average else {},
     )
-    return Checkpoint(spec, recipe, state, json.loads(metadata["progress"]))
+    progress = parse_json(metadata["progress"], str(path), "progress of a run", WeightsError)
+    return Checkpoint(spec, recipe, state, progress)
 
 
 def _digest(arrays: Weights, metadata: Mapping[str, str]) -> str:

@@ -15,6 +15,7 @@ Files are replaced atomically. The log is appended to, and truncated to the chec
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 from collections.abc import Callable, Iterator
@@ -22,8 +23,9 @@ from pathlib import Path
 from typing import Any
 
 from resnet_core.data.readers import CLASSES
-from resnet_core.errors import DataError, InputError
-from resnet_core.files import append_lines, read_bytes, write_atomically
+from resnet_core.errors import DataError, InputError, NewerFormatError
+from resnet_core.fields import parse_json
+from resnet_core.files import MOST, append_lines, read_bytes, reading, require_writable, write_atomically
 from resnet_core.preparation import Inputs, Preparation
 from resnet_core.spec_files import save_spec
 from resnet_core.spec_files import spec as read_spec
@@ -36,6 +38,16 @@ from resnet_core.weights import Weights
 
 #: Marks a folder as incomplete: created first, and removed when everything else is there.
 _STARTING = ".starting"
+#: Of run.json; a later one is left alone.
+FORMAT = 1
+
+#: Fields of the two kinds of records that are numbers.
+STEP_NUMBERS = ("step", "loss", "accuracy", "learning_rate", "seconds")
+EPOCH_NUMBERS = ("step", "epoch", "loss", "accuracy", "test_loss", "test_accuracy", "seconds")
+
+#: Bytes of a line of the log.
+LINE = 2**16
+
 _NAME = re.compile(r"step-(\d{9,})\.safetensors")
 
 
@@ -78,11 +90,17 @@ class RunFolder:
             raise InputError(
                 f"{self.path}: holds no run (run.json is missing); expected a folder that a training run wrote"
             )
-        text = read_bytes(self.path / "run.json", "a run's description")
         try:
-            about = json.loads(text)
+            text = read_bytes(self.path / "run.json", "a run's description").decode()
+            about = parse_json(text, "run.json", "a run's description", InputError, most=MOST)
+            if about.get("format", 1) != FORMAT:
+                raise NewerFormatError(
+                    f"{self.path}: run.json is of the format {about['format']!r}; this version reads {FORMAT}"
+                )
             if not (about["data"] and about["dtype"] and about["sessions"][-1]["backend"]):
                 raise ValueError("empty fields")
+        except NewerFormatError:
+            raise
         except (ValueError, LookupError, TypeError) as error:
             raise InputError(
                 f"{self.path}: run.json is damaged ({error}); expected what the training run wrote there"
@@ -172,10 +190,14 @@ class RunFolder:
 
     def load(self, warn: Callable[[str], None]) -> Checkpoint:
         """The newest readable checkpoint. Calls `warn` for each damaged one. Raises InputError if none can be read."""
+        for name in ("log.jsonl", "last.safetensors", "best.safetensors"):
+            require_writable(self.path / name)  # before the first step, not at the first checkpoint
         paths = self.checkpoints()
         for path in paths:
             try:
                 return load_checkpoint(path)
+            except NewerFormatError:
+                raise
             except InputError as error:
                 warn(f"{error}; trying the previous one")
         raise InputError(f"{self.path}: none of its {len(paths)} checkpoints can be read; train again in a new folder")
@@ -189,13 +211,19 @@ class RunFolder:
         path = self.path / "log.jsonl"
         if not path.exists():
             return
-        lines = read_bytes(path, "a run's log").decode(errors="replace").splitlines()
-        for number, line in enumerate(lines, start=1):
-            try:
-                yield json.loads(line)
-            except ValueError as error:
-                if number < len(lines):
-                    raise DataError(f"{path}: line {number} is damaged ({error})") from error
+        with reading(path, "a run's log") as file:
+            for number in itertools.count(1):
+                line = file.readline(LINE)
+                if not line:
+                    return
+                try:
+                    record = parse_json(line.decode(errors="replace"), f"line {number}", "a record", DataError)
+                    _require_record(record)
+                except (ValueError, LookupError, TypeError) as error:
+                    if line.endswith(b"\n") or file.read(1):  # the last line may have been cut
+                        raise DataError(f"{path}: line {number} is damaged ({error})") from error
+                    return
+                yield record
 
     def cut_log(self, step: int, *, unevaluated: bool = False) -> None:
         """Drop the records after `step` steps, which the run repeats; if `unevaluated`, also that of the epoch."""
@@ -205,3 +233,13 @@ class RunFolder:
             if record["step"] < step or (record["step"] == step and not (unevaluated and record["kind"] == "epoch"))
         ]
         write_atomically(self.path / "log.jsonl", "".join(f"{line}\n" for line in kept).encode())
+
+
+def _require_record(record: dict[str, Any]) -> None:
+    """Raise ValueError or LookupError where a line of the log is no record of a step or of an epoch."""
+    numbers = {"step": STEP_NUMBERS, "epoch": EPOCH_NUMBERS}[str(record["kind"])]
+    for name in numbers:
+        if type(record[name]) not in (int, float):
+            raise ValueError(f"{name}: received {record[name]!r}; expected a number")
+    if type(record["step"]) is not int:
+        raise ValueError(f"step: received {record['step']!r}; expected an integer")
