@@ -29,8 +29,11 @@ MOST_TEXT = 2**18
 #: Lists and tables within each other.
 _NESTED = 16
 
-#: A key of so many parts that reading it takes the square of its length.
-_LONG_KEY = re.compile(r"(?:[^\s.=,#\[\]{}]*[ \t]*\.[ \t]*){32}")
+#: Of an integer.
+_BITS = 64
+
+#: Parts of a key: reading one takes the square of their number.
+_PARTS = 32
 
 
 def require_known(
@@ -119,13 +122,13 @@ def dump_toml(fields: dict[str, Any]) -> str:
 def parse_toml(text: str, where: str, error: type[InputError]) -> dict[str, Any]:
     """The fields in TOML text. Raises `error`, whose message starts with `where`."""
     _require_short(text, where, MOST_TEXT, error)
-    if _LONG_KEY.search(text):
-        raise error(f"{where}: not valid TOML: a key of more than 32 parts")
+    if any(_dots(line) >= _PARTS for line in text.splitlines()):
+        raise error(f"{where}: not valid TOML: a key of more than {_PARTS} parts")
     try:
         fields = tomllib.loads(text)
     except (ValueError, RecursionError) as trouble:
         raise error(f"{where}: not valid TOML: {_reason(trouble)}") from trouble
-    _require_flat(fields, where, error)
+    _require_plain(fields, where, error)
     return fields
 
 
@@ -147,7 +150,7 @@ def load_json(text: str, where: str, error: type[InputError], *, most: int = MOS
         value = json.loads(text, object_pairs_hook=_once)
     except (ValueError, RecursionError) as trouble:
         raise error(f"{where}: not valid JSON: {_reason(trouble)}") from trouble
-    _require_flat(value, where, error)
+    _require_plain(value, where, error)
     return value
 
 
@@ -164,17 +167,25 @@ def _require_short(text: str, where: str, most: int, error: type[InputError]) ->
         raise error(f"{where}: received {len(text):,} characters; expected at most {most:,}")
 
 
-def _require_flat(value: Any, where: str, error: type[InputError]) -> None:
-    """Raise `error` for lists and tables nested so deeply that whoever looks at them fails."""
+def _require_plain(value: Any, where: str, error: type[InputError]) -> None:
+    """Raise `error` for lists and tables nested so deeply, and integers so long, that whoever looks at them fails."""
     level, depth = [value], 0
-    while level := [inner for each in level for inner in _parts(each)]:
-        depth += 1
+    while level:
+        if any(type(each) is int and each.bit_length() > _BITS for each in level):
+            raise error(f"{where}: received an integer of too many digits; expected one of {_BITS} bits at most")
         if depth > _NESTED:
             raise error(f"{where}: nested more than {_NESTED} times; expected fields with values")
+        level, depth = [inner for each in level for inner in _parts(each)], depth + 1
 
 
 def _parts(value: Any) -> Collection[Any]:
     return value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+
+
+def _dots(line: str) -> int:
+    """Dots of the longest word in a line of TOML, which may have blanks around them."""
+    joined = " ".join(line.split()).replace(" .", ".").replace(". ", ".")
+    return max(word.count(".") for word in re.split(r"[ =,#\[\]{}]", joined))
 
 
 def _reason(trouble: Exception) -> str:
@@ -219,6 +230,6 @@ def _value(text: str, key: str) -> Any:
             continue
         except (ValueError, RecursionError) as trouble:
             raise InputError(f"{key}: received {show(text)}; {_reason(trouble)}") from trouble
-        _require_flat(value, key, InputError)
+        _require_plain(value, key, InputError)
         return value
     return text

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
@@ -61,9 +62,14 @@ def main() -> NoReturn:
     sys.exit(exit_code(_run))
 
 
+@cache
+def _command() -> Any:
+    return typer.main.get_command(app)
+
+
 def _run() -> int:
     try:
-        code = typer.main.get_command(app).main(standalone_mode=False, prog_name="resnet")
+        code = _command().main(standalone_mode=False, prog_name="resnet")
     except typer.Abort:
         raise KeyboardInterrupt from None
     except USAGE_ERROR as error:

@@ -56,13 +56,17 @@ class Command(TyperCommand):
     """A command whose options and arguments have a value, each of them, that is one: no empty text, no infinity."""
 
     def parse_args(self, context: Any, arguments: list[str]) -> list[str]:
+        for before, word in zip(["", *arguments], arguments, strict=False):
+            option, equals, value = word.partition("=")
+            if not word or (option.startswith("--") and equals and not value):
+                after = option or before
+                raise typer.BadParameter(f"received '' after {after or 'the command'}; expected a value.", context)
         rest = super().parse_args(context, arguments)
         parameter: Any
         for parameter in self.params:
-            given = context.params.get(parameter.name)
-            for value in given if isinstance(given, list | tuple) else [given]:
-                if value == "" or (isinstance(value, float) and not isfinite(value)):
-                    raise typer.BadParameter(f"received {str(value)!r}; expected a value.", context, parameter)
+            value = context.params.get(parameter.name)
+            if isinstance(value, float) and not isfinite(value):
+                raise typer.BadParameter(f"received {value}; expected a number.", context, parameter)
         return rest
 
 

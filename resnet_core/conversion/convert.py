@@ -93,6 +93,8 @@ def convert(
     library does not have, and a destination that cannot be written.
     """
     target = Path(destination)
+    if not target.name:
+        raise InputError(f"destination: received {str(destination)!r}; expected the name of a file")
     wanted = _format(target, destination_format)
     if not target.parent.is_dir():  # before anything is read
         raise InputError(f"{target}: {target.parent} is no folder; make it first, or write elsewhere")

@@ -532,8 +532,8 @@ def test_an_unreadable_file_is_refused_whoever_reads(tmp_path: Path, monkeypatch
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
         return opened(file, *arguments, **named)
 
-    opened = Path.open
-    monkeypatch.setattr(Path, "open", deny)
+    opened = os.open
+    monkeypatch.setattr(os, "open", deny)
     assert refused(path) == "cannot be read (Permission denied); expected a .safetensors file"
 
 
