@@ -8,17 +8,13 @@
 Importing this package imports no framework.
 """
 
+import importlib
 from typing import TYPE_CHECKING
 
-from resnet_core.analysis import TapInfo, layers, parameters, state, tap_info, totals
-from resnet_core.architecture import layer_tree, taps
-from resnet_core.backend import backends, lazy_exports, load_backend
-from resnet_core.errors import InputError, MissingBackendError, ResNetError, SpecError, WeightsError
-from resnet_core.preparation import Preparation
-from resnet_core.spec_files import names, save_spec, spec
-from resnet_core.specification import ResNetSpec
-
 if TYPE_CHECKING:
+    from resnet_core.analysis import TapInfo, layers, parameters, state, tap_info, totals
+    from resnet_core.architecture import layer_tree, taps
+    from resnet_core.backend import backends, load_backend
     from resnet_core.benchmark.bench import bench
     from resnet_core.benchmark.result import Benchmark, BenchmarkRow
     from resnet_core.comparison.compare import compare
@@ -31,11 +27,15 @@ if TYPE_CHECKING:
     from resnet_core.data.prepare import load_images
     from resnet_core.deployment import deploy
     from resnet_core.difference.difference import Difference, diff
+    from resnet_core.errors import InputError, MissingBackendError, ResNetError, SpecError, WeightsError
     from resnet_core.initialization import initialize, probe_weights
     from resnet_core.prediction.models import build, features
     from resnet_core.prediction.network import TrainedNetwork, trained_network
     from resnet_core.prediction.predict import Prediction, predict
+    from resnet_core.preparation import Preparation
     from resnet_core.programs.source import source
+    from resnet_core.spec_files import names, save_spec, spec
+    from resnet_core.specification import ResNetSpec
     from resnet_core.training.evaluation import Evaluation, evaluate
     from resnet_core.training.recipe_files import recipe
     from resnet_core.training.running_variance import unbiased_variances
@@ -107,8 +107,7 @@ __all__ = [
     "unbiased_variances",
 ]
 
-#: Imported on first use: what is only said of networks needs neither NumPy, which takes longer to import than all that
-#: is here, nor data, training and worker processes.
+#: Imported on first use: importing the package alone takes no time, so that a command can be stopped from its start.
 _LAZY = {
     "__version__": "version",
     "BackendResult": "comparison.result",
@@ -120,10 +119,19 @@ _LAZY = {
     "Difference": "difference.difference",
     "Evaluation": "training.evaluation",
     "Imported": "conversion.read",
+    "InputError": "errors",
+    "MissingBackendError": "errors",
     "Prediction": "prediction.predict",
+    "Preparation": "preparation",
+    "ResNetError": "errors",
+    "ResNetSpec": "specification",
+    "SpecError": "errors",
+    "TapInfo": "analysis",
     "TrainedNetwork": "prediction.network",
     "TrainingResult": "training.start",
     "WeightFile": "weight_file",
+    "WeightsError": "errors",
+    "backends": "backend",
     "bench": "benchmark.bench",
     "build": "prediction.models",
     "cast": "weights",
@@ -138,22 +146,38 @@ _LAZY = {
     "from_torchvision": "conversion.torchvision_names",
     "import_weights": "conversion.read",
     "initialize": "initialization",
+    "layer_tree": "architecture",
+    "layers": "analysis",
+    "load_backend": "backend",
     "load_images": "data.prepare",
     "load_weights": "conversion.read",
+    "names": "spec_files",
+    "parameters": "analysis",
     "predict": "prediction.predict",
     "probe_weights": "initialization",
     "read_weight_file": "weight_file",
     "read_weights": "conversion.read",
     "recipe": "training.recipe_files",
+    "save_spec": "spec_files",
     "save_weights": "weight_file",
     "source": "programs.source",
+    "spec": "spec_files",
+    "state": "analysis",
+    "tap_info": "analysis",
+    "taps": "architecture",
+    "totals": "analysis",
     "train": "training.start",
     "trained_network": "prediction.network",
     "unbiased_variances": "training.running_variance",
 }
 
 
-__getattr__ = lazy_exports(__name__, _LAZY)
+def __getattr__(name: str) -> object:
+    """PEP 562; a module must not have the name of what it exports: once imported, it would shadow it."""
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = globals()[name] = getattr(importlib.import_module(f"{__name__}.{_LAZY[name]}"), name)
+    return value
 
 
 def __dir__() -> list[str]:

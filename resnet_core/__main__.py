@@ -1,6 +1,24 @@
-"""`python -m resnet_core` is `resnet`."""
+"""`python -m resnet_core` is `resnet`, and so is the installed command: from here on it can be stopped in one line."""
 
-from resnet_core.cli.commands import main
+from __future__ import annotations
+
+import signal
+import sys
+from typing import NoReturn
+
+
+def start() -> NoReturn:
+    """Import the command line and run it; Ctrl-C while it is imported, and while it ends, is no traceback."""
+    try:
+        from resnet_core.cli.commands import main
+
+        main()
+    except KeyboardInterrupt:
+        print("resnet: stopped", file=sys.stderr)
+        sys.exit(130)
+    finally:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # nothing is left to stop
+
 
 if __name__ == "__main__":
-    main()
+    start()

@@ -32,6 +32,10 @@ class WeightsError(InputError):
     """Weights, or a weight file, that do not fit the specification."""
 
 
+class NewerFormatError(WeightsError):
+    """A file of a later version of this project: it is left alone, and no earlier one takes its place."""
+
+
 class MissingBackendError(InputError, ImportError):
     """A backend that is not installed. The message contains the pip command that installs it."""
 
@@ -55,5 +59,15 @@ def require_choice(name: str, value: str, allowed: Sequence[str]) -> None:
 
 
 def printable(text: str) -> str:
-    """The text with everything escaped that a terminal would not print: a file's names may be anything."""
+    """The text with everything escaped that a terminal would not print.
+
+    A file's names may be anything: escapes, marks that turn the direction of writing around, halves of characters.
+    """
+    if text.isprintable():
+        return text
     return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)
+
+
+def printable_lines(text: str) -> str:
+    """The same for a text of several lines, which stay lines."""
+    return "\n".join(map(printable, text.split("\n")))

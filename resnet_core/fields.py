@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import difflib
 import json
+import re
 import tomllib
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any, NoReturn, get_type_hints
@@ -22,6 +22,18 @@ from resnet_core.files import read_bytes
 
 #: The most fields that a message lists; the longest that fit are a recipe's.
 _SHOWN = 45
+
+#: Bytes of a text with fields: a spec or a recipe of a person is a page of it.
+MOST_TEXT = 2**18
+
+#: Lists and tables within each other.
+_NESTED = 16
+
+#: Of an integer.
+_BITS = 64
+
+#: Parts of a key: reading one takes the square of their number.
+_PARTS = 32
 
 
 def require_known(
@@ -67,9 +79,20 @@ def refuse(field: str, received: object, allowed: str, error: type[InputError]) 
     raise error(f"{field}: received {show(received)}; allowed is {allowed}")
 
 
+def require_characters(field: str, text: str, error: type[InputError]) -> None:
+    """Raise `error` for a text with half a character, which no file can hold."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        refuse(field, text, "text of whole characters: this has a lone surrogate", error)
+
+
 def show(value: object) -> str:
     """A received value as text, shortened to fit a one-line message."""
-    text = repr(list(value)) if isinstance(value, tuple) else "none" if value is None else repr(value)
+    try:
+        text = repr(list(value)) if isinstance(value, tuple) else "none" if value is None else repr(value)
+    except (ValueError, RecursionError):  # digits that Python does not write, lists that are too deep to be written
+        return f"a {type(value).__name__} that is too long to be shown"
     return text if len(text) <= 80 else f"{text[:77]}..."
 
 
@@ -77,7 +100,7 @@ def read_fields(path: Path, what: str, error: type[InputError]) -> dict[str, Any
     """The fields in a .toml or .json file; `name` defaults to the file's name. `what` is "a spec", … for messages."""
     expected = f"{what} in TOML or JSON"
     try:
-        text = read_bytes(path, expected).decode()
+        text = read_bytes(path, expected, most=MOST_TEXT).decode()
     except UnicodeDecodeError as trouble:
         raise error(f"{path}: not UTF-8 text (byte {trouble.start}); expected {expected}") from trouble
     if path.suffix not in (".toml", ".json"):
@@ -98,21 +121,78 @@ def dump_toml(fields: dict[str, Any]) -> str:
 
 def parse_toml(text: str, where: str, error: type[InputError]) -> dict[str, Any]:
     """The fields in TOML text. Raises `error`, whose message starts with `where`."""
+    _require_short(text, where, MOST_TEXT, error)
+    if any(_dots(line) >= _PARTS for line in text.splitlines()):
+        raise error(f"{where}: not valid TOML: a key of more than {_PARTS} parts")
     try:
-        return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as trouble:
-        raise error(f"{where}: not valid TOML: {trouble}") from trouble
+        fields = tomllib.loads(text)
+    except (ValueError, RecursionError) as trouble:
+        raise error(f"{where}: not valid TOML: {_reason(trouble)}") from trouble
+    _require_plain(fields, where, error)
+    return fields
 
 
-def parse_json(text: str, where: str, what: str, error: type[InputError]) -> dict[str, Any]:
-    """The fields in JSON text, which must be an object of `what`. Raises `error`, whose message starts with `where`."""
-    try:
-        fields = json.loads(text)
-    except (json.JSONDecodeError, RecursionError) as trouble:
-        raise error(f"{where}: not valid JSON: {trouble}") from trouble
+def parse_json(text: str, where: str, what: str, error: type[InputError], *, most: int = MOST_TEXT) -> dict[str, Any]:
+    """The fields in JSON text, which must be an object of `what`, each there once, of at most `most` characters.
+
+    Raises `error`, whose message starts with `where`.
+    """
+    fields = load_json(text, where, error, most=most)
     if not isinstance(fields, dict):
         raise error(f"{where}: received a {type(fields).__name__}; expected an object of {what}")
     return fields
+
+
+def load_json(text: str, where: str, error: type[InputError], *, most: int = MOST_TEXT) -> Any:
+    """The value in JSON text, in which no key is twice and nothing nested deeply. Raises as `parse_json` does."""
+    _require_short(text, where, most, error)
+    try:
+        value = json.loads(text, object_pairs_hook=_once)
+    except (ValueError, RecursionError) as trouble:
+        raise error(f"{where}: not valid JSON: {_reason(trouble)}") from trouble
+    _require_plain(value, where, error)
+    return value
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"the key {next(name for name in names if names.count(name) > 1)!r} is there twice")
+    return found
+
+
+def _require_short(text: str, where: str, most: int, error: type[InputError]) -> None:
+    if len(text) > most:
+        raise error(f"{where}: received {len(text):,} characters; expected at most {most:,}")
+
+
+def _require_plain(value: Any, where: str, error: type[InputError]) -> None:
+    """Raise `error` for lists and tables nested so deeply, and integers so long, that whoever looks at them fails."""
+    level, depth = [value], 0
+    while level:
+        if any(type(each) is int and each.bit_length() > _BITS for each in level):
+            raise error(f"{where}: received an integer of too many digits; expected one of {_BITS} bits at most")
+        if depth > _NESTED:
+            raise error(f"{where}: nested more than {_NESTED} times; expected fields with values")
+        level, depth = [inner for each in level for inner in _parts(each)], depth + 1
+
+
+def _parts(value: Any) -> Collection[Any]:
+    return value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+
+
+def _dots(line: str) -> int:
+    """Dots of the longest word in a line of TOML, which may have blanks around them."""
+    joined = " ".join(line.split()).replace(" .", ".").replace(". ", ".")
+    return max(word.count(".") for word in re.split(r"[ =,#\[\]{}]", joined))
+
+
+def _reason(trouble: Exception) -> str:
+    """What a parser says; Python's own words about a number of 5,000 digits tell how to allow it."""
+    if isinstance(trouble, RecursionError):
+        return "nested too deeply"
+    return "an integer of too many digits" if "integer string conversion" in str(trouble) else str(trouble)
 
 
 def parse_assignments(assignments: Iterable[str], example: str, optional: Sequence[str]) -> dict[str, Any]:
@@ -122,7 +202,7 @@ def parse_assignments(assignments: Iterable[str], example: str, optional: Sequen
         key, equals, value = assignment.partition("=")
         if not equals or not key.strip():
             raise InputError(f"override: received {assignment!r}; expected key=value, such as {example}")
-        fields[key.strip()] = _value(value.strip())
+        fields[key.strip()] = _value(value.strip(), key.strip())
     return with_none(fields, optional)
 
 
@@ -142,8 +222,14 @@ def _field_types(kind: type[msgspec.Struct]) -> dict[str, Any]:
     return get_type_hints(kind, include_extras=True)
 
 
-def _value(text: str) -> Any:
+def _value(text: str, key: str) -> Any:
     for written in (text, f"[{text}]") if "," in text else (text,):  # 3,4,6,3 is a list, with its brackets or without
-        with suppress(tomllib.TOMLDecodeError):
-            return tomllib.loads(f"value = {written}")["value"]
+        try:
+            value = tomllib.loads(f"value = {written}")["value"]
+        except tomllib.TOMLDecodeError:
+            continue
+        except (ValueError, RecursionError) as trouble:
+            raise InputError(f"{key}: received {show(text)}; {_reason(trouble)}") from trouble
+        _require_plain(value, key, InputError)
+        return value
     return text

@@ -19,6 +19,9 @@ from resnet_core.fields import convert_fields, parse_json, refuse
 
 Pixels = Annotated[int, Meta(ge=1, le=100_000)]
 
+#: Characters of one in JSON: a mean picture is in it as text.
+MOST_JSON = 16 * 2**20
+
 #: What each field means and allows; every error message about a field quotes it.
 FIELDS: dict[str, str] = {
     "size": "one integer from 1 or [height, width] of the image",
@@ -51,8 +54,8 @@ class Preparation(Struct, frozen=True, kw_only=True, omit_defaults=False):
     antialias: bool = True
     channel_order: Literal["rgb", "bgr"] = "rgb"
     white: Annotated[float, Meta(gt=0, le=1e9)] = 1.0
-    mean: tuple[float, ...] | None = None
-    deviation: tuple[Annotated[float, Meta(gt=0)], ...] | None = None
+    mean: tuple[Annotated[float, Meta(ge=-1e9, le=1e9)], ...] | None = None
+    deviation: tuple[Annotated[float, Meta(gt=0, le=1e9)], ...] | None = None
     mean_picture: bytes | None = None
     others: dict[str, Any] = {}
 
@@ -98,7 +101,7 @@ def _numbers(values: tuple[float, ...]) -> str:
 
 def preparation_from_json(text: str, where: str = "JSON") -> Preparation:
     """A preparation from JSON text. Raises InputError, whose message starts with `where`."""
-    fields = parse_json(text, where, "preparation fields", InputError)
+    fields = parse_json(text, where, "preparation fields", InputError, most=MOST_JSON)
     if "size" not in fields:
         raise InputError(f"{where}: size: missing; expected {FIELDS['size']}")
     try:

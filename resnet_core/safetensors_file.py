@@ -12,11 +12,12 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from resnet_core.errors import WeightsError
+from resnet_core.fields import parse_json
 from resnet_core.files import reading, replacing
 from resnet_core.weights import Weights
 
-#: A header is at most this long, as in safetensors itself.
-MOST = 100_000_000
+#: A header is at most this long: tens of thousands of tensors, with a mean picture and the names of many classes.
+MOST = 16 * 2**20
 
 _DTYPES = {"F32": "float32", "F64": "float64"}
 #: What is stored, and the float32 numbers that it means.
@@ -61,14 +62,20 @@ def _header(path: Path, file: BinaryIO) -> dict[str, Any]:
 
     try:
         with safetensors.safe_open(str(path), framework="numpy"):  # type: ignore[no-untyped-call]
-            length = int.from_bytes(file.read(8), "little")
-            found = json.loads(file.read(length))
+            found = _header_text(path, file)
     except (safetensors.SafetensorError, ValueError, RecursionError) as error:
         raise WeightsError(
             f"{path}: not a readable safetensors file ({error}); it may be truncated or of another kind"
             + ("" if path.suffix == ".safetensors" else " (read_weights reads PyTorch's files)")
         ) from error
-    return dict(found)
+    return found
+
+
+def _header_text(path: Path, file: BinaryIO) -> dict[str, Any]:
+    length = int.from_bytes(file.read(8), "little")
+    if length > MOST:
+        raise WeightsError(f"{path}: its header has {length:,} bytes; expected at most {MOST:,}")
+    return parse_json(file.read(length).decode(), str(path), "tensors", WeightsError, most=MOST)
 
 
 def _tensor(path: Path, file: BinaryIO, start: int, name: str, entry: Mapping[str, Any], widen: bool) -> np.ndarray:
@@ -88,13 +95,12 @@ def _tensor(path: Path, file: BinaryIO, start: int, name: str, entry: Mapping[st
 def read_metadata(path: Path) -> dict[str, str]:
     """The metadata alone, without reading a tensor; {} if there are none, or if it is no safetensors file."""
     try:
-        with path.open("rb") as file:
-            length = int.from_bytes(file.read(8), "little")
-            found = json.loads(file.read(length)) if length <= MOST else {}
-    except (OSError, ValueError, RecursionError):
+        with reading(path, "a .safetensors file") as file:
+            metadata: Any = _header_text(path, file).get("__metadata__")
+    except (OSError, ValueError):
         return {}
-    metadata = found.get("__metadata__") if isinstance(found, dict) else None
-    return metadata if isinstance(metadata, dict) else {}
+    whole = isinstance(metadata, dict) and all(isinstance(value, str) for value in metadata.values())
+    return metadata if whole else {}
 
 
 def write_safetensors(path: Path, arrays: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> None:

@@ -27,6 +27,7 @@ def spec(source: str | Path | ResNetSpec | None = None, /, **overrides: Any) -> 
     >>> spec(depths=[2, 2], channels=[16, 32], block="basic").depths
     (2, 2)
     """
+    where = ""
     if source is None:
         fields = {}
     elif isinstance(source, ResNetSpec):
@@ -34,14 +35,22 @@ def spec(source: str | Path | ResNetSpec | None = None, /, **overrides: Any) -> 
     elif not isinstance(source, str | Path):
         raise InputError(f"spec: received a {type(source).__name__}; expected a name, a file, a run or a ResNetSpec")
     elif str(source) not in zoo.ZOO and is_run(Path(source)):
-        fields = with_none(read_fields(Path(source) / "spec.toml", "a spec", SpecError), OPTIONAL)
+        where = str(Path(source) / "spec.toml")
+        fields = with_none(read_fields(Path(where), "a spec", SpecError), OPTIONAL)
     elif is_weight_file(Path(source)):
         fields = to_fields(from_json(_metadata(Path(source))["spec"], str(source)))
     elif isinstance(source, Path) or Path(source).suffix in (".toml", ".json"):
+        where = str(source)
         fields = with_none(read_fields(Path(source), "a spec", SpecError), OPTIONAL)
     else:
         fields = zoo.fields(source)
-    return from_fields({**fields, **overrides})
+    try:
+        return from_fields({**fields, **overrides})
+    except SpecError as error:
+        field = str(error).partition(":")[0].partition("[")[0]
+        if not where or field in overrides:
+            raise
+        raise SpecError(f"{where}: {error}") from error
 
 
 def is_run(path: Path) -> bool:

@@ -17,9 +17,18 @@ from typing import Annotated, Any, Literal, NamedTuple, NoReturn
 from msgspec import Meta, Struct
 from msgspec.structs import force_setattr
 
+from resnet_core.bounds import (
+    MOST_BLOCKS,
+    MOST_MAP,
+    MOST_NAME,
+    MOST_STAGES,
+    MOST_VALUES,
+    map_values,
+    tensor_values,
+)
 from resnet_core.combinations import RULES
 from resnet_core.errors import SpecError
-from resnet_core.fields import convert_fields, plain_fields, refuse, require_known, show
+from resnet_core.fields import convert_fields, plain_fields, refuse, require_characters, require_known, show
 from resnet_core.padding import output_size, symmetric
 
 Depth = Annotated[int, Meta(ge=1, le=10_000)]
@@ -33,7 +42,7 @@ EXPANSION = {"basic": 1, "bottleneck": 4}
 
 #: What each field means and allows; every error message about a field quotes it.
 FIELDS: dict[str, str] = {
-    "name": "text",
+    "name": f"text of at most {MOST_NAME} characters",
     "depths": "a list of integers from 1, the number of blocks of each stage",
     "channels": "a list of integers from 1, the width of each stage before a bottleneck's expansion",
     "block": '"basic" or "bottleneck"',
@@ -112,7 +121,7 @@ class ResNetSpec(Struct, frozen=True, kw_only=True, omit_defaults=False):
     received and the values allowed. Lists are accepted for tuples, and an integer for a square `input_size`.
     """
 
-    name: str = ""
+    name: Annotated[str, Meta(max_length=MOST_NAME)] = ""
     depths: tuple[Depth, ...]
     channels: tuple[Count, ...]
     block: Literal["basic", "bottleneck"]
@@ -177,6 +186,7 @@ class ResNetSpec(Struct, frozen=True, kw_only=True, omit_defaults=False):
 
     def __post_init__(self) -> None:
         convert_fields(self, FIELDS, SpecError, sizes=("input_size",))
+        require_characters("name", self.name, SpecError)
         # One canonical order, so that equal networks have equal specs.
         places = ("stem", "inner", "last", "shortcut")
         force_setattr(self, "conv_bias", tuple(place for place in places if place in self.conv_bias))
@@ -185,6 +195,7 @@ class ResNetSpec(Struct, frozen=True, kw_only=True, omit_defaults=False):
         _check_stages(self)
         _check_widths(self)
         _check_combinations(self)
+        _check_bounds(self)
 
     # The optional fields, with their defaults resolved.
 
@@ -300,6 +311,9 @@ def fail(field: str, received: object, allowed: str | None = None) -> NoReturn:
 def _check_stages(spec: ResNetSpec) -> None:
     if not spec.depths:
         fail("depths", spec.depths)
+    if len(spec.depths) > MOST_STAGES or sum(spec.depths) > MOST_BLOCKS:
+        received = f"{sum(spec.depths):,} blocks in {len(spec.depths):,} stages"
+        raise SpecError(f"depths: received {received}; allowed is at most {MOST_BLOCKS:,} in {MOST_STAGES}")
     if len(spec.channels) != len(spec.depths):
         fail(
             "channels",
@@ -337,6 +351,16 @@ def _check_widths(spec: ResNetSpec) -> None:
             spec.stem_width,
             f"a multiple of groups = {spec.groups}: a basic block's first convolution is grouped",
         )
+
+
+def _check_bounds(spec: ResNetSpec) -> None:
+    found = tensor_values(spec)
+    for field, total, most, what in (
+        (found.most_common(1)[0][0], found.total(), MOST_VALUES, "values in all tensors"),
+        ("input_size", map_values(spec), MOST_MAP, "values in a map of one image"),
+    ):
+        if total > most:
+            fail(field, getattr(spec, field), f"a network of at most {most:,} {what}, and this one has {total:,}")
 
 
 def _normalized_widths(spec: ResNetSpec) -> list[int]:

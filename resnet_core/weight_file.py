@@ -19,7 +19,8 @@ import numpy as np
 
 from resnet_core.analysis import state
 from resnet_core.architecture import layer_tree
-from resnet_core.errors import InputError, WeightsError
+from resnet_core.errors import InputError, NewerFormatError, WeightsError
+from resnet_core.fields import require_characters
 from resnet_core.preparation import Preparation, preparation_from_json
 from resnet_core.safetensors_file import digest, read_safetensors, write_safetensors
 from resnet_core.spec_files import from_json, to_json
@@ -118,7 +119,7 @@ def checked_file(
 ) -> WeightFile:
     """What a file holds whose metadata is this project's. Raises as `read_weight_file` does."""
     if metadata["format"] not in ("1", FORMAT):
-        raise WeightsError(f"{path}: format {metadata['format']!r}; this version reads formats 1 and {FORMAT}")
+        raise NewerFormatError(f"{path}: format {metadata['format']!r}; this version reads formats 1 and {FORMAT}")
     try:
         found = _checked(arrays, metadata)
     except InputError as error:
@@ -171,6 +172,8 @@ def _require_channels(preparation: Preparation, spec: ResNetSpec) -> None:
 def _require_count(classes: Sequence[str], spec: ResNetSpec) -> None:
     if len(classes) != spec.classes:
         raise InputError(f"classes: received {len(classes)} names; expected one for each of {spec.classes} classes")
+    for name in classes:
+        require_characters("classes", name, InputError)
 
 
 def file_digest(weights: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from resnet_core.errors import WeightsError
+from resnet_core.errors import WeightsError, printable
 from resnet_core.weights import StateDict
 
 _WIDENED = {
@@ -33,6 +34,7 @@ def read_state_dict(path: Path) -> StateDict:
     Raises WeightsError for anything but a mapping of names to dense tensors of these or of float32 and float64 (apart
     from counters).
     """
+    _require_whole(path)
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # PyTorch's readers raise almost anything on damaged data
@@ -44,6 +46,28 @@ def read_state_dict(path: Path) -> StateDict:
     state_dict = StateDict({str(name): _array(path, str(name), tensor) for name, tensor in found.items()})
     state_dict.beside = tuple(beside)
     return state_dict
+
+
+def _require_whole(path: Path) -> None:
+    """Raise WeightsError for an archive that is damaged: PyTorch does not compare the CRCs that are in it.
+
+    PyTorch stores tensors as they are, so that nothing in a file is larger than the file. Its format before 1.6 is no
+    archive, and has nothing that could be compared.
+    """
+    if not zipfile.is_zipfile(path):
+        return
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = archive.infolist()
+            if sum(member.file_size for member in members) > path.stat().st_size:
+                raise WeightsError(f"{path}: holds more than its size, compressed; {_EXPECTED}")
+            damaged = archive.testzip()
+    except (OSError, ValueError, RuntimeError, NotImplementedError, EOFError, zipfile.BadZipFile) as error:
+        if isinstance(error, WeightsError):
+            raise
+        raise WeightsError(f"{path}: cannot be read as a checkpoint ({_reason(error)}); {_EXPECTED}") from error
+    if damaged is not None:
+        raise WeightsError(f"{path}: {printable(damaged)} in it is damaged (its CRC); get a fresh copy")
 
 
 def write_state_dict(path: Path, arrays: Mapping[str, np.ndarray]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
@@ -19,15 +20,19 @@ from resnet_core.cli.difference import diff_networks
 from resnet_core.cli.hints import option_hint
 from resnet_core.cli.listing import list_specs
 from resnet_core.cli.options import (
+    STANDARD_OUTPUT,
+    Command,
     DeviceOption,
     PythonOption,
     SetOption,
     TimeLimitOption,
     brings_weights,
+    output_file,
     parse_pythons,
     print_json,
     resolve_spec,
 )
+from resnet_core.cli.output import complain, exit_code, prepare_streams, say
 from resnet_core.cli.prediction import predict_pictures
 from resnet_core.cli.recipes import list_recipes
 from resnet_core.cli.show import show_spec
@@ -56,36 +61,40 @@ USAGE_ERROR: Any = typer.BadParameter.__base__
 
 def main() -> NoReturn:
     """Run the command line; every error that the user can fix is one line on stderr."""
-    command = typer.main.get_command(app)
+    prepare_streams()
+    sys.exit(exit_code(_run))
+
+
+@cache
+def _command() -> Any:
+    return typer.main.get_command(app)
+
+
+def _run() -> int:
     try:
-        code = command.main(standalone_mode=False, prog_name="resnet")
-    except ResNetError as error:
-        _fail(str(error))
-    except KeyboardInterrupt:
-        print("resnet: stopped", file=sys.stderr)
-        sys.exit(130)
-    except BrokenPipeError:
-        sys.stderr.close()  # the reader of the output has gone
-        sys.exit(0)
+        code = _command().main(standalone_mode=False, prog_name="resnet")
     except typer.Abort:
-        sys.exit(130)
+        raise KeyboardInterrupt from None
     except USAGE_ERROR as error:
         context: Any = getattr(error, "ctx", None)
         if type(error).__name__ == "NoArgsIsHelpError":  # not exported either
-            print(context.get_help())
-            sys.exit(0)
+            say(context.get_help())
+            return 0
         command_path = "resnet" if context is None else context.command_path
         hint = option_hint(error)
         said = f"{error.message}{hint}" if hint else error.format_message()  # which also has options that are near
-        _fail(f"{said} See `{command_path} --help`.")
-    sys.exit(code if isinstance(code, int) else 0)
+        raise InputError(f"{said} See `{command_path} --help`.") from error
+    except ResNetError:
+        status(quiet=False)("")  # the line of progress
+        raise
+    return code if isinstance(code, int) else 0
 
 
 def _version(wanted: bool) -> None:
     if wanted:
         from resnet_core.version import __version__
 
-        print(f"resnet-core {__version__}")
+        say(f"resnet-core {__version__}")
         raise typer.Exit
 
 
@@ -98,11 +107,11 @@ def options(
     """ResNets written once, compiled into PyTorch, Keras and Flax, and proven equal."""
 
 
-app.command("list")(list_specs)
-app.command("show")(show_spec)
+app.command("list", cls=Command)(list_specs)
+app.command("show", cls=Command)(show_spec)
 
 
-@app.command("compare")
+@app.command("compare", cls=Command)
 def compare_backends(
     spec: Annotated[
         str | None,
@@ -121,7 +130,8 @@ def compare_backends(
     time_limit: TimeLimitOption = TIME_LIMIT,
     overrides: SetOption = None,
     json_file: Annotated[
-        str | None, typer.Option("--json", metavar="F", help="Write JSON to F; with -, print only JSON.")
+        Path | None,
+        typer.Option("--json", metavar="F", help="Write JSON to F; with -, print only JSON.", callback=output_file),
     ] = None,
     quiet: QuietFlag = False,
 ) -> None:
@@ -157,39 +167,33 @@ def compare_backends(
     raise typer.Exit(2 if comparison.refused else 0 if comparison.equal else 1)
 
 
-app.command("bench")(time_backends)
-app.command("predict")(predict_pictures)
-app.command("convert")(convert_weights)
-app.command("certify")(certify_weights)
-app.command("source")(print_source)
-app.command("diff")(diff_networks)
-app.command("train")(train_network)
-app.command("recipes")(list_recipes)
-app.command("data")(check_data_set)
-app.command("evaluate")(evaluate_run)
-app.command("curves")(draw_run_curves)
-app.command("conformance")(check_conformance)
+app.command("bench", cls=Command)(time_backends)
+app.command("predict", cls=Command)(predict_pictures)
+app.command("convert", cls=Command)(convert_weights)
+app.command("certify", cls=Command)(certify_weights)
+app.command("source", cls=Command)(print_source)
+app.command("diff", cls=Command)(diff_networks)
+app.command("train", cls=Command)(train_network)
+app.command("recipes", cls=Command)(list_recipes)
+app.command("data", cls=Command)(check_data_set)
+app.command("evaluate", cls=Command)(evaluate_run)
+app.command("curves", cls=Command)(draw_run_curves)
+app.command("conformance", cls=Command)(check_conformance)
 
 
-def _report(comparison: Comparison, json_file: str | None) -> None:
+def _report(comparison: Comparison, json_file: Path | None) -> None:
     """Print a table and a sentence, or JSON, to standard output, and problems to standard error."""
     from resnet_core.cli import tables
 
-    if json_file == "-":
+    if json_file == STANDARD_OUTPUT:
         print_json(comparison.to_json())
     elif not all(result.bad_input or result.missing for result in comparison.backends.values()):
         tables.show(tables.comparison_table(comparison))
-        print()
+        say()
         tables.show(tables.verdict(comparison.sentence()))
         for note in comparison.notes():
             tables.show(note)
-    if json_file not in (None, "-"):
-        write_atomically(Path(str(json_file)), (json.dumps(comparison.to_json(), indent=1) + "\n").encode())
+    if json_file is not None and json_file != STANDARD_OUTPUT:
+        write_atomically(json_file, (json.dumps(comparison.to_json(), indent=1) + "\n").encode())
     for line in comparison.problems():
-        print(f"resnet: {' '.join(line.split())}", file=sys.stderr)
-
-
-def _fail(message: str) -> NoReturn:
-    status(quiet=False)("")
-    print(f"resnet: {' '.join(message.split())}", file=sys.stderr)
-    sys.exit(2)
+        complain(line)

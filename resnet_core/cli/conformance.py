@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections import Counter
 from pathlib import Path
 from typing import Annotated
@@ -11,7 +10,8 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from resnet_core.cli.options import print_json
+from resnet_core.cli.options import MOST_SECONDS, STANDARD_OUTPUT, output_file, print_json
+from resnet_core.cli.output import complain, say
 from resnet_core.cli.status import QuietFlag, status
 from resnet_core.conformance.report import ConformanceReport, folded
 from resnet_core.files import write_atomically
@@ -22,13 +22,16 @@ STATUSES = ("passed", "failed", "not offered")
 def check_conformance(
     backend: Annotated[str, typer.Argument(metavar="BACKEND", help="A registered backend, anyone's or built in.")],
     json_file: Annotated[
-        str | None, typer.Option("--json", metavar="F", help="Write JSON to F; - for stdout alone.")
+        Path | None,
+        typer.Option("--json", metavar="F", help="Write JSON to F; - for stdout alone.", callback=output_file),
     ] = None,
     python: Annotated[str | None, typer.Option(metavar="PATH", help="The backend's own interpreter.")] = None,
     groups: Annotated[
         list[str] | None, typer.Option("--group", metavar="GROUP", help="Only these checks; may be repeated.")
     ] = None,
-    time_limit: Annotated[float, typer.Option(metavar="SECONDS", help="For one check.", min=0.1)] = 60.0,
+    time_limit: Annotated[
+        float, typer.Option(metavar="SECONDS", help="For one check.", min=0.1, max=MOST_SECONDS)
+    ] = 60.0,
     quiet: QuietFlag = False,
 ) -> None:
     """Hold a backend to the contract: every verb and layer, on small networks, with planted defects."""
@@ -38,15 +41,15 @@ def check_conformance(
     show = status(quiet=quiet)
     report = conformance(backend, python=python, groups=groups, time_limit=time_limit, progress=show)
     show("")
-    if json_file == "-":
+    if json_file == STANDARD_OUTPUT:
         print_json(report.to_json())
     else:
         tables.show(report_table(report))
-        print(f"\n{report_sentence(report)}")
-    if json_file not in (None, "-"):
-        write_atomically(Path(str(json_file)), (json.dumps(report.to_json(), indent=1) + "\n").encode())
+        say(f"\n{report_sentence(report)}")
+    if json_file is not None and json_file != STANDARD_OUTPUT:
+        write_atomically(json_file, (json.dumps(report.to_json(), indent=1) + "\n").encode())
     for line in folded(report.violations()):
-        print(f"resnet: {line}", file=sys.stderr)
+        complain(line)
     raise typer.Exit(0 if report.conforms else 1)
 
 

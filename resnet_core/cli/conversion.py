@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from resnet_core.cli.options import JsonFlag, SetOption, print_json, resolve_spec
+from resnet_core.cli.options import JsonFlag, SetOption, output_file, print_json, resolve_spec
 from resnet_core.cli.status import QuietFlag, status
 from resnet_core.errors import InputError
 
@@ -25,7 +25,7 @@ FromOption = Annotated[
 
 def convert_weights(
     source: Annotated[Path, typer.Argument(metavar="SRC", help="A file of weights, anyone's; a folder or a run.")],
-    destination: Annotated[Path, typer.Argument(metavar="DST", help="The file to write.")],
+    destination: Annotated[Path, typer.Argument(metavar="DST", help="The file to write.", callback=output_file)],
     spec: SpecOption = None,
     source_format: FromOption = None,
     destination_format: Annotated[

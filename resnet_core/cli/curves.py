@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from resnet_core.cli.options import JsonFlag, print_json
+from resnet_core.cli.options import JsonFlag, output_file, print_json
+from resnet_core.cli.output import say
 from resnet_core.errors import InputError
 
 
@@ -15,7 +16,13 @@ def draw_run_curves(
     runs: Annotated[list[Path], typer.Argument(metavar="RUN…", help="Folders that `resnet train` made.")],
     output: Annotated[
         Path | None,
-        typer.Option("-o", "--output", metavar="F", help="Write F.png or F.svg; by default one run's own curves.*."),
+        typer.Option(
+            "-o",
+            "--output",
+            metavar="F",
+            help="Write F.png or F.svg; by default one run's own curves.*.",
+            callback=output_file,
+        ),
     ] = None,
     as_json: JsonFlag = False,
 ) -> None:
@@ -31,4 +38,4 @@ def draw_run_curves(
         files = [runs[0] / f"curves.{ending}" for ending in ("png", "svg")] if output is None else [output]
         draw_curves(found, files)
         if not as_json:
-            print(", ".join(map(str, files)))
+            say(", ".join(map(str, files)))

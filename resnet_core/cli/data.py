@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from resnet_core.cli.options import JsonFlag, print_json
+from resnet_core.cli.output import complain
 from resnet_core.cli.status import QuietFlag, counted, status
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def check_data_set(
     else:
         _print(report, found.test_name)
     for message in report.bad.values():
-        print(f"resnet: {' '.join(message.split())}", file=sys.stderr)
+        complain(message)
     raise typer.Exit(1 if report.bad else 0)
 
 

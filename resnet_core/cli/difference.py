@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from resnet_core.cli.options import JsonFlag, SpecArgument, print_json, resolve_spec
+from resnet_core.cli.options import JsonFlag, SpecArgument, output_file, print_json, resolve_spec
 from resnet_core.errors import InputError
 from resnet_core.files import write_atomically
 
@@ -38,7 +38,8 @@ def diff_networks(
         typer.Option("--set", metavar="KEY=VALUE", help="Replace a field of the second network; can be repeated."),
     ] = None,
     output: Annotated[
-        Path | None, typer.Option("-o", "--output", metavar="F", help="Write a page, F.html, or F.json.")
+        Path | None,
+        typer.Option("-o", "--output", metavar="F", help="Write a page, F.html, or F.json.", callback=output_file),
     ] = None,
     as_json: JsonFlag = False,
 ) -> None:

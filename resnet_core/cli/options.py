@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import json
+from math import isfinite
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 from resnet_core import spec_files
 from resnet_core.backend import apply_environment, backends
+from resnet_core.cli.output import say
 from resnet_core.errors import InputError, ResNetError
+from resnet_core.files import require_folder, require_writable
 from resnet_core.json_values import finite
 from resnet_core.specification import ResNetSpec
 from resnet_core.zoo import ZOO
@@ -25,13 +29,53 @@ SetOption = Annotated[
 ]
 BackendOption = Annotated[str, typer.Option(metavar="B", help="torch, keras, flax, numpy, …")]
 DeviceOption = Annotated[str, typer.Option(help="auto, cpu or gpu.")]
+#: What a limit of time may be, ten days and more: a clock has an end.
+MOST_SECONDS = 1_000_000
+
 PythonOption = Annotated[
     list[str] | None, typer.Option(metavar="NAME=PATH", help="A backend's own Python interpreter; can be repeated.")
 ]
 TimeLimitOption = Annotated[
-    float, typer.Option(metavar="SECONDS", help="Time limit for one step of one backend.", min=0.1)
+    float,
+    typer.Option(metavar="SECONDS", help="Time limit for one step of one backend.", min=0.1, max=MOST_SECONDS),
 ]
+
+#: In the place of a file to write.
+STANDARD_OUTPUT = Path("-")
+
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print only JSON.")]
+
+
+def output_file(context: typer.Context, value: Path | None) -> Path | None:
+    """What every option that names a file to write is checked by, before any work. Raises InputError."""
+    if value is not None and value != STANDARD_OUTPUT and not context.resilient_parsing:
+        require_writable(value)
+    return value
+
+
+def output_folder(context: typer.Context, value: Path) -> Path:
+    """The same for a folder, which may be there already. Raises InputError."""
+    if not context.resilient_parsing:
+        require_folder(value)
+    return value
+
+
+class Command(TyperCommand):
+    """A command whose options and arguments have a value, each of them, that is one: no empty text, no infinity."""
+
+    def parse_args(self, context: Any, arguments: list[str]) -> list[str]:
+        for before, word in zip(["", *arguments], arguments, strict=False):
+            option, equals, value = word.partition("=")
+            if not word or (option.startswith("--") and equals and not value):
+                after = option or before
+                raise typer.BadParameter(f"received '' after {after or 'the command'}; expected a value.", context)
+        rest = super().parse_args(context, arguments)
+        parameter: Any
+        for parameter in self.params:
+            value = context.params.get(parameter.name)
+            if isinstance(value, float) and not isfinite(value):
+                raise typer.BadParameter(f"received {value}; expected a number.", context, parameter)
+        return rest
 
 
 def resolve_spec(name: str, overrides: list[str] | None) -> ResNetSpec:
@@ -61,7 +105,7 @@ def is_foreign(name: str) -> bool:
 
 def print_json(value: Any) -> None:
     """Print only JSON to standard output."""
-    print(json.dumps(finite(value), indent=1))
+    say(json.dumps(finite(value), indent=1))
 
 
 def quiet_frameworks() -> None:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import csv
 import io
 import json
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from resnet_core.cli.options import DeviceOption, JsonFlag, SetOption, resolve_spec
+from resnet_core.cli.options import DeviceOption, JsonFlag, SetOption, output_file, resolve_spec
+from resnet_core.cli.output import complain, say
 from resnet_core.cli.status import QuietFlag
 from resnet_core.errors import InputError
 from resnet_core.files import write_atomically
@@ -40,7 +40,10 @@ def predict_pictures(
     ] = None,
     device: DeviceOption = "auto",
     overrides: SetOption = None,
-    output: Annotated[Path | None, typer.Option("-o", "--output", metavar="F", help="Write F.csv or F.json.")] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("-o", "--output", metavar="F", help="Write F.csv or F.json.", callback=output_file),
+    ] = None,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print only CSV.")] = False,
     as_json: JsonFlag = False,
     quiet: QuietFlag = False,
@@ -61,13 +64,13 @@ def predict_pictures(
     if len(bad) == len(predictions):
         raise InputError("; ".join(str(prediction.error) for prediction in bad[:3]) + (" …" if len(bad) > 3 else ""))
     if found.assumed and not quiet:
-        print(f"resnet: {found.assumed}", file=sys.stderr)
+        complain(found.assumed)
     for prediction in bad:
-        print(f"resnet: {prediction.error}", file=sys.stderr)
+        complain(str(prediction.error))
     if output is not None:
         write_atomically(output, (to_csv if output.suffix.lower() == ".csv" else _to_json)(predictions).encode())
     elif as_json or as_csv:
-        print((to_csv if as_csv else _to_json)(predictions), end="")
+        say((to_csv if as_csv else _to_json)(predictions), end="")
     else:
         from resnet_core.cli import tables
 

@@ -6,9 +6,10 @@ import sys
 import time
 from contextlib import suppress
 
-from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
+from resnet_core.cli.console import PrintableConsole
+from resnet_core.cli.output import one_line
 from resnet_core.training.reporting import EpochRecord, StepRecord
 
 
@@ -21,7 +22,7 @@ class TerminalReporter:
 
     def __init__(self, *, quiet: bool = False, test_name: str = "test") -> None:
         self.quiet, self.test_name = quiet, test_name
-        self.console = Console(file=sys.stderr, markup=False, highlight=False)
+        self.console = PrintableConsole(file=sys.stderr)
         self.bar = self.console.is_terminal and not self.console.is_dumb_terminal and not quiet
         self.progress = Progress(
             TextColumn("epoch {task.fields[epoch]}"),
@@ -75,11 +76,11 @@ class TerminalReporter:
         )
 
     def warn(self, message: str) -> None:
-        self._say(f"resnet: {' '.join(message.split())}")
+        self._say(f"resnet: {one_line(message)}")
 
     def note(self, message: str) -> None:
         if not self.quiet:
-            self._say(message)
+            self._say(one_line(message))
 
     def close(self) -> None:
         """Remove the bar."""

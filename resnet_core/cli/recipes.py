@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from resnet_core.cli.options import JsonFlag, print_json
+from resnet_core.cli.output import say
 from resnet_core.fields import plain_fields
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ def list_recipes(
         if as_json:
             print_json(plain_fields(found))
         else:
-            print(recipe_to_toml(found), end="")
+            say(recipe_to_toml(found), end="")
         return
     recipes = [recipe(known) for known in RECIPES]
     if as_json:

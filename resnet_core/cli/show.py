@@ -16,6 +16,7 @@ from resnet_core.cli.options import (
     SetOption,
     SpecArgument,
     brings_weights,
+    output_file,
     parse_size,
     print_json,
     resolve_spec,
@@ -48,7 +49,8 @@ def show_spec(
         str | None, typer.Option(metavar="B", help="Show instead what this backend calls each tensor.")
     ] = None,
     diagram: Annotated[
-        Path | None, typer.Option(metavar="F", help="Draw the network instead, to F.svg or F.png.")
+        Path | None,
+        typer.Option(metavar="F", help="Draw the network instead, to F.svg or F.png.", callback=output_file),
     ] = None,
     overrides: SetOption = None,
     as_json: JsonFlag = False,

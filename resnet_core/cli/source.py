@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from resnet_core.cli.options import BackendOption, SetOption, SpecArgument, resolve_spec
+from resnet_core.cli.options import BackendOption, SetOption, SpecArgument, output_file, resolve_spec
+from resnet_core.cli.output import say
 from resnet_core.errors import InputError
 from resnet_core.files import write_new
 
@@ -17,7 +18,13 @@ def print_source(
     backend: BackendOption,
     output: Annotated[
         Path | None,
-        typer.Option("-o", "--output", metavar="F", help="Write to F, which must be new or the same already."),
+        typer.Option(
+            "-o",
+            "--output",
+            metavar="F",
+            help="Write to F, which must be new or the same already.",
+            callback=output_file,
+        ),
     ] = None,
     overrides: SetOption = None,
     train: Annotated[
@@ -44,6 +51,6 @@ def print_source(
     plan = read_recipe(recipe or DEFAULT, **recipe_overrides(changes or [])) if train else False
     text = source(resolve_spec(spec, overrides), backend, train=plan)
     if output is None:
-        print(text, end="")
+        say(text, end="")
     else:
         write_new(output, text.encode())

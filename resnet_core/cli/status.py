@@ -9,6 +9,8 @@ from typing import Annotated
 
 import typer
 
+from resnet_core.errors import printable
+
 QuietFlag = Annotated[
     bool, typer.Option("--quiet", "-q", help="Only the result, and what went wrong: no progress, no notes.")
 ]
@@ -39,5 +41,5 @@ def counted(show: Status, what: str, every: int = 50) -> Callable[[int, int], No
 
 def _show(message: str) -> None:
     width = os.get_terminal_size(sys.stderr.fileno()).columns or 80
-    message = message[: width - 1]  # a line that wraps could not be cleared
+    message = printable(message)[: width - 1]  # a line that wraps could not be cleared
     print(f"\r\033[K{message}", end="", file=sys.stderr, flush=True)

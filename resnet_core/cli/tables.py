@@ -15,7 +15,10 @@ from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from resnet_core.cli.console import PrintableConsole
+from resnet_core.cli.output import say
 from resnet_core.comparison.wording import join, scientific
+from resnet_core.errors import printable
 from resnet_core.zoo import SOURCES
 
 if TYPE_CHECKING:
@@ -35,6 +38,9 @@ class Column:
     justify: Literal["left", "right"] = "right"
     expendable: int = 0
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "cells", [printable(cell) for cell in self.cells])  # as wide as it is shown
+
     @property
     def width(self) -> int:
         """Characters of the widest cell."""
@@ -43,18 +49,17 @@ class Column:
 
 def show(renderable: RenderableType) -> None:
     """Print to standard output; where that is no terminal, wide enough for every column, without trailing blanks."""
-    # Names of files and layers are plain text: brackets in them are not markup.
-    console = Console(markup=False, highlight=False, emoji=False)
+    console = PrintableConsole()
     if console.is_terminal:
         console.print(renderable)
         return
     if isinstance(renderable, str | Text):
-        print(str(renderable))  # a sentence is one line, however long
+        say(str(renderable))  # a sentence is one line, however long
         return
     console.width = terminal_width()
     with console.capture() as captured:
         console.print(renderable)
-    print("\n".join(line.rstrip() for line in captured.get().split("\n")), end="")
+    say("\n".join(line.rstrip() for line in captured.get().split("\n")), end="")
 
 
 def terminal_width() -> int:

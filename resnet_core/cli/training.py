@@ -12,10 +12,13 @@ from resnet_core.cli.options import (
     DeviceOption,
     JsonFlag,
     SetOption,
+    output_file,
+    output_folder,
     print_json,
     quiet_frameworks,
     resolve_spec,
 )
+from resnet_core.cli.output import say
 from resnet_core.cli.status import QuietFlag, counted, status
 from resnet_core.errors import InputError, TrainingError
 from resnet_core.spec_files import parse_overrides
@@ -34,7 +37,12 @@ ValidationOption = Annotated[
 
 
 def train_network(
-    out: Annotated[Path, typer.Option(metavar="DIR", help="The run's folder; new, or with --resume the run's own.")],
+    out: Annotated[
+        Path,
+        typer.Option(
+            metavar="DIR", help="The run's folder; new, or with --resume the run's own.", callback=output_folder
+        ),
+    ],
     spec: Annotated[
         str | None,
         typer.Argument(metavar="[SPEC]", help="A name, a file, a run; with --resume, the run's own."),
@@ -118,7 +126,7 @@ def train_network(
         reporter.warn(f"stopped after step {result.step}, which is saved; use --resume to continue")
         raise typer.Exit(130)
     if line := ending(result, evaluated):
-        print(line)
+        say(line)
         for note in following(result):
             reporter.note(note)
 
@@ -135,7 +143,8 @@ def evaluate_run(
     validation: ValidationOption = None,
     classes: Annotated[bool, typer.Option("--classes", help="Also a table: what each class was taken for.")] = False,
     confusion: Annotated[
-        Path | None, typer.Option(metavar="F", help="Draw the confusion matrix, to F.svg or F.png.")
+        Path | None,
+        typer.Option(metavar="F", help="Draw the confusion matrix, to F.svg or F.png.", callback=output_file),
     ] = None,
     as_json: JsonFlag = False,
     quiet: QuietFlag = False,
@@ -152,7 +161,7 @@ def evaluate_run(
     if as_json:
         print_json(result.to_json())
     else:
-        print(
+        say(
             f"{run} ({which}) in {result.backend}: accuracy {result.accuracy:.4f}, "
             + (f"top 5 {result.top5:.4f}, " if len(result.names) > 5 else "")
             + f"loss {result.loss:.4f} on {result.pictures:,} {result.pictures_name} pictures of {result.data}"

@@ -62,7 +62,7 @@ def _read(path: Path) -> dict[str, Any] | None:
         text = read_bytes(path, "a configuration in JSON").decode()
     except UnicodeDecodeError as error:
         raise WeightsError(f"{path}: is not text; expected JSON") from error
-    return parse_json(text, str(path), "a configuration", WeightsError)
+    return parse_json(text, str(path), "a configuration", WeightsError, most=MOST)
 
 
 def _timm(found: Mapping[str, Any]) -> Configuration:

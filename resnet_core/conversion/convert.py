@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,7 +20,7 @@ from resnet_core.conversion.read import FILES, Imported, backend_that_reads, imp
 from resnet_core.deployment import deploy as deployed
 from resnet_core.deployment import what_folds
 from resnet_core.errors import InputError
-from resnet_core.files import new_files, new_folder, replacing
+from resnet_core.files import new_files, new_folder, replacing, require_writable
 from resnet_core.safetensors_file import write_safetensors
 from resnet_core.source_text import plain
 from resnet_core.specification import ResNetSpec, to_fields
@@ -92,11 +93,18 @@ def convert(
     library does not have, and a destination that cannot be written.
     """
     target = Path(destination)
+    if not target.name:
+        raise InputError(f"destination: received {str(destination)!r}; expected the name of a file")
     wanted = _format(target, destination_format)
     if not target.parent.is_dir():  # before anything is read
         raise InputError(f"{target}: {target.parent} is no folder; make it first, or write elsewhere")
-    found = import_weights(source, spec, source_format)
     proof = target.with_name(target.name + ".certificate.json")
+    require_writable(proof)
+    if target.suffix:
+        require_writable(target)
+    elif os.path.lexists(target):
+        raise InputError(f"{target}: is there already; expected the name of a new folder")
+    found = import_weights(source, spec, source_format)
     weights, network = deployed(found.weights, found.spec) if deploy else (found.weights, found.spec)
     whole = target.suffix in readers("NETWORKS")  # the network with its weights, which are float32 in it
     rounded = whole and next(iter(weights.values())).dtype == np.float64

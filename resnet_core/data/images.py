@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+import stat
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
 
 # The limit for a picture before and after resizing: resizing an extreme aspect ratio could grow without bound.
 MAXIMUM_PIXELS = 89_478_485
+
+#: Of a side: a picture of one row of millions of pixels takes long to be read and cannot be shown to a network.
+MAXIMUM_SIDE = 100_000
 
 #: The folder of the shipped pictures.
 SAMPLES = Path(__file__).with_name("sample")
@@ -86,7 +90,9 @@ def read_picture(path: str | os.PathLike[str], mode: str) -> Image.Image:
 
     with _opened(path) as picture:
         picture.load()
-        return _flatten(ImageOps.exif_transpose(picture)).convert(mode)
+        ImageOps.exif_transpose(picture, in_place=True)  # each copy of a large picture is hundreds of megabytes
+        flat = _flatten(picture)
+        return flat.convert(mode) if flat.mode != mode or flat is picture else flat
 
 
 def check_header(path: str | os.PathLike[str]) -> None:
@@ -101,12 +107,16 @@ def _opened(path: str | os.PathLike[str]) -> Iterator[Image.Image]:
     from PIL import Image, UnidentifiedImageError
 
     expected = "expected a picture such as a JPEG or PNG"
-    if Path(path).is_dir():
+    if os.path.isdir(path):  # noqa: PTH112 (which has no error for a name that is too long)
         raise InputError(f"{str(path)!r} is a folder, {expected}; name one file in it")
     try:
+        if not stat.S_ISREG(Path(path).stat().st_mode):
+            raise UnidentifiedImageError  # a pipe or a device may never end
         with _WARNINGS, Image.open(path) as picture:
             if picture.width * picture.height > MAXIMUM_PIXELS:
                 raise Image.DecompressionBombError
+            if max(picture.size) > MAXIMUM_SIDE:
+                raise ValueError(f"{max(picture.size)} pixels in a row, of {MAXIMUM_SIDE} at most")
             yield picture
             return
     except (FileNotFoundError, NotADirectoryError):
@@ -137,4 +147,4 @@ def _flatten(picture: Image.Image) -> Image.Image:
     elif picture.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in picture.info:
         layer = picture.convert("RGBA")
         picture = Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer)
-    return picture.convert("RGB")
+    return picture if picture.mode == "RGB" else picture.convert("RGB")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ from resnet_core.data.download import DownloadError, download
 from resnet_core.data.held_out import HoldOut
 from resnet_core.data.readers import read_dataset
 from resnet_core.errors import DataError
+from resnet_core.files import reading
 
 
 @dataclass(frozen=True)
@@ -77,9 +79,24 @@ def _place(name: str, folder: Path) -> Path:
     files = NAMED[name].files
     for place in (folder, folder / name):
         if all((place / file).exists() or (place / file.removesuffix(".gz")).exists() for file in files):
+            _require_published(name, place)
             return place
     _download(name, folder / name)
     return folder / name
+
+
+def _require_published(name: str, place: Path) -> None:
+    """Raise DataError for a file that is not the published one; one that was unpacked has nothing to be compared."""
+    for file, digest in NAMED[name].files.items():
+        if not os.path.lexists(place / file):
+            continue
+        with reading(place / file, f"a file of {name}") as opened:
+            found = hashlib.file_digest(opened, "md5").hexdigest()  # type: ignore[arg-type]
+        if found != digest:
+            raise DataError(
+                f"{place / file}: is not {name}'s file, or it is damaged: its MD5 is {found}, the published one's is "
+                f"{digest}; remove it to have it downloaded, or name its folder as the data"
+            )
 
 
 def _download(name: str, folder: Path) -> None:

@@ -5,20 +5,18 @@ Anything damaged or inconsistent raises DataError, one line that names the file.
 
 from __future__ import annotations
 
-import gzip
-import tarfile
-import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
+from resnet_core.data.archives import idx_array, npz_arrays, tar_members
 from resnet_core.data.dataset import Crop, Dataset, Split
 from resnet_core.data.held_out import HoldOut, held_out
 from resnet_core.data.images import read_picture
 from resnet_core.data.prepare import cropped, fitted, picture_mode, pixels
-from resnet_core.errors import DataError, InputError
-from resnet_core.files import read_bytes
+from resnet_core.errors import DataError
+from resnet_core.fields import require_characters
 from resnet_core.preparation import Preparation
 
 CLASSES = {
@@ -27,6 +25,9 @@ CLASSES = {
     ),
     "cifar10": ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"),
 }  # fmt: skip
+
+#: Classes of a data set: more than any has, and few enough to be counted.
+MOST_CLASSES = 100_000
 
 PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
 
@@ -37,7 +38,7 @@ def read_dataset(name: str, path: Path, validation: HoldOut | None = None) -> Da
     Of a folder of pictures without a test split, `validation` is held out. Raises DataError.
     """
     if path.suffix == ".npz" and path.is_file():
-        return _npz(name, path)
+        return _npz(path)
     if not path.is_dir():
         raise DataError(f"{path}: expected a folder of IDX files, a folder of pictures by class, or an .npz file")
     if (path / "cifar-10-binary.tar.gz").exists():
@@ -65,6 +66,8 @@ def _arrays(
                 f"{where}: {part} labels are {labels.dtype} of shape {labels.shape}; expected {len(pictures)} classes "
                 "counted from 0"
             )
+        if labels.max() >= MOST_CLASSES:
+            raise DataError(f"{where}: a {part} label is {labels.max()}; expected classes from 0 to {MOST_CLASSES - 1}")
         splits.append(_array_split(pictures, labels.astype(np.int64)))
     count = 1 + max(int(split.labels.max()) for split in splits)
     if splits[0].size != splits[1].size or splits[0].channels != splits[1].channels:
@@ -107,7 +110,7 @@ def _idx(name: str, folder: Path) -> Dataset:
                 f"{folder}: {part}-ubyte(.gz) is missing; expected four IDX files, or a folder of pictures for "
                 "each class, perhaps in train/ and test/"
             )
-        found[part] = _idx_array(path)
+        found[part] = idx_array(path)
     return _arrays(
         name,
         (found["train-images-idx3"], found["train-labels-idx1"]),
@@ -116,39 +119,16 @@ def _idx(name: str, folder: Path) -> Dataset:
     )
 
 
-def _idx_array(path: Path) -> np.ndarray:
-    data = read_bytes(path, "an IDX file")
-    if path.suffix == ".gz":
-        try:
-            data = gzip.decompress(data)
-        except (OSError, EOFError) as error:
-            raise DataError(f"{path}: not a whole gzip file ({error}); get a fresh copy") from error
-    rank = data[3] if len(data) > 3 else 0
-    if data[:3] != b"\x00\x00\x08" or not rank or len(data) < 4 + 4 * rank:
-        raise DataError(f"{path}: not an IDX file of unsigned bytes (it starts with {data[:4].hex(' ') or 'nothing'})")
-    shape = tuple(int.from_bytes(data[4 + 4 * axis : 8 + 4 * axis], "big") for axis in range(rank))
-    values = np.frombuffer(data, np.uint8, offset=4 + 4 * rank)
-    if values.size != np.prod(shape, dtype=object):
-        raise DataError(f"{path}: {values.size} values where its header says {shape}; it was truncated or changed")
-    return values.reshape(shape)
-
-
 def _cifar(name: str, path: Path) -> Dataset:
     """CIFAR-10's binary version: a class byte, then 3 x 32 x 32 bytes, for each picture."""
     parts: dict[str, tuple[np.ndarray, np.ndarray]] = {}
-    try:
-        with tarfile.open(path) as archive:
-            for member in archive:
-                if member.isfile() and member.name.endswith(".bin"):
-                    stream = archive.extractfile(member)
-                    data = np.frombuffer(stream.read() if stream else b"", np.uint8)
-                    if data.size == 0 or data.size % 3073:
-                        raise DataError(f"{path}: {member.name} has {data.size} bytes; expected a multiple of 3073")
-                    rows = data.reshape(-1, 3073)
-                    pictures = rows[:, 1:].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
-                    parts[Path(member.name).stem] = (np.ascontiguousarray(pictures), rows[:, 0])
-    except (tarfile.TarError, EOFError, OSError) as error:
-        raise DataError(f"{path}: not a whole tar file ({error}); get a fresh copy") from error
+    for member, content in tar_members(path, ".bin"):
+        data = np.frombuffer(content, np.uint8)
+        if data.size == 0 or data.size % 3073:
+            raise DataError(f"{path}: {member} has {data.size} bytes; expected a multiple of 3073")
+        rows = data.reshape(-1, 3073)
+        pictures = rows[:, 1:].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
+        parts[Path(member).stem] = (np.ascontiguousarray(pictures), rows[:, 0])
     training = [parts[key] for key in sorted(parts) if key.startswith("data_batch")]
     if not training or "test_batch" not in parts:
         raise DataError(f"{path}: holds {', '.join(sorted(parts)) or 'nothing'}; expected data_batch_* and test_batch")
@@ -156,19 +136,8 @@ def _cifar(name: str, path: Path) -> Dataset:
     return _arrays(name, train, parts["test_batch"], path)
 
 
-def _npz(name: str, path: Path) -> Dataset:
-    wanted = ("x_train", "y_train", "x_test", "y_test")
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            missing = [key for key in wanted if key not in archive.files]
-            if missing:
-                raise DataError(f"{path}: holds {', '.join(archive.files)}; expected {', '.join(wanted)}")
-            arrays = [archive[key] for key in wanted]
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        if isinstance(error, InputError):
-            raise
-        raise DataError(f"{path}: not a readable .npz file ({error})") from error
-    pictures, labels, test_pictures, test_labels = arrays
+def _npz(path: Path) -> Dataset:
+    pictures, labels, test_pictures, test_labels = npz_arrays(path, ("x_train", "y_train", "x_test", "y_test"))
     return _arrays(path.stem, (pictures, labels.reshape(-1)), (test_pictures, test_labels.reshape(-1)), path)
 
 
@@ -195,7 +164,10 @@ def _folder(name: str, folder: Path, train: Path, validation: HoldOut | None) ->
 
 def _subfolders(folder: Path) -> list[str]:
     """Names of the folders that hold a class each; hidden ones, which programs leave there, do not."""
-    return sorted(path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+    names = sorted(path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+    for name in names:
+        require_characters(str(folder), name, DataError)
+    return names
 
 
 def _pictures(folder: Path) -> list[Path]:

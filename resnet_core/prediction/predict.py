@@ -12,7 +12,7 @@ import numpy as np
 
 from resnet_core.backend import DEVICES, first_installed
 from resnet_core.conversion.published import imagenet_classes
-from resnet_core.errors import InputError, require_choice
+from resnet_core.errors import InputError, printable, require_choice
 from resnet_core.files import read_bytes
 from resnet_core.numerics import log_softmax
 from resnet_core.prediction.network import Source, TrainedNetwork, trained_network
@@ -155,10 +155,13 @@ def _labels(labels: str | Path | Sequence[str] | None, classes: int) -> Sequence
         where = "imagenet"
     elif isinstance(labels, str | Path):
         try:
-            names = read_bytes(Path(labels), "class names, one per line").decode().splitlines()
+            names = read_bytes(Path(labels), "class names, one per line").decode("utf-8-sig").splitlines()
         except UnicodeDecodeError as error:
             raise InputError(f"{labels}: not UTF-8 text; expected class names, one per line") from error
         where = str(labels)
+        for number, name in enumerate(names, start=1):
+            if printable(name) != name:
+                raise InputError(f"{labels}: line {number} is {name[:80]!r}; expected a name that can be printed")
     else:
         names, where = labels, "labels"
     if len(names) != classes:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import io
+import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from resnet_core.errors import InputError
+from resnet_core.errors import InputError, printable_lines
 from resnet_core.files import write_atomically
 
 if TYPE_CHECKING:
@@ -30,11 +31,21 @@ def new_figure(what: str, file: Path, **options: object) -> Figure:
 
 
 def write_figure(figure: Figure, file: Path) -> None:
-    """Write it atomically. Text stays text in an SVG, and equal figures are equal files."""
+    """Write it atomically. Text stays text in an SVG, and equal figures are equal files.
+
+    A name is not mathematics, whatever signs are in it, and what cannot be printed is escaped.
+    """
     from matplotlib import rc_context
+    from matplotlib.text import Text
 
     ending = file.suffix[1:].lower()
     buffer = io.BytesIO()
-    with rc_context({"svg.fonttype": "none", "svg.hashsalt": "resnet"}):
+    for text in figure.findobj(Text):
+        assert isinstance(text, Text)
+        text.set_parse_math(False)
+        text.set_text(printable_lines(text.get_text()))
+    plain: Any = {"svg.fonttype": "none", "svg.hashsalt": "resnet", "text.parse_math": False}
+    with rc_context(plain), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing from")  # a box in a PNG; an SVG has the text
         figure.savefig(buffer, format=ending, dpi=150, metadata={"Date": None} if ending == "svg" else {})
     write_atomically(file, buffer.getvalue())

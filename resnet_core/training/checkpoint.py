@@ -19,7 +19,8 @@ from typing import Any
 import msgspec
 
 from resnet_core.analysis import state as state_shapes
-from resnet_core.errors import InputError, WeightsError
+from resnet_core.errors import InputError, NewerFormatError, WeightsError
+from resnet_core.fields import parse_json
 from resnet_core.safetensors_file import digest, read_safetensors, write_safetensors
 from resnet_core.spec_files import from_json, to_json
 from resnet_core.specification import ResNetSpec
@@ -30,11 +31,6 @@ from resnet_core.training.recipe_files import recipe_from_json, recipe_to_json
 from resnet_core.weights import Weights, check_weights
 
 FORMAT = "checkpoint 1"
-_FORMAT = re.compile(r"checkpoint (\d{1,9})")
-
-
-class NewerCheckpointError(WeightsError):
-    """A checkpoint that a later version wrote: whole, so that nothing may take its place."""
 
 
 @dataclass(frozen=True)
@@ -69,14 +65,13 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
 
 def load_checkpoint(path: Path) -> Checkpoint:
     """Read and check a checkpoint. Raises WeightsError, one line, for anything that is not exactly such a file, and
-    NewerCheckpointError for one of a later version."""
+    NewerFormatError for one of a later version."""
     arrays, metadata = read_safetensors(path)
-    if metadata.get("format") != FORMAT:
-        if _FORMAT.fullmatch(str(metadata.get("format"))):
-            raise NewerCheckpointError(
-                f"{path}: has format {metadata['format']!r}; this version reads {FORMAT!r}: use the one that wrote it"
-            )
-        raise WeightsError(f"{path}: not a checkpoint of a run (format {metadata.get('format')!r})")
+    kind = metadata.get("format", "")
+    if kind != FORMAT:
+        if re.fullmatch(r"checkpoint \d{1,9}", kind):
+            raise NewerFormatError(f"{path}: format {kind!r}, of a later version; this one reads {FORMAT!r}")
+        raise WeightsError(f"{path}: not a checkpoint of a run (format {kind!r})")
     if _digest(arrays, metadata) != metadata.get("digest"):
         raise WeightsError(f"{path}: the digest does not match: the file was damaged or changed")
     try:
@@ -88,6 +83,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
 
 
 def _checkpoint(path: Path, arrays: Weights, metadata: Mapping[str, str]) -> Checkpoint:
+    """What is in a file whose digest is right; somebody may have made it by hand."""
     spec, recipe = from_json(metadata["spec"], str(path)), recipe_from_json(metadata["recipe"], str(path))
     shapes = state_shapes(spec)
     weights, average = Weights(), Weights()
@@ -109,8 +105,8 @@ def _checkpoint(path: Path, arrays: Weights, metadata: Mapping[str, str]) -> Che
         int(metadata["step"]),
         check_weights(average, shapes, "float64") if average else {},
     )
-    progress = msgspec.convert(json.loads(metadata["progress"]), dict[str, float])
-    return Checkpoint(spec, recipe, state, progress, metadata.get("data"))
+    progress = parse_json(metadata["progress"], str(path), "progress of a run", WeightsError)
+    return Checkpoint(spec, recipe, state, msgspec.convert(progress, dict[str, float]), metadata.get("data"))
 
 
 def _digest(arrays: Weights, metadata: Mapping[str, str]) -> str:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from resnet_core.errors import printable
 from resnet_core.presentation.figure_file import new_figure, write_figure
 from resnet_core.training.evaluation import Evaluation
 
@@ -22,8 +23,9 @@ def draw_confusion(evaluation: Evaluation, file: Path) -> None:
     axes = figure.subplots()
     image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     figure.colorbar(image, ax=axes, shrink=0.8, label="share of the class")
-    axes.set_xticks(range(len(counts)), evaluation.names, rotation=45, ha="right")
-    axes.set_yticks(range(len(counts)), evaluation.names)
+    names = [printable(name) for name in evaluation.names]
+    axes.set_xticks(range(len(counts)), names, rotation=45, ha="right")
+    axes.set_yticks(range(len(counts)), names)
     axes.set_xlabel("predicted")
     axes.set_ylabel("class")
     axes.set_title(f"accuracy {evaluation.accuracy:.1%} on {evaluation.pictures:,} pictures of {evaluation.data}")

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property, lru_cache
+from math import prod
 
 import numpy as np
 from msgspec.structs import replace
@@ -31,6 +32,9 @@ Batch = tuple[np.ndarray, np.ndarray]
 #: The purpose of a random generator, which is the second number of its seed.
 _ORDER, _AUGMENT = 0, 1
 
+#: Values of a batch of images, 4 GiB of float32.
+MOST_VALUES = 2**30
+
 #: Pictures in an evaluation batch.
 EVALUATION_BATCH = 500
 
@@ -49,6 +53,12 @@ class Pipeline:
             raise DataError(
                 f"{data.name}: {len(data.train)} pictures fill no batch of {recipe.batch_size}; "
                 "use a smaller batch_size, or drop_last = false"
+            )
+        values = prod(self.batch_shapes()[0])
+        if values > MOST_VALUES:
+            raise DataError(
+                f"{data.name}: a batch of {self.batch_shapes()[0][0]} pictures at {self.size[0]}x{self.size[1]} has "
+                f"{values:,} values; expected at most {MOST_VALUES:,}: use a smaller batch_size, or resize"
             )
         self.total_steps = total_steps(recipe, self.steps_per_epoch)
         self._order = lru_cache(maxsize=1)(self._draw_order)

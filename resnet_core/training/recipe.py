@@ -8,25 +8,27 @@ momentum buffer, weight decay is added to the gradient in SGD and Adam (coupled)
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import prod
 from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 from msgspec.structs import force_setattr
 
+from resnet_core.bounds import MOST_NAME
 from resnet_core.errors import RecipeError
-from resnet_core.fields import convert_fields, refuse
+from resnet_core.fields import convert_fields, refuse, require_characters
 from resnet_core.specification import ResNetSpec
 
 Positive = Annotated[float, Meta(gt=0, le=1e9)]
 Fraction = Annotated[float, Meta(ge=0, lt=1)]
 Whole = Annotated[int, Meta(ge=1, le=1_000_000_000)]
-Pixels = Annotated[int, Meta(ge=1, le=100_000)]
+Pixels = Annotated[int, Meta(ge=1, le=16_384)]
 Share = Annotated[float, Meta(gt=0, le=1)]
 Strength = Annotated[float, Meta(ge=0, le=1000)]
 
 #: What each field means and allows; every error message about a field quotes it.
 FIELDS: dict[str, str] = {
-    "name": "text",
+    "name": f"text of at most {MOST_NAME} characters",
     "optimizer": '"sgd", "adam" or "adamw"',
     "learning_rate": "a number above 0",
     "momentum": "a number from 0 and below 1, the weight of the old buffer (sgd only)",
@@ -51,7 +53,7 @@ FIELDS: dict[str, str] = {
     "batch_size": "an integer from 1",
     "drop_last": "true or false (drop an epoch's last batch if it is not full)",
     "label_smoothing": "a number from 0 and below 1",
-    "resize": "one integer from 1 or [height, width], or none to keep the pictures' size",
+    "resize": "one integer from 1 to 16,384 or [height, width], or none to keep the pictures' size",
     "pad_crop": "an integer from 0, zeros around a picture before it is cropped at random",
     "flip": "true or false (mirror each picture with probability 1/2)",
     "crop_area": "two numbers above 0 and at most 1, between which the area of a random crop is, as a share of the "
@@ -69,6 +71,9 @@ FIELDS: dict[str, str] = {
     "seed": "an integer from 0: initial weights, order and augmentation",
 }
 
+#: Pixels of a resized picture; a batch of the largest is refused by `training.pipeline`.
+MOST_PIXELS = 2**24
+
 #: What `clip_norm` adds to the norm before it divides by it, as PyTorch does.
 CLIP_EPSILON = 1e-6
 
@@ -85,7 +90,7 @@ class Recipe(Struct, frozen=True, kw_only=True, omit_defaults=False):
     Raises RecipeError, one line with the field's path, what was received and what is allowed.
     """
 
-    name: str = ""
+    name: Annotated[str, Meta(max_length=MOST_NAME)] = ""
     optimizer: Literal["sgd", "adam", "adamw"] = "sgd"
     learning_rate: Positive
     momentum: Fraction = 0.0
@@ -102,7 +107,7 @@ class Recipe(Struct, frozen=True, kw_only=True, omit_defaults=False):
     rates: tuple[tuple[str, Positive], ...] = ()  # a mapping is taken too; pairs can be hashed
 
     schedule: Literal["constant", "step", "cosine"] = "constant"
-    milestones: tuple[Positive, ...] = ()
+    milestones: Annotated[tuple[Positive, ...], Meta(max_length=10_000)] = ()
     factor: Positive = 0.1
     warmup: Annotated[float, Meta(ge=0, le=1e9)] = 0.0
     epochs: Whole | None = None
@@ -124,7 +129,7 @@ class Recipe(Struct, frozen=True, kw_only=True, omit_defaults=False):
     cutout: Annotated[int, Meta(ge=0, le=100_000)] = 0
     mixup: Strength = 0.0
     cutmix: Strength = 0.0
-    mean: tuple[float, ...] | Literal["pixel"] | None = None
+    mean: tuple[Annotated[float, Meta(ge=-1e9, le=1e9)], ...] | Literal["pixel"] | None = None
     deviation: tuple[Positive, ...] | None = None
     seed: Annotated[int, Meta(ge=0, le=2**62)] = 0
 
@@ -135,6 +140,7 @@ class Recipe(Struct, frozen=True, kw_only=True, omit_defaults=False):
                     refuse(f"rates.{part}", factor, "a number above 0", RecipeError)
             force_setattr(self, "rates", tuple(self.rates.items()))
         convert_fields(self, FIELDS, RecipeError, sizes=("resize",))
+        require_characters("name", self.name, RecipeError)
         if (self.epochs is None) == (self.steps is None):
             received = "neither" if self.epochs is None else "both"
             refuse("epochs", received, "exactly one of epochs and steps", RecipeError)
@@ -156,6 +162,8 @@ class Recipe(Struct, frozen=True, kw_only=True, omit_defaults=False):
         self._check_augmentation()
 
     def _check_augmentation(self) -> None:
+        if self.resize is not None and prod(self.resize) > MOST_PIXELS:
+            refuse("resize", self.resize, f"at most {MOST_PIXELS:,} pixels", RecipeError)
         for field in ("crop_area", "crop_ratio"):
             bounds = getattr(self, field)
             if bounds is not None and bounds[0] > bounds[1]:

@@ -96,9 +96,11 @@ def recipe(source: str | Path | Recipe, /, **overrides: Any) -> Recipe:
     >>> recipe("fashion-adam", epochs=1).epochs
     1
     """
+    where = ""
     if isinstance(source, Recipe):
         fields = recipe_fields(source)
     elif isinstance(source, Path) or Path(source).suffix in (".toml", ".json"):
+        where = str(source)
         fields = with_none(read_fields(Path(source), "a recipe", RecipeError), OPTIONAL)
     elif source in RECIPES:
         fields = {"name": source, **RECIPES[source]}
@@ -109,7 +111,12 @@ def recipe(source: str | Path | Recipe, /, **overrides: Any) -> Recipe:
     for one, other in (("epochs", "steps"), ("steps", "epochs")):
         if overrides.get(one) is not None and other not in overrides:
             fields.pop(other, None)  # one length replaces the other
-    return _from_fields({**fields, **overrides})
+    try:
+        return _from_fields({**fields, **overrides})
+    except RecipeError as error:
+        if not where or str(error).partition(":")[0].partition("[")[0] in overrides:
+            raise
+        raise RecipeError(f"{where}: {error}") from error
 
 
 def recipe_fields(recipe: Recipe) -> dict[str, Any]:

@@ -16,6 +16,7 @@ Files are replaced atomically. The log is appended to, and truncated to the chec
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 from collections.abc import Callable, Iterator
@@ -26,13 +27,14 @@ from typing import Any, Literal
 import msgspec
 
 from resnet_core.data.readers import CLASSES
-from resnet_core.errors import DataError, InputError
-from resnet_core.files import append_lines, read_bytes, write_atomically
+from resnet_core.errors import DataError, InputError, NewerFormatError
+from resnet_core.fields import parse_json
+from resnet_core.files import MOST, append_lines, read_bytes, reading, require_writable, write_atomically
 from resnet_core.preparation import Inputs, Preparation
 from resnet_core.spec_files import save_spec
 from resnet_core.spec_files import spec as read_spec
 from resnet_core.specification import ResNetSpec
-from resnet_core.training.checkpoint import Checkpoint, NewerCheckpointError, load_checkpoint, save_checkpoint
+from resnet_core.training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from resnet_core.training.extension import same_but_length
 from resnet_core.training.recipe import Recipe
 from resnet_core.training.recipe_files import recipe, save_recipe
@@ -41,11 +43,14 @@ from resnet_core.training.run_lock import LOCK, locked
 from resnet_core.weight_file import save_weights
 from resnet_core.weights import Weights
 
-#: The version of run.json.
+#: Of run.json; a later one is left alone.
 FORMAT = 1
 
 #: Marks a folder as incomplete: created first, and removed when everything else is there.
 _STARTING = ".starting"
+#: Bytes of a line of the log.
+LINE = 2**16
+
 _NAME = re.compile(r"step-(\d{9,})\.safetensors")
 
 
@@ -133,21 +138,19 @@ class RunFolder:
             raise InputError(
                 f"{self.path}: holds no run (run.json is missing); expected a folder that a training run wrote"
             )
-        text = read_bytes(self.path / "run.json", "a run's description")
         try:
-            about = json.loads(text)
-            if not isinstance(about, dict):
-                raise TypeError(f"received a {type(about).__name__}")
+            text = read_bytes(self.path / "run.json", "a run's description").decode()
+            about = parse_json(text, "run.json", "a run's description", InputError, most=MOST)
             if isinstance(later := about.get("format", FORMAT), int) and later > FORMAT:
-                raise InputError(
+                raise NewerFormatError(
                     f"{self.path}: run.json has format {later}; this version reads {FORMAT}: use the one that wrote it"
                 )
             known = msgspec.convert(about, _About)
             if not (known.data and known.dtype and known.sessions and known.sessions[-1].backend):
                 raise ValueError("empty fields")
-        except InputError:
+        except NewerFormatError:
             raise
-        except (ValueError, LookupError, TypeError, RecursionError) as error:
+        except (ValueError, LookupError, TypeError) as error:
             raise InputError(
                 f"{self.path}: run.json is damaged ({error}); expected what the training run wrote there"
             ) from error
@@ -239,13 +242,15 @@ class RunFolder:
 
         Raises InputError if none can be read, for one of a later version, and for one of another run.
         """
+        for name in ("log.jsonl", "last.safetensors", "best.safetensors"):
+            require_writable(self.path / name)  # before the first step, not at the first checkpoint
         paths = self.checkpoints()
         for path in paths:
             try:
                 checkpoint = load_checkpoint(path)
                 self._require_own(path, checkpoint)
                 return checkpoint
-            except (NewerCheckpointError, _AnotherRunError):
+            except (NewerFormatError, _AnotherRunError):
                 raise
             except InputError as error:
                 warn(f"{error}; trying the previous one")
@@ -276,22 +281,19 @@ class RunFolder:
         path = self.path / "log.jsonl"
         if not path.exists():
             return
-        lines = read_bytes(path, "a run's log").decode(errors="replace").splitlines()
-        for number, line in enumerate(lines, start=1):
-            try:
-                record = json.loads(line)
-            except (ValueError, RecursionError) as error:
-                if number < len(lines) or isinstance(error, RecursionError):
-                    raise DataError(f"{path}: line {number} is damaged ({error})") from error
-                return
-            try:
-                msgspec.convert(record, _RECORDS[record["kind"]])
-            except (LookupError, TypeError, ValueError) as error:
-                raise DataError(
-                    f"{path}: line {number} is no record of a run ({type(error).__name__}: {error}); expected what the "
-                    "training run wrote there"
-                ) from error
-            yield record
+        with reading(path, "a run's log") as file:
+            for number in itertools.count(1):
+                line = file.readline(LINE)
+                if not line:
+                    return
+                try:
+                    record = parse_json(line.decode(errors="replace"), f"line {number}", "a record", DataError)
+                    msgspec.convert(record, _RECORDS[record["kind"]])
+                except (ValueError, LookupError, TypeError) as error:
+                    if line.endswith(b"\n") or file.read(1):  # the last line may have been cut
+                        raise DataError(f"{path}: line {number} is no record of a run ({error})") from error
+                    return
+                yield record
 
     def cut_log(self, step: int, *, unevaluated: bool = False) -> None:
         """Drop the records after `step` steps, which the run repeats; if `unevaluated`, also that of the epoch."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 import io
 import sys
 import tarfile
@@ -79,7 +80,7 @@ def test_arrays_come_in_from_each_kind_of_file(kind: str, tmp_path: Path) -> Non
     assert (data.classes, data.train.size, data.train.channels) == (("0", "1", "2"), (6, 5), 1)
 
 
-def test_cifars_binary_version_comes_in(tmp_path: Path) -> None:
+def test_cifars_binary_version_comes_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     images = RNG.integers(0, 256, (10, 3, 32, 32), np.uint8)
     with tarfile.open(tmp_path / "cifar-10-binary.tar.gz", "w:gz") as archive:
         for name, part in (("data_batch_1", slice(0, 4)), ("data_batch_2", slice(4, 8)), ("test_batch", slice(8, 10))):
@@ -87,6 +88,11 @@ def test_cifars_binary_version_comes_in(tmp_path: Path) -> None:
             member = tarfile.TarInfo(f"cifar-10-batches-bin/{name}.bin")
             member.size = len(b"".join(rows))
             archive.addfile(member, io.BytesIO(b"".join(rows)))
+    with pytest.raises(DataError, match="is not cifar10's file, or it is damaged: its MD5 is"):
+        dataset("cifar10", tmp_path)
+    path = tmp_path / "cifar-10-binary.tar.gz"
+    published = {path.name: hashlib.md5(path.read_bytes()).hexdigest()}
+    monkeypatch.setitem(datasets.NAMED, "cifar10", datasets.Download("https://nowhere/", published))
     data = dataset("cifar10", tmp_path)
     np.testing.assert_array_equal(everything(data.train), images[:8].transpose(0, 2, 3, 1))
     assert data.classes[3] == "cat"
@@ -116,7 +122,6 @@ def test_a_named_data_set_is_found_here_or_downloaded_with_a_checksum(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import functools
-    import hashlib
     import threading
     from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 

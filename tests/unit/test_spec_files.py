@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -142,8 +143,11 @@ def test_a_missing_file_and_a_directory_are_one_clear_line(tmp_path: Path) -> No
 
 
 def test_an_error_in_a_files_field_is_a_spec_error(tmp_path: Path) -> None:
-    with pytest.raises(SpecError, match=r"^depths\[0\]: received 0;"):
-        rn.spec(write(tmp_path, "a.toml", GOOD.replace(b"[1]", b"[0]")))
+    path = write(tmp_path, "a.toml", GOOD.replace(b"[1]", b"[0]"))
+    with pytest.raises(SpecError, match=rf"^{re.escape(str(path))}: depths\[0\]: received 0;"):
+        rn.spec(path)
+    with pytest.raises(SpecError, match=r"^depths\[0\]: received -1;"):  # which is not the file's
+        rn.spec(path, depths=[-1])
 
 
 def test_an_unknown_name_is_refused_with_the_nearest_one() -> None:

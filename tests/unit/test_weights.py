@@ -7,7 +7,6 @@ import json
 import os
 import pickle
 import stat
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -305,10 +304,10 @@ def test_a_read_only_folder_is_one_clear_line(tmp_path: Path) -> None:
 def test_a_read_only_file_system_is_one_clear_line_whoever_writes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def read_only(**arguments: Any) -> None:
+    def read_only(*arguments: Any) -> None:
         raise OSError(errno.EROFS, os.strerror(errno.EROFS))
 
-    monkeypatch.setattr(tempfile, "mkstemp", read_only)
+    monkeypatch.setattr("resnet_core.files.temporary_file", read_only)
     with pytest.raises(InputError, match=r": cannot be written \(Read-only file system\); nothing was changed$"):
         rn.save_weights(tmp_path / "w", tiny_weights(), SPEC)
 
@@ -533,8 +532,8 @@ def test_an_unreadable_file_is_refused_whoever_reads(tmp_path: Path, monkeypatch
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
         return opened(file, *arguments, **named)
 
-    opened = Path.open
-    monkeypatch.setattr(Path, "open", deny)
+    opened = os.open
+    monkeypatch.setattr(os, "open", deny)
     assert refused(path) == "cannot be read (Permission denied); expected a .safetensors file"
 
 
