@@ -40,7 +40,9 @@ def tensor_values(spec: Any) -> Counter[str]:
     width = spec.stem_width
     for depth, channels in zip(spec.depths, spec.channels, strict=True):
         out = spec.output_width(channels)
-        found["channels"] += _block(spec, width, channels, True) + (depth - 1) * _block(spec, out, channels, False)
+        strided = 1 if depth > 1 and spec.stride_unit == "last" else 0  # whose shortcut projects too
+        found["channels"] += _block(spec, width, channels, True) + strided * _block(spec, out, channels, True)
+        found["channels"] += (depth - 1 - strided) * _block(spec, out, channels, False)
         width = out
     found["channels"] += _PER_CHANNEL * width  # a norm behind the last block
     if spec.head_channels is not None:
@@ -79,7 +81,7 @@ def _wider(spec: Any) -> str:
     return "channels" if spec.stem_channels is None else "stem_channels"
 
 
-def _block(spec: Any, width: int, channels: int, first: bool) -> int:
+def _block(spec: Any, width: int, channels: int, projects: bool) -> int:
     inner, out = spec.inner_width(channels), spec.output_width(channels)
     if spec.block == "basic":
         total = _conv(width, inner, 3, spec.conv_groups(inner)) + _conv(inner, out, 3, spec.conv_groups(out))
@@ -91,7 +93,7 @@ def _block(spec: Any, width: int, channels: int, first: bool) -> int:
     if spec.attention == "se":
         total += 2 * gated * spec.squeezed_width(gated) + gated + spec.squeezed_width(gated)
     total += _ECA if spec.attention == "eca" else 0
-    if first or spec.shortcut == "projection_all":
+    if projects or spec.shortcut == "projection_all":
         total += _conv(width, out, spec.shortcut_kernel) if spec.shortcut not in ("pad", "none") else 0
     return total + _PER_CHANNEL * width  # a norm before the first convolution
 
