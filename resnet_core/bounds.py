@@ -25,6 +25,9 @@ MOST_NAME = 250
 #: Of a convolution's output channels: a bias and a norm's four.
 _PER_CHANNEL = 5
 
+#: The kernel of an ECA gate is never longer.
+_ECA = 32
+
 
 def tensor_values(spec: Any) -> Counter[str]:
     """{field that asks for them: values of the tensors}, at least as many as there are; of a ResNetSpec."""
@@ -37,8 +40,11 @@ def tensor_values(spec: Any) -> Counter[str]:
     width = spec.stem_width
     for depth, channels in zip(spec.depths, spec.channels, strict=True):
         out = spec.output_width(channels)
-        found["channels"] += _block(spec, width, channels, True) + (depth - 1) * _block(spec, out, channels, False)
+        strided = 1 if depth > 1 and spec.stride_unit == "last" else 0  # whose shortcut projects too
+        found["channels"] += _block(spec, width, channels, True) + strided * _block(spec, out, channels, True)
+        found["channels"] += (depth - 1 - strided) * _block(spec, out, channels, False)
         width = out
+    found["channels"] += _PER_CHANNEL * width  # a norm behind the last block
     if spec.head_channels is not None:
         found["head_channels"] = _conv(width, spec.head_channels, 1)
         width = spec.head_channels
@@ -47,19 +53,25 @@ def tensor_values(spec: Any) -> Counter[str]:
     return found
 
 
-def map_values(spec: Any) -> int:
-    """Values of the largest map of one image; of a ResNetSpec."""
+def map_values(spec: Any) -> tuple[str, int]:
+    """(field that asks for it, values of the largest map of one image); of a ResNetSpec."""
     size = [*spec.input_size]
-    most = prod(size) * spec.in_channels
+    found = [_map("in_channels", size, spec.in_channels)]
     if spec.stem:
         size = _strided(size, spec.stem_stride)
-        most = max(most, prod(size) * max(*spec.stem_inner_widths, spec.stem_width, 1))
+        found.append(_map(_wider(spec), size, max(*spec.stem_inner_widths, spec.stem_width, 1)))
         size = _strided(size, spec.stem_total_stride // spec.stem_stride)
     for channels, strides in zip(spec.channels, spec.block_strides(), strict=True):
         inner, out = spec.inner_width(channels), spec.output_width(channels)
-        before, size = prod(size), _strided(size, prod(block.stride for block in strides))
-        most = max(most, before * (inner // spec.reduce_first), prod(size) * max(inner, out))
-    return most
+        found.append(_map("channels", size, inner // spec.reduce_first))
+        size = _strided(size, prod(block.stride for block in strides))
+        found.append(_map("channels", size, max(inner, out)))
+    return max(found, key=lambda each: each[1])
+
+
+def _map(field: str, size: list[int], width: int) -> tuple[str, int]:
+    """The larger factor is the reason."""
+    return field if width > prod(size) else "input_size", prod(size) * width
 
 
 def _wider(spec: Any) -> str:
@@ -69,7 +81,7 @@ def _wider(spec: Any) -> str:
     return "channels" if spec.stem_channels is None else "stem_channels"
 
 
-def _block(spec: Any, width: int, channels: int, first: bool) -> int:
+def _block(spec: Any, width: int, channels: int, projects: bool) -> int:
     inner, out = spec.inner_width(channels), spec.output_width(channels)
     if spec.block == "basic":
         total = _conv(width, inner, 3, spec.conv_groups(inner)) + _conv(inner, out, 3, spec.conv_groups(out))
@@ -80,7 +92,8 @@ def _block(spec: Any, width: int, channels: int, first: bool) -> int:
         gated = inner if spec.attention_place == "inner" else out
     if spec.attention == "se":
         total += 2 * gated * spec.squeezed_width(gated) + gated + spec.squeezed_width(gated)
-    if first or spec.shortcut == "projection_all":
+    total += _ECA if spec.attention == "eca" else 0
+    if projects or spec.shortcut == "projection_all":
         total += _conv(width, out, spec.shortcut_kernel) if spec.shortcut not in ("pad", "none") else 0
     return total + _PER_CHANNEL * width  # a norm before the first convolution
 

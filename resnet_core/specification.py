@@ -357,7 +357,7 @@ def _check_bounds(spec: ResNetSpec) -> None:
     found = tensor_values(spec)
     for field, total, most, what in (
         (found.most_common(1)[0][0], found.total(), MOST_VALUES, "values in all tensors"),
-        ("input_size", map_values(spec), MOST_MAP, "values in a map of one image"),
+        (*map_values(spec), MOST_MAP, "values in a map of one image"),
     ):
         if total > most:
             fail(field, getattr(spec, field), f"a network of at most {most:,} {what}, and this one has {total:,}")

@@ -74,7 +74,7 @@ WORKING: dict[str, tuple[list[str], dict[str, str]]] = {
     "predict": (["net.safetensors", "picture.png"], {}),
     "convert": (["net.safetensors", "out.safetensors"], {}),
     "certify": (["net.safetensors", "net.safetensors"], {}),
-    "source": (["spec.toml"], {"--backend": "numpy"}),
+    "source": (["spec.toml"], {"--backend": "torch"}),
     "diff": (["spec.toml"], {}),
     "train": (["spec.toml"], {"--data": "data.npz", "--backend": "numpy", "--out": "new"}),
     "recipes": ([], {}),

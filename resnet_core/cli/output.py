@@ -19,7 +19,12 @@ MOST = 16_000
 
 def say(text: str = "", end: str = "\n") -> None:
     """Print text, of one line or several, to standard output."""
-    print(printable_lines(text), end=end)
+    try:
+        print(printable_lines(text), end=end)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, "standard output") from error
 
 
 def one_line(message: str) -> str:
@@ -45,6 +50,7 @@ def prepare_streams() -> None:
 
 def exit_code(work: Callable[[], int]) -> int:
     """The exit code of `work`; whatever the user, or the machine, is the reason of becomes one line."""
+    code = 0
     try:
         code = _explained(work)
         sys.stdout.flush()
@@ -56,9 +62,10 @@ def exit_code(work: Callable[[], int]) -> int:
         _drop_output()
         return 0
     except OSError as error:
-        complain(f"the output cannot be written ({error.strerror})")
+        if not code:  # otherwise it has been said
+            complain(f"standard output: {error.strerror}")
         _drop_output()
-        return 2
+        return code or 2
 
 
 def _explained(work: Callable[[], int]) -> int:

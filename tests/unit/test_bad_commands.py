@@ -6,6 +6,7 @@ before any framework starts; no character that steers a terminal is printed; not
 
 from __future__ import annotations
 
+import gzip
 import subprocess
 import sys
 import tempfile
@@ -13,11 +14,18 @@ import traceback
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
+from typer.core import TyperCommand
 
 from bad_inputs import WORKING, Case, cases, commands, write_all
 from command_line import in_process
+from resnet_core import fields, safetensors_file, specification, weight_file
+from resnet_core.cli import output
+from resnet_core.cli.options import Command
+from resnet_core.data import archives, readers
+from resnet_core.training import run_folder
 
 Run = Callable[[Case], "subprocess.CompletedProcess[str]"]
 
@@ -96,6 +104,39 @@ def test_the_grammar_covers_every_command_and_is_large() -> None:
 
 def test_every_bad_command_keeps_the_rules(place: Path) -> None:
     assert violations(cases(), place) == []
+
+
+#: {guard: (module, name, what stands in its place, the cases that show it by how they begin)}.
+GUARDS: dict[str, tuple[Any, str, Any, tuple[str, ...]]] = {
+    "the door to the terminal": (output, "printable", str, ("show escape.toml", "data missing.npz")),
+    "failures in one line": (output, "_explained", lambda work: work(), ("show spec missing",)),
+    "values of an option": (Command, "parse_args", TyperCommand.parse_args, ("source --recipe empty",)),
+    "values of a network": (specification, "MOST_VALUES", 10**18, ("show --set channels=[",)),
+    "blocks of a network": (specification, "MOST_BLOCKS", 10**9, ("show --set depths=[2001]",)),
+    "maps of a network": (specification, "MOST_MAP", 10**18, ("show --set input_size=",)),
+    "whole characters": (specification, "require_characters", lambda *_: None, ("show --set name='\udcff'",)),
+    "the length of a text": (fields, "MOST_TEXT", 10**9, ("recipes many_recipe.toml", "show large.toml")),
+    "the length of an integer": (fields, "_BITS", 10**9, ("show --set 'shortcut_kernel' '0xfff",)),
+    "keys that are there once": (fields, "_once", dict, ("show twice.json",)),
+    "the length of a header": (safetensors_file, "MOST", 2**70, ("show length.safetensors",)),
+    "the digest of a file": (
+        weight_file, "file_digest", lambda _, metadata: metadata["digest"], ("certify epsilon.safetensors",),
+    ),
+    "damage of an archive": (archives, "DAMAGED", (), ("data changed.npz", "data cifar_body", "data idx_body")),
+    "the CRC of gzip": (gzip._GzipReader, "_read_eof", lambda self: self._fp.read(8), ("data cifar_crc",)),  # type: ignore[attr-defined]
+    "the number of classes": (readers, "MOST_CLASSES", 2**65, ("data label64.npz",)),
+    "records of a log": (run_folder, "_require_record", lambda record: None, ("curves log_object", "curves log_none")),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("guard", GUARDS)
+def test_a_guard_that_is_taken_out_is_missed(guard: str, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    module, name, instead, beginnings = GUARDS[guard]
+    chosen = [case for case in cases() if case.name.startswith(beginnings)]
+    assert len(chosen) >= len(beginnings)
+    assert violations(chosen, place) == []
+    monkeypatch.setattr(module, name, instead)
+    assert violations(chosen, place)
 
 
 def test_some_of_them_as_processes(place: Path, request: pytest.FixtureRequest) -> None:
