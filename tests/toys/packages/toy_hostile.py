@@ -283,6 +283,7 @@ PREDICT = {
         )
     ),
     "forged": doing(lambda: forge('{"result": null, "arrays": false}')),
+    "forged_number": doing(lambda: write_everywhere(b"\nresnet-answer 99 {}\n")),
     "forged_null": doing(lambda: forge("null")),
     "forged_list": doing(lambda: forge('{"error": [1], "kind": {}}')),
     "forged_deep": doing(lambda: forge("[" * 20_000)),
