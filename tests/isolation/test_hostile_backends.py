@@ -73,6 +73,7 @@ PROCESSES = {
     "error_flood": "its process ended with exit code 5; last output: x{300}$",
     "not_utf_8": EQUAL,
     "forged_number": EQUAL,
+    "forged_kind": "this kind is none",
     "endless_line": EQUAL,
     "endless_answer": "its answer is longer than 67,108,864 bytes; its process was stopped",
     "reads_input": EQUAL,
@@ -95,7 +96,7 @@ OTHERS = {
     "no_array": "RuntimeError: this is no array",
     "generator": "TypeError: received a generator",
     "class": "TypeError: received a type",
-    "itself": "TypeError: received a Model",
+    "itself": "TypeError: received a ResNet; expected an array",
     "never_dict": "predict: received one array; expected {tap: array} of",
     "tap_renamed": "predict: received 4 missing (stem, stage1, stage2, …) and 4 unknown (stem., stage1., stage2., …)",
     "tap_more": "predict: received 1 unknown (another)",
@@ -121,7 +122,7 @@ OTHERS = {
     "error_stop": "StopIteration: no message",
     "error_exit_text": "its process ended with exit code 1; last output: this toy is tired",
     "error_interrupt": "its process was killed by SIGINT",
-    "error_base": "its process ended with exit code 1; last output: Base: not an Exception",
+    "error_base": "its process ended with exit code 1; last output: toy_hostile__error_base.Base: not an Exception",
     "exit_0": "its process ended with exit code 0",
     "exit_255": "its process ended with exit code 255",
     "abort": "its process was killed by SIGABRT",
@@ -147,7 +148,7 @@ OTHERS = {
     "answer_is_text": "which cannot be read (JSONDecodeError",
     "answer_has_numbers": "which cannot be read (ValueError: the arrays have no names)",
     "answer_claims_all_memory": "which cannot be read (MemoryError",
-    "folder_removed": "FileNotFoundError",
+    "folder_removed": "arrays for a worker process cannot be written (No such file or directory)",
     "no_descriptors": "OSError: [Errno 24] Too many open files",
     "no_file_size": "OSError: [Errno 27] File too large",
     "weights_none": "stem.conv.weight: None, expected [2, 3, 3, 3]",
@@ -335,6 +336,14 @@ def test_logits_of_another_shape_have_no_accuracy() -> None:
         assert _accuracy(np.zeros(shape), np.arange(3)) is None
 
 
+#: The command as from a terminal, whatever these tests were started from: `nohup` and `&` have signals ignored.
+INTERRUPTIBLE = """
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
+from resnet_core.cli.commands import main
+main()
+"""
 SIGNALS = {signal.SIGINT: 130, signal.SIGTERM: -15, signal.SIGHUP: -1, signal.SIGKILL: -9}
 
 
@@ -345,7 +354,7 @@ SIGNALS = {signal.SIGINT: 130, signal.SIGTERM: -15, signal.SIGHUP: -1, signal.SI
 def test_a_worker_ends_with_its_parent_and_leaves_nothing(toy: str, tmp_path: Path) -> None:
     """By whatever signal, even where it could not do anything itself, and its folder is removed."""
     environment = register(tmp_path / "toys", f"hostile__{toy}")
-    command = [sys.executable, "-m", "resnet_core", "compare", *NETWORK, "--backends", f"hostile__{toy}"]
+    command = [sys.executable, "-c", INTERRUPTIBLE, "compare", *NETWORK, "--backends", f"hostile__{toy}"]
     parents = {}
     for number in SIGNALS:
         (tmp_path / number.name).mkdir()
