@@ -73,7 +73,7 @@ PROCESSES = {
     "error_flood": "its process ended with exit code 5; last output: x{300}$",
     "not_utf_8": EQUAL,
     "forged_number": EQUAL,
-    "forged_kind": "this kind is none",
+    "forged_kind": "forged_kind: this kind is none",
     "endless_line": EQUAL,
     "endless_answer": "its answer is longer than 67,108,864 bytes; its process was stopped",
     "reads_input": EQUAL,
