@@ -72,18 +72,20 @@ PROCESSES = {
     "real_time_signal": "its process was killed by signal 40",
     "error_flood": "its process ended with exit code 5; last output: x{300}$",
     "not_utf_8": EQUAL,
+    "forged_number": EQUAL,
+    "forged_kind": "forged_kind: this kind is none",
     "endless_line": EQUAL,
     "endless_answer": "its answer is longer than 67,108,864 bytes; its process was stopped",
     "reads_input": EQUAL,
     "forked_both_answer": EQUAL,
     "forked_with_the_pipes": EQUAL,
-    "forked_with_the_pipes_and_exits": "its process ended with exit code 4",
     "closed_and_gone": "its process ended with exit code 0",
 }
 #: These need the time limit, which is short for them.
 HANGING = {
+    "forked_with_the_pipes_and_exits": "its process ended with exit code 4",
     "closed_and_hangs": "closed the pipe of its answers, went on and was stopped",
-    "spins_alone": "no answer within 6 s; its process was stopped",
+    "spins_alone": "no answer within 10 s; its process was stopped",
 }
 OTHERS = {
     "none": "TypeError: received a NoneType; expected an array of numbers",
@@ -94,7 +96,7 @@ OTHERS = {
     "no_array": "RuntimeError: this is no array",
     "generator": "TypeError: received a generator",
     "class": "TypeError: received a type",
-    "itself": "TypeError: received a Model",
+    "itself": "TypeError: received a ResNet; expected an array",
     "never_dict": "predict: received one array; expected {tap: array} of",
     "tap_renamed": "predict: received 4 missing (stem, stage1, stage2, …) and 4 unknown (stem., stage1., stage2., …)",
     "tap_more": "predict: received 1 unknown (another)",
@@ -120,7 +122,7 @@ OTHERS = {
     "error_stop": "StopIteration: no message",
     "error_exit_text": "its process ended with exit code 1; last output: this toy is tired",
     "error_interrupt": "its process was killed by SIGINT",
-    "error_base": "its process ended with exit code 1; last output: Base: not an Exception",
+    "error_base": "its process ended with exit code 1; last output: toy_hostile__error_base.Base: not an Exception",
     "exit_0": "its process ended with exit code 0",
     "exit_255": "its process ended with exit code 255",
     "abort": "its process was killed by SIGABRT",
@@ -146,7 +148,7 @@ OTHERS = {
     "answer_is_text": "which cannot be read (JSONDecodeError",
     "answer_has_numbers": "which cannot be read (ValueError: the arrays have no names)",
     "answer_claims_all_memory": "which cannot be read (MemoryError",
-    "folder_removed": "FileNotFoundError",
+    "folder_removed": "arrays for a worker process cannot be written (No such file or directory)",
     "no_descriptors": "OSError: [Errno 24] Too many open files",
     "no_file_size": "OSError: [Errno 27] File too large",
     "weights_none": "stem.conv.weight: None, expected [2, 3, 3, 3]",
@@ -174,7 +176,7 @@ OTHERS = {
     "build_exit": "its process ended with exit code 6",
 }
 OTHERS_HANGING = dict.fromkeys(
-    ("hangs", "stops", "spins", "deaf", "build_hangs"), "no answer within 6 s; its process was stopped"
+    ("hangs", "stops", "spins", "deaf", "build_hangs"), "no answer within 10 s; its process was stopped"
 )
 
 #: What stands before the right backend: {name: (shell script, what is said)}.
@@ -189,9 +191,9 @@ INTERPRETERS = {
     "one_byte": ("printf '\\351'", "its process ended with exit code 0 and answered nothing but '�': is it a Python"),
 }  # fmt: skip
 HANGING_INTERPRETERS = {
-    "deaf": ("exec sleep 60", "no answer within 6 s; its process was stopped"),
-    "parrot": ("exec cat", 'no answer within 6 s; its process was stopped and answered nothing but \'{"function": '),
-    "endless": ("exec yes", "no answer within 6 s; its process was stopped and answered nothing but 'y'"),
+    "deaf": ("exec sleep 60", "no answer within 10 s; its process was stopped"),
+    "parrot": ("exec cat", 'no answer within 10 s; its process was stopped and answered nothing but \'{"function": '),
+    "endless": ("exec yes", "no answer within 10 s; its process was stopped and answered nothing but 'y'"),
 }
 
 
@@ -253,7 +255,7 @@ def test_whatever_a_backend_does_the_others_are_compared(toys: dict[str, str], t
 @pytest.mark.parametrize(
     ("toys", "scripts"),
     [
-        pytest.param(HANGING, {"parrot": HANGING_INTERPRETERS["parrot"]}, id="some"),
+        pytest.param(HANGING, {}, id="some"),
         pytest.param(OTHERS_HANGING, HANGING_INTERPRETERS, id="others", marks=pytest.mark.long),
     ],
 )
@@ -262,7 +264,7 @@ def test_nothing_takes_longer_than_the_time_limit(
 ) -> None:
     start = time.monotonic()
     pythons = {name: script for name, (script, _) in scripts.items()}
-    _, results, lines, peak = compare(tmp_path, list(toys), pythons, "--time-limit", "6")
+    _, results, lines, peak = compare(tmp_path, list(toys), pythons, "--time-limit", "10")
     assert wrong({**toys, **{name: words for name, (_, words) in scripts.items()}}, results, lines) == {}
     assert time.monotonic() - start < 60 + 20 * (len(toys) + len(scripts))
     assert peak < 600
@@ -334,6 +336,14 @@ def test_logits_of_another_shape_have_no_accuracy() -> None:
         assert _accuracy(np.zeros(shape), np.arange(3)) is None
 
 
+#: The command as from a terminal, whatever these tests were started from: `nohup` and `&` have signals ignored.
+INTERRUPTIBLE = """
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
+from resnet_core.cli.commands import main
+main()
+"""
 SIGNALS = {signal.SIGINT: 130, signal.SIGTERM: -15, signal.SIGHUP: -1, signal.SIGKILL: -9}
 
 
@@ -344,7 +354,7 @@ SIGNALS = {signal.SIGINT: 130, signal.SIGTERM: -15, signal.SIGHUP: -1, signal.SI
 def test_a_worker_ends_with_its_parent_and_leaves_nothing(toy: str, tmp_path: Path) -> None:
     """By whatever signal, even where it could not do anything itself, and its folder is removed."""
     environment = register(tmp_path / "toys", f"hostile__{toy}")
-    command = [sys.executable, "-m", "resnet_core", "compare", *NETWORK, "--backends", f"hostile__{toy}"]
+    command = [sys.executable, "-c", INTERRUPTIBLE, "compare", *NETWORK, "--backends", f"hostile__{toy}"]
     parents = {}
     for number in SIGNALS:
         (tmp_path / number.name).mkdir()

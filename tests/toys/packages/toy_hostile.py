@@ -162,11 +162,12 @@ def instead_of_the_answer(make):
 
 
 def answer_with(arrays):
-    """Write these bytes as the arrays, and answer as the child would."""
+    """Write these bytes as the arrays, answer as the child would, and let them be read."""
 
     def act():
         (folder() / "answer.arrays").write_bytes(arrays)
         forge('{"result": null, "arrays": true}')
+        time.sleep(600)
 
     return act
 
@@ -283,6 +284,8 @@ PREDICT = {
         )
     ),
     "forged": doing(lambda: forge('{"result": null, "arrays": false}')),
+    "forged_number": doing(lambda: write_everywhere(b"\nresnet-answer 99 {}\n")),
+    "forged_kind": doing(lambda: forge('{"error": "this kind is none", "kind": "printable"}')),
     "forged_null": doing(lambda: forge("null")),
     "forged_list": doing(lambda: forge('{"error": [1], "kind": {}}')),
     "forged_deep": doing(lambda: forge("[" * 20_000)),
