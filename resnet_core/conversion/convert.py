@@ -113,7 +113,8 @@ def convert(
             write_exported(temporary, exported, found)
             back = import_weights(temporary, exported.spec, wanted)
         certificate = certify(found, back, rewritten=rewritten, exact=not rewritten)
-        certificate = replace(certificate, destination={**certificate.destination, "file": target.name})
+        said = {"to_be_told": dict(exported.chosen)} if exported is not None and exported.chosen else {}
+        certificate = replace(certificate, destination={**certificate.destination, "file": target.name, **said})
         if not certificate.equal:
             raise InputError(f"{target}: not written, since it would not compute the same: {certificate.sentence()}")
         paper.write_text(certificate.text(), encoding="utf-8")

@@ -121,6 +121,21 @@ def test_the_variables_of_slim_are_recognized_and_their_scope_is_no_part_of_them
         assert {there.partition("/")[0] for there in names.values()} == {name}
 
 
+@pytest.mark.parametrize("name", ["resnet_v1_50", "resnet_v2_50"])
+def test_slims_output_stride_and_pool_are_arguments_of_its_function(name: str) -> None:
+    plain = rn.spec(name, classes=5)
+    dense = rn.spec(plain, output_stride=16, global_pool=False)
+    weights = rn.probe_weights(plain)
+    exported, usual = export_weights(dense, weights, "slim"), export_weights(plain, weights, "slim")
+    assert exported.chosen == {"output_stride": 16, "global_pool": False}
+    assert usual.chosen == {}
+    assert layer_tree(exported.spec) == layer_tree(dense) != layer_tree(usual.spec)
+    assert exported.arrays.keys() == usual.arrays.keys()
+    assert all(np.array_equal(array, usual.arrays[there]) for there, array in exported.arrays.items())
+    with pytest.raises(WeightsError, match=r"output_stride is 16, and None in its resnet\.py"):
+        export_weights(rn.spec("resnet50", output_stride=16), rn.probe_weights(rn.spec("resnet50")), "torchvision")
+
+
 @pytest.mark.parametrize("name", EVERY_NAME)
 def test_the_spec_of_every_network_is_inferred_from_its_tensors(name: str) -> None:
     spec = rn.spec(name)
