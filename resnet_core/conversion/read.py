@@ -46,9 +46,8 @@ class Imported:
 
     `recognized` is None for a file of this project's own, `network` the backend that runs the file itself, which is a
     whole network and not only weights, which are `beside` it where they are too many; with `probabilities`, a softmax
-    follows the logits in it. `preparation` and
-    `classes` are None where nothing says; with `assumed`, the preparation is that of the library's program, of which
-    the file says nothing.
+    follows the logits in it. `preparation` and `classes` are None where nothing says; with `assumed`, the preparation
+    is that of the library's program, of which the file says nothing.
     """
 
     path: Path
