@@ -12,9 +12,9 @@ from statistics import median
 from typing import Any
 
 from measure.frameworks import process_environment
-from measure.interval import median_interval
 from measure.report import Report, milliseconds, parse_with_output_options
 
+from resnet_core.benchmark.interval import median_interval
 from resnet_core.workers.parent import Worker
 
 #: Least share of the speed of copying, and most memory as a multiple of the file.

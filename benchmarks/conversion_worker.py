@@ -10,9 +10,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from measure.timing import alternate, seconds
+from measure.timing import alternate
 
 import resnet_core as rn
+from resnet_core.benchmark.timing import seconds
 from resnet_core.conversion.certificate import certify
 from resnet_core.conversion.convert import write_exported
 from resnet_core.conversion.export import export_weights

@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 import usage
-from measure.timing import seconds
 
 import resnet_core as rn
 from resnet_core.backend import load_backend
+from resnet_core.benchmark.timing import seconds
 
 
 def measure(

@@ -11,8 +11,9 @@ from statistics import median
 from typing import Any
 
 from measure.frameworks import add_framework_option, in_each_framework
-from measure.interval import median_interval
 from measure.report import Report, milliseconds, parse_with_output_options
+
+from resnet_core.benchmark.interval import median_interval
 
 #: The interval must reach this ratio; the gap to 1 allows for noise.
 PASS_RATIO = 0.97

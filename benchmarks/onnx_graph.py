@@ -11,9 +11,9 @@ from argparse import ArgumentParser, Namespace
 from statistics import median
 
 from measure.frameworks import process_environment
-from measure.interval import median_interval
 from measure.report import Report, milliseconds, parse_with_output_options
 
+from resnet_core.benchmark.interval import median_interval
 from resnet_core.workers.parent import Worker
 
 PASS_RATIO = 1.0

@@ -6,19 +6,19 @@ Each contestant in a process of its own, as its users start it, in alternating p
 
 from __future__ import annotations
 
-import gc
 import sys
 from argparse import ArgumentParser, Namespace
 from dataclasses import dataclass
+from functools import partial
 from statistics import median
 from typing import Any
 
-import numpy as np
 from measure.frameworks import TIME_LIMIT, process_environment
-from measure.interval import median_interval
 from measure.report import Report, milliseconds, parse_with_output_options
 
 from resnet_core.backend import environment
+from resnet_core.benchmark.interval import median_interval
+from resnet_core.benchmark.timing import in_turn
 from resnet_core.errors import ResNetError
 from resnet_core.numerics import relative_error
 from resnet_core.workers.parent import Worker
@@ -168,15 +168,14 @@ def _measure(pair: Pair, options: Namespace, report: Report) -> None:
 
 def _alternate(first: Worker, second: Worker, pairs: int) -> tuple[list[float], list[float]]:
     """Seconds of both, in the order A B B A A B …, after a call each; one waits while the other computes."""
-    workers = (first, second)
-    times: tuple[list[float], list[float]] = ([], [])
-    for pair in range(-1, pairs):
-        gc.collect()
-        for which in (0, 1) if pair % 2 == 0 else (1, 0):
-            taken, _ = workers[which].call("speed_worker:timed", time_limit=TIME_LIMIT)
-            if pair >= 0:
-                times[which].append(float(np.float64(taken)))
-    return times
+    timed = [partial(_timed, worker) for worker in (first, second)]
+    in_turn(timed, 1)
+    ours, theirs = in_turn(timed, pairs)
+    return ours, theirs
+
+
+def _timed(worker: Worker) -> float:
+    return float(worker.call("speed_worker:timed", time_limit=TIME_LIMIT)[0])
 
 
 def _options() -> Namespace:

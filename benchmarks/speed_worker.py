@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 import usage
-from measure.timing import seconds
 
 import resnet_core as rn
 from resnet_core.backend import load_backend
+from resnet_core.benchmark.timing import seconds
 from resnet_core.inference import fast_model
 from resnet_core.training.contract import TrainingState
 from resnet_core.training.random_factors import step_inputs

@@ -13,7 +13,9 @@ from pathlib import Path
 from statistics import median
 
 from measure.report import Report, milliseconds, parse_with_output_options
-from measure.timing import alternate, seconds
+from measure.timing import alternate
+
+from resnet_core.benchmark.timing import seconds
 
 ZOO_CHECK = Path(__file__).parent / "zoo_check.py"
 

@@ -6,8 +6,9 @@ import sys
 from argparse import ArgumentParser, Namespace
 
 from measure.frameworks import add_framework_option, in_each_framework
-from measure.interval import median_interval
 from measure.report import Report, parse_with_output_options
+
+from resnet_core.benchmark.interval import median_interval
 
 #: Least share of the bare step's throughput, by the length of a step.
 LONG_STEP, LONG_TARGET, SHORT_TARGET = 0.3, 0.97, 0.9

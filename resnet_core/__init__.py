@@ -13,16 +13,14 @@ from typing import TYPE_CHECKING
 from resnet_core.analysis import TapInfo, layers, parameters, state, tap_info, totals
 from resnet_core.architecture import layer_tree, taps
 from resnet_core.backend import backends, lazy_exports, load_backend
-from resnet_core.deployment import deploy
 from resnet_core.errors import InputError, MissingBackendError, ResNetError, SpecError, WeightsError
-from resnet_core.initialization import initialize, probe_weights
 from resnet_core.preparation import Preparation
 from resnet_core.spec_files import names, save_spec, spec
 from resnet_core.specification import ResNetSpec
-from resnet_core.weight_file import WeightFile, read_weight_file, save_weights
-from resnet_core.weights import cast
 
 if TYPE_CHECKING:
+    from resnet_core.benchmark.bench import bench
+    from resnet_core.benchmark.result import Benchmark, BenchmarkRow
     from resnet_core.comparison.compare import compare
     from resnet_core.comparison.result import BackendResult, Comparison
     from resnet_core.conversion.certificate import Certificate, certify
@@ -31,7 +29,9 @@ if TYPE_CHECKING:
     from resnet_core.conversion.torchvision_names import from_torchvision
     from resnet_core.data.named import dataset
     from resnet_core.data.prepare import load_images
+    from resnet_core.deployment import deploy
     from resnet_core.difference.difference import Difference, diff
+    from resnet_core.initialization import initialize, probe_weights
     from resnet_core.prediction.models import build, features
     from resnet_core.prediction.network import TrainedNetwork, trained_network
     from resnet_core.prediction.predict import Prediction, predict
@@ -41,9 +41,13 @@ if TYPE_CHECKING:
     from resnet_core.training.running_variance import unbiased_variances
     from resnet_core.training.start import TrainingResult, train
     from resnet_core.version import __version__
+    from resnet_core.weight_file import WeightFile, read_weight_file, save_weights
+    from resnet_core.weights import cast
 
 __all__ = [
     "BackendResult",
+    "Benchmark",
+    "BenchmarkRow",
     "Certificate",
     "Comparison",
     "Conversion",
@@ -64,6 +68,7 @@ __all__ = [
     "WeightsError",
     "__version__",
     "backends",
+    "bench",
     "build",
     "cast",
     "certify",
@@ -102,10 +107,13 @@ __all__ = [
     "unbiased_variances",
 ]
 
-#: Imported on first use: loading data, training and worker processes as well would make the import 50% slower.
+#: Imported on first use: what is only said of networks needs neither NumPy, which takes longer to import than all that
+#: is here, nor data, training and worker processes.
 _LAZY = {
     "__version__": "version",
     "BackendResult": "comparison.result",
+    "Benchmark": "benchmark.result",
+    "BenchmarkRow": "benchmark.result",
     "Certificate": "conversion.certificate",
     "Comparison": "comparison.result",
     "Conversion": "conversion.convert",
@@ -115,21 +123,29 @@ _LAZY = {
     "Prediction": "prediction.predict",
     "TrainedNetwork": "prediction.network",
     "TrainingResult": "training.start",
+    "WeightFile": "weight_file",
+    "bench": "benchmark.bench",
     "build": "prediction.models",
+    "cast": "weights",
     "certify": "conversion.certificate",
     "compare": "comparison.compare",
     "convert": "conversion.convert",
     "dataset": "data.named",
+    "deploy": "deployment",
     "diff": "difference.difference",
     "evaluate": "training.evaluation",
     "features": "prediction.models",
     "from_torchvision": "conversion.torchvision_names",
     "import_weights": "conversion.read",
+    "initialize": "initialization",
     "load_images": "data.prepare",
     "load_weights": "conversion.read",
     "predict": "prediction.predict",
+    "probe_weights": "initialization",
+    "read_weight_file": "weight_file",
     "read_weights": "conversion.read",
     "recipe": "training.recipe_files",
+    "save_weights": "weight_file",
     "source": "programs.source",
     "train": "training.start",
     "trained_network": "prediction.network",

@@ -6,7 +6,7 @@ from functools import lru_cache
 from math import log2, prod
 from typing import NamedTuple
 
-from resnet_core.folding import fold
+from resnet_core.deploy_form import fold
 from resnet_core.padding import Padding, symmetric
 from resnet_core.specification import BlockStride, ResNetSpec
 from resnet_core.tree import (

@@ -21,14 +21,16 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from types import ModuleType
-from typing import Any, Protocol, cast
-
-import numpy as np
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from resnet_core.errors import BackendError, InputError, MissingBackendError, ResNetError
 from resnet_core.specification import ResNetSpec
 from resnet_core.tree import Chain
-from resnet_core.weights import Weights
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from resnet_core.weights import Weights
 
 GROUP = "resnet_core.backends"
 

@@ -17,7 +17,7 @@ from resnet_core.weights import Weights, check_weights
 
 
 def deploy(weights: Mapping[str, np.ndarray], spec: ResNetSpec) -> tuple[Weights, ResNetSpec]:
-    """(weights, spec) of the same network for inference: its norms folded into its convolutions (`folding`).
+    """(weights, spec) of the same network for inference: its norms folded into its convolutions (`deploy_form`).
 
     The spec is the given one with `deploy = true`. Computed in float64 and rounded to the weights' own dtype. What is
     in deploy form already stays as it is. Raises WeightsError for weights of another network.

@@ -1,10 +1,8 @@
-"""Shared arithmetic: log-probabilities without overflow, errors between arrays, numbers for JSON."""
+"""Shared arithmetic: log-probabilities without overflow, errors between arrays."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 
@@ -51,12 +49,3 @@ def structurally_zero(gradients: Mapping[str, np.ndarray]) -> set[str]:
     """Parameters with a vanishing gradient: biases followed by a norm. With Adam, their steps would be pure noise."""
     size = {name: float(np.abs(array).max()) for name, array in gradients.items()}
     return {name for name, value in size.items() if value < ZERO_GRADIENT * max(size.values())}
-
-
-def finite(value: Any) -> Any:
-    """The value with NaN and infinity, at any depth, replaced by None: JSON has neither."""
-    if isinstance(value, dict):
-        return {key: finite(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [finite(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

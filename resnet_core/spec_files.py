@@ -14,7 +14,6 @@ from resnet_core import zoo
 from resnet_core.errors import InputError, SpecError
 from resnet_core.fields import dump_toml, parse_assignments, parse_json, parse_toml, read_fields, with_none
 from resnet_core.files import write_atomically
-from resnet_core.safetensors_file import read_metadata
 from resnet_core.specification import OPTIONAL, ResNetSpec, from_fields, to_fields
 
 
@@ -37,7 +36,7 @@ def spec(source: str | Path | ResNetSpec | None = None, /, **overrides: Any) -> 
     elif str(source) not in zoo.ZOO and is_run(Path(source)):
         fields = with_none(read_fields(Path(source) / "spec.toml", "a spec", SpecError), OPTIONAL)
     elif is_weight_file(Path(source)):
-        fields = to_fields(from_json(read_metadata(Path(source))["spec"], str(source)))
+        fields = to_fields(from_json(_metadata(Path(source))["spec"], str(source)))
     elif isinstance(source, Path) or Path(source).suffix in (".toml", ".json"):
         fields = with_none(read_fields(Path(source), "a spec", SpecError), OPTIONAL)
     else:
@@ -52,7 +51,13 @@ def is_run(path: Path) -> bool:
 
 def is_weight_file(path: Path) -> bool:
     """Whether this is a neutral weight file, as far as its metadata say."""
-    return path.suffix == ".safetensors" and {"format", "spec", "digest"} <= read_metadata(path).keys()
+    return path.suffix == ".safetensors" and {"format", "spec", "digest"} <= _metadata(path).keys()
+
+
+def _metadata(path: Path) -> dict[str, str]:
+    from resnet_core.safetensors_file import read_metadata  # with NumPy, which no name and no file of fields needs
+
+    return read_metadata(path)
 
 
 def brings_weights(source: str | Path | ResNetSpec) -> bool:

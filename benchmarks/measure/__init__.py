@@ -1,1 +1,1 @@
-"""Shared code of the benchmarks: timing, intervals, facts about the machine, reports."""
+"""Shared code of the benchmarks: pairs, processes, reports."""

@@ -14,7 +14,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from measure.machine import core_versions, machine
+from resnet_core.benchmark.machine import core_versions, machine
 
 RESULTS = Path(__file__).parent.parent / "results"
 QUIET_LOAD = 0.5

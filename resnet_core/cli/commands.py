@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 
 from resnet_core import spec_files
+from resnet_core.cli.bench import time_backends
 from resnet_core.cli.conformance import check_conformance
 from resnet_core.cli.conversion import certify_weights, convert_weights
 from resnet_core.cli.curves import draw_run_curves
@@ -19,8 +20,11 @@ from resnet_core.cli.hints import option_hint
 from resnet_core.cli.listing import list_specs
 from resnet_core.cli.options import (
     DeviceOption,
+    PythonOption,
     SetOption,
+    TimeLimitOption,
     brings_weights,
+    parse_pythons,
     print_json,
     resolve_spec,
 )
@@ -32,7 +36,7 @@ from resnet_core.cli.status import QuietFlag, status
 from resnet_core.cli.training import evaluate_run, train_network
 from resnet_core.errors import InputError, ResNetError
 from resnet_core.files import write_atomically
-from resnet_core.workers.parent import TIME_LIMIT
+from resnet_core.workers import TIME_LIMIT
 
 if TYPE_CHECKING:
     from resnet_core.comparison.result import Comparison
@@ -113,12 +117,8 @@ def compare_backends(
         str | None, typer.Option(help="float32 or float64; by default float32, or float64 for gradients and training.")
     ] = None,
     weights: Annotated[Path | None, typer.Option(metavar="F", help="Weights to use; by default random.")] = None,
-    python: Annotated[
-        list[str] | None, typer.Option(metavar="NAME=PATH", help="A backend's own Python interpreter; can be repeated.")
-    ] = None,
-    time_limit: Annotated[
-        float, typer.Option(metavar="SECONDS", help="Time limit for one step of one backend.", min=0.1)
-    ] = TIME_LIMIT,
+    python: PythonOption = None,
+    time_limit: TimeLimitOption = TIME_LIMIT,
     overrides: SetOption = None,
     json_file: Annotated[
         str | None, typer.Option("--json", metavar="F", help="Write JSON to F; with -, print only JSON.")
@@ -148,7 +148,7 @@ def compare_backends(
         dtype=dtype,
         weights=arrays,
         preparation=preparation,
-        pythons=_pythons(python or []),
+        pythons=parse_pythons(python or []),
         time_limit=time_limit,
         progress=show,
     )
@@ -157,6 +157,7 @@ def compare_backends(
     raise typer.Exit(2 if comparison.refused else 0 if comparison.equal else 1)
 
 
+app.command("bench")(time_backends)
 app.command("predict")(predict_pictures)
 app.command("convert")(convert_weights)
 app.command("certify")(certify_weights)
@@ -186,16 +187,6 @@ def _report(comparison: Comparison, json_file: str | None) -> None:
         write_atomically(Path(str(json_file)), (json.dumps(comparison.to_json(), indent=1) + "\n").encode())
     for line in comparison.problems():
         print(f"resnet: {' '.join(line.split())}", file=sys.stderr)
-
-
-def _pythons(assignments: list[str]) -> dict[str, str]:
-    pythons = {}
-    for assignment in assignments:
-        name, equals, path = assignment.partition("=")
-        if not equals or not name or not path:
-            raise InputError(f"--python: received {assignment!r}; expected NAME=PATH, such as keras=/path/to/python")
-        pythons[name] = path
-    return pythons
 
 
 def _fail(message: str) -> NoReturn:

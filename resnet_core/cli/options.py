@@ -11,8 +11,8 @@ import typer
 
 from resnet_core import spec_files
 from resnet_core.backend import apply_environment, backends
-from resnet_core.errors import ResNetError
-from resnet_core.numerics import finite
+from resnet_core.errors import InputError, ResNetError
+from resnet_core.json_values import finite
 from resnet_core.specification import ResNetSpec
 from resnet_core.zoo import ZOO
 
@@ -25,6 +25,12 @@ SetOption = Annotated[
 ]
 BackendOption = Annotated[str, typer.Option(metavar="B", help="torch, keras, flax, numpy, …")]
 DeviceOption = Annotated[str, typer.Option(help="auto, cpu or gpu.")]
+PythonOption = Annotated[
+    list[str] | None, typer.Option(metavar="NAME=PATH", help="A backend's own Python interpreter; can be repeated.")
+]
+TimeLimitOption = Annotated[
+    float, typer.Option(metavar="SECONDS", help="Time limit for one step of one backend.", min=0.1)
+]
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print only JSON.")]
 
 
@@ -63,3 +69,22 @@ def quiet_frameworks() -> None:
     for name in backends():
         with contextlib.suppress(ResNetError):  # a broken backend may not be the one that is used
             apply_environment(name)
+
+
+def parse_pythons(assignments: list[str]) -> dict[str, str]:
+    """{backend: interpreter} from the --python options."""
+    pythons = {}
+    for assignment in assignments:
+        name, equals, path = assignment.partition("=")
+        if not equals or not name or not path:
+            raise InputError(f"--python: received {assignment!r}; expected NAME=PATH, such as keras=/path/to/python")
+        pythons[name] = path
+    return pythons
+
+
+def parse_size(text: str, option: str) -> tuple[int, int]:
+    """(height, width) from 224 or 480x640."""
+    parts = text.lower().split("x")
+    if len(parts) > 2 or not all(part.strip().isdecimal() and 0 < int(part) < 10**6 for part in parts):
+        raise InputError(f"{option}: received {text!r}; expected a size such as 224 or 480x640 (height x width)")
+    return int(parts[0]), int(parts[-1])

@@ -16,7 +16,7 @@ from resnet_core.cli.options import DeviceOption, JsonFlag, SetOption, resolve_s
 from resnet_core.cli.status import QuietFlag
 from resnet_core.errors import InputError
 from resnet_core.files import write_atomically
-from resnet_core.numerics import finite
+from resnet_core.json_values import finite
 from resnet_core.spec_files import parse_overrides
 from resnet_core.specification import ResNetSpec
 

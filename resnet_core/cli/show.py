@@ -11,7 +11,15 @@ import typer
 
 from resnet_core import spec_files
 from resnet_core.analysis import Layer, image_shape, layers, state, tap_shapes, totals
-from resnet_core.cli.options import JsonFlag, SetOption, SpecArgument, brings_weights, print_json, resolve_spec
+from resnet_core.cli.options import (
+    JsonFlag,
+    SetOption,
+    SpecArgument,
+    brings_weights,
+    parse_size,
+    print_json,
+    resolve_spec,
+)
 from resnet_core.errors import InputError
 from resnet_core.presentation.folding import Block, Section, fold, names_text
 from resnet_core.presentation.layer_text import kind_text
@@ -50,7 +58,7 @@ def show_spec(
         other = "--json" if backend is None else "--backend"
         raise InputError(f"show: received --diagram and {other}; expected one of them")
     resolved = resolve_spec(spec, overrides)
-    size = resolved.input_size if input_size is None else _size(input_size)
+    size = resolved.input_size if input_size is None else parse_size(input_size, "--input")
     if diagram is not None:
         from resnet_core.presentation.diagram import draw
 
@@ -201,10 +209,3 @@ def _native(spec: ResNetSpec, backend: str, *, as_json: bool) -> None:
     for name, (own, shape) in found.items():
         table.add_row(name, tables.shape_text(shapes[name]), own, tables.shape_text(shape))
     tables.show(table)
-
-
-def _size(text: str) -> tuple[int, int]:
-    parts = text.lower().split("x")
-    if len(parts) > 2 or not all(part.strip().isdecimal() and 0 < int(part) < 10**6 for part in parts):
-        raise InputError(f"--input: received {text!r}; expected a size such as 224 or 480x640 (height x width)")
-    return int(parts[0]), int(parts[-1])

@@ -15,11 +15,11 @@ from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from resnet_core.comparison.result import BackendResult, Comparison
 from resnet_core.comparison.wording import join, scientific
 from resnet_core.zoo import SOURCES
 
 if TYPE_CHECKING:
+    from resnet_core.comparison.result import BackendResult, Comparison
     from resnet_core.training.evaluation import Evaluation
 
 #: Columns where the output is no terminal: enough for every table.

@@ -30,9 +30,9 @@ from resnet_core.specification import ResNetSpec
 from resnet_core.tolerances import TOLERANCES
 from resnet_core.training.recipe import check_trainable
 from resnet_core.weights import DTYPES, Weights, check_weights
+from resnet_core.workers import TIME_LIMIT
 from resnet_core.workers.backend_process import BackendProcess, Description
 from resnet_core.workers.child import Arrays
-from resnet_core.workers.parent import TIME_LIMIT
 
 LEVELS = ("shapes", "logits", "gradients", "training")
 
@@ -74,7 +74,7 @@ def compare(
     A backend that is missing or fails is in the result, with its error. Raises InputError for bad arguments,
     MissingBackendError if no backend is installed at all, WorkerError if the reference itself fails.
     """
-    names = _chosen(backends)
+    names = chosen_backends(backends)
     require_choice("level", level, LEVELS)
     dtype = dtype or ("float64" if level in ("gradients", "training") else "float32")
     require_choice("dtype", dtype, DTYPES)
@@ -112,7 +112,8 @@ def compare(
     )
 
 
-def _chosen(backends: Sequence[str] | str | None) -> list[str]:
+def chosen_backends(backends: Sequence[str] | str | None) -> list[str]:
+    """The backends by these names, or the usual ones. Raises InputError for the reference and for unknown ones."""
     known = [name for name in registered() if name != REFERENCE]
     if backends is None:
         return usual_backends()

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from resnet_core.comparison.wording import join, scientific
-from resnet_core.numerics import finite
+from resnet_core.json_values import finite
 from resnet_core.specification import ResNetSpec, to_fields
 from resnet_core.workers.backend_process import Seconds
 

@@ -17,7 +17,8 @@ from resnet_core.conversion.own_programs import own_output
 from resnet_core.conversion.read import Imported
 from resnet_core.data.prepare import sample_images
 from resnet_core.errors import WeightsError, WorkerError
-from resnet_core.numerics import finite, log_softmax, relative_error
+from resnet_core.json_values import finite
+from resnet_core.numerics import log_softmax, relative_error
 from resnet_core.preparation import standard_preparation
 from resnet_core.specification import to_fields
 from resnet_core.tolerances import TOLERANCES

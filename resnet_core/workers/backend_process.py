@@ -18,8 +18,9 @@ from resnet_core.training.contract import TrainingState
 from resnet_core.training.recipe import Recipe
 from resnet_core.training.recipe_files import recipe_to_json
 from resnet_core.weights import Weights, cast
+from resnet_core.workers import TIME_LIMIT
 from resnet_core.workers.child import Arrays
-from resnet_core.workers.parent import TIME_LIMIT, Worker
+from resnet_core.workers.parent import Worker
 
 
 @dataclass(frozen=True)
@@ -92,47 +93,46 @@ class BackendProcess:
 
     def build(self, spec: ResNetSpec, weights: Weights, taps: Sequence[str] = ()) -> None:
         """Build the model that the other methods use, in the process's dtype."""
-        self._call("build", cast(weights, self.dtype), spec=to_json(spec), taps=list(taps))
+        self.call("build", cast(weights, self.dtype), spec=to_json(spec), taps=list(taps))
 
     def build_fast(self, spec: ResNetSpec, weights: Weights, *, pictures: int, size: tuple[int, int]) -> None:
         """Build the model for `predict` alone, as so many pictures of a size are predicted soonest."""
-        self._call("build_fast", cast(weights, self.dtype), spec=to_json(spec), pictures=pictures, size=list(size))
+        self.call("build_fast", cast(weights, self.dtype), spec=to_json(spec), pictures=pictures, size=list(size))
 
     def describe(self) -> Description:
         """What the native model actually contains."""
-        found, _ = self._call("describe")
+        found, _ = self.call("describe")
         shapes = {name: tuple(shape) for name, shape in found["shapes"].items()}
         return Description(shapes, found["parameters"], found["state"])
 
     def native_tensors(self) -> dict[str, tuple[str, tuple[int, ...]]]:
         """{neutral name: (the framework's own name, its shape there)} of every tensor."""
-        found, _ = self._call("native_tensors")
+        found, _ = self.call("native_tensors")
         return {name: (own, tuple(shape)) for name, (own, shape) in found.items()}
 
     def time_predictions(self, images: np.ndarray, *, repeats: int, budget: float) -> tuple[Seconds, int]:
         """(durations of `predict`, peak memory in bytes). The repeats end after about `budget` seconds in total."""
-        found, _ = self._call("time_predictions", {"images": images}, repeats=repeats, budget=budget)
+        found, _ = self.call("time_predictions", {"images": images}, repeats=repeats, budget=budget)
         return Seconds(**found["seconds"]), found["peak_memory_bytes"]
 
     def predict(self, images: np.ndarray) -> Arrays:
         """{tap: array} in evaluation mode, or {"output": array} if the model was built without taps."""
-        return self._call("predict", {"images": images})[1]
+        return self.call("predict", {"images": images})[1]
 
     def gradients(self, images: np.ndarray, cotangent: np.ndarray) -> Weights:
         """{parameter: gradient} of sum(output * cotangent) in training mode."""
-        return self._call("gradients", {"images": images, "cotangent": cotangent})[1]
+        return self.call("gradients", {"images": images, "cotangent": cotangent})[1]
 
     def train_steps(
         self, spec: ResNetSpec, weights: Weights, recipe: Recipe, images: np.ndarray, labels: np.ndarray
     ) -> tuple[np.ndarray, Weights]:
         """(loss of every step, weights afterwards) of training on images (steps, batch, …), labels (steps, batch)."""
         arrays = TrainingState(cast(weights, self.dtype)).to_arrays() | {"images": images, "labels": labels}
-        _, found = self._call(
-            "train_steps", arrays, spec=to_json(spec), recipe=recipe_to_json(recipe), dtype=self.dtype
-        )
+        _, found = self.call("train_steps", arrays, spec=to_json(spec), recipe=recipe_to_json(recipe), dtype=self.dtype)
         return found["loss"], TrainingState.from_arrays(found).weights
 
-    def _call(self, task: str, arrays: Arrays | None = None, **arguments: Any) -> tuple[Any, Arrays]:
+    def call(self, task: str, arrays: Arrays | None = None, **arguments: Any) -> tuple[Any, Arrays]:
+        """(result, arrays) of any task, as in `Worker.call`."""
         with _named(self.name):
             return self._worker.call(task, arrays, time_limit=self.time_limit, **arguments)
 

@@ -23,10 +23,8 @@ from typing import IO, Any
 
 from resnet_core import errors
 from resnet_core.errors import InputError, WorkerError
+from resnet_core.workers import TIME_LIMIT
 from resnet_core.workers.child import Arrays, read_arrays, write_arrays
-
-#: Default time limit for a request, in seconds.
-TIME_LIMIT = 600.0
 
 #: What every worker is started with unless the user says otherwise. Feature maps are allocated and freed anew for every
 #: layer, and memory fresh from the system comes page by page: with huge pages (glibc from 2.35 on), PyTorch predicts

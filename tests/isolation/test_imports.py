@@ -115,6 +115,19 @@ def test_a_command_that_trains_nothing_loads_nothing_of_training() -> None:
     assert rooms <= {"cli", "conformance", "conversion", "presentation", "workers"}
 
 
+@pytest.mark.parametrize("command", [["list"], ["list", "--json"], ["--help"], ["recipes"]])
+def test_a_command_that_only_says_something_needs_no_numpy(command: list[str], tmp_path: Path) -> None:
+    """NumPy alone takes a third of the time that a list may take."""
+    program = f"""
+import sys
+sys.modules["numpy"] = None
+sys.argv = ["resnet", *{command}]
+from resnet_core.cli.commands import main
+main()
+"""
+    assert run(program, tmp_path)
+
+
 def test_predicting_with_numpy_needs_no_framework_anywhere(tmp_path: Path) -> None:
     """Neither here nor in the worker: none can be found."""
     path = hide(tmp_path, *FRAMEWORKS)

@@ -16,9 +16,9 @@ import resnet_numpy
 from network_kinds import EVERY_NAME
 from random_specs import sizes, specs
 from resnet_core.comparison.narrow import narrowed
+from resnet_core.deploy_form import fold
 from resnet_core.deployment import undeploy
 from resnet_core.errors import InputError
-from resnet_core.folding import fold
 from resnet_core.numerics import relative_error
 from resnet_core.tree import BatchNorm, Dropout, DropPath, FrozenNorm, leaves
 

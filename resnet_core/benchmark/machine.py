@@ -12,6 +12,7 @@ Facts = dict[str, str | int | float]
 
 
 def machine() -> Facts:
+    """Processor, cores that this process may use, system, memory, and the load before anything was timed."""
     facts: Facts = {
         "cpu": _cpu_model(),
         "cores": _usable_cores(),

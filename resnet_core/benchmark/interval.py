@@ -21,6 +21,7 @@ class MedianInterval:
 
     @property
     def holds(self) -> bool:
+        """Whether it covers what it says."""
         return self.coverage >= CONFIDENCE
 
 

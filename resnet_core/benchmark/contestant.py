@@ -1,0 +1,119 @@
+"""A backend in one form at one batch size, in a worker process of its own: what happens to it becomes its row."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from resnet_core.benchmark.proof import OutputProof, StepProof, Verdict
+from resnet_core.benchmark.result import BenchmarkRow
+from resnet_core.errors import InputError, MissingBackendError, ResNetError
+from resnet_core.spec_files import to_json
+from resnet_core.specification import ResNetSpec
+from resnet_core.weights import Weights
+from resnet_core.workers.backend_process import BackendProcess
+
+Proof = OutputProof | StepProof
+TASKS = "resnet_core.benchmark.worker"
+
+
+@dataclass(frozen=True)
+class Case:
+    """What every contestant computes, and how."""
+
+    spec: ResNetSpec
+    weights: Weights
+    size: tuple[int, int]
+    device: str
+    rounds: int
+    pythons: Mapping[str, str]
+    time_limit: float
+
+
+class Contestant:
+    """Its methods raise nothing: an error ends its part, and nobody else's, and is in its row.
+
+    `row` is what is known of it; None for a backend that does not train and would have to.
+    """
+
+    def __init__(self, case: Case, backend: str, form: str, batch: int, processes: ExitStack) -> None:
+        self.row: BenchmarkRow | None = BenchmarkRow(backend=backend, form=form, batch=batch)
+        self._case, self.backend, self._form, self._processes = case, backend, form, processes
+
+    @property
+    def ready(self) -> bool:
+        """Whether nothing has gone wrong so far."""
+        return self.row is not None and self.row.problem is None
+
+    def prepare(self) -> None:
+        """Start the process, import the backend, make what is timed."""
+        case = self._case
+        with self._part():
+            process = BackendProcess(
+                self.backend, case.pythons.get(self.backend), device=case.device, time_limit=case.time_limit
+            )
+            self._process = self._processes.enter_context(process)
+            opened, _ = process.call(f"{TASKS}:open_backend", backend=self.backend, device=case.device)
+            self._know(device=opened["device"], versions=opened["versions"], import_seconds=opened["seconds"])
+            if self._form == "training step" and not opened["trains"]:
+                self.row = None
+                return
+            built, _ = process.call(
+                f"{TASKS}:build", case.weights, spec=to_json(case.spec), form=self._form, size=list(case.size)
+            )
+            self._know(build_seconds=built["seconds"], notes=tuple(built["notes"]))
+
+    def prove(self, proof: Proof) -> None:
+        """Let it compute for the first time, and see whether it is the same work."""
+        if not self.ready:
+            return
+        with self._part():
+            taken, found = self._process.call(f"{TASKS}:first", {"images": proof.images})
+            self._know(first_seconds=taken, tolerance=proof.tolerance)
+            self._judge(proof.judge(self.backend, found["output"]))
+
+    def time(self, calls: int) -> tuple[float, ...]:
+        """Seconds of each of so many calls; none where something went wrong."""
+        if not self.ready:
+            return ()
+        with self._part():
+            taken, _ = self._process.call(f"{TASKS}:timed", calls=calls)
+            return tuple(map(float, taken))
+        return ()
+
+    def finish(self, proof: Proof, rounds: list[tuple[float, ...]]) -> None:
+        """See whether it is still the same work, and only then keep what was timed."""
+        if not self.ready:
+            return
+        with self._part():
+            memory, found = self._process.call(f"{TASKS}:last")
+            verdict = proof.still(self.backend, np.asarray(found["output"]))
+            told = None if verdict.problem is None else f"after timing, {verdict.problem}"
+            assert self.row is not None
+            errors = [error for error in (self.row.error, verdict.error) if error is not None]
+            self._judge(Verdict(max(errors, default=None), told))
+            if self.ready:
+                self._know(rounds=tuple(rounds), peak_memory_bytes=memory)
+
+    def _judge(self, verdict: Verdict) -> None:
+        told = None if verdict.problem is None else f"{verdict.problem}; its time is not shown"
+        self._know(error=verdict.error, problem=told)
+
+    def _know(self, **fields: object) -> None:
+        assert self.row is not None
+        self.row = replace(self.row, **fields)  # type: ignore[arg-type]
+
+    @contextmanager
+    def _part(self) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:
+            told = str(error) if isinstance(error, ResNetError) else f"{type(error).__name__}: {error}"
+            self._know(
+                problem=" ".join(told.split()).removeprefix(f"{self.backend}: "),
+                missing=isinstance(error, MissingBackendError),
+                bad_input=isinstance(error, InputError),
+            )

@@ -1,0 +1,109 @@
+"""Whether contestants do the same work: asked before they are timed, and again afterwards."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from resnet_core.analysis import image_shape
+from resnet_core.backend import REFERENCE
+from resnet_core.comparison.wording import scientific
+from resnet_core.numerics import relative_error
+from resnet_core.specification import ResNetSpec
+from resnet_core.tolerances import TOLERANCES
+from resnet_core.weights import Weights
+from resnet_core.workers.backend_process import BackendProcess
+
+#: Of how much a step changes the loss, the largest part by which two may differ: rounding moves gradients of wide
+#: networks by some percent, and a step that learns nothing differs by all of it.
+CHANGE = 0.1
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The error of an output, and what is wrong with it, in words, if anything is."""
+
+    error: float | None
+    problem: str | None = None
+
+
+class OutputProof:
+    """Outputs in evaluation mode, against the NumPy float64 reference at the first and the last picture of a batch."""
+
+    against = f"the {REFERENCE} float64 reference"
+    tolerance = TOLERANCES["output"]["float32"]
+
+    def __init__(self, images: np.ndarray, expected: np.ndarray) -> None:
+        self.images, self.rows = images, [0, len(images) - 1]
+        self.expected = expected[: len(set(self.rows))]
+
+    def judge(self, backend: str, output: np.ndarray) -> Verdict:
+        """Of what was computed for `images`."""
+        shape = (len(self.images), *self.expected.shape[1:])
+        if output.shape != shape:
+            return Verdict(float("inf"), f"received outputs of shape {list(output.shape)}; expected {list(shape)}")
+        error = relative_error(output[self.rows[: len(self.expected)]], self.expected)
+        return _verdict("the output", error, self.tolerance, self.against)
+
+    def still(self, backend: str, output: np.ndarray) -> Verdict:
+        """The same after timing."""
+        return self.judge(backend, output)
+
+
+class StepProof:
+    """Losses of two training steps on the same pictures: the second shows what the first has learned.
+
+    They are held against those of the first backend that trains; NumPy would take minutes for a step.
+    """
+
+    against = ""
+    tolerance = TOLERANCES["loss"]["float32"]
+
+    def __init__(self, images: np.ndarray) -> None:
+        self.images = images
+        self.expected: np.ndarray | None = None
+
+    def judge(self, backend: str, losses: np.ndarray) -> Verdict:
+        """Of two steps with `images`."""
+        if losses.shape != (2,) or not np.isfinite(losses).all():
+            return Verdict(float("inf"), f"received losses {losses.tolist()}; expected two finite numbers")
+        learned = float(losses[1] - losses[0])
+        if learned == 0:
+            return Verdict(None, "a training step changes nothing: the loss of the same pictures is the same again")
+        if self.expected is None:
+            self.expected, self.against = losses, backend
+            return Verdict(None)
+        verdict = _verdict(
+            "the loss", relative_error(losses[:1], self.expected[:1]), self.tolerance, f"that of {self.against}"
+        )
+        expected = float(self.expected[1] - self.expected[0])
+        if verdict.problem is None and not abs(learned - expected) <= CHANGE * abs(expected):
+            told = f"a training step changes the loss by {learned:.3g}, one of {self.against} by {expected:.3g}"
+            return Verdict(verdict.error, told)
+        return verdict
+
+    def still(self, backend: str, loss: np.ndarray) -> Verdict:
+        """After timing, where contestants have gone ways of their own: whether it is a number."""
+        return Verdict(None) if np.isfinite(loss).all() else Verdict(float("inf"), "the loss became NaN or infinite")
+
+
+def _verdict(what: str, error: float, tolerance: float, against: str) -> Verdict:
+    if error <= tolerance:
+        return Verdict(error)
+    told = f"{what} differs by {scientific(error)} from {against}; allowed is {scientific(tolerance)}"
+    return Verdict(error, told)
+
+
+def draw_images(spec: ResNetSpec, size: tuple[int, int], batch: int) -> np.ndarray:
+    """A batch of pictures of noise, of which every one differs."""
+    shape = (batch, *image_shape(spec, size))
+    return np.random.default_rng(batch).standard_normal(shape, dtype=np.float32)
+
+
+def reference_output(spec: ResNetSpec, weights: Weights, images: np.ndarray, time_limit: float) -> np.ndarray:
+    """The output of the NumPy float64 reference, computed in a process of its own."""
+    with BackendProcess(REFERENCE, dtype="float64", time_limit=time_limit) as process:
+        process.open()
+        process.build(spec, weights)
+        return process.predict(images)["output"]

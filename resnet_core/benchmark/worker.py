@@ -1,0 +1,143 @@
+"""The part of `resnet bench` that runs in a contestant's process: made ready, asked for its output, timed call by call.
+
+Every call gets pictures of its own, made before its time begins: what was kept of an earlier one is of no use.
+"""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from resnet_core.backend import optional
+from resnet_core.benchmark.timing import seconds
+from resnet_core.inference import fast_model
+from resnet_core.spec_files import from_json
+from resnet_core.specification import ResNetSpec
+from resnet_core.training.contract import StepInputs, TrainingState
+from resnet_core.training.random_factors import require_random_layers, step_inputs
+from resnet_core.training.recipe import Recipe
+from resnet_core.training.recipe_files import recipe
+from resnet_core.training.schedule import step_numbers
+from resnet_core.training.targets import target_distribution
+from resnet_core.weights import Weights
+from resnet_core.workers import tasks
+from resnet_core.workers.child import Arrays, Session
+from resnet_core.workers.memory import peak_resident_memory
+
+Answer = tuple[Any, Arrays | None]
+
+#: How a contestant computes: what `build` returns, what `predict` uses for many pictures, a `Trainer`'s step.
+AS_BUILT, FAST, STEP = "as built", "fast", "training step"
+
+#: More pictures than anyone has: whatever repays at some number of them is done.
+MANY = 10**12
+
+#: Plain SGD, with a rate at which one step moves the loss by far more than rounding does.
+PLAN = {"learning_rate": 0.01, "momentum": 0.9}
+
+#: Sides of the matrices and bytes of the array by which a machine's own limits are measured, and the calls of each.
+SIDE, COPIED, CALLS = 1536, 2**27, 5
+
+
+class Subject:
+    """What is timed, with its pictures and the number of calls so far."""
+
+    def __init__(self, ready: Callable[[np.ndarray], Callable[[], Any]]) -> None:
+        self.ready = ready
+        self.images = np.zeros(0)
+        self.calls = 0
+        self.output = np.zeros(0)
+
+    def call(self, images: np.ndarray) -> float:
+        """Seconds from the pictures, as an array, to the output, as one: only then has everything been computed."""
+        compute = self.ready(images)
+        return seconds(lambda: setattr(self, "output", np.asarray(compute())))
+
+    def next_call(self) -> float:
+        """Seconds for pictures that no call had before."""
+        self.calls += 1
+        return self.call(np.roll(self.images, self.calls))
+
+
+def open_backend(session: Session, arrays: Arrays, *, backend: str, device: str) -> Answer:
+    """Import the backend and set it up for float32. Answers what `tasks.open_backend` does, and how long it took."""
+    start = time.perf_counter()
+    opened, _ = tasks.open_backend(session, arrays, backend=backend, device=device, dtype="float32")
+    trains = callable(getattr(session.backend, "Trainer", None))
+    return {**opened, "seconds": time.perf_counter() - start, "trains": trains}, None
+
+
+def build(session: Session, arrays: Arrays, *, spec: str, form: str, size: list[int]) -> Answer:
+    """Make the model or the trainer from neutral weights. Answers how long it took, and what the backend warns of."""
+    network, subjects = from_json(spec), {AS_BUILT: _as_built, FAST: _fast, STEP: _step}
+    start = time.perf_counter()
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        session.model = subjects[form](session.backend, network, arrays, (size[0], size[1]))
+    told = [" ".join(str(warning.message).split()) for warning in said if warning.category is UserWarning]
+    return {"seconds": time.perf_counter() - start, "notes": list(dict.fromkeys(told))}, None
+
+
+def first(session: Session, arrays: Arrays) -> Answer:
+    """Seconds of the first call with these pictures, and the output; of a training step the losses of two."""
+    subject = session.model
+    subject.images = arrays["images"]
+    taken, output = subject.call(subject.images.copy()), subject.output
+    if output.ndim == 0:
+        subject.call(subject.images.copy())
+        output = np.array([output, subject.output])
+    return taken, {"output": output}
+
+
+def timed(session: Session, arrays: Arrays, *, calls: int) -> Answer:
+    """Seconds of each of so many calls."""
+    return [session.model.next_call() for _ in range(calls)], None
+
+
+def last(session: Session, arrays: Arrays) -> Answer:
+    """The output for the first pictures again, after all that was timed, and the peak memory in bytes."""
+    session.model.call(session.model.images.copy())
+    return session.backend.peak_device_memory() or peak_resident_memory(), {"output": session.model.output}
+
+
+def limits(session: Session, arrays: Arrays) -> Answer:
+    """What this machine does at best: float32 operations per second in a product of matrices, bytes copied a second."""
+    random = np.random.default_rng(0)
+    left, right = (random.standard_normal((SIDE, SIDE), dtype=np.float32) for _ in range(2))
+    source = np.ones(COPIED, np.uint8)
+    target = np.empty_like(source)
+    product = min(seconds(lambda: left @ right) for _ in range(CALLS))
+    copy = min(seconds(lambda: np.copyto(target, source)) for _ in range(CALLS))
+    return {"operations_per_second": 2 * SIDE**3 / product, "copied_bytes_per_second": COPIED / copy}, None
+
+
+def _as_built(backend: Any, spec: ResNetSpec, weights: Weights, size: tuple[int, int]) -> Subject:
+    model = backend.build(spec, weights=weights, dtype="float32")
+    return Subject(lambda images: lambda: backend.predict(model, images))
+
+
+def _fast(backend: Any, spec: ResNetSpec, weights: Weights, size: tuple[int, int]) -> Subject:
+    model = fast_model(backend, spec, weights, dtype="float32", pictures=MANY, size=size)
+    return Subject(lambda images: lambda: backend.predict(model, images))
+
+
+def _step(backend: Any, spec: ResNetSpec, weights: Weights, size: tuple[int, int]) -> Subject:
+    make, plan = optional(backend, "Trainer"), recipe("d2l", **PLAN)
+    require_random_layers(spec, make.inputs)
+    trainer = make(spec, plan, TrainingState(weights), dtype="float32")
+
+    def ready(images: np.ndarray) -> Callable[[], Any]:
+        inputs = _inputs(spec, plan, images)
+        return lambda: trainer.step(inputs).loss
+
+    return Subject(ready)
+
+
+def _inputs(spec: ResNetSpec, plan: Recipe, images: np.ndarray) -> StepInputs:
+    classes = spec.classes or 0
+    targets = target_distribution(np.arange(len(images)) % classes, classes, plan.label_smoothing)
+    return step_inputs(spec, plan.seed, 0, images, targets, step_numbers(plan, 1, 0))
