@@ -77,7 +77,10 @@ def _require_regular(path: Path, found: os.stat_result, expected: str) -> None:
 
 
 def files_of(path: Path) -> list[Path]:
-    """The file itself, all in a folder, or those of a TensorFlow checkpoint by its index."""
+    """The file itself, all in a folder, or those of a TensorFlow checkpoint by its index.
+
+    The weights that a program's own file keeps beside it are not among them (`network_files` of its backend).
+    """
     if path.is_dir():
         return sorted(file for file in path.rglob("*") if file.is_file())
     return [path, *sorted(path.parent.glob(f"{glob.escape(path.stem)}.data-*"))] if path.suffix == ".index" else [path]
@@ -167,14 +170,17 @@ def new_folder(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def new_files(path: Path) -> Iterator[Path]:
+def new_files(path: Path, *, replaces: bool = False) -> Iterator[Path]:
     """A new file of the name of `path`, to be written inside with what belongs beside it; then all take their places.
 
     The file itself is the last, so that nobody finds it without the others. They cannot be replaced together: after an
-    error nothing is left. Raises InputError if one of them is there already, or cannot be written.
+    error nothing is left. With `replaces`, the file itself takes the place of an old one, and only the others have to
+    be new. Raises InputError if one of them is there already, or cannot be written.
     """
-    if os.path.lexists(path):
+    if not replaces and os.path.lexists(path):
         raise InputError(f"{path}: is there already, and is several files; remove it, or write to another name")
+    for old in path.parent.glob(f"{glob.escape(path.name)}.data*"):  # before the work is done
+        raise InputError(f"{old}: is there already, beside an older {path.name}; remove it, or write to another name")
     placed: list[Path] = []
     folder = None
     with _explained(path):
@@ -186,10 +192,12 @@ def new_files(path: Path) -> Iterator[Path]:
                 with file.open("rb+") as opened:
                     os.fsync(opened.fileno())
                 place = path.with_name(file.name)
-                if os.path.lexists(place):
+                if os.path.lexists(place) and not (replaces and place == path):
                     raise InputError(f"{place}: is there already; remove it, or write to another name")
-                file.rename(place)
+                file.replace(place)
                 placed.append(place)
+            if replaces:  # then the old one is gone, and what is beside it is the new one's
+                placed.clear()
             _sync_directory(path.parent)
             placed.clear()
         finally:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from resnet_onnx.model import build, build_tree
     from resnet_onnx.runtime import configure, exact_float64, peak_device_memory, random_state, versions
     from resnet_onnx.speed import fast
-    from resnet_onnx.state_dict import is_network_of, read_network, run_network, write_network
+    from resnet_onnx.state_dict import is_network_of, network_files, read_network, run_network, write_network
     from resnet_onnx.weights import get_weights, native_tensors, set_weights
 
 INTERFACE = 2
@@ -46,6 +46,7 @@ __all__ = [
     "is_network_of",
     "modes",
     "native_tensors",
+    "network_files",
     "peak_device_memory",
     "predict",
     "random_state",
@@ -57,5 +58,5 @@ __all__ = [
 ]
 
 _TRAINING = ("Trainer", "gradients", "train_forward")
-_FILES = dict.fromkeys(("is_network_of", "read_network", "run_network", "write_network"), "state_dict")
+_FILES = dict.fromkeys(("is_network_of", "network_files", "read_network", "run_network", "write_network"), "state_dict")
 __getattr__ = lazy_exports(__name__, {verb: file for verb, file in HOMES.items() if verb not in _TRAINING} | _FILES)

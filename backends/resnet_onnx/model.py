@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from functools import cached_property
 from math import prod
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,7 @@ from resnet_core.specification import ResNetSpec
 from resnet_core.tap_paths import Record, tap_names, tap_nodes
 from resnet_core.tree import Chain
 from resnet_core.weights import check_weights, require_dtype
-from resnet_onnx import runtime
+from resnet_onnx import external_data, runtime
 from resnet_onnx.graph import Graph, Value
 from resnet_onnx.lowering import lower
 
@@ -44,8 +45,8 @@ class ResNet:
         self.proto = graph_of(tree, channels, self.taps, dtype)
 
     def save(self, path: str | Path) -> None:
-        """Write the graph and its weights to an .onnx file."""
-        onnx.save_model(self.proto, str(path))
+        """Write the graph and its weights to an .onnx file; from 2 GiB on, the weights to one beside it, .onnx.data."""
+        external_data.save_model(self.proto, Path(path))
 
     @cached_property
     def session(self) -> Any:
@@ -56,7 +57,11 @@ class ResNet:
             return ReferenceEvaluator(self.proto)
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3
-        return onnxruntime.InferenceSession(self.proto.SerializeToString(), options, providers=runtime.providers)
+        if external_data.fits(self.proto):
+            return onnxruntime.InferenceSession(self.proto.SerializeToString(), options, providers=runtime.providers)
+        with TemporaryDirectory(prefix="resnet-", ignore_cleanup_errors=True) as folder:
+            self.save(path := Path(folder) / "net.onnx")
+            return onnxruntime.InferenceSession(str(path), options, providers=runtime.providers)
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in vars(self).items() if name != "session"}
@@ -85,9 +90,9 @@ def build_tree(
 ) -> ResNet:
     """A model whose initializers hold the weights."""
     dtype = require_dtype(dtype or "float32")
-    size = sum(map(prod, state(tree).values())) * np.dtype(dtype).itemsize
-    if size >= 2**31 - 2**20:
-        raise InputError(f"backend onnx: received {size / 2**30:.1f} GiB of weights, and an ONNX file ends at 2 GiB")
+    for name, shape in state(tree).items():
+        if (size := prod(shape) * np.dtype(dtype).itemsize) >= external_data.MOST:
+            raise InputError(f"backend onnx: {name} has {size / 2**30:.1f} GiB, and a tensor of a graph ends at 2 GiB")
     checked = check_weights(weights, state(tree), dtype)
     model = ResNet(tree, channels, taps, dtype)
     model.proto.graph.initializer.extend(numpy_helper.from_array(array, name) for name, array in checked.items())

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from onnx import AttributeProto, TensorProto, helper, numpy_helper
 from resnet_core.architecture import layer_tree
 from resnet_core.errors import WeightsError
 from resnet_core.specification import from_fields
+from resnet_onnx.external_data import Beside, is_beside, tensors_of
 from resnet_onnx.model import build, graph_of
 
 _NUMBERS = (TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.FLOAT16, TensorProto.BFLOAT16)
@@ -35,16 +37,37 @@ def read_network(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
 
     The graph is {"about": metadata, "inputs": [[name, shape]], "outputs": [name], "nodes": [[operator, name, inputs,
     outputs, attributes]]} with unknown lengths as None. float16 and bfloat16 become float32. Raises WeightsError for
-    what is no such file, and for one that keeps its weights elsewhere.
+    what is no such file, and for one whose weights are not in it or in its folder.
     """
-    if (size := path.stat().st_size) >= 2**31:
-        raise WeightsError(f"{path}: has {size / 2**30:.1f} GiB, and an ONNX file ends at 2 GiB")
+    with _refused(path):
+        return _read(path, _graph_in(path))
+
+
+def network_files(path: Path) -> list[Path]:
+    """The files beside a graph in which its weights are. Raises WeightsError as `read_network` does."""
+    with _refused(path):
+        beside = Beside(path)
+        for tensor in filter(is_beside, tensors_of(_graph_in(path).graph)):
+            if tensor.data_type in (*_NUMBERS, *_COUNTS):
+                beside.place(tensor)
+        return beside.files
+
+
+@contextmanager
+def _refused(path: Path) -> Iterator[None]:
     try:
-        return _read(path, onnx.load_model_from_string(path.read_bytes()))
+        yield
     except WeightsError:
         raise
     except Exception as error:  # protobuf and NumPy raise errors of their own
         raise WeightsError(f"{path}: cannot be read as ONNX; the file is damaged or of another kind") from error
+
+
+def _graph_in(path: Path) -> onnx.ModelProto:
+    """The graph, without what is in other files."""
+    if (size := path.stat().st_size) >= 2**31:
+        raise WeightsError(f"{path}: has {size / 2**30:.1f} GiB, and a graph ends at 2 GiB, with its weights beside it")
+    return onnx.load_model_from_string(path.read_bytes())
 
 
 def _read(path: Path, proto: onnx.ModelProto) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
@@ -53,10 +76,11 @@ def _read(path: Path, proto: onnx.ModelProto) -> tuple[dict[str, Any], dict[str,
         raise WeightsError(f"{path}: cannot be read as ONNX; it has no graph")
     if len(graph.node) > MOST_NODES or any(_subgraphs(node) for node in graph.node):
         raise WeightsError(f"{path}: has {len(graph.node)} nodes or branches; expected the graph of a ResNet")
-    arrays = {tensor.name: _array(path, tensor) for tensor in graph.initializer}
+    beside = Beside(path)
+    arrays = {tensor.name: _array(beside, tensor) for tensor in graph.initializer}
     nodes = []
     for node in graph.node:
-        attributes = {attribute.name: _attribute(path, attribute) for attribute in node.attribute}
+        attributes = {attribute.name: _attribute(beside, attribute) for attribute in node.attribute}
         if node.op_type == "Constant":
             arrays[node.output[0]] = np.asarray(next(iter(attributes.values()), 0))
             continue
@@ -70,7 +94,7 @@ def _read(path: Path, proto: onnx.ModelProto) -> tuple[dict[str, Any], dict[str,
 
 def is_network_of(path: Path, spec: dict[str, Any]) -> bool:
     """Whether the file's graph is the one that this package writes for the spec, whatever its weights."""
-    proto = onnx.load_model_from_string(path.read_bytes())
+    proto = _graph_in(path)
     network = from_fields(spec)
     own = graph_of(layer_tree(network), network.in_channels)
     return list(proto.graph.node) == list(own.graph.node) and _constants(own) <= _constants(proto)
@@ -100,22 +124,20 @@ def _subgraphs(node: onnx.NodeProto) -> bool:
     return any(attribute.type in (AttributeProto.GRAPH, AttributeProto.GRAPHS) for attribute in node.attribute)
 
 
-def _attribute(path: Path, attribute: AttributeProto) -> Any:
+def _attribute(beside: Beside, attribute: AttributeProto) -> Any:
     if attribute.type == AttributeProto.TENSOR:
-        return _array(path, attribute.t)
+        return _array(beside, attribute.t)
     value = helper.get_attribute_value(attribute)
     if isinstance(value, bytes):
         return value.decode("utf-8", "replace")
     return list(value) if attribute.type in (AttributeProto.INTS, AttributeProto.FLOATS) else value
 
 
-def _array(path: Path, tensor: TensorProto) -> np.ndarray | None:
+def _array(beside: Beside, tensor: TensorProto) -> np.ndarray | None:
     """The values, half precision widened; None for what no ResNet has, such as texts."""
-    if tensor.data_location == TensorProto.EXTERNAL:
-        raise WeightsError(f"{path}: keeps {tensor.name or 'a tensor'} in another file, which is not opened")
     if tensor.data_type not in (*_NUMBERS, *_COUNTS):
         return None
-    array = numpy_helper.to_array(tensor)
+    array = beside.place(tensor).read() if is_beside(tensor) else numpy_helper.to_array(tensor)
     return array.astype(np.float32) if tensor.data_type in (TensorProto.FLOAT16, TensorProto.BFLOAT16) else array
 
 

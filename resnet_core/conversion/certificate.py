@@ -17,7 +17,6 @@ from resnet_core.conversion.own_programs import own_output
 from resnet_core.conversion.read import Imported
 from resnet_core.data.prepare import sample_images
 from resnet_core.errors import WeightsError, WorkerError
-from resnet_core.files import files_of
 from resnet_core.json_values import finite
 from resnet_core.numerics import log_softmax, relative_error
 from resnet_core.preparation import standard_preparation
@@ -191,8 +190,8 @@ def _about(side: Imported) -> dict[str, Any]:
     path, found = side.path, side.recognized
     about: dict[str, Any] = {
         "file": path.name,
-        "bytes": sum(file.stat().st_size for file in files_of(path)),
-        "sha256": _sha256(path),
+        "bytes": sum(file.stat().st_size for file in side.files),
+        "sha256": _sha256(path, side.files),
         "format": "resnet" if found is None else found.format.name,
         "program": side.title,
         "spec": to_fields(side.spec),
@@ -218,10 +217,10 @@ def _about(side: Imported) -> dict[str, Any]:
     return about
 
 
-def _sha256(path: Path) -> str:
+def _sha256(path: Path, files: list[Path]) -> str:
     """Of a file's bytes; of several files, of the lines that sha256sum would write for them."""
     digests = {}
-    for name in files_of(path):
+    for name in files:
         with name.open("rb") as file:
             digests[name] = hashlib.file_digest(file, "sha256").hexdigest()
     if list(digests) == [path]:

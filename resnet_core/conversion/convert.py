@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -112,8 +113,7 @@ def convert(
     exported = None if whole or wanted == NEUTRAL else export_weights(network, weights, wanted)
     told = ["float64 rounded to float32"] if rounded else []
     rewritten = (*told, *what_folds(found.spec, network), *(() if exported is None else exported.rewritten))
-    place = {"": new_folder, ".index": new_files}.get(target.suffix, replacing)(target)
-    with replacing(proof) as paper, place as temporary:
+    with replacing(proof) as paper, _place(target) as temporary:
         if exported is None:
             _write_own(temporary, weights, network, found)
             back = import_weights(temporary)
@@ -121,11 +121,19 @@ def convert(
             write_exported(temporary, exported, found)
             back = import_weights(temporary, exported.spec, wanted)
         certificate = certify(found, back, rewritten=rewritten, exact=not rewritten)
-        certificate = replace(certificate, destination={**certificate.destination, "file": target.name})
+        said = {"to_be_told": dict(exported.chosen)} if exported is not None and exported.chosen else {}
+        certificate = replace(certificate, destination={**certificate.destination, "file": target.name, **said})
         if not certificate.equal:
             raise InputError(f"{target}: not written, since it would not compute the same: {certificate.sentence()}")
         paper.write_text(certificate.text(), encoding="utf-8")
     return Conversion(found, target, certificate, proof, exported, rewritten)
+
+
+def _place(target: Path) -> AbstractContextManager[Path]:
+    """Where to write, so that what is there already is replaced whole, or nothing is."""
+    if target.suffix in readers("NETWORKS"):  # above 2 GiB they have their weights beside them
+        return new_files(target, replaces=True)
+    return {"": new_folder, ".index": new_files}.get(target.suffix, replacing)(target)
 
 
 def _format(target: Path, name: str | None) -> str:

@@ -37,7 +37,8 @@ class Exported:
     """Weights as a library has them.
 
     `names` is {neutral name: name there}; `spec` is what the library's program computes, `chosen` the fields that its
-    configuration has to say, and `rewritten` what was changed without any change of the output, in sentences.
+    configuration or the arguments of its function have to say, and `rewritten` what was changed without any change of
+    the output, in sentences.
     """
 
     format: Format
@@ -64,7 +65,7 @@ def export_weights(spec: ResNetSpec, weights: Mapping[str, np.ndarray], format: 
         told = ("norms that only add the biases, which the deploy form has in the convolutions",)
         weights, spec = undeploy(weights, spec)
     reasons: list[tuple[int, int, str]] = []
-    for style, chosen in _programs(own):
+    for style, chosen in _programs(own, spec):
         try:
             exported = _exported(own, style, chosen, spec, weights)
         except _DiffersError as difference:
@@ -74,11 +75,13 @@ def export_weights(spec: ResNetSpec, weights: Mapping[str, np.ndarray], format: 
     raise WeightsError(f"{own.title} is another network: {min(reasons)[-1]}")
 
 
-def _programs(format: Format) -> Iterator[tuple[Style, Mapping[str, Any]]]:
-    """Every program of a library, with what its names or its configuration choose."""
+def _programs(format: Format, spec: ResNetSpec) -> Iterator[tuple[Style, Mapping[str, Any]]]:
+    """Every program of a library, with what its names or its configuration choose, and the arguments for this spec."""
+    ours, usual = to_fields(spec), _usual(spec)
     for style in format.styles:
+        given = {name: ours[name] for name in style.arguments if ours[name] != style.fields.get(name, usual[name])}
         for chosen in ({}, *style.alternatives, *style.configured):
-            yield style, chosen
+            yield style, {**chosen, **given}
 
 
 def _apart(spec: ResNetSpec, fields: Mapping[str, Any]) -> int:

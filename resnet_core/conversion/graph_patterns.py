@@ -228,11 +228,43 @@ def _of_the_map(found: Found) -> dict[str, Any] | None:
     return {} if axes is not None and sorted(axis % 4 for axis in axes) == [2, 3] else None
 
 
+def _in_order(found: Found) -> dict[str, Any] | None:
+    """Means that are gathered one by one, each at its own place."""
+    index = found.array("index")
+    right = index is not None and np.array_equal(index.reshape(-1), np.arange(index.size))
+    return {} if right and _all_of_them(found) else None
+
+
+def _in_order_of_each(found: Found) -> dict[str, Any] | None:
+    """The same by an index that is computed of the batch: `channels` and the first of them in each image."""
+    channels, count = found.array("channels"), found.number("count")
+    if channels is None or channels.shape[-3:] != (count, 1, 1) or found.integers("axes") != [1, 2, 3]:
+        return None
+    right = found.values["images"] not in found.constants.arrays
+    right = right and np.array_equal(channels.reshape(-1), np.arange(channels.size))
+    return {} if right and _all_of_them(found) else None
+
+
+def _all_of_them(found: Found) -> bool:
+    return found.integers("all") == [-1] and found.attributes["Gather"].get("axis", 0) == 0
+
+
+_BATCH = ("Squeeze", ("Shape", "images", {"start": 0, "end": 1}))
+_FIRST_OF_EACH = ("Unsqueeze", ("Mul", ("Range", 0.0, _BATCH, 1.0), "count"), "axes")
+
 _POOLS = (
     *(
         Pattern(operator, ("x",), (reduction, "x", *axes), _of_the_map)
         for operator, reduction in (("GlobalAveragePool", "ReduceMean"), ("GlobalMaxPool", "ReduceMax"))
         for axes in ((), ("axes",))
+    ),
+    # PyTorch's newer exporter, of a map whose channels were brought last.
+    *(
+        Pattern("GlobalAveragePool", ("x",), ("Gather", ("Reshape", ("GlobalAveragePool", "x"), "all"), index), numbers)
+        for index, numbers in (
+            ("index", _in_order),
+            (("Add", ("Add", ("Add", _FIRST_OF_EACH, "channels"), 0.0), 0.0), _in_order_of_each),
+        )
     ),
     *(
         Pattern(

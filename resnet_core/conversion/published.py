@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from urllib.error import HTTPError
 from urllib.request import HTTPRedirectHandler, Request, build_opener
 
-from resnet_core.data.download import DownloadError, download
+from resnet_core.data.download import DownloadError, download, reason_of
 from resnet_core.data.named import default_folder
 from resnet_core.errors import InputError, WeightsError
 from resnet_core.files import read_bytes, write_atomically
@@ -180,6 +180,6 @@ def _said_by_hub(name: str, address: str) -> str | None:
             raise InputError(f"weights: received {name!r}, and there is no {address}") from error
         headers = error.headers
     except OSError as error:
-        raise DownloadError(" ".join(str(error).split())) from error
+        raise DownloadError(reason_of(error, address)) from error
     digits = (headers.get("X-Linked-Etag") or "").strip('"')
     return digits if re.fullmatch(r"[0-9a-f]{64}", digits) else None

@@ -45,9 +45,9 @@ class Imported:
     """The neutral weights of a file, whose it is and how the network is known.
 
     `recognized` is None for a file of this project's own, `network` the backend that runs the file itself, which is a
-    whole network and not only weights; with `probabilities`, a softmax follows the logits in it. `preparation` and
-    `classes` are None where nothing says; with `assumed`, the preparation is that of the library's program, of which
-    the file says nothing.
+    whole network and not only weights, which are `beside` it where they are too many; with `probabilities`, a softmax
+    follows the logits in it. `preparation` and `classes` are None where nothing says; with `assumed`, the preparation
+    is that of the library's program, of which the file says nothing.
     """
 
     path: Path
@@ -59,6 +59,12 @@ class Imported:
     assumed: bool = False
     network: str | None = None
     probabilities: bool = False
+    beside: tuple[Path, ...] = ()
+
+    @property
+    def files(self) -> list[Path]:
+        """Every file that was read."""
+        return [*files_of(self.path), *self.beside]
 
     @property
     def title(self) -> str:
@@ -223,14 +229,17 @@ def _of_network(path: Path, backend: str, spec: ResNetSpec | None) -> Imported:
     require_file(path, "a network with its weights")
     place = str(path.absolute())
     with Worker(defaults=environment(backend)) as worker:
-        graph, arrays = _read(worker, "read_network", backend, path)
+        files, _ = _read(worker, "network_files", backend, path)
+        beside = tuple(map(Path, files))
+        graph, arrays = _read(worker, "read_network", backend, path, beside=files)
         if is_own(graph["about"]):
             names = state(from_json(graph["about"]["spec"], str(path)))
             own = {name: array for name, array in arrays.items() if name in names}
             file = checked_file(path, own, graph["about"], spec)
             if worker.call("is_network_of", backend=backend, path=place, spec=to_fields(file.spec))[0]:
                 network = spec or file.spec
-                return Imported(path, network, file.weights, None, file.preparation, file.classes, network=backend)
+                known = Imported(path, network, file.weights, None, file.preparation, file.classes)
+                return replace(known, network=backend, beside=beside)
     try:
         found = read_graph(graph, arrays, spec)
         weights = check_weights(found.weights, state(found.spec))
@@ -239,7 +248,8 @@ def _of_network(path: Path, backend: str, spec: ResNetSpec | None) -> Imported:
     left_out = tuple(name for name in arrays if name not in found.names.values())
     called = {there: here for here, there in found.names.items()}
     recognized = Recognized(GRAPH, GRAPH.styles[0], found.spec, called, left_out)
-    return Imported(path, found.spec, weights, recognized, network=backend, probabilities=found.probabilities)
+    known = Imported(path, found.spec, weights, recognized, probabilities=found.probabilities)
+    return replace(known, network=backend, beside=beside)
 
 
 def native_arrays(path: Path) -> StateDict:
@@ -257,11 +267,12 @@ def native_arrays(path: Path) -> StateDict:
     return found
 
 
-def _read(worker: Worker, task: str, backend: str, path: Path) -> tuple[Any, Weights]:
+def _read(worker: Worker, task: str, backend: str, path: Path, **more: Any) -> tuple[Any, Weights]:
     """The answer of a task that reads a file. Libraries crash and loop on damaged ones: WeightsError for that too."""
-    seconds = SECONDS + sum(file.stat().st_size for file in files_of(path)) / 5e6
+    files = [*files_of(path), *map(Path, more.get("beside", []))]
+    seconds = SECONDS + sum(file.stat().st_size for file in files) / 5e6
     try:
-        return worker.call(task, backend=backend, path=str(path.absolute()), time_limit=seconds)
+        return worker.call(task, backend=backend, path=str(path.absolute()), time_limit=seconds, **more)
     except WorkerError as error:
         raise WeightsError(f"{path}: cannot be read ({error}); is it damaged?") from error
 

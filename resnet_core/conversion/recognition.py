@@ -20,6 +20,9 @@ from resnet_core.specification import ResNetSpec, from_fields, to_fields
 from resnet_core.tree import Shape
 from resnet_core.weights import some, tensors_differ
 
+#: Fields of a program that the tensors show as well, by their names.
+SHOWN = ("block", "stem_type", "attention", "conv_bias", "preactivation")
+
 
 @dataclass(frozen=True)
 class Recognized:
@@ -133,12 +136,26 @@ def _matches(
     for more in ({}, *(more for more in style.alternatives if not fields.keys() & more.keys())):
         stated = {**style.fields, **more, **fields}
         try:
-            found.append(Recognized(format, style, infer_spec(own, stated), names, left_out, stated, more))
+            inferred = infer_spec(own, stated)
+            found.append(Recognized(format, style, inferred, names, left_out, _unshown(inferred, stated), more))
         except WeightsError as error:
             failed = failed or error
     if not found:
         raise _with_candidates(failed, own)
     return [one for one in found if one.spec.name] or found
+
+
+def _unshown(spec: ResNetSpec, fields: Mapping[str, Any]) -> dict[str, Any]:
+    """What no tensor shows, as the program has it: where the stride is, paddings and epsilon, and what it says else."""
+    always = {
+        "stride_on": spec.block == "bottleneck",
+        "conv_padding": True,
+        "stem_pool_padding": spec.stem and spec.stem_pool == "max",
+        "norm_epsilon": spec.norm != "none",
+    }
+    ours = to_fields(spec)
+    own = {name: ours[name] for name, has in always.items() if has}
+    return own | {name: value for name, value in fields.items() if name not in always and name not in SHOWN}
 
 
 def _with_candidates(error: WeightsError | None, own: Mapping[str, Shape]) -> WeightsError:

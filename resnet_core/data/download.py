@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import socket
 import sys
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from resnet_core.errors import InputError
 
@@ -26,4 +28,14 @@ def download(address: str, path: Path, checksum: str | None = None) -> None:
         bar = sys.stderr.isatty()
         pooch.retrieve(address, known_hash=checksum, fname=path.name, path=path.parent, progressbar=bar)
     except Exception as error:  # the network, the disk and the checksum raise different kinds
-        raise DownloadError(" ".join(str(error).split()) or type(error).__name__) from error
+        raise DownloadError(reason_of(error, address)) from error
+
+
+def reason_of(error: BaseException, address: str) -> str:
+    """Why an address was not fetched, in a few words; what libraries raise is no sentence where there is no network."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, socket.gaierror | ConnectionRefusedError | TimeoutError):
+            return f"no connection to {urlsplit(address).hostname}"
+        cause = cause.__cause__ or cause.__context__
+    return " ".join(str(error).split()) or type(error).__name__

@@ -106,7 +106,7 @@ def native_tensors(session: Session, arrays: Arrays) -> Answer:
 def read_state_dict(session: Session, arrays: Arrays, *, backend: str, path: str) -> Answer:
     """{name: array} of a checkpoint in the backend's own format. Answers what lies beside them."""
     read = load_verb(backend, "read_state_dict")
-    with bounded_memory(_memory_for(Path(path))):
+    with bounded_memory(_memory_for(*files_of(Path(path)))):
         found = read(Path(path))
     return list(found.beside) if isinstance(found, StateDict) else [], found
 
@@ -125,10 +125,17 @@ def write_network(
     return None, None
 
 
-def read_network(session: Session, arrays: Arrays, *, backend: str, path: str) -> Answer:
-    """What such a file holds: its graph, and its weights and constants."""
-    read = load_verb(backend, "read_network")
+def network_files(session: Session, arrays: Arrays, *, backend: str, path: str) -> Answer:
+    """The files beside such a file in which its weights are."""
+    look = load_verb(backend, "network_files")
     with bounded_memory(_memory_for(Path(path))):
+        return [str(file) for file in look(Path(path))], None
+
+
+def read_network(session: Session, arrays: Arrays, *, backend: str, path: str, beside: list[str]) -> Answer:
+    """What such a file holds: its graph, and its weights and constants, which may be in files beside it."""
+    read = load_verb(backend, "read_network")
+    with bounded_memory(_memory_for(Path(path), *map(Path, beside))):
         found: Answer = read(Path(path))
     return found
 
@@ -175,9 +182,9 @@ def time_predictions(session: Session, arrays: Arrays, *, repeats: int, budget: 
     return {"seconds": seconds, "peak_memory_bytes": peak}, None
 
 
-def _memory_for(path: Path) -> int:
-    """Bytes that reading a file may take; a damaged one may say that it holds anything."""
-    return 2**30 + 20 * sum(file.stat().st_size for file in files_of(path))
+def _memory_for(*files: Path) -> int:
+    """Bytes that reading files may take; a damaged one may say that it holds anything."""
+    return 2**30 + 20 * sum(file.stat().st_size for file in files)
 
 
 def _seconds(session: Session, images: np.ndarray) -> float:

@@ -28,6 +28,7 @@ BUDGETS = {
     "printing": ((), 60),
     "files": ((), 150),
     "checkpoints": ((), 50),
+    "weights beside a graph": ((), 120),
     "referees": ((), 70),
     "programs": (("source", "layer_source"), 540),
     "programs that train": (("training_source",), 110),
@@ -40,7 +41,7 @@ TRAINING = ("layers that a framework lacks", "training", "programs", "programs t
 VERBS = (*REQUIRED, *OPTIONAL, *EXTRAS)
 #: A .pth file is PyTorch's own, an .h5 file Keras', and a checkpoint TensorFlow's; slow convolutions, sums
 #: and pools are XLA's, and a thousand lines for a printed ResNet-20 are NNX'; only Keras walks a graph by
-#: recursion. An ONNX graph is written node by node, which the others' frameworks do themselves.
+#: recursion. An ONNX graph is written node by node, which the others' frameworks do themselves, and ends at 2 GiB.
 EXTRA_FILES: dict[str, dict[str, str]] = {
     "torch": {"own_programs.py": "referees", "state_dict.py": "files"},
     "keras": {
@@ -54,11 +55,11 @@ EXTRA_FILES: dict[str, dict[str, str]] = {
         "representation.py": "printing",
         "state_dict.py": "files",
     },
-    "onnx": {"graph.py": "model", "state_dict.py": "files"},
+    "onnx": {"external_data.py": "weights beside a graph", "graph.py": "model", "state_dict.py": "files"},
 }
 #: Their own files, and the global dtype policy.
 FILE_VERBS = {"read_state_dict", "write_state_dict"}
-NETWORK_VERBS = {"is_network_of", "read_network", "run_network", "write_network"}
+NETWORK_VERBS = {"is_network_of", "network_files", "read_network", "run_network", "write_network"}
 EXTRA_NAMES = {
     "torch": {"run_program", *FILE_VERBS},
     "keras": {"default_dtype", "run_program", *FILE_VERBS},

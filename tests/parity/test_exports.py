@@ -52,11 +52,11 @@ def _plant(source: Path, planted: Path) -> None:
     shutil.copy(f"{source}.npz", f"{planted}.npz")
 
 
-def save_reference(path: Path, spec: rn.ResNetSpec, weights: Weights, images: np.ndarray) -> None:
-    """Write images and what the reference makes of them."""
+def save_reference(path: Path, spec: rn.ResNetSpec, weights: Weights, images: np.ndarray, **arguments: int) -> None:
+    """Write images and what the reference makes of them, and what the program is told."""
     model = rn.build(spec, backend="numpy", weights=rn.cast(weights, "float64"), dtype="float64")
     output = rn.load_backend("numpy").predict(model, images.astype(np.float64))
-    np.savez(path, images=images, output=output)
+    np.savez(path, images=images, output=output, **arguments)
 
 
 def errors_there(python: str, script: Path, folder: Path) -> dict[str, float]:
@@ -104,7 +104,12 @@ def test_slims_saver_restores_what_was_exported_and_its_networks_compute_the_sam
             rn.save_weights(tmp_path / "neutral.safetensors", own, spec)
             convert(tmp_path / "neutral.safetensors", tmp_path / f"{file}.ckpt.index")
             save_reference(tmp_path / f"{file}.npz", spec, weights, draw.image((1, 65, 96, 3), number))
+        dense = rn.spec(spec, output_stride=16, global_pool=False)
+        rn.save_weights(tmp_path / "neutral.safetensors", weights, dense)
+        convert(tmp_path / "neutral.safetensors", tmp_path / f"dense_{name}.ckpt.index")
+        image = draw.image((1, 65, 96, 3), number)
+        save_reference(tmp_path / f"dense_{name}.npz", dense, weights, image, output_stride=16)
     errors = errors_there(python, SLIM, tmp_path)
-    assert len(errors) == 4
+    assert len(errors) == 6
     for file, error in errors.items():
         assert error > 1e-3 if file.startswith("planted") else error < 1e-10

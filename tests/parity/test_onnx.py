@@ -138,8 +138,23 @@ def test_a_copy_has_weights_of_its_own() -> None:
     assert relative_error(resnet_onnx.predict(twin, images(spec)), before) > 1e-3
 
 
-def test_weights_beyond_what_a_file_holds_are_refused() -> None:
+def test_a_tensor_beyond_what_a_message_holds_is_refused() -> None:
     spec = rn.spec("resnet18", channels=(1, 1, 1, 24_000), depths=(1, 1, 1, 1), classes=1)
     weights = {name: np.broadcast_to(np.float32(1), shape) for name, shape in rn.state(spec).items()}  # takes no memory
-    with pytest.raises(rn.InputError, match=r"^backend onnx: received .* GiB of weights"):
+    with pytest.raises(rn.InputError, match=r"^backend onnx: stage4.block1.conv2.weight has 19.3 GiB, and a tensor of"):
         resnet_onnx.build(spec, weights=weights)
+
+
+@pytest.mark.long
+def test_more_than_two_gib_are_written_and_run(tmp_path: Path) -> None:
+    spec = rn.spec("resnet18", channels=(1, 1, 1, 4_600), depths=(1, 1, 1, 2), classes=1)
+    weights = {name: np.broadcast_to(np.float32(0.001), shape) for name, shape in rn.state(spec).items()}
+    given = np.random.default_rng(3).standard_normal((1, 32, 32, 3)).astype(np.float32)
+    model = resnet_onnx.build(spec, weights=weights)
+    model.save(tmp_path / "net.onnx")
+    assert (tmp_path / "net.onnx").stat().st_size < 2**20
+    assert (tmp_path / "net.onnx.data").stat().st_size > 2**31
+    del model
+    _, found = resnet_onnx.run_network(tmp_path / "net.onnx", given)
+    expected = resnet_numpy.predict(resnet_numpy.build(spec, weights=weights), given)
+    assert relative_error(found, expected) < LIMITS["float32"]

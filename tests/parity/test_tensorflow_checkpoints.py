@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from engines import CPU
 from file_processes import shared_processes
 from resnet_core.conversion.convert import convert
 from resnet_core.conversion.export import export_weights
+from resnet_core.conversion.read import import_weights
 from resnet_core.errors import InputError, WeightsError
 
 WRITE = """
@@ -78,3 +80,17 @@ def test_a_checkpoint_is_written_whole_with_its_scope_and_never_over_another(tmp
     (tmp_path / "other").rename(index)
     assert (index.read_bytes(), data.read_bytes()) == before
     assert sorted(path.name for path in tmp_path.iterdir()) == there
+
+
+def test_a_dense_network_is_slims_by_its_arguments_which_the_certificate_says(tmp_path: Path) -> None:
+    spec = rn.spec(SPEC, classes=5, output_stride=8, global_pool=False)
+    rn.save_weights(tmp_path / "w.safetensors", rn.probe_weights(spec), spec)
+    done = convert(tmp_path / "w.safetensors", tmp_path / "w.ckpt.index")
+    assert "  to be told to its program: output_stride = 8, global_pool = false" in done.told()
+    said = json.loads(done.proof.read_text())["destination"]
+    assert said["to_be_told"] == {"output_stride": 8, "global_pool": False}
+    plain = import_weights(tmp_path / "w.ckpt").spec  # nothing in the file shows them
+    assert (plain.output_stride, plain.global_pool) == (None, True)
+    back = convert(tmp_path / "w.ckpt", tmp_path / "back.safetensors", spec=spec)
+    assert set(back.certificate.errors.values()) == {0.0}
+    assert (tmp_path / "back.safetensors").read_bytes() == (tmp_path / "w.safetensors").read_bytes()

@@ -4,8 +4,8 @@ Run in an environment with TensorFlow and tf_slim (README.md names the versions)
 
     python tests/referees/check_slim.py FOLDER
 
-For each NAME.ckpt in the folder, of `resnet_v1_50` or `resnet_v2_50`, NAME.npz has `images` and the `output` that is
-expected of them. Prints JSON: {name: error}.
+For each NAME.ckpt in the folder, of `resnet_v1_50` or `resnet_v2_50`, NAME.npz has `images`, the `output` that is
+expected of them, and the arguments of a dense network, if it is one. Prints JSON: {name: error}.
 """
 
 import json
@@ -24,10 +24,10 @@ from tf_slim.nets import resnet_v1, resnet_v2
 NETWORKS = {"resnet_v1_50": resnet_v1.resnet_v1_50, "resnet_v2_50": resnet_v2.resnet_v2_50}
 
 
-def network(name: str, images: np.ndarray, classes: int) -> Any:
+def network(name: str, images: np.ndarray, classes: int, **arguments: Any) -> Any:
     """The fused norm has no float64, and it raises epsilon to 1.001e-5 where 1e-5 is asked for."""
     with tf_slim.arg_scope(resnet_v2.resnet_arg_scope()), tf_slim.arg_scope([tf_slim.batch_norm], fused=False):
-        return NETWORKS[name](tf.constant(images), num_classes=classes, is_training=False)[0]
+        return NETWORKS[name](tf.constant(images), num_classes=classes, is_training=False, **arguments)[0]
 
 
 def restored(name: str, checkpoint: Path, images: np.ndarray, classes: int) -> dict[str, np.ndarray]:
@@ -47,10 +47,12 @@ def main() -> None:
         checkpoint = file.with_suffix("")
         with np.load(checkpoint.with_suffix(".npz")) as arrays:
             images, expected = arrays["images"], arrays["output"]
-        name = checkpoint.stem.removeprefix("planted_")
+            stride = int(arrays["output_stride"]) if "output_stride" in arrays else None
+        arguments = {} if stride is None else {"output_stride": stride, "global_pool": False}
+        name = checkpoint.stem.removeprefix("planted_").removeprefix("dense_")
         values = restored(name, checkpoint, images, expected.shape[-1])
         with tf.Graph().as_default(), tf.Session() as session:
-            output = network(name, images.astype(np.float64), expected.shape[-1])
+            output = network(name, images.astype(np.float64), expected.shape[-1], **arguments)
             for variable in tf.global_variables():
                 variable.load(values[variable.op.name].astype(np.float64), session)
             found = session.run(output).ravel()

@@ -209,7 +209,10 @@ def test_the_command_writes_a_certificate_beside_the_result(tmp_path: Path) -> N
     assert set(proof["measured"][0]["max_error"]) == set(rn.taps(rn.spec("resnet18")))
     assert proof["destination"]["file"] == "w.safetensors"
     back = in_process("convert", tmp_path / "w.safetensors", tmp_path / "n.safetensors", "--json")
-    assert json.loads(back.stdout)["source"]["program"] == "torchvision's ResNet (resnet.py)"
+    read = json.loads(back.stdout)["source"]
+    assert read["program"] == "torchvision's ResNet (resnet.py)"
+    assert read["known_by"] == "names and shapes; what they do not show is the program's"
+    assert read["stated"] == {"conv_padding": "symmetric", "stem_pool_padding": "symmetric", "norm_epsilon": 1e-5}
 
 
 def test_halves_are_widened_and_it_is_said(tmp_path: Path) -> None:

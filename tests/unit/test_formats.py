@@ -121,6 +121,45 @@ def test_the_variables_of_slim_are_recognized_and_their_scope_is_no_part_of_them
         assert {there.partition("/")[0] for there in names.values()} == {name}
 
 
+@pytest.mark.parametrize(
+    ("name", "format", "stated"),
+    [
+        ("resnet18", "torchvision", {"conv_padding": "symmetric", "stem_pool_padding": "symmetric"}),
+        ("resnet50", "torchvision", {"stride_on": "3x3", "norm_epsilon": 1e-5}),
+        ("keras_resnet50", "keras", {"stride_on": "1x1", "stem_pool_padding": "zeros", "norm_epsilon": 1.001e-5}),
+        ("flax_resnet50", "flax", {"conv_padding": "same", "stem_pool_padding": "same"}),
+        ("seresnext26ts", "timm", {"activation": "silu", "attention_place": "inner"}),
+    ],
+)
+def test_what_no_tensor_shows_is_stated_and_what_one_shows_is_not(
+    name: str, format: str, stated: dict[str, Any]
+) -> None:
+    spec = rn.spec(name)
+    shapes = {
+        there: array.shape for there, array in export_weights(spec, rn.probe_weights(spec), format).arrays.items()
+    }
+    found = recognize(shapes, format=format)
+    assert stated.items() <= found.stated.items()
+    assert ("stride_on" in found.stated) == (spec.block == "bottleneck")
+    assert not found.stated.keys() & {"block", "stem_type", "attention", "conv_bias", "depths", "channels"}
+    assert recognize(shapes, spec=spec, format=format).stated == {}  # who gives a spec says them
+
+
+@pytest.mark.parametrize("name", ["resnet_v1_50", "resnet_v2_50"])
+def test_slims_output_stride_and_pool_are_arguments_of_its_function(name: str) -> None:
+    plain = rn.spec(name, classes=5)
+    dense = rn.spec(plain, output_stride=16, global_pool=False)
+    weights = rn.probe_weights(plain)
+    exported, usual = export_weights(dense, weights, "slim"), export_weights(plain, weights, "slim")
+    assert exported.chosen == {"output_stride": 16, "global_pool": False}
+    assert usual.chosen == {}
+    assert layer_tree(exported.spec) == layer_tree(dense) != layer_tree(usual.spec)
+    assert exported.arrays.keys() == usual.arrays.keys()
+    assert all(np.array_equal(array, usual.arrays[there]) for there, array in exported.arrays.items())
+    with pytest.raises(WeightsError, match=r"output_stride is 16, and None in its resnet\.py"):
+        export_weights(rn.spec("resnet50", output_stride=16), rn.probe_weights(rn.spec("resnet50")), "torchvision")
+
+
 @pytest.mark.parametrize("name", EVERY_NAME)
 def test_the_spec_of_every_network_is_inferred_from_its_tensors(name: str) -> None:
     spec = rn.spec(name)

@@ -399,7 +399,10 @@ def test_a_damaged_file_is_one_line(kind: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("change", "words"),
-    [(_externally, "in another file, which is not opened"), (_negative, "a variance is never below 0")],
+    [
+        (_externally, "lies at '/etc/passwd'; expected a file in the graph's own folder"),
+        (_negative, "a variance is never below 0"),
+    ],
 )
 def test_what_a_graph_must_not_hold_is_refused(change: Callable[[Any], None], words: str, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=words):

@@ -164,5 +164,5 @@ def test_without_a_network_it_is_one_line(tmp_path: Path, monkeypatch: pytest.Mo
         assert done.returncode == 2
         (line,) = done.stderr.splitlines()
         assert line.startswith(f"resnet: weights: {name}: http://127.0.0.1:9/")
-        assert line.endswith("; fetch it elsewhere and give the file")
+        assert line.endswith("cannot be fetched (no connection to 127.0.0.1); fetch it elsewhere and give the file")
     assert not list(tmp_path.rglob("*.pth"))

@@ -110,6 +110,17 @@ def _by_column(proto: Any) -> None:
     set_array(proto, name, lambda array: np.ascontiguousarray(array.reshape(1, 1, -1)))
 
 
+def _array_of(operator: str, change: Any) -> Any:
+    """Another constant of the last node of that kind."""
+
+    def changed(proto: Any) -> None:
+        names = [tensor.name for tensor in proto.graph.initializer]
+        node = [node for node in proto.graph.node if node.op_type == operator][-1]
+        set_array(proto, next(name for name in node.input if name in names), change)
+
+    return changed
+
+
 def _shaped(*shape: int) -> Any:
     """Behind the norm of the stem's first convolution, a constant for the shape of the map."""
 
@@ -169,6 +180,16 @@ SLIPS: dict[str, tuple[str, Any, str]] = {
         "group_norm.traced",
         _shaped(1, 4, 16, 64),
         "a map of [4, 32, 32] here, and [4, 16, 64] in",
+    ),
+    "means in another order": (
+        "layer_norm.default",
+        _array_of("Gather", lambda array: np.ascontiguousarray(array[:, ::-1])),
+        "its node node_as_strided (Gather) is no layer",
+    ),
+    "means of an image that is twice there": (
+        "layer_norm.exported",
+        _array_of("Mul", lambda array: array - 1),
+        "its node node_as_strided (Gather) is no layer",
     ),
     "a pool of a part": ("maximum.traced", _attribute("MaxPool", "kernel_shape", [1, 1]), "head.pool: the whole map"),
 }

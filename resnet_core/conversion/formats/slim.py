@@ -35,6 +35,7 @@ def _style(version: str) -> Style:
         _modules(version),
         fields,
         BOTTLENECKS,
+        arguments=("output_stride", "global_pool"),
         convolutions=(r"head\.linear",),
         scope=f"resnet_{version}_{{l}}/",
     )
