@@ -6,7 +6,10 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV ?= .venv
 RUN := $(VENV)/bin
 
-.PHONY: compare test test-long lint types check environment clean
+# The lock was made for this Python and system; elsewhere the versions of constraints.txt are installed.
+LOCKED := $(shell $(PYTHON) -c 'import sys; print(sys.version_info[:2] == (3, 11) and sys.platform == "linux")')
+
+.PHONY: compare test test-long lint types check environment lock clean
 
 compare: environment
 	$(RUN)/resnet compare $(SPEC) $(ARGS)
@@ -31,12 +34,32 @@ check: lint types test
 environment: $(VENV)/ready
 
 # torch comes first and by exact version, so that a CPU build of it that pip finds locally is taken. Where pip
-# knows only PyPI, that version on Linux is a CUDA build of several gigabytes; it works as well.
-$(VENV)/ready: pyproject.toml constraints.txt
+# knows only PyPI, that version on Linux is a CUDA build of several gigabytes; it works as well. With a hash pip
+# would always take that one, so torch has none; everything else has.
+$(VENV)/ready: pyproject.toml constraints.txt requirements.lock
 	$(PYTHON) -m venv $(VENV)
 	$(RUN)/pip install --quiet --constraint constraints.txt torch
+ifeq ($(LOCKED),True)
+	$(RUN)/pip install --quiet --require-hashes --requirement requirements.lock
+	$(RUN)/pip install --quiet --no-deps --editable .
+else
 	$(RUN)/pip install --quiet --constraint constraints.txt --editable '.[all,test,dev]'
+endif
 	touch $@
+
+# The exact versions of constraints.txt, and of all that they need, with the hashes of every file. It takes
+# minutes, since the files are fetched. tensorflow is what tensorflow-cpu is called on macOS.
+lock:
+	$(PYTHON) -m venv .cache/lock
+	.cache/lock/bin/pip install --quiet pip-tools==7.6.2
+	.cache/lock/bin/pip-compile --quiet --generate-hashes --strip-extras --constraint constraints.txt \
+		$(addprefix --extra ,torch keras flax onnx train tensorboard test dev) \
+		--unsafe-package torch --unsafe-package tensorflow \
+		--no-header --no-annotate --no-emit-options --no-emit-index-url --no-emit-find-links --no-emit-trusted-host \
+		--output-file .cache/lock/all.txt pyproject.toml
+	! grep --extended-regexp '^(nvidia|triton|torch|tensorflow)==|^nvidia' .cache/lock/all.txt
+	(echo '# Made by `make lock` from pyproject.toml and constraints.txt: Python 3.11, Linux; torch is installed before it.'; \
+		grep --invert-match '^#' .cache/lock/all.txt) >requirements.lock
 
 clean:
 	rm -rf $(VENV) build dist .cache .pytest_cache .mypy_cache .ruff_cache .hypothesis
