@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from math import floor
+from math import floor, prod
 from typing import Annotated, Any, Literal, NamedTuple
 
 import msgspec
@@ -18,6 +18,9 @@ from resnet_core.errors import InputError
 from resnet_core.fields import convert_fields, parse_json, refuse
 
 Pixels = Annotated[int, Meta(ge=1, le=100_000)]
+
+#: Pixels of an image.
+MOST_PIXELS = 2**26
 
 #: Characters of one in JSON: a mean picture is in it as text.
 MOST_JSON = 16 * 2**20
@@ -61,6 +64,8 @@ class Preparation(Struct, frozen=True, kw_only=True, omit_defaults=False):
 
     def __post_init__(self) -> None:
         convert_fields(self, {**FIELDS, "others": "an object"}, InputError, sizes=("size",))
+        if prod(self.size) > MOST_PIXELS:
+            refuse("size", self.size, f"at most {MOST_PIXELS:,} pixels", InputError)
         for field in ("mean", "deviation"):
             values = getattr(self, field)
             if values is not None and len(values) != self.channels:

@@ -138,7 +138,7 @@ def test_the_bound_is_what_refuses(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_page_says_the_bounds() -> None:
-    from resnet_core import fields, files
+    from resnet_core import fields, files, preparation
     from resnet_core.bounds import MOST_NAME
     from resnet_core.cli.options import MOST_SECONDS
     from resnet_core.data import archives, images, readers
@@ -153,6 +153,7 @@ def test_the_page_says_the_bounds() -> None:
         f"a name of {MOST_NAME} characters",
         f"16,384 in a row and {recipe.MOST_PIXELS:,} pixels; a batch of {pipeline.MOST_VALUES:,} values",
         f"{images.MAXIMUM_PIXELS:,} pixels, {images.MAXIMUM_SIDE:,} in a row",
+        f"| {preparation.MOST_PIXELS:,} pixels |",
         f"{archives.MOST_BYTES // 2**30} GiB unpacked, {archives.MOST_MEMBERS:,} files in an archive",
         f"{archives.MOST_AXES} axes, {readers.MOST_CLASSES:,} classes",
         f"{MOST_SECONDS:,} seconds",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import subprocess
 import sys
 import warnings
@@ -380,3 +381,30 @@ def test_reading_in_parallel_leaves_the_processs_warnings_as_they_were(tmp_path:
                 files = [tmp_path / name for name in ("a.png", "b.png") * 16]
                 assert {picture.mode for picture in pool.map(lambda file: read_picture(file, "RGB"), files)} == {"RGB"}
             assert warnings.filters == before
+
+
+def test_a_pipe_is_no_picture_and_a_row_of_millions_of_pixels_none(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.png")  # which would be waited for
+    with pytest.raises(InputError, match="is not a picture"):
+        read_picture(tmp_path / "pipe.png", "RGB")
+    Image.new("1", (100_001, 1)).save(tmp_path / "row.png")
+    with pytest.raises(InputError, match="100001 pixels in a row, of 100000 at most"):
+        read_picture(tmp_path / "row.png", "RGB")
+    with pytest.raises(InputError, match=r"does not exist|damaged"):
+        read_picture(tmp_path / ("n" * 300 + ".png"), "RGB")
+
+
+def test_a_large_picture_is_in_memory_once(tmp_path: Path) -> None:
+    """Pillow's pixels are four bytes, of 79 million pixels 316 MB; each copy would be as much again."""
+    Image.new("RGB", (2000, 2000)).save(tmp_path / "a.png")
+    copies: list[Image.Image] = []
+    real = Image.Image.copy
+
+    def counted(picture: Image.Image) -> Image.Image:
+        copies.append(picture)
+        return real(picture)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Image.Image, "copy", counted)
+        assert read_picture(tmp_path / "a.png", "RGB").size == (2000, 2000)
+    assert len(copies) <= 1

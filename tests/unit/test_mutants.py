@@ -37,6 +37,8 @@ FILES = {
     "slim_v1.ckpt.index": "keras",
     "flax_basic.msgpack": "flax",
 }
+#: Zip archives, in which every byte of a tensor is covered by a CRC: what is accepted is what was written.
+CHECKED = ("torchvision_basic.pth", "timm_squeezed/pytorch_model.bin")
 #: One of each reader; the others take the same way, and TensorFlow, which reads checkpoints, takes seconds to start.
 QUICK = ("timm_plain/model.safetensors", "timm_squeezed/pytorch_model.bin", "keras_v1.weights.h5", "flax_basic.msgpack")
 PARAMETERS = [pytest.param(name, marks=() if name in QUICK else pytest.mark.long) for name in FILES]
@@ -84,6 +86,10 @@ class Reader:
         return worker.call("read_state_dict", backend=self._backend, path=str(path), time_limit=limit)[1]
 
 
+def same(arrays: Weights, others: Weights) -> bool:
+    return arrays.keys() == others.keys() and all(np.array_equal(arrays[key], others[key]) for key in arrays)
+
+
 @pytest.mark.parametrize("name", PARAMETERS)
 def test_mutants_are_read_or_refused_in_a_line(name: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
     source = FOLDER / name
@@ -95,6 +101,7 @@ def test_mutants_are_read_or_refused_in_a_line(name: str, tmp_path: Path, reques
     structure = partial(rng.integers, min(len(data), 20_000))  # headers and trees stand at the beginning, or at the end
     lines = []
     with closing(Reader(FILES[name], source)) as reader:
+        whole = reader.read(source)
         for _ in range(10_000 if request.config.getoption("--long") else 50):
             changed = bytearray(data[: rng.integers(len(data))] if rng.random() < 0.1 else data)
             for _ in range(rng.integers(1, 4)):
@@ -103,6 +110,7 @@ def test_mutants_are_read_or_refused_in_a_line(name: str, tmp_path: Path, reques
             path.write_bytes(changed)
             try:
                 arrays = reader.read(path)
+                assert name not in CHECKED or same(arrays, whole)
                 found = recognize({key: array.shape for key, array in arrays.items()}, spec=spec)
                 check_weights(neutral_weights(found.format, found.style, found.names, arrays), state(found.spec))
             except InputError as error:
