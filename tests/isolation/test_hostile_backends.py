@@ -249,7 +249,7 @@ def test_whatever_a_backend_does_the_others_are_compared(toys: dict[str, str], t
     assert results["equal"]["equal"] is True
     assert code in (1, 2)
     assert list(results) == [*toys, "equal"]
-    assert peak < 600  # an answer of 64 MiB is read, and no more is kept of anything
+    assert peak < 250  # an answer of 64 MiB is read, and no more is kept of anything
 
 
 @pytest.mark.parametrize(
@@ -267,7 +267,7 @@ def test_nothing_takes_longer_than_the_time_limit(
     _, results, lines, peak = compare(tmp_path, list(toys), pythons, "--time-limit", "10")
     assert wrong({**toys, **{name: words for name, (_, words) in scripts.items()}}, results, lines) == {}
     assert time.monotonic() - start < 60 + 20 * (len(toys) + len(scripts))
-    assert peak < 600
+    assert peak < 250
 
 
 def test_whatever_an_interpreter_prints_is_told_from_answers(tmp_path: Path) -> None:

@@ -247,7 +247,7 @@ PREDICT = {
     "huge": of_all(lambda array: array + 1e300),
     # errors
     "error_empty": raising(ValueError()),
-    "error_long": raising(ValueError("x" * 20_000_000)),
+    "error_long": lambda model, images: raising(ValueError("x" * 20_000_000))(),
     "error_lines": raising(ValueError("one\ntwo\r\nthree")),
     "error_escapes": raising(ValueError("\x1b[2J\x1b]0;title\x07\u202e\ud800")),
     "error_unspeakable": raising(Unspeakable()),
