@@ -16,7 +16,7 @@ test: environment
 
 test-long: environment
 	$(RUN)/pytest tests/parity tests/source tests/conformance tests/documentation tests/training/test_runs.py \
-		tests/unit/test_graphs.py tests/unit/test_mutants.py --long $(ARGS)
+		tests/unit/test_external_data.py tests/unit/test_graphs.py tests/unit/test_mutants.py --long $(ARGS)
 
 lint: environment
 	$(RUN)/ruff check .
