@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import tracemalloc
 from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
@@ -263,3 +264,29 @@ def test_a_link_inside_the_folder_and_a_length_to_the_end_are_read(tmp_path: Pat
     tensor.external_data.add(key="location", value="weights")
     path.write_bytes(proto.SerializeToString())
     assert np.array_equal(read_network(path)[1][tensor.name], expected)
+
+
+def test_mutated_graphs_are_read_or_refused_in_one_line(tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    """Mutants of what says where the tensors are: no crash, nothing outside the folder, and memory for the file."""
+    path, data = tmp_path / RECORDED.name, RECORDED.read_bytes()
+    shutil.copy(RECORDED.with_name(f"{RECORDED.name}.data"), tmp_path)
+    places = [place for place in range(len(data)) if data.startswith(RECORDED.name.encode(), place)]
+    rng, lines = np.random.default_rng(0), []
+    tracemalloc.start()
+    for _ in range(10_000 if request.config.getoption("--long") else 300):
+        changed = bytearray(data)
+        for _ in range(rng.integers(1, 4)):
+            changed[rng.choice(places) + rng.integers(-60, 80)] = rng.integers(256)
+        path.write_bytes(changed)
+        try:
+            network_files(path)
+            _, arrays = read_network(path)
+        except WeightsError as error:
+            lines.append(str(error))
+        else:
+            assert sum(array.nbytes for array in arrays.values()) < 10 * len(data)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert len(lines) > 100
+    assert not [line for line in lines if "\n" in line]
+    assert peak < 64 * 2**20
