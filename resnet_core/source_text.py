@@ -18,6 +18,7 @@ from resnet_core import tree, zoo
 from resnet_core.analysis import totals, trace
 from resnet_core.anti_unification import outline
 from resnet_core.architecture import layer_tree, output_name
+from resnet_core.errors import printable_lines
 from resnet_core.expressions import Code, Value
 from resnet_core.initialization import SPREADS, Spread
 from resnet_core.outline import Block, Form, Gate, Helper, Loop, Outline, Parameter, Step, literal
@@ -187,7 +188,7 @@ class Program:
         command = _command(self.spec, self.backend) + self.options
         origin = f"Printed by `{command}` (resnet-core {version('resnet-core')}, layer tree {digest}); yours to edit."
         size = f"{height} x {width} x {self.spec.in_channels}"
-        title = f"{self.spec.name or 'A ResNet'} in {self.framework}: {size} to {what}."
+        title = f"{' '.join(self.spec.name.split()) or 'A ResNet'} in {self.framework}: {size} to {what}."
         folded = wrapped("For inference: norms are folded into the convolutions.") if self.spec.deploy else []
         return docstring([title, "\n".join([*_papers(self.spec), *folded, *wrapped(origin), *notes])], 0)
 
@@ -224,8 +225,11 @@ def wrapped(text: str, indent: int = 0) -> list[str]:
 
 
 def docstring(paragraphs: Sequence[str], indent: int = 4) -> list[str]:
-    """A docstring that stands `indent` in: on one line where it fits."""
-    first, *rest = [paragraph for paragraph in paragraphs if paragraph]
+    """A docstring that stands `indent` in: on one line where it fits.
+
+    A name in it may be anyone's: nothing in it ends the docstring, which would make the rest of it code.
+    """
+    first, *rest = [_inert(paragraph) for paragraph in paragraphs if paragraph]
     if not rest and len(first) + indent + 6 <= WIDTH:
         return [f'"""{first}"""']
     lines = ['"""' + first]
@@ -234,6 +238,10 @@ def docstring(paragraphs: Sequence[str], indent: int = 4) -> list[str]:
     for paragraph in rest:
         lines += ["", *(line for part in paragraph.split("\n") for line in wrapped(part, indent))]
     return [*lines, '"""']
+
+
+def _inert(text: str) -> str:
+    return printable_lines(text).replace("\\", "/").replace('"""', "'''")
 
 
 def call(prefix: str, arguments: Sequence[str], suffix: str = "", indent: int = 4) -> list[str]:

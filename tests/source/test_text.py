@@ -188,7 +188,7 @@ def test_the_command_overwrites_nothing_else(tmp_path: Path) -> None:
     file.mkdir()
     code, said = run()
     assert (code, said.count("\n")) == (2, 1)
-    assert "is a directory; expected a new file" in said
+    assert "cannot be written (Is a directory); nothing was changed" in said
     assert [path.name for path in tmp_path.iterdir()] == ["program.py"]
 
 

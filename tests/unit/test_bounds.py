@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import time
 from pathlib import Path
@@ -159,3 +160,27 @@ def test_the_page_says_the_bounds() -> None:
         f"{MOST_SECONDS:,} seconds",
     ):
         assert words in page, words
+
+
+@pytest.mark.parametrize("backend", ["torch", "keras", "flax", "numpy"])
+@pytest.mark.parametrize(
+    "name", ['x"""\nimport os\n"""', "x\\", 'x\\"""\nimport os\n"""', '"""', '""', "\r\nimport os\n", "x\x1b[31m"]
+)
+def test_a_name_never_becomes_code(backend: str, name: str) -> None:
+    """A printed program is run by whoever asked for it, and the name in it may be a stranger's."""
+
+    def statements(program: str) -> list[str]:
+        tree = ast.parse(program)
+        for each in ast.walk(tree):
+            if isinstance(each, ast.Constant) and isinstance(each.value, str):
+                each.value = ""  # a model may have the name as a text
+        return [ast.dump(each) for each in tree.body]
+
+    spec = rn.spec("resnet20", name=name)
+    program = rn.source(spec, backend)
+    assert statements(program) == statements(rn.source(rn.spec(spec, name="plain"), backend))
+    assert not {each for each in program if not each.isprintable()} - {"\n"}
+    if backend != "numpy":
+        recipe = rn.recipe("fashion-adam", name=name)
+        ours, plain = (rn.source(spec, backend, train=each) for each in (recipe, rn.recipe(recipe, name="plain")))
+        assert statements(ours) == statements(plain)
