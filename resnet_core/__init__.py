@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from resnet_core.deployment import deploy
     from resnet_core.difference.difference import Difference, diff
     from resnet_core.initialization import initialize, probe_weights
+    from resnet_core.lessons.lesson import lesson
     from resnet_core.prediction.models import build, features
     from resnet_core.prediction.network import TrainedNetwork, trained_network
     from resnet_core.prediction.predict import Prediction, predict
@@ -84,6 +85,7 @@ __all__ = [
     "initialize",
     "layer_tree",
     "layers",
+    "lesson",
     "load_backend",
     "load_images",
     "load_weights",
@@ -138,6 +140,7 @@ _LAZY = {
     "from_torchvision": "conversion.torchvision_names",
     "import_weights": "conversion.read",
     "initialize": "initialization",
+    "lesson": "lessons.lesson",
     "load_images": "data.prepare",
     "load_weights": "conversion.read",
     "predict": "prediction.predict",

@@ -17,6 +17,7 @@ from resnet_core.cli.curves import draw_run_curves
 from resnet_core.cli.data import check_data_set
 from resnet_core.cli.difference import diff_networks
 from resnet_core.cli.hints import option_hint
+from resnet_core.cli.lesson import write_lesson
 from resnet_core.cli.listing import list_specs
 from resnet_core.cli.options import (
     DeviceOption,
@@ -163,6 +164,7 @@ app.command("convert")(convert_weights)
 app.command("certify")(certify_weights)
 app.command("source")(print_source)
 app.command("diff")(diff_networks)
+app.command("lesson")(write_lesson)
 app.command("train")(train_network)
 app.command("recipes")(list_recipes)
 app.command("data")(check_data_set)
