@@ -11,7 +11,7 @@ _WINDOW = sub("x", "s", "i", "+", "d", "u", "−", "p", ",", "s", "j", "+", "d",
 _NORMALIZED = formula(
     "y", "=", "γ", fraction(row("x", "−", "μ"), root(row(power("σ", "2"), "+", "ε"))), "+", "β"
 )  # fmt: skip
-_SIGMOID = row("1", "/", "(", "1", "+", power("e", row("−", "x")), ")")
+_SIGMOID = fraction("1", row("1", "+", power("e", row("−", "x"))))
 
 #: {kind: (name, sentence, formula)}.
 FORMULAS: dict[type[tree.Node], tuple[str, str, str]] = {
@@ -45,11 +45,7 @@ FORMULAS: dict[type[tree.Node], tuple[str, str, str]] = {
         "Negative values become zero. Its slope is 1 or 0, so that gradients pass undiminished where it is open.",
         formula("y", "=", "max", "(", "x", ",", "0", ")"),
     ),
-    tree.Activation: (
-        "Activation",
-        "A function of each value on its own; the picture says which. The sigmoid is the one that gates use.",
-        formula("σ", "(", "x", ")", "=", _SIGMOID),
-    ),
+    tree.Activation: ("Activation", "A function of each value on its own.", ""),
     tree.MaxPool: (
         "Max-pool",
         "The largest value of each window; the padding is minus infinity, so that it never wins.",
@@ -93,6 +89,27 @@ FORMULAS: dict[type[tree.Node], tuple[str, str, str]] = {
         "What the block has computed is added to its input. Nothing is learned here; every gradient passes.",
         formula("y", "=", "F", "(", "x", ")", "+", "x"),
     ),
+}  # fmt: skip
+
+
+#: {function of an activation: its formula}.
+FUNCTIONS = {
+    "relu6": formula("relu6", "(", "x", ")", "=", "min", "(", "max", "(", "x", ",", "0", ")", ",", "6", ")"),
+    "leaky_relu": formula("leaky", "(", "x", ")", "=", "max", "(", "x", ",", str(tree.NEGATIVE_SLOPE), "x", ")"),
+    "silu": formula("silu", "(", "x", ")", "=", "x", _SIGMOID),
+    "gelu": formula(
+        "gelu", "(", "x", ")", "=", fraction("x", "2"),
+        row("(", "1", "+", "erf", fraction("x", root("2")), ")"),
+    ),
+    "gelu_tanh": formula(
+        "gelu", "(", "x", ")", "=", fraction("x", "2"), "(", "1", "+", "tanh", "(", root(fraction("2", "π")), "(", "x",
+        "+", "0.044715", power("x", "3"), ")", ")", ")",
+    ),
+    "hardswish": formula(
+        "hardswish", "(", "x", ")", "=", "x", "min", "(", "max", "(", "x", "+", "3", ",", "0", ")", ",", "6", ")", "/",
+        "6",
+    ),
+    "sigmoid": formula("σ", "(", "x", ")", "=", _SIGMOID),
 }  # fmt: skip
 
 

@@ -37,12 +37,12 @@ def root(inside: str) -> str:
 
 def total(over: str) -> str:
     """A sum over an index."""
-    return f"<munder><mo>∑</mo>{_part(over)}</munder>"
+    return f'<munder><mo>∑</mo>{_part(over)}</munder><mspace width=".2em"/>'
 
 
 def largest(over: str) -> str:
     """A maximum over an index."""
-    return f"<munder><mi>max</mi>{_part(over)}</munder>"
+    return f'<munder><mi>max</mi>{_part(over)}</munder><mspace width=".2em"/>'
 
 
 def _part(text: str) -> str:

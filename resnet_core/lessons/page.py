@@ -17,7 +17,7 @@ from resnet_core.lessons.coloring import colored_lines
 from resnet_core.lessons.columns import Column, Piece, rows
 from resnet_core.lessons.damage import PICTURES, Damage, Measurement
 from resnet_core.lessons.differences import TOPICS, Topic, lines_of, marked
-from resnet_core.lessons.formulas import FORMULAS, idea
+from resnet_core.lessons.formulas import FORMULAS, FUNCTIONS, idea
 from resnet_core.lessons.picture import color, size_text, views
 from resnet_core.lessons.tables import chart, shape_table
 from resnet_core.presentation.folding import Section
@@ -85,7 +85,7 @@ def page(content: Content) -> str:
         legend="".join(_legend(content)),
         choice="".join(_choice(content.columns)),
         note=escape(_note(content.columns)),
-        rows="\n".join(_rows(content.columns)),
+        rows="\n".join(_rows(content.columns, [topic for topic in _topics(content) if topic.alone])),
         differences="\n".join(_differences(content)),
         chart=chart(content.sections),
         table=shape_table(content.sections, content.image, content.totals),
@@ -134,7 +134,7 @@ def _legend(content: Content) -> Iterator[str]:
         yield f'<a class="el" href="#{key}" data-own="{key}" data-rel="">{dot}{escape(FORMULAS[kind][0])}</a>'
     said = {key for column in content.columns for line in column.lines for key in line.own}
     for key, text in (
-        ("imports", "imports"), ("helpers", "functions of its own"), ("stage", "loop over blocks"),
+        ("imports", "imports"), ("helpers", "own functions"), ("stage", "loop over blocks"),
         ("weights", "weights"), ("training", "training step"), ("run", "run it"),
     ):  # fmt: skip
         if key in said:
@@ -154,10 +154,10 @@ def _note(columns: Sequence[Column]) -> str:
     return f"Lines: {counts}." if counts else ""
 
 
-def _rows(columns: Sequence[Column]) -> Iterator[str]:
+def _rows(columns: Sequence[Column], topics: Sequence[Topic]) -> Iterator[str]:
     there = [column for column in columns if not column.missing]
     html = {column.backend: colored_lines(column.text) for column in there}
-    diffs = {column.backend: marked(TOPICS, column) for column in there}
+    diffs = {column.backend: marked(topics, column) for column in there}
     for column in columns:
         if column.missing:
             name = FRAMEWORKS[column.backend]
@@ -193,17 +193,19 @@ def _cell(
     if piece is None:
         why = _NOTHING.get((backend, row), "Nothing of its own here.")
         return f'<div class="cell empty" data-backend="{backend}"><h4>{name}</h4><p>{escape(why)}</p></div>'
-    lines = []
+    lines, last = [], max((line.number for line in piece.lines if line.text.strip()), default=0)
     for line in piece.lines:
         said = (
             f' data-own="{escape(" ".join(line.own))}" data-rel="{escape(" ".join(line.related))}"' if line.own else ""
         )
         said += f' data-diff="{diffs[line.number]}"' if line.number in diffs else ""
         place = f' id="{backend}-{line.number}" data-n="{line.number}"'
-        lines.append(f'<span class="l"{place}{said}>{html[line.number - 1]}</span>')
+        kind = "l" if line.number <= last else "l end"
+        lines.append(f'<span class="{kind}"{place}{said}>{html[line.number - 1]}</span>')
+    plain = "" if any(line.number in diffs for line in piece.lines) else " plain"
     reach = f' tabindex="0" role="group" aria-label="{name}: arrow keys walk through the lines"' if stop else ""
     return (
-        f'<div class="cell" data-backend="{backend}"><h4>{name}</h4>'
+        f'<div class="cell{plain}" data-backend="{backend}"><h4>{name}</h4>'
         f'<pre data-column="{backend}"{reach}><code>{"".join(lines)}</code></pre></div>'
     )
 
@@ -226,12 +228,22 @@ def _differences(content: Content) -> Iterator[str]:
             "10⁻⁶ to 10. A trained network in full size errs by another amount.</p>"
         )
     columns = [column for column in content.columns if not column.missing]
-    yield '<div class="topics">'
-    for topic in TOPICS:
-        damage = found.damages.get(topic.key) if found is not None else None
-        if damage is not None or (found is None and topic.alone):
-            yield _topic(topic, damage, columns)
-    yield "</div>"
+    topics = _topics(content)
+    for title, group in (
+        ("", [topic for topic in topics if topic.alone]),
+        ("Also easily lost on the way", [topic for topic in topics if not topic.alone]),
+    ):
+        if group:
+            yield f"<h3>{title}</h3>" if title else ""
+            damages = {} if found is None else found.damages
+            cards = (_topic(topic, damages.get(topic.key), columns) for topic in group)
+            yield f'<div class="topics">{"".join(cards)}</div>'
+
+
+def _topics(content: Content) -> list[Topic]:
+    """What can go wrong in this network; unmeasured, what separates frameworks in any."""
+    found = content.measurement
+    return [topic for topic in TOPICS if (topic.alone if found is None else topic.key in found.damages)]
 
 
 def _topic(topic: Topic, damage: Damage | None, columns: Sequence[Column]) -> str:
@@ -256,7 +268,7 @@ def _damage(damage: Damage) -> str:
     share = 0.0 if damage.error <= 0 else min(1.0, max(0.01, (log10(damage.error) + 6) / 7))
     bar = (
         '<svg viewBox="0 0 200 12" preserveAspectRatio="none" aria-hidden="true"><rect class="scale" width="200" '
-        f'height="12" rx="3"/><rect class="amount" width="{200 * share:.1f}" height="12" rx="3"/></svg>'
+        f'height="12"/><rect class="amount" width="{200 * share:.1f}" height="12"/></svg>'
     )
     classes = (
         f"<span>the most likely class changes on {damage.changed} of {PICTURES} pictures</span>"
@@ -281,7 +293,15 @@ def _formulas(sections: Sequence[Section], plain: bool) -> Iterator[str]:
     for kind in [*kinds, *([] if plain else [tree.Residual])]:
         name, sentence, formula = FORMULAS[kind]
         key = f"kind.{kind.__name__}"
+        if kind is tree.Activation:
+            formula = "".join(FUNCTIONS[function] for function in _functions(sections))
         yield f'<article id="{key}"><h3>{escape(name)}</h3><div><p>{escape(sentence)}</p>{formula}</div></article>'
+
+
+def _functions(sections: Sequence[Section]) -> list[str]:
+    """The functions of all activations, each once."""
+    layers = (layer.leaf for section in sections for block in section.blocks for layer in block.layers)
+    return list(dict.fromkeys(leaf.function for leaf in layers if isinstance(leaf, tree.Activation)))
 
 
 def _proof(content: Content) -> Iterator[str]:

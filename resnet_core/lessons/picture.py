@@ -70,8 +70,8 @@ def layer_keys(layer: Layer, name: str) -> tuple[list[str], list[str]]:
         return [f"{name}.{tail}"], [name, kind]
     first, _, rest = tail.partition(".")
     if rest and first != "shortcut":
-        return [f"gate.{rest}"], [f"block.{first}", "gate", "block", kind]
-    return [f"block.{tail}"], ["block", kind, *(["block.shortcut"] if first == "shortcut" else [])]
+        return [f"gate.{rest}"], [f"block.{first}", "gate", kind]
+    return [f"block.{tail}"], [kind, *(["block.shortcut"] if first == "shortcut" else [])]
 
 
 def color(leaf: tree.Leaf) -> str:
@@ -87,9 +87,9 @@ def size_text(shape: Sequence[int]) -> str:
 def _section_keys(section: Section) -> tuple[list[str], list[str]]:
     if not section.blocks or not section.blocks[0].names[0]:
         layers = [layer for block in section.blocks for layer in block.layers]
-        return [section.name, *(layer_keys(layer, section.name)[0][0] for layer in layers)], ["network"]
+        return [section.name, *(layer_keys(layer, section.name)[0][0] for layer in layers)], []
     related = [key for block in section.blocks for key in _block_keys(block, block_name(section, block))]
-    return [section.name], ["network", "stage", *dict.fromkeys(related)]
+    return [section.name], ["stage", *dict.fromkeys(related)]
 
 
 def _block_keys(block: Block, name: str) -> list[str]:
@@ -315,7 +315,7 @@ def _layer(layer: Layer, name: str, x: float, row: float) -> str:
 
 def _sum(block: Block, x: float, row: float) -> str:
     circle = f'<circle cx="{x + 14:g}" cy="{row:g}" r="13" class="sum"/>' + _text(x + 14, row + 6, "+", "plus")
-    return _link("sum", "sum of body and shortcut", (["block.add"], ["block", "block.shortcut"]), circle)
+    return _link("sum", "sum of body and shortcut", (["block.add"], ["block.shortcut"]), circle)
 
 
 def _shortcut(block: Block, name: str, start: float, end: float, row: float) -> str:
@@ -323,8 +323,8 @@ def _shortcut(block: Block, name: str, start: float, end: float, row: float) -> 
     line = _over(start, end, row - 13, TOP + 4).replace(f"M{start:g} {row - 13:g}", f"M{start:g} {row:g}")
     if not block.shortcut:
         text = _text((start + end) / 2, TOP - 4, "identity: x as it is", "label")
-        return _link(name, "identity shortcut", (["block.shortcut", "block.add"], ["block"]), line + text)
-    parts = [_link(name, "shortcut", (["block.shortcut"], ["block"]), line)]
+        return _link(name, "identity shortcut", (["block.shortcut", "block.add"], []), line + text)
+    parts = [_link(name, "shortcut", (["block.shortcut"], []), line)]
     width = len(block.shortcut) * (LAYER + GAP) - GAP
     x = max(start + 12, (start + end - width) / 2)
     for layer in block.shortcut:

@@ -66,7 +66,7 @@ def _layer_row(layer: Layer, name: str, deep: bool) -> str:
     counts = "".join(f"<td class=r>{count:,}" if count else "<td class=r>" for count in (layer.parameters, layer.macs))
     return (
         f'<tr class=layer data-layer="{escape(layer.path)}" data-own="{own}" data-rel="{related}" {facts}>'
-        f'<th scope=row class={"deep" if deep else "row"}><i class="dot k-{color(layer.leaf)}"></i>'
+        f'<th scope=row class={"deep" if deep else "flat"}><i class="dot k-{color(layer.leaf)}"></i>'
         f'<a href="#{escape(layer.path)}">{tail}</a><td>{escape(kind_text(layer.leaf, settings=False))}'
         f"<td class=r>{size_text(layer.output_shape)}{counts}</tr>"
     )
