@@ -77,6 +77,7 @@ class _Reader:
     own: dict[int, tuple[str, ...]] = field(default_factory=dict)
     related: dict[int, tuple[str, ...]] = field(default_factory=dict)
     starts: list[tuple[int, str]] = field(default_factory=list)
+    kinds: dict[str, str] = field(default_factory=dict)
 
     def pieces(self) -> list[Piece]:
         """Everything."""
@@ -166,6 +167,7 @@ class _Reader:
     def _marks(self, found: Sequence[Statement], places: Sequence[Place]) -> list[tuple[str, ...]]:
         """What each statement says, by the names that it has, then by what it does between those."""
         marks: list[list[str]] = [[] for _ in found]
+        self.kinds |= {place.key: f"kind.{place.kind}" for place in places if place.kind}
         order = [n for n, statement in enumerate(found) if statement.runs and not statement.says]
         for place in places:
             for n, statement in enumerate(found):
@@ -191,7 +193,8 @@ class _Reader:
         for statement, keys in zip(found, marks, strict=True):
             for number in range(statement.first, statement.last + 1):
                 self.own[number] = keys or ((whole,) if whole else ())
-                self.related[number] = (whole,) if whole and keys else ()
+                kinds = dict.fromkeys(self.kinds[key] for key in keys if key in self.kinds)
+                self.related[number] = (whole, *kinds) if whole and keys else ()
 
     def _comments(self) -> None:
         """A comment says what the statement below it says."""

@@ -84,6 +84,12 @@ FORMULAS: dict[type[tree.Node], tuple[str, str, str]] = {
         "Each output is a weighted sum of all channels, and a bias.",
         formula(sub("y", "o"), "=", total("c"), sub("w", "o", ",", "c"), sub("x", "c"), "+", sub("b", "o")),
     ),
+    tree.Gate: (
+        "Gate",
+        "What has been computed is multiplied by one factor for each channel, which the gate computes from the whole "
+        "map: between 0 and 1, so that a channel is let through or held back.",
+        formula(_Y, "=", sub("g", "c"), _X),
+    ),
     tree.Residual: (
         "Sum",
         "What the block has computed is added to its input. Nothing is learned here; every gradient passes.",

@@ -18,7 +18,7 @@ from resnet_core.lessons.columns import Column, Piece, rows
 from resnet_core.lessons.damage import PICTURES, Damage, Measurement
 from resnet_core.lessons.differences import TOPICS, Topic, lines_of, marked
 from resnet_core.lessons.formulas import FORMULAS, FUNCTIONS, idea
-from resnet_core.lessons.picture import color, size_text, views
+from resnet_core.lessons.picture import block_name, color, layer_keys, size_text, views
 from resnet_core.lessons.tables import chart, shape_table
 from resnet_core.presentation.folding import Section
 from resnet_core.specification import ResNetSpec
@@ -132,13 +132,19 @@ def _legend(content: Content) -> Iterator[str]:
         key = f"kind.{kind.__name__}"
         dot = f'<i class="dot k-{color(leaf)}"></i>'
         yield f'<a class="el" href="#{key}" data-own="{key}" data-rel="">{dot}{escape(FORMULAS[kind][0])}</a>'
-    said = {key for column in content.columns for line in column.lines for key in line.own}
+    said = {
+        key: piece.row
+        for column in content.columns
+        for piece in reversed(column.pieces)
+        for line in piece.lines
+        for key in line.own
+    }
     for key, text in (
         ("imports", "imports"), ("helpers", "own functions"), ("stage", "loop over blocks"),
         ("weights", "weights"), ("training", "training step"), ("run", "run it"),
     ):  # fmt: skip
         if key in said:
-            yield f'<a class="el" href="#row-{key}" data-own="{key}" data-rel="">{text}</a>'
+            yield f'<a class="el" href="#row-{said[key]}" data-own="{key}" data-rel="">{text}</a>'
 
 
 def _choice(columns: Sequence[Column]) -> Iterator[str]:
@@ -290,12 +296,20 @@ def error_text(error: float) -> str:
 
 def _formulas(sections: Sequence[Section], plain: bool) -> Iterator[str]:
     kinds: list[type[tree.Node]] = list(_kinds(sections))
-    for kind in [*kinds, *([] if plain else [tree.Residual])]:
+    gates = any(key[0].startswith("gate.") for key in _layer_places(sections))
+    for kind in [*kinds, *([tree.Gate] if gates else []), *([] if plain else [tree.Residual])]:
         name, sentence, formula = FORMULAS[kind]
         key = f"kind.{kind.__name__}"
         if kind is tree.Activation:
             formula = "".join(FUNCTIONS[function] for function in _functions(sections))
         yield f'<article id="{key}"><h3>{escape(name)}</h3><div><p>{escape(sentence)}</p>{formula}</div></article>'
+
+
+def _layer_places(sections: Sequence[Section]) -> Iterator[list[str]]:
+    """What each layer has as its own places."""
+    for section in sections:
+        for block in section.blocks:
+            yield from (layer_keys(layer, block_name(section, block))[0] for layer in block.layers)
 
 
 def _functions(sections: Sequence[Section]) -> list[str]:

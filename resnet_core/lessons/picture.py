@@ -291,24 +291,41 @@ def _starts(layers: Sequence[Layer], x: float) -> Iterator[float]:
 
 
 def _layers(layers: Sequence[Layer], name: str, x: float, row: float) -> tuple[list[str], float]:
-    parts = []
+    parts, gate_start = [], 0.0
     for number, layer in enumerate(layers):
         parts.append(_layer(layer, name, x, row))
         gates = [layer_keys(found, name)[0][0].startswith("gate.") for found in layers[number : number + 2]]
-        if gates[0] and (len(gates) == 1 or not gates[1]):
-            parts.append(_text(x + LAYER + 4, row - 12, "× map", "small start"))
+        gate_start = gate_start if gates[0] and gate_start else x - GAP / 2
         x += LAYER
+        if gates[0] and (len(gates) == 1 or not gates[1]):
+            parts.append(_product(gate_start, x, x + GAP + 10, row, layer_keys(layer, name)[1][:1]))
+            x += GAP + 20
+        gate_start = gate_start if gates[0] else 0.0
         parts.append(_arrow(x, x + GAP, row))
         x += GAP
     return parts, x
+
+
+def _label(layer: Layer) -> str:
+    """Without the rate of a block that is dropped: folded blocks have one each."""
+    return "drop path" if isinstance(layer.leaf, tree.DropPath) else layer_label(layer)
+
+
+def _product(start: float, before: float, center: float, row: float, keys: Sequence[str]) -> str:
+    """Where the map, from before the gate, is multiplied by what the gate gives."""
+    way = f'<path class="gate-wire" d="M{start:g} {row:g}V{row + 50:g}H{center:g}V{row + 16:g}"/>'
+    circle = f'<circle cx="{center:g}" cy="{row:g}" r="10"/>' + _text(center, row + 5, "×", "label")
+    circle = _link("kind.Gate", "product of map and gate", (["gate", *keys], []), circle)
+    head = f'<path class="head" d="M{center:g} {row + 10:g}l-4 7h8z"/>'
+    return way + head + _arrow(before, center - 10, row) + circle
 
 
 def _layer(layer: Layer, name: str, x: float, row: float) -> str:
     tail, center = layer.path[len(name) + 1 :], x + LAYER / 2
     gate = " gate" if "." in tail and not tail.startswith("shortcut.") else ""
     inside = _box(x, row - BOX / 2, LAYER, BOX, f"k-{color(layer.leaf)}{gate}")
-    inside += _text(center, row - 3, _fit(layer_label(layer), 18), "label") + _text(center, row + 14, tail, "small")
-    label = f"{tail}: {layer_label(layer)}, output {size_text(layer.output_shape)}"
+    inside += _text(center, row - 3, _fit(_label(layer), 18), "label") + _text(center, row + 14, tail, "small")
+    label = f"{tail}: {_label(layer)}, output {size_text(layer.output_shape)}"
     size = _text(center, row + 42, size_text(layer.output_shape), "small")
     return _link(layer.path, label, layer_keys(layer, name), inside) + size
 

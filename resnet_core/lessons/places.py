@@ -39,13 +39,14 @@ _SUM = r"\w \+ \w|\+ self\.|Add\(|\badd\("
 class Place:
     """A step of a definition in the order of computation.
 
-    `name` finds it by its name, `words` by what it does; `branch`: it stands on the shortcut.
+    `name` finds it by its name, `words` by what it does; `branch`: it stands on the shortcut; `kind`: of the layer.
     """
 
     key: str
     name: str
     words: str
     branch: bool = False
+    kind: str = ""
 
 
 def block_places(outline: Outline) -> list[Place]:
@@ -99,4 +100,4 @@ def _name(step: Step) -> str:
 
 def _place(key: str, name: str, step: Step, branch: bool = False) -> Place:
     words = WORDS.get(step.kind, r"(?!)") if issubclass(step.kind, tree.Leaf) else r"(?!)"
-    return Place(key, name, words, branch)
+    return Place(key, name, words, branch, step.kind.__name__)

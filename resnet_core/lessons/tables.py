@@ -10,7 +10,7 @@ from resnet_core.analysis import Layer, Totals
 from resnet_core.lessons.picture import block_name, color, layer_keys, size_text
 from resnet_core.presentation.folding import Block, Section, names_text
 from resnet_core.presentation.layer_text import kind_text
-from resnet_core.tree import Conv, Linear, Shape
+from resnet_core.tree import Conv, DropPath, Leaf, Linear, Shape
 
 
 def shape_table(sections: Sequence[Section], image: Shape, totals: Totals) -> str:
@@ -67,9 +67,14 @@ def _layer_row(layer: Layer, name: str, deep: bool) -> str:
     return (
         f'<tr class=layer data-layer="{escape(layer.path)}" data-own="{own}" data-rel="{related}" {facts}>'
         f'<th scope=row class={"deep" if deep else "flat"}><i class="dot k-{color(layer.leaf)}"></i>'
-        f'<a href="#{escape(layer.path)}">{tail}</a><td>{escape(kind_text(layer.leaf, settings=False))}'
+        f'<a href="#{escape(layer.path)}">{tail}</a><td>{escape(_kind(layer.leaf))}'
         f"<td class=r>{size_text(layer.output_shape)}{counts}</tr>"
     )
+
+
+def _kind(leaf: Leaf) -> str:
+    """In a few words; without the rate of a block that is dropped, since folded blocks have one each."""
+    return "DropPath" if isinstance(leaf, DropPath) else kind_text(leaf, settings=False)
 
 
 def _how(layer: Layer) -> str:
@@ -91,29 +96,27 @@ def _how(layer: Layer) -> str:
 
 
 def chart(sections: Sequence[Section]) -> str:
-    """Two rows of bars a part: parameters and multiply-accumulates, each with its share of the whole."""
+    """Bars of each part's parameters and multiply-accumulates, each with its share of the whole."""
     names = [section.name for section in sections]
-    counts = [[section.parameters for section in sections], [section.macs for section in sections]]
-    height, parts = 34 * len(names) + 30, []
-    for (x, title, kind), column in zip(BARS, counts, strict=True):
-        parts.append(f'<text x="{x}" y="16" class="small start">{title}</text>')
-        most, whole = max(1, *column), max(1, sum(column))
-        for number, count in enumerate(column):
-            y, width = 30 + 34 * number, 170 * count / most
-            parts.append(f'<rect x="{x}" y="{y}" width="{max(width, 1):.1f}" height="22" rx="3" class="{kind}"/>')
-            text = f"{_short(count)} · {_percent(count / whole)}"
-            parts.append(f'<text x="{x + width + 6:.1f}" y="{y + 16}" class="small start">{text}</text>')
-    for number, name in enumerate(names):
-        parts.append(f'<text x="0" y="{46 + 34 * number}" class="name start">{escape(name)}</text>')
-    rows = zip(names, *counts, strict=True)
-    said = "; ".join(f"{name}: {own:,} parameters, {macs:,} multiply-accumulates" for name, own, macs in rows)
+    parameters, macs = [section.parameters for section in sections], [section.macs for section in sections]
+    bars = _bars("parameters", names, parameters, "bar-a") + _bars("multiply-accumulates", names, macs, "bar-b")
+    return f'<div class="charts">{bars}</div>'
+
+
+def _bars(title: str, names: Sequence[str], counts: Sequence[int], kind: str) -> str:
+    most, whole = max(1, *counts), max(1, sum(counts))
+    parts = [f'<text x="0" y="16" class="small start">{title}</text>']
+    for number, (name, count) in enumerate(zip(names, counts, strict=True)):
+        y, width = 28 + 32 * number, max(170 * count / most, 1)
+        text = f"{_short(count)} · {_percent(count / whole)}"
+        parts.append(f'<text x="0" y="{y + 16}" class="name start">{escape(name)}</text>')
+        parts.append(f'<rect x="74" y="{y}" width="{width:.1f}" height="22" rx="3" class="{kind}"/>')
+        parts.append(f'<text x="{80 + width:.1f}" y="{y + 16}" class="small start">{text}</text>')
+    said = "; ".join(f"{name} {count:,}" for name, count in zip(names, counts, strict=True))
     return (
-        f'<svg viewBox="0 0 700 {height}" class="chart" role="img" aria-label="{escape(said)}">{"".join(parts)}</svg>'
+        f'<svg viewBox="0 0 350 {28 + 32 * len(names)}" class="chart" role="img" '
+        f'aria-label="{title}: {escape(said)}">{"".join(parts)}</svg>'
     )
-
-
-#: Of each row of bars: where it begins, what it counts, and its color.
-BARS = ((90, "parameters", "bar-a"), (400, "multiply-accumulates", "bar-b"))
 
 
 def _percent(share: float) -> str:
