@@ -95,7 +95,18 @@ def run(program: str, folder: Path, **environment: str) -> str:
         "sys.argv = ['resnet', 'show', 'resnet18']\nfrom resnet_core.cli.commands import main\ntry: main()\n"
         "except SystemExit: pass",
     ],
-    ids=["import", "every module", "names", "counts", "spec files", "weights", "numpy backend", "list", "show"],
+    ids=[
+        "import",
+        "every module",
+        "names",
+        "counts",
+        "spec files",
+        "lesson",
+        "weights",
+        "numpy backend",
+        "list",
+        "show",
+    ],
 )
 def test_the_core_works_without_importing_a_framework(program: str, tmp_path: Path) -> None:
     run(GUARD + program + CHECK, tmp_path)

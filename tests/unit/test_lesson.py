@@ -358,7 +358,7 @@ def test_the_command_writes_the_page(tmp_path: Path, mine: str) -> None:
     ("arguments", "said"),
     [
         (("resnet18", "-o", "page.pdf"), "lesson: received 'page.pdf'; expected a file that ends in .html"),
-        (("resnet18", "-o", "page.html", "--recipe", "he"), "--recipe: received without --train"),
+        (("resnet18", "-o", "page.html", "--recipe", "d2l"), "--recipe: received without --train"),
         (("resnet18", "-o", "page.html", "--train", "--recipe", "nothing"), "nothing"),
         (("resnet1", "-o", "page.html"), "resnet1"),
         (("resnet18", "-o", "no/folder/page.html", "--no-measure"), "no/folder"),
