@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from html import escape
@@ -108,10 +109,14 @@ def _svg(width: float, height: float, label: str, parts: Sequence[str]) -> str:
     )
 
 
-def _link(target: str, label: str, keys: tuple[Sequence[str], Sequence[str]], inside: str) -> str:
+def _link(target: str, more: str, keys: tuple[Sequence[str], Sequence[str]], inside: str) -> str:
+    """A box that leads on. Its name is the text that is seen in it, and `more`, for those who do not see the rest."""
+    seen = re.findall(r"<text[^>]*>([^<]*)</text>", inside)
+    label = " ".join(seen) + (", " if seen and more else "") + escape(more)
+    inside = inside.replace("</text><", "</text> <")
     own, related = (escape(" ".join(found)) for found in keys)
     return (
-        f'<a class="el" href="#{escape(target)}" aria-label="{escape(label)}" data-own="{own}" data-rel="{related}">'
+        f'<a class="el" href="#{escape(target)}" aria-label="{label}" data-own="{own}" data-rel="{related}">'
         f"{inside}</a>"
     )
 
@@ -153,7 +158,7 @@ def _overview(sections: Sequence[Section], image: tree.Shape) -> str:
     widths = [shape[-1] for shape in shapes]
     middle, parts = 76, []
     parts.append(
-        _link("overview", f"input, {size_text(image)}", (["network"], []),
+        _link("overview", "", (["network"], []),
               _cuboid(SLOT / 2, middle, _side(sides[0], sides), _wide(widths[0], widths), "input", 1)
               + _text(SLOT / 2, 150, "input", "name") + _text(SLOT / 2, 167, size_text(image), "small"))
     )  # fmt: skip
@@ -170,13 +175,12 @@ def _overview(sections: Sequence[Section], image: tree.Shape) -> str:
             inside += (
                 f'<path class="skip" d="M{left:g} {middle:g}C{left:g} {top:g} {end:g} {top:g} {end:g} {middle:g}"/>'
             )
-        inside += _text(center, middle + 5, f"× {count}", "times") if count else ""
         inside += _text(center, 150, section.name, "name")
+        inside += _text(center, middle + 5, f"× {count}", "times") if count else ""
         inside += _text(center, 167, size_text(section.output_shape), "small")
-        blocks = f"{count} block{'s' * (count > 1)}, " if count else ""
-        label = f"{section.name}, {blocks}output {size_text(section.output_shape)}"
+        blocks = f"{count} block{'s' * (count > 1)}" if count else ""
         parts.append(_arrow(right + 9, center - width / 2 - 9, middle))
-        parts.append(_link(section.name, label, _section_keys(section), inside))
+        parts.append(_link(section.name, blocks, _section_keys(section), inside))
         right = center + width / 2
     return _svg(SLOT * (len(sections) + 1), HEIGHT - 6, "the whole network", parts)
 
@@ -237,12 +241,12 @@ def _stage(section: Section) -> str:
         center = x + (width - 60) / 2
         inside += _text(center, 75, f"{names_text(block.names)}{_times(block)}", "name")
         inside += _text(center, 93, _fit(_kernels(block), 30), "small")
-        label = f"{names_text(block.names)}, {len(block.names)} alike, output {size_text(block.output_shape)}"
+        label = f"output {size_text(block.output_shape)}"
         if block.shortcut is not None:
             inside += _over(x - 14, x + width - 42, middle, 14)
             said = "identity" if kind == "identity" else ", ".join(layer_label(layer) for layer in block.shortcut)
             inside += _text(center, 9, _fit(said, 34), "small")
-            label += f", shortcut: {said}"
+            label += ", with a shortcut"
         keys = ["block"], _block_keys(block, name)[1:]
         parts.append(_link(name, label, keys, inside))
         parts.append(_arrow(x + width - 60, x + width, middle))
@@ -324,8 +328,8 @@ def _layer(layer: Layer, name: str, x: float, row: float) -> str:
     tail, center = layer.path[len(name) + 1 :], x + LAYER / 2
     gate = " gate" if "." in tail and not tail.startswith("shortcut.") else ""
     inside = _box(x, row - BOX / 2, LAYER, BOX, f"k-{color(layer.leaf)}{gate}")
-    inside += _text(center, row - 3, _fit(_label(layer), 18), "label") + _text(center, row + 14, tail, "small")
-    label = f"{tail}: {_label(layer)}, output {size_text(layer.output_shape)}"
+    inside += _text(center, row + 14, tail, "small") + _text(center, row - 3, _fit(_label(layer), 18), "label")
+    label = f"output {size_text(layer.output_shape)}"
     size = _text(center, row + 42, size_text(layer.output_shape), "small")
     return _link(layer.path, label, layer_keys(layer, name), inside) + size
 
@@ -340,7 +344,7 @@ def _shortcut(block: Block, name: str, start: float, end: float, row: float) -> 
     line = _over(start, end, row - 13, TOP + 4).replace(f"M{start:g} {row - 13:g}", f"M{start:g} {row:g}")
     if not block.shortcut:
         text = _text((start + end) / 2, TOP - 4, "identity: x as it is", "label")
-        return _link(name, "identity shortcut", (["block.shortcut", "block.add"], []), line + text)
+        return _link(name, "the shortcut", (["block.shortcut", "block.add"], []), line + text)
     parts = [_link(name, "shortcut", (["block.shortcut"], []), line)]
     width = len(block.shortcut) * (LAYER + GAP) - GAP
     x = max(start + 12, (start + end - width) / 2)
