@@ -14,7 +14,7 @@ from resnet_core.presentation.diagram import layer_label
 from resnet_core.presentation.folding import Block, Section, names_text
 
 #: Heights and widths are pixels at the size that the picture is drawn for; it grows and shrinks with its frame.
-SLOT, HEIGHT = 148, 184
+SLOT, HEIGHT = 128, 184
 LAYER, BOX, GAP, TOP, ROW = 112, 46, 26, 26, 118
 #: Where a picture of one row of boxes without a shortcut has it.
 FLAT = 52
