@@ -29,7 +29,7 @@ SECTIONS: dict[str, tuple[str, ...]] = {
     ),
     "Training": ("train", "TrainingResult", "recipe", "dataset", "evaluate", "Evaluation"),
     "Pictures": ("predict", "Prediction", "trained_network", "TrainedNetwork", "Preparation", "load_images"),
-    "Comparing": ("compare", "Comparison", "BackendResult", "source", "diff", "Difference"),
+    "Comparing": ("compare", "Comparison", "BackendResult", "source", "diff", "Difference", "lesson"),
     "Speed": ("bench", "Benchmark", "BenchmarkRow"),
     "Errors": ("ResNetError", "InputError", "SpecError", "WeightsError", "MissingBackendError"),
 }  # fmt: skip

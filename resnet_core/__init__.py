@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from resnet_core.difference.difference import Difference, diff
     from resnet_core.errors import InputError, MissingBackendError, ResNetError, SpecError, WeightsError
     from resnet_core.initialization import initialize, probe_weights
+    from resnet_core.lessons.lesson import lesson
     from resnet_core.prediction.models import build, features
     from resnet_core.prediction.network import TrainedNetwork, trained_network
     from resnet_core.prediction.predict import Prediction, predict
@@ -84,6 +85,7 @@ __all__ = [
     "initialize",
     "layer_tree",
     "layers",
+    "lesson",
     "load_backend",
     "load_images",
     "load_weights",
@@ -149,6 +151,7 @@ _LAZY = {
     "layer_tree": "architecture",
     "layers": "analysis",
     "load_backend": "backend",
+    "lesson": "lessons.lesson",
     "load_images": "data.prepare",
     "load_weights": "conversion.read",
     "names": "spec_files",

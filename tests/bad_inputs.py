@@ -71,10 +71,12 @@ WORKING: dict[str, tuple[list[str], dict[str, str]]] = {
     "list": ([], {}),
     "show": (["spec.toml"], {}),
     "compare": (["spec.toml"], {}),
+    "bench": (["spec.toml"], {}),
     "predict": (["net.safetensors", "picture.png"], {}),
     "convert": (["net.safetensors", "out.safetensors"], {}),
     "certify": (["net.safetensors", "net.safetensors"], {}),
     "source": (["spec.toml"], {"--backend": "torch"}),
+    "lesson": (["spec.toml"], {"--output": "page.html"}),
     "diff": (["spec.toml"], {}),
     "train": (["spec.toml"], {"--data": "data.npz", "--backend": "numpy", "--out": "new"}),
     "recipes": ([], {}),
@@ -91,6 +93,7 @@ NEEDED = {
     ("source", "--recipe"): ["--train"],
     ("source", "--with"): ["--train"],
     ("convert", "--set"): ["--spec", "spec.toml"],
+    ("lesson", "--recipe"): ["--train"],
 }
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,16 +11,19 @@ import typer
 from rich.table import Table
 
 from resnet_core.cli.options import (
+    STANDARD_OUTPUT,
     DeviceOption,
     PythonOption,
     SetOption,
     SpecArgument,
     TimeLimitOption,
+    output_file,
     parse_pythons,
     parse_size,
     print_json,
     resolve_spec,
 )
+from resnet_core.cli.output import complain, say
 from resnet_core.cli.status import QuietFlag, status
 from resnet_core.errors import InputError
 from resnet_core.files import write_atomically
@@ -48,9 +50,13 @@ def time_backends(
     python: PythonOption = None,
     time_limit: TimeLimitOption = TIME_LIMIT,
     overrides: SetOption = None,
-    plot: Annotated[Path | None, typer.Option(metavar="F", help="Draw pictures per second, to F.svg or F.png.")] = None,
+    plot: Annotated[
+        Path | None,
+        typer.Option(metavar="F", help="Draw pictures per second, to F.svg or F.png.", callback=output_file),
+    ] = None,
     json_file: Annotated[
-        str | None, typer.Option("--json", metavar="F", help="Write JSON to F; with -, print only JSON.")
+        Path | None,
+        typer.Option("--json", metavar="F", help="Write JSON to F; with -, print only JSON.", callback=output_file),
     ] = None,
     quiet: QuietFlag = False,
 ) -> None:
@@ -60,9 +66,6 @@ def time_backends(
 
     if plot is not None:
         require_drawable(plot)
-    for file in (plot, None if json_file in (None, "-") else Path(str(json_file))):
-        if file is not None and not file.absolute().parent.is_dir():
-            raise InputError(f"{file}: its folder is not there; expected a file in a folder that is")
     show = status(quiet=quiet)
     result = bench(
         resolve_spec(spec, overrides),
@@ -90,22 +93,22 @@ def _batches(text: str) -> list[int]:
     return [int(part) for part in parts]
 
 
-def _report(result: Benchmark, json_file: str | None, *, quiet: bool) -> None:
+def _report(result: Benchmark, json_file: Path | None, *, quiet: bool) -> None:
     """A table and a sentence, or JSON, on standard output, and problems on standard error."""
     from resnet_core.cli import tables
 
-    if json_file == "-":
+    if json_file == STANDARD_OUTPUT:
         print_json(result.to_json())
     elif not all(row.missing or row.bad_input for row in result.rows):
         tables.show(benchmark_table(result))
-        print()
+        say()
         tables.show(tables.verdict(result.sentence()))
         for note in () if quiet else result.notes():
             tables.show(note)
-    if json_file not in (None, "-"):
-        write_atomically(Path(str(json_file)), (json.dumps(result.to_json(), indent=1) + "\n").encode())
+    if json_file is not None and json_file != STANDARD_OUTPUT:
+        write_atomically(json_file, (json.dumps(result.to_json(), indent=1) + "\n").encode())
     for line in result.problems():
-        print(f"resnet: {line}", file=sys.stderr)
+        complain(line)
 
 
 def benchmark_table(result: Benchmark) -> Table:

@@ -18,6 +18,7 @@ from resnet_core.cli.curves import draw_run_curves
 from resnet_core.cli.data import check_data_set
 from resnet_core.cli.difference import diff_networks
 from resnet_core.cli.hints import option_hint
+from resnet_core.cli.lesson import write_lesson
 from resnet_core.cli.listing import list_specs
 from resnet_core.cli.options import (
     STANDARD_OUTPUT,
@@ -172,6 +173,7 @@ app.command("predict", cls=Command)(predict_pictures)
 app.command("convert", cls=Command)(convert_weights)
 app.command("certify", cls=Command)(certify_weights)
 app.command("source", cls=Command)(print_source)
+app.command("lesson", cls=Command)(write_lesson)
 app.command("diff", cls=Command)(diff_networks)
 app.command("train", cls=Command)(train_network)
 app.command("recipes", cls=Command)(list_recipes)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from resnet_core.analysis import Layer, image_shape, trace
 from resnet_core.architecture import layer_tree
 from resnet_core.specification import ResNetSpec
-from resnet_core.tree import Chain, Combinator, Leaf, Node, Residual, Shape, leaves
+from resnet_core.tree import Chain, Combinator, DropPath, Leaf, Node, Residual, Shape, leaves
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,14 +52,17 @@ class Section:
         return sum(len(block.names) * sum(layer.macs for layer in block.layers) for block in self.blocks)
 
 
-def fold(spec: ResNetSpec, size: tuple[int, int] | None = None) -> list[Section]:
-    """The sections for images of `size` = (height, width), by default the spec's own. Raises as `analysis.layers`."""
+def fold(spec: ResNetSpec, size: tuple[int, int] | None = None, *, rates: bool = True) -> list[Section]:
+    """The sections for images of `size` = (height, width), by default the spec's own. Raises as `analysis.layers`.
+
+    Without `rates`, blocks that differ only in how often they are dropped are alike.
+    """
     sections = []
     shape = image_shape(spec, size)
     for name, node in layer_tree(spec).children:
         blocks = _blocks(name, node, shape)
         output_shape = blocks[-1].output_shape if blocks else shape
-        sections.append(Section(name, shape, output_shape, tuple(_folded(blocks))))
+        sections.append(Section(name, shape, output_shape, tuple(_folded(blocks, rates))))
         shape = output_shape
     return sections
 
@@ -102,11 +105,11 @@ def _count(node: Node) -> int:
     return sum(1 for _ in leaves(node))
 
 
-def _folded(blocks: Sequence[Block]) -> list[Block]:
+def _folded(blocks: Sequence[Block], rates: bool) -> list[Block]:
     folded: list[Block] = []
     previous: tuple[object, ...] = ()
     for block in blocks:
-        likeness = _likeness(block)
+        likeness = _likeness(block, rates)
         if folded and likeness == previous:
             folded[-1] = replace(folded[-1], names=(*folded[-1].names, *block.names))
         else:
@@ -115,11 +118,13 @@ def _folded(blocks: Sequence[Block]) -> list[Block]:
     return folded
 
 
-def _likeness(block: Block) -> tuple[object, ...]:
+def _likeness(block: Block, rates: bool) -> tuple[object, ...]:
     """Equal for blocks that do the same to inputs of the same shape."""
 
     def seen(layers: Sequence[Layer]) -> list[tuple[str, Leaf, Shape]]:
-        return [(layer.path.rpartition(".")[2], layer.leaf, layer.input_shape) for layer in layers]
+        drops = () if rates else (DropPath,)
+        kept = (layer for layer in layers if not isinstance(layer.leaf, drops))
+        return [(layer.path.rpartition(".")[2], layer.leaf, layer.input_shape) for layer in kept]
 
     shortcut = None if block.shortcut is None else seen(block.shortcut)
     return seen(block.body), shortcut, block.reads, seen(block.post)

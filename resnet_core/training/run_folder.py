@@ -288,7 +288,7 @@ class RunFolder:
                     return
                 try:
                     record = parse_json(line.decode(errors="replace"), f"line {number}", "a record", DataError)
-                    msgspec.convert(record, _RECORDS[record["kind"]])
+                    _require_record(record)
                 except (ValueError, LookupError, TypeError) as error:
                     if line.endswith(b"\n") or file.read(1):  # the last line may have been cut
                         raise DataError(f"{path}: line {number} is no record of a run ({error})") from error
@@ -303,3 +303,8 @@ class RunFolder:
             if record["step"] < step or (record["step"] == step and not (unevaluated and record["kind"] == "epoch"))
         ]
         write_atomically(self.path / "log.jsonl", "".join(f"{line}\n" for line in kept).encode())
+
+
+def _require_record(record: dict[str, Any]) -> None:
+    """Raise ValueError or LookupError where a line of the log is no record of a step or of an epoch."""
+    msgspec.convert(record, _RECORDS[record["kind"]])

@@ -60,4 +60,6 @@ def test_the_commands_of_the_page_for_teachers_run(tmp_path: Path) -> None:
         *(f"resnet18_{name}.py" for name in ("torch", "keras", "flax", "numpy")),
         "resnet50.svg",
         "side_by_side.html",
+        "lesson.html",
+        "lesson_training.html",
     }

@@ -13,7 +13,7 @@ CORE = Path(__file__).parents[2] / "resnet_core"
 #: The folders from the ground up: one may import those before it. `heart` is what stands in no folder.
 FLOORS = (
     "heart", "presentation", "data", "training", "programs", "workers", "conversion", "prediction", "comparison",
-    "difference", "conformance", "benchmark", "cli",
+    "difference", "conformance", "lessons", "benchmark", "cli",
 )  # fmt: skip
 
 

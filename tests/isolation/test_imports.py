@@ -84,6 +84,8 @@ def run(program: str, folder: Path, **environment: str) -> str:
         "import resnet_core as rn; assert len(rn.names()) > 150; rn.backends()",
         "import resnet_core as rn; [rn.totals(rn.spec(name)) for name in rn.names()]",
         "import resnet_core as rn; s = rn.spec('resnet18'); rn.save_spec('s.toml', s); assert rn.spec('s.toml') == s",
+        "import resnet_core as rn; s = rn.spec('resnet20'); assert 'block.conv1' in rn.lesson(s)\n"
+        "assert rn.lesson(s) == rn.lesson('resnet20')",
         "import resnet_core as rn; s = rn.spec('resnet20'); w = rn.initialize(s)\n"
         "rn.save_weights('w', w, s); rn.load_weights('w')",
         "import resnet_core as rn, numpy as np; m = rn.build(rn.spec('resnet20'), 'numpy')\n"
@@ -93,7 +95,18 @@ def run(program: str, folder: Path, **environment: str) -> str:
         "sys.argv = ['resnet', 'show', 'resnet18']\nfrom resnet_core.cli.commands import main\ntry: main()\n"
         "except SystemExit: pass",
     ],
-    ids=["import", "every module", "names", "counts", "spec files", "weights", "numpy backend", "list", "show"],
+    ids=[
+        "import",
+        "every module",
+        "names",
+        "counts",
+        "spec files",
+        "lesson",
+        "weights",
+        "numpy backend",
+        "list",
+        "show",
+    ],
 )
 def test_the_core_works_without_importing_a_framework(program: str, tmp_path: Path) -> None:
     run(GUARD + program + CHECK, tmp_path)

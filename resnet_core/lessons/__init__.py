@@ -1,0 +1,1 @@
+"""The lesson: one network on one page, its picture and its programs side by side."""

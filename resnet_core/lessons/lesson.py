@@ -1,0 +1,64 @@
+"""The lesson on a network: from a spec to its page."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from resnet_core.analysis import image_shape, totals
+from resnet_core.anti_unification import outline
+from resnet_core.architecture import layer_tree
+from resnet_core.errors import InputError, MissingBackendError
+from resnet_core.lessons.columns import Column, column
+from resnet_core.lessons.damage import Measurement, measure
+from resnet_core.lessons.page import FRAMEWORKS, Content, page
+from resnet_core.outline import Outline
+from resnet_core.presentation.folding import fold
+from resnet_core.programs.source import source
+from resnet_core.spec_files import spec as read_spec
+from resnet_core.specification import ResNetSpec
+from resnet_core.training.recipe import Recipe
+
+
+def lesson(spec: str | Path | ResNetSpec, *, train: str | Path | Recipe | bool = False, measured: bool = True) -> str:
+    """One HTML file on a network: its picture, its programs in PyTorch, Keras, Flax and NumPy side by side, its shapes.
+
+    `spec` is a name, a file or a ResNetSpec. With `train`, a recipe or True for the usual one, the programs also train.
+    `measured`: whether each usual mistake is made once in a narrow network of the same kind, to say what it costs.
+
+    The page needs no other file and no network; equal specs give equal pages. No framework is imported. A network
+    without programs has a page that says why. Raises InputError for what cannot be read and for a recipe that cannot be
+    used.
+    """
+    network = read_spec(spec)
+    image = image_shape(network)
+    sections, counted = fold(network, rates=False), totals(network)
+    found, why = (_measured(network)) if measured else (None, "it was not asked for.")
+    return page(Content(network, sections, counted, image, _columns(network, train), found, why))
+
+
+def _columns(spec: ResNetSpec, train: str | Path | Recipe | bool) -> list[Column]:
+    definitions: Outline | None = None
+    try:
+        definitions, why = outline(layer_tree(spec)), ""
+    except InputError as error:
+        why = str(error)
+    if definitions is None:
+        return [Column(backend, "", missing=why) for backend in FRAMEWORKS]
+    return [_column(spec, backend, train, definitions) for backend in FRAMEWORKS]
+
+
+def _column(spec: ResNetSpec, backend: str, train: str | Path | Recipe | bool, definitions: Outline) -> Column:
+    trains = train if backend != "numpy" else False  # whose programs are for inference
+    try:
+        return column(backend, source(spec, backend, train=trains), definitions)
+    except InputError as error:
+        if trains is not False:
+            raise
+        return Column(backend, "", missing=str(error))
+
+
+def _measured(spec: ResNetSpec) -> tuple[Measurement | None, str]:
+    try:
+        return measure(spec), ""
+    except (InputError, MissingBackendError) as error:
+        return None, str(error)
