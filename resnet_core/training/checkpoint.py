@@ -70,7 +70,9 @@ def load_checkpoint(path: Path) -> Checkpoint:
     kind = metadata.get("format", "")
     if kind != FORMAT:
         if re.fullmatch(r"checkpoint \d{1,9}", kind):
-            raise NewerFormatError(f"{path}: format {kind!r}, of a later version; this one reads {FORMAT!r}")
+            raise NewerFormatError(
+                f"{path}: has format {kind!r}; this version reads {FORMAT!r}: use the one that wrote it"
+            )
         raise WeightsError(f"{path}: not a checkpoint of a run (format {kind!r})")
     if _digest(arrays, metadata) != metadata.get("digest"):
         raise WeightsError(f"{path}: the digest does not match: the file was damaged or changed")

@@ -26,12 +26,13 @@ def folder(tmp_path: Path) -> RunFolder:
     run = RunFolder(tmp_path / "run")
     inputs = Inputs(standard_preparation((9, 11), 1), ("a", "b"))
     recipe = rn.recipe("fashion-adam")
-    for step in (0, 1):
-        start = Checkpoint(SPEC, recipe, TrainingState(rn.initialize(SPEC), step=step), {})
-        if step:
-            run.save(start, inputs, keep=3)
-        else:
-            run.create(start, inputs, ABOUT)
+    with run.held(new=True):
+        for step in (0, 1):
+            start = Checkpoint(SPEC, recipe, TrainingState(rn.initialize(SPEC), step=step), {})
+            if step:
+                run.save(start, inputs, keep=3)
+            else:
+                run.create(start, inputs, ABOUT)
     return run
 
 
@@ -45,7 +46,7 @@ def test_a_newer_checkpoint_is_no_damaged_one(folder: RunFolder) -> None:
     newest = folder.checkpoints()[0]
     data = changed(newest, format="checkpoint 2")
     told: list[str] = []
-    with pytest.raises(NewerFormatError, match=r"format 'checkpoint 2', of a later version; this one reads"):
+    with pytest.raises(NewerFormatError, match="has format 'checkpoint 2'; this version reads"):
         folder.load(told.append)
     assert told == []
     assert newest.read_bytes() == data
@@ -59,12 +60,17 @@ def test_a_damaged_checkpoint_is_no_newer_one(folder: RunFolder, kind: str) -> N
     assert len(told) == 1
 
 
-@pytest.mark.parametrize("found", [2, "x", None, 1.5])
-def test_a_run_of_another_format_is_left_alone(folder: RunFolder, found: object) -> None:
+@pytest.mark.parametrize(
+    ("found", "error", "words"),
+    [(2, NewerFormatError, "this version reads 1"), *((damage, InputError, "damaged") for damage in ("x", None, 1.5))],
+)
+def test_a_run_of_another_format_is_left_alone(
+    folder: RunFolder, found: object, error: type[InputError], words: str
+) -> None:
     path = folder.path / "run.json"
     path.write_text(json.dumps({**ABOUT, "format": found}))
     before = path.read_bytes()
-    with pytest.raises(NewerFormatError, match="this version reads 1"):
+    with pytest.raises(error, match=words):
         folder.open()
     assert path.read_bytes() == before
 
