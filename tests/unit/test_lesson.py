@@ -24,7 +24,7 @@ from resnet_core.errors import InputError
 from resnet_core.lessons.coloring import colored_lines
 from resnet_core.lessons.columns import Column, Piece, column, rows
 from resnet_core.lessons.damage import measure
-from resnet_core.lessons.page import error_text
+from resnet_core.lessons.mistakes import error_text
 from resnet_core.lessons.places import block_places, gate_places, network_places
 
 BACKENDS = ("torch", "keras", "flax", "numpy")
