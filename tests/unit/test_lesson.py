@@ -188,6 +188,30 @@ def test_boxes_and_lines_find_each_other_in_both_directions(resnet18: str, mine:
     assert Page(mine).dark() == set()
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"stem": False, "in_channels": 16},
+        {"classes": None},
+        {"shortcut": "none"},
+        {"norm": "none"},
+        {"deploy": True},
+        {"attention": "eca", "preactivation": True},
+        {"attention": "se", "attention_place": "inner", "block": "bottleneck"},
+        {"output_stride": 8, "head_pool": "both"},
+        {"antialias": "blur", "activation": "hardswish"},
+        {"shortcut_pool": "average", "norm": "layer", "drop_path": 0.2},
+        {"stem_pool_padding": "zeros", "standardize_weights": True},
+    ],
+    ids=str,
+)
+def test_they_find_each_other_in_a_network_of_ones_own(change: dict[str, object]) -> None:
+    fields = {"depths": [1, 2], "channels": [16, 32], "block": "basic", "classes": 10, "input_size": (32, 32)}
+    html = rn.lesson(rn.ResNetSpec(**{**fields, **change}), measured=False)  # type: ignore[arg-type]
+    assert Page(html).dark() == set()
+    assert "No program in" not in html
+
+
 def test_what_lights_nothing_is_found(resnet18: str) -> None:
     pictures, programs = resnet18.split('<div class="legend"')
     for key in ("block.conv1", "stage2", "head.pool", "block.add"):
