@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import hashlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from resnet_core import tree
@@ -234,12 +234,3 @@ def _plain(name: str) -> str:
 def _short(kind: type) -> str:
     """A name that programs give to a function of this kind."""
     return {"ReLU": "relu", "Activation": "sigmoid", "GlobalMaxPool": "globalmax"}.get(kind.__name__, "no such name")
-
-
-def keys_of(lines: Sequence[Line]) -> Mapping[str, list[int]]:
-    """{key: the lines that say it}."""
-    found: dict[str, list[int]] = {}
-    for line in lines:
-        for key in line.own:
-            found.setdefault(key, []).append(line.number)
-    return found

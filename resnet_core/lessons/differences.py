@@ -13,7 +13,7 @@ from resnet_core.lessons.columns import Column, Line
 class Topic:
     """A difference: what each framework does if it is left alone, what goes wrong, and the lines that say it here.
 
-    `words` finds those lines. Sources: backends/README.md, whose every row is held by a test.
+    `words` finds those lines. What `alone` says of numbers and padding, a test asks the frameworks themselves.
     """
 
     key: str

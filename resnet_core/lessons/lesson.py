@@ -10,7 +10,8 @@ from resnet_core.architecture import layer_tree
 from resnet_core.errors import InputError, MissingBackendError
 from resnet_core.lessons.columns import Column, column
 from resnet_core.lessons.damage import Measurement, measure
-from resnet_core.lessons.page import FRAMEWORKS, Content, page
+from resnet_core.lessons.page import Content, page
+from resnet_core.lessons.program_rows import FRAMEWORKS
 from resnet_core.outline import Outline
 from resnet_core.presentation.folding import fold
 from resnet_core.programs.source import source

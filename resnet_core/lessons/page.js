@@ -113,6 +113,14 @@
     element.style.scrollMarginTop = one(".picture").offsetHeight + 60 + "px";
     element.scrollIntoView({ behavior: still ? "auto" : "smooth", block });
   };
+  // A box that is lit, where the picture is wider than its frame.
+  const bringBox = () => {
+    const box = one(".view:not([hidden]) a.on") || one(".view:not([hidden]) a.near");
+    const frame = box && box.closest(".scroll");
+    if (!frame || frame.scrollWidth <= frame.clientWidth) return;
+    const [seen, around] = [box.getBoundingClientRect(), frame.getBoundingClientRect()];
+    if (seen.left < around.left || seen.right > around.right) frame.scrollLeft += seen.left - around.left - around.width / 3;
+  };
   const bringLines = () => {
     const lines = all(".l.on").filter((line) => line.offsetParent);
     if (lines.length && !lines.some(inSight)) bring(lines[0]);
@@ -136,6 +144,7 @@
     pinned = thing || (event.target.closest(".picture, .programs") ? null : pinned);
     if (thing && thing.line && !anchor) showPlace(thing);
     light(pinned);
+    if (thing) bringBox();
     if (thing && !thing.line && thing.element.closest(".picture")) bringLines();
   });
 
@@ -192,6 +201,7 @@
     current = next;
     next.classList.add("cur");
     light(thingOf.get(next));
+    bringBox();
     say("line " + next.dataset.n + ": " + next.textContent.trim() + "; " + next.dataset.own.split(" ").join(", "));
     if (!inSight(next)) bring(next, step > 0 ? "nearest" : "start");
   };

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from html import escape
 from math import log2
 
 from resnet_core import tree
 from resnet_core.analysis import Layer
+from resnet_core.lessons import svg
 from resnet_core.presentation.diagram import layer_label
 from resnet_core.presentation.folding import Block, Section, names_text
 
@@ -44,8 +43,8 @@ def views(sections: Sequence[Section], image: tree.Shape) -> list[View]:
     for section in sections:
         if not section.blocks or not section.blocks[0].names[0]:
             layers = [layer for block in section.blocks for layer in block.layers]
-            svg = _chain(section, layers)
-            found.append(View(section.name, section.name, _shapes(section.input_shape, section), "overview", svg))
+            drawn = _chain(section, layers)
+            found.append(View(section.name, section.name, _shapes(section.input_shape, section), "overview", drawn))
             continue
         found.append(
             View(section.name, section.name, _shapes(section.input_shape, section), "overview", _stage(section))
@@ -99,56 +98,6 @@ def _block_keys(block: Block, name: str) -> list[str]:
     return ["block", *dict.fromkeys(keys), *(["gate"] if any(key.startswith("gate.") for key in keys) else [])]
 
 
-# Pieces of SVG.
-
-
-def _svg(width: float, height: float, label: str, parts: Sequence[str]) -> str:
-    return (
-        f'<svg viewBox="0 0 {width:g} {height:g}" style="min-width:{min(width, 0.72 * width + 60):g}px;'
-        f'max-width:{width * 1.25:g}px" role="group" aria-label="{escape(label)}">{"".join(parts)}</svg>'
-    )
-
-
-def _link(target: str, more: str, keys: tuple[Sequence[str], Sequence[str]], inside: str) -> str:
-    """A box that leads on. Its name is the text that is seen in it, and `more`, for those who do not see the rest."""
-    seen = re.findall(r"<text[^>]*>([^<]*)</text>", inside)
-    label = " ".join(seen) + (", " if seen and more else "") + escape(more)
-    inside = inside.replace("</text><", "</text> <")
-    own, related = (escape(" ".join(found)) for found in keys)
-    return (
-        f'<a class="el" href="#{escape(target)}" aria-label="{label}" data-own="{own}" data-rel="{related}">'
-        f"{inside}</a>"
-    )
-
-
-def _text(x: float, y: float, text: str, kind: str = "") -> str:
-    return f'<text x="{x:g}" y="{y:g}"{f" class={chr(34)}{kind}{chr(34)}" if kind else ""}>{escape(text)}</text>'
-
-
-def _box(x: float, y: float, width: float, height: float, kind: str) -> str:
-    return f'<rect x="{x:g}" y="{y:g}" width="{width:g}" height="{height:g}" rx="6" class="{kind}"/>'
-
-
-def _arrow(x: float, end: float, y: float) -> str:
-    return f'<path class="wire" d="M{x:g} {y:g}H{end - 5:g}"/>{_head(end, y)}'
-
-
-def _head(x: float, y: float) -> str:
-    return f'<path class="head" d="M{x:g} {y:g}l-7 -4v8z"/>'
-
-
-def _over(x: float, end: float, y: float, top: float) -> str:
-    """A line from the row at `x` up, and down to the row at `end`."""
-    return (
-        f'<path class="skip" d="M{x:g} {y:g}V{top + 10:g}q0 -10 10 -10H{end - 10:g}q10 0 10 10V{y - 6:g}"/>'
-        f'<path class="head skip" d="M{end:g} {y:g}l-4 -7h8z"/>'
-    )
-
-
-def _fit(text: str, width: int) -> str:
-    return text if len(text) <= width else text[: width - 1] + "…"
-
-
 # The overview.
 
 
@@ -158,9 +107,9 @@ def _overview(sections: Sequence[Section], image: tree.Shape) -> str:
     widths = [shape[-1] for shape in shapes]
     middle, parts = 76, []
     parts.append(
-        _link("overview", "", (["network"], []),
+        svg.link("overview", "", (["network"], []),
               _cuboid(SLOT / 2, middle, _side(sides[0], sides), _wide(widths[0], widths), "input", 1)
-              + _text(SLOT / 2, 150, "input", "name") + _text(SLOT / 2, 167, size_text(image), "small"))
+              + svg.text(SLOT / 2, 150, "input", "name") + svg.text(SLOT / 2, 167, size_text(image), "small"))
     )  # fmt: skip
     right = SLOT / 2 + _wide(widths[0], widths) / 2
     for number, section in enumerate(sections, start=1):
@@ -175,20 +124,21 @@ def _overview(sections: Sequence[Section], image: tree.Shape) -> str:
             inside += (
                 f'<path class="skip" d="M{left:g} {middle:g}C{left:g} {top:g} {end:g} {top:g} {end:g} {middle:g}"/>'
             )
-        inside += _text(center, 150, section.name, "name")
-        inside += _text(center, middle + 5, f"× {count}", "times") if count else ""
-        inside += _text(center, 167, size_text(section.output_shape), "small")
+        inside += svg.text(center, 150, section.name, "name")
+        inside += svg.text(center, middle + 5, f"× {count}", "times") if count else ""
+        inside += svg.text(center, 167, size_text(section.output_shape), "small")
         blocks = f"{count} block{'s' * (count > 1)}" if count else ""
-        parts.append(_arrow(right + 9, center - width / 2 - 9, middle))
-        parts.append(_link(section.name, blocks, _section_keys(section), inside))
+        parts.append(svg.arrow(right + 9, center - width / 2 - 9, middle))
+        parts.append(svg.link(section.name, blocks, _section_keys(section), inside))
         right = center + width / 2
-    return _svg(SLOT * (len(sections) + 1), HEIGHT - 6, "the whole network", parts)
+    return svg.drawing(SLOT * (len(sections) + 1), HEIGHT - 6, "the whole network", parts)
 
 
 def _cuboid(center: float, middle: float, side: float, width: float, kind: str, count: int) -> str:
     """A map, and behind it those of the blocks that follow."""
     boxes = [
-        _box(center - width / 2 + 3 * n, middle - side / 2 - 4 * n, width, side, kind) for n in reversed(range(count))
+        svg.box(center - width / 2 + 3 * n, middle - side / 2 - 4 * n, width, side, kind)
+        for n in reversed(range(count))
     ]
     return "".join(boxes)
 
@@ -229,31 +179,31 @@ def _times(block: Block) -> str:
 
 
 def _stage(section: Section) -> str:
-    width, middle, parts = 230, 74, [_text(6, 66, "in", "small start")]
+    width, middle, parts = 230, 74, [svg.text(6, 66, "in", "small start")]
     x = 46.0
-    parts.append(_arrow(8, x, middle))
+    parts.append(svg.arrow(8, x, middle))
     for block in section.blocks:
         name = block_name(section, block)
         kind = "identity" if block.shortcut == () else "layers" if block.shortcut else "none"
         inside = "".join(
-            _box(x + 5 * n, 52 - 5 * n, width - 60, 54, "block") for n in reversed(range(min(len(block.names), 4)))
+            svg.box(x + 5 * n, 52 - 5 * n, width - 60, 54, "block") for n in reversed(range(min(len(block.names), 4)))
         )
         center = x + (width - 60) / 2
-        inside += _text(center, 75, f"{names_text(block.names)}{_times(block)}", "name")
-        inside += _text(center, 93, _fit(_kernels(block), 30), "small")
+        inside += svg.text(center, 75, f"{names_text(block.names)}{_times(block)}", "name")
+        inside += svg.text(center, 93, svg.fit(_kernels(block), 30), "small")
         label = f"output {size_text(block.output_shape)}"
         if block.shortcut is not None:
-            inside += _over(x - 14, x + width - 42, middle, 14)
+            inside += svg.over(x - 14, x + width - 42, middle, 14)
             said = "identity" if kind == "identity" else ", ".join(layer_label(layer) for layer in block.shortcut)
-            inside += _text(center, 9, _fit(said, 34), "small")
+            inside += svg.text(center, 9, svg.fit(said, 34), "small")
             label += ", with a shortcut"
         keys = ["block"], _block_keys(block, name)[1:]
-        parts.append(_link(name, label, keys, inside))
-        parts.append(_arrow(x + width - 60, x + width, middle))
-        parts.append(_text(center, 126, size_text(block.output_shape), "small"))
+        parts.append(svg.link(name, label, keys, inside))
+        parts.append(svg.arrow(x + width - 60, x + width, middle))
+        parts.append(svg.text(center, 126, size_text(block.output_shape), "small"))
         x += width
-    parts.append(_text(x + 14, 78, "out", "small"))
-    return _svg(x + 34, 134, f"{section.name}, block by block", parts)
+    parts.append(svg.text(x + 14, 78, "out", "small"))
+    return svg.drawing(x + 34, 134, f"{section.name}, block by block", parts)
 
 
 def _kernels(block: Block) -> str:
@@ -267,7 +217,7 @@ def _kernels(block: Block) -> str:
 
 def _chain(section: Section, layers: Sequence[Layer]) -> str:
     parts, x = _layers(layers, section.name, 46.0, FLAT)
-    return _svg(x + 40, FLAT + 62, f"{section.name}, layer by layer", [*_ends(x, FLAT), *parts])
+    return svg.drawing(x + 40, FLAT + 62, f"{section.name}, layer by layer", [*_ends(x, FLAT), *parts])
 
 
 def _block(block: Block, name: str, shape: tree.Shape) -> str:
@@ -278,14 +228,18 @@ def _block(block: Block, name: str, shape: tree.Shape) -> str:
         start = starts[block.reads] - GAP / 2 - 4 if block.reads < len(starts) else x - GAP / 2
         parts.append(_sum(block, x, row))
         parts.append(_shortcut(block, name, start, x + 14, row))
-        parts.append(_arrow(x + 28, x + 28 + GAP, row))
+        parts.append(svg.arrow(x + 28, x + 28 + GAP, row))
         x += 28 + GAP
     more, x = _layers(block.post, name, x, row)
-    return _svg(x + 40, row + 62, f"{name}, layer by layer", [*_ends(x, row), *parts, *more])
+    return svg.drawing(x + 40, row + 62, f"{name}, layer by layer", [*_ends(x, row), *parts, *more])
 
 
 def _ends(x: float, row: float) -> list[str]:
-    return [_text(6, row - 8, "x", "small start"), _arrow(6, 46, row), _text(x + 8, row - 8, "y", "small start")]
+    return [
+        svg.text(6, row - 8, "x", "small start"),
+        svg.arrow(6, 46, row),
+        svg.text(x + 8, row - 8, "y", "small start"),
+    ]
 
 
 def _starts(layers: Sequence[Layer], x: float) -> Iterator[float]:
@@ -305,7 +259,7 @@ def _layers(layers: Sequence[Layer], name: str, x: float, row: float) -> tuple[l
             parts.append(_product(gate_start, x, x + GAP + 10, row, layer_keys(layer, name)[1][:1]))
             x += GAP + 20
         gate_start = gate_start if gates[0] else 0.0
-        parts.append(_arrow(x, x + GAP, row))
+        parts.append(svg.arrow(x, x + GAP, row))
         x += GAP
     return parts, x
 
@@ -318,34 +272,34 @@ def _label(layer: Layer) -> str:
 def _product(start: float, before: float, center: float, row: float, keys: Sequence[str]) -> str:
     """Where the map, from before the gate, is multiplied by what the gate gives."""
     way = f'<path class="gate-wire" d="M{start:g} {row:g}V{row + 50:g}H{center:g}V{row + 16:g}"/>'
-    circle = f'<circle cx="{center:g}" cy="{row:g}" r="10"/>' + _text(center, row + 5, "×", "label")
-    circle = _link("kind.Gate", "product of map and gate", (["gate", *keys], []), circle)
+    circle = f'<circle cx="{center:g}" cy="{row:g}" r="10"/>' + svg.text(center, row + 5, "×", "label")
+    circle = svg.link("kind.Gate", "product of map and gate", (["gate", *keys], []), circle)
     head = f'<path class="head" d="M{center:g} {row + 10:g}l-4 7h8z"/>'
-    return way + head + _arrow(before, center - 10, row) + circle
+    return way + head + svg.arrow(before, center - 10, row) + circle
 
 
 def _layer(layer: Layer, name: str, x: float, row: float) -> str:
     tail, center = layer.path[len(name) + 1 :], x + LAYER / 2
     gate = " gate" if "." in tail and not tail.startswith("shortcut.") else ""
-    inside = _box(x, row - BOX / 2, LAYER, BOX, f"k-{color(layer.leaf)}{gate}")
-    inside += _text(center, row + 14, tail, "small") + _text(center, row - 3, _fit(_label(layer), 18), "label")
+    inside = svg.box(x, row - BOX / 2, LAYER, BOX, f"k-{color(layer.leaf)}{gate}")
+    inside += svg.text(center, row + 14, tail, "small") + svg.text(center, row - 3, svg.fit(_label(layer), 18), "label")
     label = f"output {size_text(layer.output_shape)}"
-    size = _text(center, row + 42, size_text(layer.output_shape), "small")
-    return _link(layer.path, label, layer_keys(layer, name), inside) + size
+    size = svg.text(center, row + 42, size_text(layer.output_shape), "small")
+    return svg.link(layer.path, label, layer_keys(layer, name), inside) + size
 
 
 def _sum(block: Block, x: float, row: float) -> str:
-    circle = f'<circle cx="{x + 14:g}" cy="{row:g}" r="13" class="sum"/>' + _text(x + 14, row + 6, "+", "plus")
-    return _link("sum", "sum of body and shortcut", (["block.add"], ["block.shortcut"]), circle)
+    circle = f'<circle cx="{x + 14:g}" cy="{row:g}" r="13" class="sum"/>' + svg.text(x + 14, row + 6, "+", "plus")
+    return svg.link("sum", "sum of body and shortcut", (["block.add"], ["block.shortcut"]), circle)
 
 
 def _shortcut(block: Block, name: str, start: float, end: float, row: float) -> str:
     """The way around the body; its layers stand on it."""
-    line = _over(start, end, row - 13, TOP + 4).replace(f"M{start:g} {row - 13:g}", f"M{start:g} {row:g}")
+    line = svg.over(start, end, row - 13, TOP + 4).replace(f"M{start:g} {row - 13:g}", f"M{start:g} {row:g}")
     if not block.shortcut:
-        text = _text((start + end) / 2, TOP - 4, "identity: x as it is", "label")
-        return _link(name, "the shortcut", (["block.shortcut", "block.add"], []), line + text)
-    parts = [_link(name, "shortcut", (["block.shortcut"], []), line)]
+        text = svg.text((start + end) / 2, TOP - 4, "identity: x as it is", "label")
+        return svg.link(name, "the shortcut", (["block.shortcut", "block.add"], []), line + text)
+    parts = [svg.link(name, "shortcut", (["block.shortcut"], []), line)]
     width = len(block.shortcut) * (LAYER + GAP) - GAP
     x = max(start + 12, (start + end - width) / 2)
     for layer in block.shortcut:

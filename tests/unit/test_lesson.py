@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import os
 import re
+import subprocess
+import sys
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
 from pathlib import Path
@@ -15,12 +18,13 @@ import pytest
 
 import resnet_core as rn
 from command_line import in_process
+from engines import CPU, ENGINES, QUICK
 from resnet_core.anti_unification import outline
 from resnet_core.errors import InputError
 from resnet_core.lessons.coloring import colored_lines
 from resnet_core.lessons.columns import Column, Piece, column, rows
 from resnet_core.lessons.damage import measure
-from resnet_core.lessons.page import error_text
+from resnet_core.lessons.mistakes import error_text
 from resnet_core.lessons.places import block_places, gate_places, network_places
 
 BACKENDS = ("torch", "keras", "flax", "numpy")
@@ -182,6 +186,30 @@ def test_a_number_that_is_changed_in_the_page_is_no_longer_the_printed_one(resne
 def test_boxes_and_lines_find_each_other_in_both_directions(resnet18: str, mine: str) -> None:
     assert Page(resnet18).dark() == set()
     assert Page(mine).dark() == set()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"stem": False, "in_channels": 16},
+        {"classes": None},
+        {"shortcut": "none"},
+        {"norm": "none"},
+        {"deploy": True},
+        {"attention": "eca", "preactivation": True},
+        {"attention": "se", "attention_place": "inner", "block": "bottleneck"},
+        {"output_stride": 8, "head_pool": "both"},
+        {"antialias": "blur", "activation": "hardswish"},
+        {"shortcut_pool": "average", "norm": "layer", "drop_path": 0.2},
+        {"stem_pool_padding": "zeros", "standardize_weights": True},
+    ],
+    ids=str,
+)
+def test_they_find_each_other_in_a_network_of_ones_own(change: dict[str, object]) -> None:
+    fields = {"depths": [1, 2], "channels": [16, 32], "block": "basic", "classes": 10, "input_size": (32, 32)}
+    html = rn.lesson(rn.ResNetSpec(**{**fields, **change}), measured=False)  # type: ignore[arg-type]
+    assert Page(html).dark() == set()
+    assert "No program in" not in html
 
 
 def test_what_lights_nothing_is_found(resnet18: str) -> None:
@@ -373,3 +401,47 @@ def test_bad_input_is_one_line_and_nothing_is_written(
     assert run.stderr.count("\n") == 1
     assert said in run.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+#: What the page says that a framework does by itself, as a program in it.
+ALONE = {
+    "torch": """
+from torch import nn
+norm, conv, pool = nn.BatchNorm2d(1), nn.Conv2d(1, 1, 3), nn.MaxPool2d(3)
+print(norm.eps, norm.momentum, conv.padding[0], pool.padding, nn.GELU().approximate)
+""",
+    "keras": """
+import inspect
+from keras import layers, ops
+norm, conv, pool = layers.BatchNormalization(), layers.Conv2D(1, 3), layers.MaxPooling2D(3)
+print(norm.epsilon, norm.momentum, conv.padding, pool.padding, layers.Activation("gelu").activation.__name__)
+print(inspect.signature(layers.Activation("gelu").activation).parameters["approximate"].default)
+""",
+    "flax": """
+import inspect
+from flax import nnx
+norm, conv = nnx.BatchNorm(1, rngs=nnx.Rngs(0)), nnx.Conv(1, 1, (3, 3), rngs=nnx.Rngs(0))
+print(norm.epsilon, norm.momentum, conv.padding, inspect.signature(nnx.max_pool).parameters["padding"].default)
+print(norm.use_fast_variance, inspect.signature(nnx.gelu).parameters["approximate"].default)
+""",
+}
+SAID = {
+    "torch": "1e-05 0.1 0 0 none",
+    "keras": "0.001 0.99 valid valid gelu False",
+    "flax": "1e-05 0.99 SAME VALID True True",
+}
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("framework", ALONE)
+def test_the_frameworks_left_alone_do_what_the_page_says(framework: str) -> None:
+    environment = {**os.environ, **CPU, **QUICK, **ENGINES[framework][1]}
+    process = subprocess.run(
+        [sys.executable, "-c", ALONE[framework]],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=200,
+        check=False,
+    )
+    assert process.stdout.split() == SAID[framework].split(), process.stderr[-1000:]

@@ -1,0 +1,84 @@
+"""What separates the frameworks, as cards: the defaults, the lines that say the number here, and the damage."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from html import escape
+from math import log10
+
+from resnet_core.lessons.columns import Column
+from resnet_core.lessons.damage import PICTURES, Damage, Measurement
+from resnet_core.lessons.differences import TOPICS, Topic, lines_of
+from resnet_core.lessons.picture import size_text
+from resnet_core.lessons.program_rows import FRAMEWORKS
+
+
+def mistakes(columns: Sequence[Column], found: Measurement | None, unmeasured: str) -> Iterator[str]:
+    """What was computed on what, then a card for each mistake; without a measurement, why there is none."""
+    if found is None:
+        yield f"<p>Nothing was measured: {escape(unmeasured)}</p>"
+    else:
+        network = found.network
+        depths, widths = (", ".join(map(str, numbers)) for numbers in (network.depths, network.channels))
+        yield (
+            "<p>Each mistake was made once, on purpose, when this page was written: in a narrow network of the same "
+            f"kind (depths {depths}; channels {widths}; pictures of {size_text(network.input_size)}), computed by the "
+            f"NumPy reference in float64 on {PICTURES} pictures of random numbers, with random weights that are "
+            "nowhere 0 or 1. The error is max|a − b| / max|b| of the output; bars are on a logarithmic scale from "
+            "10⁻⁶ to 10. A trained network in full size errs by another amount.</p>"
+        )
+    columns = [column for column in columns if not column.missing]
+    topics = topics_of(found)
+    for title, group in (
+        ("", [topic for topic in topics if topic.alone]),
+        ("Also easily lost on the way", [topic for topic in topics if not topic.alone]),
+    ):
+        if group:
+            yield f"<h3>{title}</h3>" if title else ""
+            damages = {} if found is None else found.damages
+            cards = (_topic(topic, damages.get(topic.key), columns) for topic in group)
+            yield f'<div class="topics">{"".join(cards)}</div>'
+
+
+def topics_of(found: Measurement | None) -> list[Topic]:
+    """What can go wrong in this network; unmeasured, what separates frameworks in any."""
+    return [topic for topic in TOPICS if (topic.alone if found is None else topic.key in found.damages)]
+
+
+def _topic(topic: Topic, damage: Damage | None, columns: Sequence[Column]) -> str:
+    body = []
+    for column in columns:
+        alone = topic.alone.get(column.backend, "")
+        quotes = [
+            f'<a href="#{column.backend}-{line.number}"><code>{line.number}: {escape(line.text.strip())}</code></a>'
+            for line in lines_of(topic, column)[:3]
+        ]
+        if alone or quotes:
+            said = f"<span>left alone: {escape(alone)}</span>" if alone else ""
+            body.append(f"<tr><th scope=row>{FRAMEWORKS[column.backend]}<td>{said}{''.join(quotes)}</tr>")
+    table = f"<table>{''.join(body)}</table>" if body else ""
+    measured = "" if damage is None else _damage(damage)
+    mistake = f"<p><strong>The mistake:</strong> {escape(topic.mistake)}</p>"
+    title = f"<h3>{escape(topic.title)}</h3>"
+    return f'<article class="topic" id="topic-{topic.key}">{title}{table}{mistake}{measured}</article>'
+
+
+def _damage(damage: Damage) -> str:
+    share = 0.0 if damage.error <= 0 else min(1.0, max(0.01, (log10(damage.error) + 6) / 7))
+    bar = (
+        '<svg viewBox="0 0 200 12" preserveAspectRatio="none" aria-hidden="true"><rect class="scale" width="200" '
+        f'height="12"/><rect class="amount" width="{200 * share:.1f}" height="12"/></svg>'
+    )
+    classes = (
+        f"<span>the most likely class changes on {damage.changed} of {PICTURES} pictures</span>"
+        if damage.changed is not None
+        else ""
+    )
+    return f'<div class="damage">{bar}<strong>{error_text(damage.error)}</strong>{classes}</div>'
+
+
+def error_text(error: float) -> str:
+    """0.33 %, 47 %, 4.2 times."""
+    if error >= 2:
+        return f"{error:.2g} times the output"
+    return f"{100 * error:.2g} %" if error else "no change"
