@@ -237,6 +237,8 @@ def _explained(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        if isinstance(error, FileNotFoundError) and path.name and not path.parent.exists():
+            raise InputError(f"{path}: {path.parent} is no folder; make it first, or write elsewhere") from error
         raise InputError(f"{path}: cannot be written ({error.strerror}); nothing was changed") from error
 
 

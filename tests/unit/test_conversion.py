@@ -281,7 +281,7 @@ def test_a_conversion_that_changes_a_single_digit_is_not_written(
 def test_what_is_there_stays_as_it_was(tmp_path: Path) -> None:
     source = saved(tmp_path, NARROW)
     (tmp_path / "there").mkdir()
-    assert "is there already" in in_process("convert", source, tmp_path / "there", "--to", "hf").stderr
+    assert "(Is a directory); nothing was" in in_process("convert", source, tmp_path / "there", "--to", "hf").stderr
     (tmp_path / "w.safetensors").write_text("mine")
     assert in_process("convert", source, tmp_path / "w.safetensors", "--to", "torchvision").returncode == 2
     assert (tmp_path / "w.safetensors").read_text() == "mine"
