@@ -343,7 +343,7 @@ def declared(name: str, attribute: str, default: Any) -> Any:
       writes; `READS_FOLDERS`: what lies in a folder that it reads. A `StateDict` says what lies beside them.
     - `NETWORKS`: endings of files that hold a whole network, for `read_network`, `write_network`, `is_network_of`,
       `run_network` and `network_files(path)`, the files beside it in which its weights are.
-    - `PROGRAMS`: {format: module} of the libraries whose own networks `run_program` runs.
+    - `PROGRAMS`: {format: module} of the libraries whose own networks `run_program` runs, as they are told.
     """
     return vars(_package(name)[1]).get(attribute, default)  # asking a lazy package would import its framework
 

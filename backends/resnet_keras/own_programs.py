@@ -13,12 +13,18 @@ from resnet_core.errors import WeightsError
 
 
 def run_program(
-    format: str, path: Path, spec: Mapping[str, Any], arrays: Mapping[str, np.ndarray], images: np.ndarray
+    format: str,
+    path: Path,
+    spec: Mapping[str, Any],
+    told: Mapping[str, Any],
+    arrays: Mapping[str, np.ndarray],
+    images: np.ndarray,
 ) -> tuple[str, np.ndarray] | None:
     """(what ran, logits) of keras.applications' own network of this spec with the file's weights, in float32.
 
-    `arrays` are not used: Keras reads the file itself. None where the library has no network of this name, and for a
-    whole `.keras` file, which brings its own. Raises WeightsError if it does not take exactly these weights.
+    `told` and `arrays` are not used: it takes no such arguments, and Keras reads the file itself. None where the
+    library has no network of this name, and for a whole `.keras` file, which brings its own. Raises WeightsError if it
+    does not take exactly these weights.
     """
     name = str(spec["name"]).removeprefix("keras_").replace("resnet", "ResNet").replace("_v2", "V2")
     build = getattr(keras.applications, name, None)

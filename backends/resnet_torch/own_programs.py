@@ -15,14 +15,20 @@ from resnet_core.errors import WeightsError
 
 
 def run_program(
-    format: str, path: Path, spec: Mapping[str, Any], arrays: Mapping[str, np.ndarray], images: np.ndarray
+    format: str,
+    path: Path,
+    spec: Mapping[str, Any],
+    told: Mapping[str, Any],
+    arrays: Mapping[str, np.ndarray],
+    images: np.ndarray,
 ) -> tuple[str, np.ndarray] | None:
     """(what ran, logits) of a library's own network of this spec with its own weights, computed in float64.
 
-    `arrays` are the tensors of the file at `path` under the names there. None where the library has no network of this
+    `told` are more arguments of the library's function, `arrays` the tensors of the file at `path` under the names
+    there. None where the library has no network of this
     name. Raises WeightsError if it does not take exactly these weights.
     """
-    model = {"torchvision": _torchvision, "timm": _timm, "hf": _transformers}[format](path, spec)
+    model = {"torchvision": _torchvision, "timm": _timm, "hf": _transformers}[format](path, spec, told)
     if model is None:
         return None
     if format != "hf":
@@ -34,28 +40,28 @@ def run_program(
     return f"{library} {version(library)} in float64", getattr(output, "logits", output).numpy()
 
 
-def _torchvision(path: Path, spec: Mapping[str, Any]) -> nn.Module | None:
+def _torchvision(path: Path, spec: Mapping[str, Any], told: Mapping[str, Any]) -> nn.Module | None:
     if spec["in_channels"] != 3:
         return None
     from torchvision.models import resnet
 
     block = resnet.BasicBlock if spec["block"] == "basic" else resnet.Bottleneck
-    widths = {"groups": spec["groups"], "width_per_group": spec["width_per_group"]}
-    model: nn.Module = resnet.ResNet(block, spec["depths"], num_classes=spec["classes"], **widths)
+    given = {"num_classes": spec["classes"], "groups": spec["groups"], "width_per_group": spec["width_per_group"]}
+    model: nn.Module = resnet.ResNet(block, spec["depths"], **given, **told)
     return model
 
 
-def _timm(path: Path, spec: Mapping[str, Any]) -> nn.Module | None:
+def _timm(path: Path, spec: Mapping[str, Any], told: Mapping[str, Any]) -> nn.Module | None:
     import timm
 
     if not timm.is_model(spec["name"]):
         return None
     given = {"num_classes": spec["classes"], "in_chans": spec["in_channels"]}
-    model: nn.Module = timm.create_model(spec["name"], pretrained=False, **given)
+    model: nn.Module = timm.create_model(spec["name"], pretrained=False, **given, **told)
     return model
 
 
-def _transformers(path: Path, spec: Mapping[str, Any]) -> nn.Module | None:
+def _transformers(path: Path, spec: Mapping[str, Any], told: Mapping[str, Any]) -> nn.Module | None:
     from transformers import AutoModelForImageClassification
 
     folder = path if path.is_dir() else path.parent

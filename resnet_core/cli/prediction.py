@@ -72,9 +72,13 @@ def predict_pictures(
     elif as_json or as_csv:
         say((to_csv if as_csv else _to_json)(predictions), end="")
     else:
+        from rich.text import Text
+
         from resnet_core.cli import tables
 
         tables.show(tables.prediction_table([prediction.to_json() for prediction in predictions]))
+        if not (found.assumed or quiet):  # what is assumed has been said
+            tables.show(Text(f"pictures: {found.preparation}"))
     raise typer.Exit(1 if bad else 0)
 
 

@@ -49,6 +49,8 @@ class Conversion:
         found, spec = self.source, self.source.spec
         lines = [f"{found.path.name}: {found.title}, {spec.name or 'a network without a name'}, {spec.classes} classes"]
         stated = {} if found.recognized is None else found.recognized.stated
+        if found.network is not None and found.recognized is not None and spec.output_stride is not None:
+            lines.append(f"  by the dilation of its convolutions: output_stride = {spec.output_stride}")
         if stated:
             lines.append("  not in the file, and so as its program has it: " + _listed(stated))
         if found.recognized is not None and found.recognized.ordered_as:

@@ -79,9 +79,22 @@ def _programs(format: Format, spec: ResNetSpec) -> Iterator[tuple[Style, Mapping
     """Every program of a library, with what its names or its configuration choose, and the arguments for this spec."""
     ours, usual = to_fields(spec), _usual(spec)
     for style in format.styles:
-        given = {name: ours[name] for name in style.arguments if ours[name] != style.fields.get(name, usual[name])}
+        given = {
+            each.name: ours[each.name]
+            for each in style.arguments
+            if ours[each.name] != style.fields.get(each.name, usual[each.name]) and each.hinders(spec) is None
+        }
         for chosen in ({}, *style.alternatives, *style.configured):
             yield style, {**chosen, **given}
+
+
+def _told(spec: ResNetSpec, style: Style, chosen: Mapping[str, Any]) -> dict[str, Any]:
+    """What a configuration or the call of a function says: an argument as it is called there."""
+    taken = {each.name: each for each in style.arguments}
+    told: dict[str, Any] = {}
+    for name, value in chosen.items():
+        told |= taken[name].told(spec) if name in taken else {name: value}
+    return told
 
 
 def _apart(spec: ResNetSpec, fields: Mapping[str, Any]) -> int:
@@ -127,7 +140,7 @@ def _exported(
     if layer_tree(theirs) != layer_tree(adapted):
         raise _DiffersError(*_difference(adapted, theirs, style))
     written = {names[name]: _native(style, format, name, arrays[name]) for name in _ordered(style, list(arrays))}
-    return Exported(format, style, theirs, written, names, chosen, tuple(rewritten))
+    return Exported(format, style, theirs, written, names, _told(theirs, style, chosen), tuple(rewritten))
 
 
 def _program(spec: ResNetSpec, style: Style, fields: Mapping[str, Any]) -> ResNetSpec:
@@ -153,6 +166,9 @@ def _difference(own: ResNetSpec, theirs: ResNetSpec, style: Style) -> tuple[int,
 
 def _first(names: list[str], ours: Mapping[str, Any], theirs: Mapping[str, Any], style: Style) -> str:
     name = names[0]
+    for argument in style.arguments:
+        if argument.name == name and (why := argument.hinders(from_fields(dict(ours)))) is not None:
+            return f"{name} is {_said(ours[name])}, and its {style.name} {why}"
     return f"{name} is {_said(ours[name])}, and {_said(theirs[name])} in its {style.name}"
 
 

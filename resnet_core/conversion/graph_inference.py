@@ -12,6 +12,7 @@ from itertools import product
 from math import gcd, prod
 from typing import Any, get_args
 
+from resnet_core.conversion.graph_dilation import dense
 from resnet_core.conversion.graph_layers import Step
 from resnet_core.conversion.graph_matching import matched
 from resnet_core.conversion.graph_parts import Parts, convolutions, divided, gates, steps
@@ -60,7 +61,10 @@ def _candidates(items: list[Item], size: Pair | None) -> Iterator[Fields]:
         fields = {**image, **_fields(parts, items)}
         rules = ("none",) if parts.plain else _SHORTCUTS
         for stages, form, rule in product(_stages(parts), _forms(parts, items), rules):
-            yield {**fields, **stages, **form, "shortcut": rule}
+            found = {**fields, **stages, **form, "shortcut": rule}
+            for more in dense(parts, found):
+                yield {**found, **more}
+            yield found
 
 
 def _fields(parts: Parts, items: list[Item]) -> Fields:

@@ -13,11 +13,11 @@ from typing import Any
 from msgspec.structs import replace
 
 from resnet_core import zoo
-from resnet_core.analysis import state
+from resnet_core.analysis import first_convolution, state
 from resnet_core.architecture import layer_tree
 from resnet_core.errors import InputError, WeightsError
 from resnet_core.specification import EXPANSION, ResNetSpec, from_fields
-from resnet_core.tree import Shape
+from resnet_core.tree import Node, Shape
 from resnet_core.weights import some, tensors_differ
 
 Shapes = Mapping[str, Shape]
@@ -74,18 +74,23 @@ def is_of_zoo(spec: ResNetSpec) -> bool:
     return bool(spec.name) and named(replace(spec, name="")).name == spec.name
 
 
-def fitting(shapes: Shapes) -> list[str]:
-    """The names of the zoo whose networks have these tensors, but for the classes and the channels of the pictures."""
+def fitting(shapes: Shapes) -> list[ResNetSpec]:
+    """The networks of the zoo that have these tensors, but for the classes and the channels of the pictures.
+
+    Of names for one network there is only the first.
+    """
     classes = shapes.get("head.linear.weight", (None,))[0]
-    found = []
+    found: dict[Node, ResNetSpec] = {}
     for name in zoo.ZOO:
+        own = from_fields(zoo.fields(name))
+        channels = shapes.get(f"{first_convolution(own)}.weight", (0, own.in_channels))[1]
         try:
-            known = replace(from_fields(zoo.fields(name)), classes=classes)
+            known = replace(own, classes=classes, in_channels=channels)
         except InputError:
             continue
         if tensors_differ(shapes, state(known)) is None:
-            found.append(name)
-    return found
+            found.setdefault(layer_tree(known), known)
+    return list(found.values())
 
 
 def _visible(shapes: Shapes, fields: Mapping[str, Any]) -> dict[str, Any]:

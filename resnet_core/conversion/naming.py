@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal
 
+from resnet_core.conversion.arguments import Argument
 from resnet_core.zoo import FAMILIES
 
 Tensors = Mapping[str, str]
@@ -52,7 +53,7 @@ class Style:
     - `fixed`: fields that are what they are in every network of the program, though tensors would show others.
     - `alternatives`: what the same names may be as well, each as more fields; the spec or a configuration decides.
     - `configured`: what a configuration beside the names can say, each as more fields.
-    - `arguments`: fields that the program's function takes as arguments, of any value: the same tensors serve all.
+    - `arguments`: fields that the program's function takes as arguments: the same tensors serve all their values.
     - `preparation`: how the program itself prepares pictures, as fields of a Preparation; {} where it says nothing.
     - `order`: of the layers of a block in the file, as neutral names; by default as here.
     - `convolutions`: patterns of neutral modules whose linear kernels are convolutions of 1x1 there.
@@ -67,7 +68,7 @@ class Style:
     fixed: Mapping[str, Any] = field(default_factory=dict)
     alternatives: tuple[Mapping[str, Any], ...] = ()
     configured: tuple[Mapping[str, Any], ...] = ()
-    arguments: tuple[str, ...] = ()
+    arguments: tuple[Argument, ...] = ()
     preparation: Mapping[str, Any] = field(default_factory=dict)
     order: tuple[str, ...] = ()
     convolutions: tuple[str, ...] = ()

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+from msgspec.structs import replace
 
 from resnet_core.backend import backends, declared, environment
 from resnet_core.conversion.inference import is_of_zoo
@@ -39,13 +40,19 @@ def own_output(side: Imported, images: np.ndarray) -> OwnOutput | None:
     backend, module = _registered().get(format, ("", ""))
     if not backend or importlib.util.find_spec(module) is None:
         return None
-    if format in ("keras", "timm") and not is_of_zoo(side.spec):  # they build networks by their names
+    told: dict[str, Any] = {}
+    for argument in side.recognized.style.arguments:
+        if getattr(side.spec, argument.name) is not None and argument.hinders(side.spec) is None:
+            told |= argument.told(side.spec)
+    # They build networks by their names.
+    plain = replace(side.spec, output_stride=None) if "output_stride" in told else side.spec
+    if format in ("keras", "timm") and not is_of_zoo(plain):
         return None
     arrays = {} if format in ("hf", "keras") else native_arrays(side.path)
     sent = {"images": images} | {f"weights {name}": array for name, array in arrays.items()}
     with Worker(defaults=environment(backend)) as worker:
-        spec = to_fields(side.spec)
-        program, found = worker.call("run_program", sent, backend=backend, format=format, path=place, spec=spec)
+        about: dict[str, Any] = {"format": format, "path": place, "spec": to_fields(side.spec), "told": told}
+        program, found = worker.call("run_program", sent, backend=backend, **about)
     return None if program is None else OwnOutput(program, found["output"])
 
 

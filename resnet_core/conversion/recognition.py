@@ -130,7 +130,12 @@ def _matches(
             _require(own, body, fields)
             return [Recognized(format, style, body, names, left_out)]
     if style.own:
-        raise WeightsError(f"{style.name} is known by its spec alone, which is not in the file; give it by --spec")
+        return [
+            Recognized(
+                format, style, one, names, left_out, _unshown(one, {name: to_fields(one)[name] for name in _OWN})
+            )
+            for one in _own_networks(style, own)
+        ]
     found: list[Recognized] = []
     failed: WeightsError | None = None
     for more in ({}, *(more for more in style.alternatives if not fields.keys() & more.keys())):
@@ -143,6 +148,22 @@ def _matches(
     if not found:
         raise _with_candidates(failed, own)
     return [one for one in found if one.spec.name] or found
+
+
+#: What a state of this project's own models shows no more than another library's.
+_OWN = ("stem_stride", "stem_pool", "shortcut_pool", "antialias")
+
+
+def _own_networks(style: Style, own: Mapping[str, Shape]) -> list[ResNetSpec]:
+    """The networks with a name that have these tensors, of which nothing else in the file says anything."""
+    if not (found := fitting(own)):
+        raise WeightsError(
+            f"{style.name} is known by its spec alone, which is not in the file, and no network with a name has these "
+            "tensors; give it by --spec"
+        )
+    if not _counted(own):
+        raise _with_candidates(None, own)
+    return found
 
 
 def _unshown(spec: ResNetSpec, fields: Mapping[str, Any]) -> dict[str, Any]:
@@ -160,12 +181,17 @@ def _unshown(spec: ResNetSpec, fields: Mapping[str, Any]) -> dict[str, Any]:
 
 def _with_candidates(error: WeightsError | None, own: Mapping[str, Shape]) -> WeightsError:
     """The error; where no norm has statistics, with the networks that have none, for which --spec can ask."""
-    if not any(name.endswith((".running_mean", ".running_var")) for name in own) and (names := fitting(own)):
+    if not _counted(own) and (names := [known.name for known in fitting(own)]):
         return WeightsError(
             f"no norm has statistics: they were dropped, or these are norms without any ({', '.join(names)}); "
             "if they are, say which by --spec"
         )
     return error or WeightsError("these are the tensors of no ResNet that this project has")
+
+
+def _counted(own: Mapping[str, Shape]) -> bool:
+    """Whether a norm has statistics."""
+    return any(name.endswith((".running_mean", ".running_var")) for name in own)
 
 
 def neutral_shape(format: Format, style: Style, name: str, shape: Shape) -> Shape:

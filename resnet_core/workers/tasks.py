@@ -152,12 +152,19 @@ def run_network(session: Session, arrays: Arrays, *, backend: str, path: str) ->
 
 
 def run_program(
-    session: Session, arrays: Arrays, *, backend: str, format: str, path: str, spec: dict[str, Any]
+    session: Session,
+    arrays: Arrays,
+    *,
+    backend: str,
+    format: str,
+    path: str,
+    spec: dict[str, Any],
+    told: dict[str, Any],
 ) -> Answer:
     """What a library's own program gives for `arrays["images"]`; None if it has none. `weights NAME` is a tensor."""
     start = "weights "
     weights = {name.removeprefix(start): array for name, array in arrays.items() if name.startswith(start)}
-    found = load_verb(backend, "run_program")(format, Path(path), spec, weights, arrays["images"])
+    found = load_verb(backend, "run_program")(format, Path(path), spec, told, weights, arrays["images"])
     return (None, None) if found is None else (found[0], {"output": found[1]})
 
 

@@ -94,11 +94,12 @@ def main(folder: Path) -> None:
         manager.wait_until_finished()
     (folder / "manager" / "3").rename(folder / "bottleneck.steps")
 
-    weights, spec = rn.load_weights(folder / "nnx.safetensors")
-    own = nnx.to_pure_dict(nnx.state(rn.build(spec, "flax", weights=weights)))
-    pure = jax.tree.map(np.asarray, own)
-    (folder / "nnx.msgpack").write_bytes(serialization.msgpack_serialize(pure))
-    ocp.PyTreeCheckpointer().save(folder / "nnx.orbax", pure)
+    for name in ("nnx", "named"):
+        weights, spec = rn.load_weights(folder / f"{name}.safetensors")
+        own = nnx.to_pure_dict(nnx.state(rn.build(spec, "flax", weights=weights)))
+        pure = jax.tree.map(np.asarray, own)
+        (folder / f"{name}.msgpack").write_bytes(serialization.msgpack_serialize(pure))
+        ocp.PyTreeCheckpointer().save(folder / f"{name}.orbax", pure)
 
 
 if __name__ == "__main__":

@@ -25,6 +25,8 @@ from resnet_core.weights import Weights
 SCRIPT = Path(__file__).parents[1] / "referees" / "check_exports.py"
 SLIM = SCRIPT.with_name("check_slim.py")
 
+DENSE = {"output_stride": 8}
+
 #: (file, program, our network, its name there, what it is told there).
 CASES: list[tuple[str, str, rn.ResNetSpec, str, dict[str, Any]]] = [
     ("a.pth", "torchvision", rn.spec("resnet18", classes=10), "resnet18", {"num_classes": 10}),
@@ -39,6 +41,17 @@ CASES: list[tuple[str, str, rn.ResNetSpec, str, dict[str, Any]]] = [
     ("j.safetensors", "timm", rn.spec("resnet50_gn", classes=7), "resnet50_gn", {"num_classes": 7}),
     ("k.safetensors", "timm", rn.spec("seresnet33ts", classes=7), "seresnet33ts", {"num_classes": 7}),
     ("l.safetensors", "timm", rn.spec("resnetrs50", classes=7), "resnetrs50", {"num_classes": 7}),
+    (
+        "o.pth",
+        "torchvision",
+        rn.spec("resnet50", classes=7, output_stride=8),
+        "resnet50",
+        {"num_classes": 7, "replace_stride_with_dilation": [False, True, True]},
+    ),
+    *(
+        (f"{name}.safetensors", "timm", rn.spec(name, classes=7, output_stride=8), name, {"num_classes": 7, **DENSE})
+        for name in ("resnet18", "resnet50", "seresnext26ts", "resnetv2_50x1_bit")
+    ),
     ("m", "hf", rn.spec("resnet50_v1", classes=5), "", {}),
     ("n", "hf", rn.spec("resnet18", channels=[8, 16, 32, 64], classes=5), "", {}),
 ]

@@ -23,6 +23,7 @@ from resnet_core.numerics import relative_error
 
 WRITER = Path(__file__).with_name("flax_files.py")
 NNX = rn.spec("seresnet50", channels=(8, 8, 8, 16), depths=(1, 2, 1, 1), classes=3, input_size=32)
+NAMED = rn.spec("resnet20_option_b", classes=3)
 EXAMPLES = ("basic.msgpack", "basic.orbax", "bottleneck.msgpack", "bottleneck.orbax", "bottleneck.steps")
 
 
@@ -30,7 +31,8 @@ EXAMPLES = ("basic.msgpack", "basic.orbax", "bottleneck.msgpack", "bottleneck.or
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What a program with Flax has written."""
     folder = tmp_path_factory.mktemp("flax")
-    rn.save_weights(folder / "nnx.safetensors", rn.probe_weights(NNX), NNX)
+    for name, spec in (("nnx", NNX), ("named", NAMED)):
+        rn.save_weights(folder / f"{name}.safetensors", rn.probe_weights(spec), spec)
     command = [sys.executable, str(WRITER), str(folder)]
     done = subprocess.run(command, env={**os.environ, **QUICK, **CPU}, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
@@ -68,14 +70,21 @@ def test_there_and_back_is_the_same_bits(folder: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["nnx.msgpack", "nnx.orbax"])
-def test_a_state_of_ours_needs_its_spec(name: str, folder: Path) -> None:
+def test_a_state_of_ours_that_is_no_named_network_needs_its_spec(name: str, folder: Path) -> None:
     own = rn.probe_weights(NNX)
     found = import_weights(folder / name, NNX)
     assert all(np.array_equal(found.weights[name], array) for name, array in own.items())
-    with pytest.raises(WeightsError, match="is known by its spec alone, which is not in the file; give it by --spec"):
+    with pytest.raises(WeightsError, match="no network with a name has these tensors; give it by --spec"):
         import_weights(folder / name)
     with pytest.raises(WeightsError, match="not of resnet50"):
         import_weights(folder / name, rn.spec("resnet50"))
+
+
+@pytest.mark.parametrize("name", ["named.msgpack", "named.orbax"])
+def test_a_state_of_ours_is_the_named_network_that_alone_has_its_tensors(name: str, folder: Path) -> None:
+    found = import_weights(folder / name)
+    assert found.spec == NAMED
+    assert all(np.array_equal(found.weights[name], array) for name, array in rn.probe_weights(NAMED).items())
 
 
 def test_what_is_no_state_is_one_line(tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ from resnet_core.cli import tables
 from resnet_core.cli.listing import summary
 from resnet_core.comparison.result import BackendResult, Comparison
 from resnet_core.data.prepare import load_image
-from resnet_core.preparation import standard_preparation
+from resnet_core.preparation import Preparation, standard_preparation
 from resnet_core.spec_files import from_json
 from resnet_core.workers.answers import Seconds
 from resnet_core.zoo import FAMILIES, REFERENCES
@@ -572,6 +572,20 @@ def test_predict_prints_the_most_likely_classes_first(folder: Path) -> None:
     assert [entry["class"] for entry in found["top"]] == np.argsort(-logits)[:3].tolist()
     np.testing.assert_allclose(probabilities[0], np.exp(logits.max()) / np.exp(logits).sum(), rtol=1e-12)
     assert f"thing {found['top'][0]['class']}" in printed(*arguments)
+
+
+def test_predict_shows_the_preparation_below_its_table_and_an_assumed_one_only_once(folder: Path) -> None:
+    prepared = (
+        "pictures: shorter side to 10 (bilinear), center 9 x 9, RGB, "
+        "mean 0.485 0.456 0.406, deviation 0.229 0.224 0.225"
+    )
+    assert printed(*predict(folder)).splitlines()[-1] == prepared
+    caffe = Preparation(size=(9, 9), resize="stretch", channel_order="bgr", white=255)
+    rn.save_weights(folder / "caffe.safetensors", rn.probe_weights(SPEC), SPEC, preparation=caffe)
+    assert printed(*predict(folder, weights="caffe.safetensors")).splitlines()[-1] == f"pictures: {caffe}"
+    for quiet in ("--quiet", "--csv"):
+        assert "pictures: " not in printed(*predict(folder), quiet)
+    assert "pictures: " not in resnet(*predict(folder, weights="bare.safetensors")).stdout
 
 
 def test_predict_says_what_it_assumes_of_weights_that_say_nothing(folder: Path) -> None:

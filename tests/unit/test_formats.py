@@ -156,8 +156,53 @@ def test_slims_output_stride_and_pool_are_arguments_of_its_function(name: str) -
     assert layer_tree(exported.spec) == layer_tree(dense) != layer_tree(usual.spec)
     assert exported.arrays.keys() == usual.arrays.keys()
     assert all(np.array_equal(array, usual.arrays[there]) for there, array in exported.arrays.items())
-    with pytest.raises(WeightsError, match=r"output_stride is 16, and None in its resnet\.py"):
-        export_weights(rn.spec("resnet50", output_stride=16), rn.probe_weights(rn.spec("resnet50")), "torchvision")
+
+
+def state_of_ours(spec: rn.ResNetSpec) -> dict[str, Shape]:
+    """Names and shapes of the state of an NNX model, as Flax writes it."""
+    own, names = rn.state(spec), write_names(FORMATS["flax"], FORMATS["flax"].styles[-1], rn.state(spec))
+    assert names is not None
+    return {names[name]: (*shape[2:], *shape[1::-1]) for name, shape in own.items()}
+
+
+@pytest.mark.parametrize("name", ["resnet34", "seresnet50", "preact_resnet110", "resnetv2_50d"])
+def test_the_state_of_our_own_model_is_the_one_network_that_has_these_tensors(name: str) -> None:
+    spec = rn.spec(name, classes=7, in_channels=1)
+    found = recognize(state_of_ours(spec))
+    assert (found.style.name, found.spec) == ("an NNX model of this project", spec)
+    assert set(found.names.values()) == set(rn.state(spec))
+    fields = to_fields(spec)
+    assert found.stated["norm_epsilon"] == spec.norm_epsilon
+    assert {key: fields[key] for key in found.stated} == found.stated
+
+
+@pytest.mark.parametrize(
+    ("spec", "words"),
+    [
+        (
+            rn.spec("resnet50", classes=7),
+            "several networks: resnet50, resnet50_v1, resnet_v1_50, resnetaa50, resnetblur50, flax_resnet50; say which",
+        ),
+        (rn.spec("resnet34", channels=(8, 16, 24, 32)), "no network with a name has these tensors; give it by --spec"),
+        (rn.spec("resnet34", conv_bias=["stem"]), "no network with a name has these tensors; give it by --spec"),
+        (rn.spec("resnet50_gn"), r"they were dropped, or these are norms without any (resnet50_gn); if they are, say"),
+    ],
+)
+def test_a_state_of_ours_that_may_be_several_networks_or_none_is_refused(spec: rn.ResNetSpec, words: str) -> None:
+    with pytest.raises(WeightsError) as refused:
+        recognize(state_of_ours(spec))
+    assert words in str(refused.value)
+    assert recognize(state_of_ours(spec), spec=spec).spec == spec
+
+
+def test_a_state_of_ours_without_its_statistics_is_no_network() -> None:
+    shapes = state_of_ours(rn.spec("resnet34"))
+    lost = {name: shape for name, shape in shapes.items() if not name.endswith(("/mean", "/var"))}
+    with pytest.raises(WeightsError):
+        recognize(lost)
+    swapped = {**shapes, "stage1/block1/conv1/kernel": (3, 3, 64, 128)}
+    with pytest.raises(WeightsError, match="no network with a name has these tensors"):
+        recognize(swapped)
 
 
 @pytest.mark.parametrize("name", EVERY_NAME)

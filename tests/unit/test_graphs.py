@@ -149,12 +149,43 @@ def test_kernels_that_an_exporter_standardized_are_read_beside_others(tmp_path: 
     assert not np.allclose(kernel, expected[name])
 
 
-def test_dilation_is_known_with_its_spec_only(tmp_path: Path) -> None:
-    """Of a stride that became dilation nothing but the spec says where it was."""
-    spec = rn.spec(NARROW, output_stride=16)
-    with pytest.raises(WeightsError, match=re.escape("dilation is (1, 1) here, and (2, 2) in its node")):
-        read(written(tmp_path, spec))
-    assert read(tmp_path / "net.onnx", spec).weights.keys() == rn.probe_weights(spec).keys()
+DENSE: tuple[dict[str, Any], ...] = (
+    {"block": "basic"},
+    {"block": "bottleneck"},
+    {"block": "bottleneck", "stride_on": "1x1"},
+    {"block": "basic", "stride_unit": "last"},
+    {"block": "bottleneck", "stride_unit": "last", "preactivation": True},
+    {"block": "bottleneck", "shortcut_kernel": 3},
+    {"block": "basic", "deploy": True},
+)
+
+
+@pytest.mark.parametrize("output_stride", [4, 8, 16])
+@pytest.mark.parametrize("kind", DENSE, ids=str)
+def test_an_output_stride_is_known_by_the_dilation(kind: dict[str, Any], output_stride: int, tmp_path: Path) -> None:
+    shape = {"channels": (4, 8, 12, 16), "depths": (1, 2, 1, 2), "output_stride": output_stride}
+    spec = rn.spec(NARROW, **shape, **kind)
+    is_known(spec, tmp_path)
+    assert read(tmp_path / "net.onnx").spec.output_stride == output_stride
+
+
+def test_a_convolution_with_another_dilation_than_the_rest_is_refused(tmp_path: Path) -> None:
+    spec = rn.spec(NARROW, depths=(1, 2, 1, 2), output_stride=8)
+
+    def change(proto: Any) -> None:
+        set_attribute(proto, "stage4.block2.conv2", "dilations", [2, 2])
+        set_attribute(proto, "stage4.block2.conv2", "pads", [2, 2, 2, 2])
+
+    with pytest.raises(WeightsError, match=re.escape("stage4.block2.conv2: dilation is (4, 4) here, and (2, 2)")):
+        read(written(tmp_path, spec, change))
+
+
+def test_convert_says_what_the_dilation_shows(tmp_path: Path) -> None:
+    done = convert(written(tmp_path, rn.spec(NARROW, output_stride=16)), tmp_path / "w.safetensors")
+    assert "  by the dilation of its convolutions: output_stride = 16" in done.told()
+    assert done.source.spec.output_stride == 16
+    usual = convert(written(tmp_path, NARROW), tmp_path / "w.safetensors")
+    assert not any("dilation" in line for line in usual.told())
 
 
 def test_a_published_network_has_its_name(tmp_path: Path) -> None:

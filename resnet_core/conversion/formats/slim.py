@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from resnet_core.conversion.arguments import Argument
 from resnet_core.conversion.formats.torchvision import BOTTLENECKS
 from resnet_core.conversion.naming import TENSORFLOW_NORM, Format, Style, unseen
 
@@ -35,7 +36,7 @@ def _style(version: str) -> Style:
         _modules(version),
         fields,
         BOTTLENECKS,
-        arguments=("output_stride", "global_pool"),
+        arguments=(Argument("output_stride"), Argument("global_pool")),
         convolutions=(r"head\.linear",),
         scope=f"resnet_{version}_{{l}}/",
     )

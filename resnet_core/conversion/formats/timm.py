@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from resnet_core.conversion.arguments import Argument
 from resnet_core.conversion.formats.torchvision import COUNTERS
 from resnet_core.conversion.formats.torchvision import MODULES as PLAIN
 from resnet_core.conversion.naming import Format, Style
@@ -61,6 +62,9 @@ _BYOB = {
 
 #: What has the same names: a pool that keeps the stride in blocks.
 _STRIDES: tuple[dict[str, Any], ...] = ({"antialias": "average"}, {"antialias": "blur"})
+#: Pools of a dense network are not dilated there, and those of shortcuts count zeros beyond the edge.
+_UNPOOLED = {"shortcut_pool": "none", "antialias": "none"}
+_DENSE = Argument("output_stride", (8, 16, 32), _UNPOOLED, projects_by_width=True, most=4)
 _SQUEEZE = (r"stage\d+\.block\d+\.se\.(reduce|expand)",)
 
 
@@ -74,6 +78,7 @@ def _resnet(name: str, deep: bool, pooled: bool) -> Style:
         {"shortcut_pool": "average" if pooled else "none"},
         alternatives=_STRIDES,
         configured=({"norm": "group"}, {"stem_pool": "conv"}),
+        arguments=(_DENSE,),
         convolutions=_SQUEEZE,
     )
 
@@ -95,6 +100,7 @@ FORMAT = Format(
                 {"norm": "group", "shortcut_pool": "average"},
                 {"norm": "group", "standardize_weights": True, "stem_pool_padding": "zeros"},
             ),
+            arguments=(_DENSE,),
             convolutions=(r"head\.linear",),
         ),
         Style(
@@ -102,6 +108,7 @@ FORMAT = Format(
             _BYOB,
             {"activation": "silu", "attention_place": "inner"},
             alternatives=({"stem_pool": "stride"},),
+            arguments=(_DENSE,),
             convolutions=_SQUEEZE,
         ),
     ),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from resnet_core.conversion.arguments import Argument
 from resnet_core.conversion.naming import Format, Style
 
 #: Names that timm has too.
@@ -36,10 +37,14 @@ BOTTLENECKS = {**FIXED, "block": "bottleneck", "groups": 1, "width_per_group": 6
 #: BatchNorm2d counts its batches, and reads the counter only where it has no momentum.
 COUNTERS = (r"\.num_batches_tracked$",)
 
+#: The first block of a dense stage keeps the dilation before, which is what is done here, since behind its 3x3 stands a
+#: 1x1. Basic blocks have no dilation there.
+_DENSE = Argument("output_stride", only={"block": "bottleneck"}, by_stage="replace_stride_with_dilation")
+
 FORMAT = Format(
     "torchvision",
     "torchvision's ResNet",
-    (Style("resnet.py", MODULES, fixed=FIXED),),
+    (Style("resnet.py", MODULES, fixed=FIXED, arguments=(_DENSE,)),),
     writes=(".safetensors", ".pth"),
     not_carried=COUNTERS,
 )
