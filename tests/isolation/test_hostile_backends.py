@@ -31,11 +31,12 @@ NETWORK = [
 ]
 #: The command, and how much memory its process took, in MiB.
 PROGRAM = """
-import os, resource
+import os
 from pathlib import Path
 from resnet_core.cli.commands import main
+from resnet_core.workers.memory import peak_resident_memory
 try: main()
-finally: Path(os.environ["PEAK"]).write_text(str(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024))
+finally: Path(os.environ["PEAK"]).write_text(str(peak_resident_memory() // 2**20))
 """
 EQUAL = ""
 LINE = "$"  # at the end of what is a pattern

@@ -6,11 +6,11 @@ import errno
 import hashlib
 import json
 import os
-import pty
 import select
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -156,21 +156,35 @@ def test_a_hangup_that_is_ignored_stays_so() -> None:
         signal.signal(signal.SIGHUP, before)
 
 
+#: The command whose session the terminal is. `nohup`, where these tests run below it, has SIGHUP ignored.
+IN_ITS_TERMINAL = """
+import fcntl, os, signal, sys, termios
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
+os.execvp(sys.argv[1], sys.argv[1:])
+"""
+
+
 def test_a_run_whose_terminal_is_closed_is_saved(work: Work) -> None:
     """The terminal's end is a SIGHUP, and nothing can be printed any more."""
     done(work.train("numpy", "whole", "--checkpoint-every", "3"))
     arguments = command(*work.arguments("numpy", "run", "--checkpoint-every", "3"))
-    process, terminal = pty.fork()
-    if process == 0:
-        signal.signal(signal.SIGHUP, signal.SIG_DFL)  # which `nohup`, where these tests run below it, has ignored
-        os.execvpe(arguments[0], arguments, {**os.environ, **ENVIRONMENT})
+    terminal, inside = os.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-c", IN_ITS_TERMINAL, *arguments],
+        env={**os.environ, **ENVIRONMENT},
+        stdin=inside,
+        stdout=inside,
+        stderr=inside,
+        start_new_session=True,
+    )
+    os.close(inside)
     end = time.monotonic() + 60
     while not list((work.folder / "run").glob("checkpoints/step-00000000[3-9]*")) and time.monotonic() < end:
         if select.select([terminal], [], [], 0.002)[0]:
             os.read(terminal, 65536)
     os.close(terminal)
-    _, status = os.waitpid(process, 0)
-    assert os.waitstatus_to_exitcode(status) == 130
+    assert process.wait(60) == 130
     stopped = load_checkpoint(newest(work.folder / "run")).state.step
     assert 3 <= stopped < 60
     done(work.train("numpy", "run", "--resume"))
