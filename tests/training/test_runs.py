@@ -290,7 +290,7 @@ def test_a_damaged_description_of_a_run_is_one_line(work: Work) -> None:
 
 def test_a_place_that_is_no_folder_is_one_line(work: Work) -> None:
     (work.folder / "file").write_text("")
-    refused(work.train("numpy", "file/run"), "a run cannot be kept here (Not a directory)")
+    refused(work.train("numpy", "file/run"), "cannot be written (Not a directory); nothing was changed")
     (work.folder / "full").mkdir()
     (work.folder / "full" / "mine.txt").write_text("")
     refused(work.train("numpy", "full"), "is not empty; expected a new folder")
