@@ -29,7 +29,7 @@ from resnet_core.workers.pipes import LONGEST, Pipes
 
 #: What every worker is started with unless the user says otherwise. Feature maps are allocated and freed anew for every
 #: layer, and memory fresh from the system comes page by page: with huge pages (glibc from 2.35 on), PyTorch predicts
-#: and trains 1.3 times as fast.
+#: and trains up to 1.3 times as fast, according to the processor.
 DEFAULTS = {"PYTHONUNBUFFERED": "1", "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
 
 #: Seconds between two looks at whether the process still lives, and for it to end after it has closed its pipes, or
