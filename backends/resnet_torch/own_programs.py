@@ -25,8 +25,8 @@ def run_program(
     """(what ran, logits) of a library's own network of this spec with its own weights, computed in float64.
 
     `told` are more arguments of the library's function, `arrays` the tensors of the file at `path` under the names
-    there. None where the library has no network of this
-    name. Raises WeightsError if it does not take exactly these weights.
+    there. None where the library has no network of this name. Raises WeightsError if it does not take exactly these
+    weights.
     """
     model = {"torchvision": _torchvision, "timm": _timm, "hf": _transformers}[format](path, spec, told)
     if model is None:

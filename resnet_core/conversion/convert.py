@@ -99,14 +99,12 @@ def convert(
     if not target.name:
         raise InputError(f"destination: received {str(destination)!r}; expected the name of a file")
     wanted = _format(target, destination_format)
-    if not target.parent.is_dir():  # before anything is read
-        raise InputError(f"{target}: {target.parent} is no folder; make it first, or write elsewhere")
-    proof = target.with_name(target.name + ".certificate.json")
-    require_writable(proof)
-    if target.suffix:
+    if target.suffix:  # before anything is read
         require_writable(target)
     elif os.path.lexists(target):
         raise InputError(f"{target}: is there already; expected the name of a new folder")
+    proof = target.with_name(target.name + ".certificate.json")
+    require_writable(proof)
     found = import_weights(source, spec, source_format)
     weights, network = deployed(found.weights, found.spec) if deploy else (found.weights, found.spec)
     whole = target.suffix in readers("NETWORKS")  # the network with its weights, which are float32 in it
