@@ -175,29 +175,26 @@ def _walk(node: Node, path: str, found: list[Layer], shapes: dict[str, Shape], s
 
 
 def _count(node: Node, shape: Shape, counted: dict[tuple[int, Shape], Totals]) -> Totals:
-    """Sums over the leaves of a node; a node that stands in several places is counted once at each shape.
+    """Sums over the leaves of a node; a combinator that stands in several places is counted once at each shape.
 
     By its identity: to hash a node is to hash all that is in it.
     """
+    if isinstance(node, Leaf):
+        return _leaf_totals(node, shape)
     if (known := counted.get((id(node), shape))) is not None:
         return known
-    if isinstance(node, Leaf):
-        result = _leaf_totals(node, shape)
-    else:
-        found: list[Totals] = []
+    parameters = state = macs = 0
 
-        def part_shape(part: Node, shape: Shape) -> Shape:
-            found.append(_count(part, shape, counted))
-            return found[-1].output_shape
+    def part_shape(part: Node, shape: Shape) -> Shape:
+        nonlocal parameters, state, macs
+        found = _count(part, shape, counted)
+        parameters += found.parameters
+        state += found.state
+        macs += found.macs
+        return found.output_shape
 
-        output_shape = node.output_shape(shape, [partial(part_shape, part) for _, part in node.parts()])
-        result = Totals(
-            parameters=sum(part.parameters for part in found),
-            state=sum(part.state for part in found),
-            macs=sum(part.macs for part in found),
-            output_shape=output_shape,
-        )
-    counted[id(node), shape] = result
+    output_shape = node.output_shape(shape, [partial(part_shape, part) for _, part in node.parts()])
+    counted[id(node), shape] = result = Totals(parameters, state, macs, output_shape)
     return result
 
 

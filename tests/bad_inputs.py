@@ -23,7 +23,7 @@ from PIL import Image
 from typer.models import ArgumentInfo, OptionInfo
 
 import resnet_core as rn
-from resnet_core.cli.commands import app
+from resnet_core.cli.commands import COMMANDS, command_function
 from resnet_core.cli.options import output_file, output_folder
 from resnet_core.safetensors_file import safetensors_bytes
 from resnet_core.specification import FIELDS as SPEC_FIELDS
@@ -123,7 +123,7 @@ class Parameter:
 
 def commands() -> dict[str, list[Parameter]]:
     """{name: parameters} of the command line, as it is."""
-    return {str(each.name): [*_parameters(each.callback)] for each in app.registered_commands}
+    return {name: [*_parameters(command_function(name))] for name in COMMANDS}
 
 
 def _parameters(function: Any) -> Iterator[Parameter]:

@@ -2,57 +2,94 @@
 
 from __future__ import annotations
 
-import json
 import sys
+from collections.abc import Callable, Iterator, Mapping
 from functools import cache
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from importlib import import_module
+from typing import Annotated, Any, NoReturn
 
 import typer
+from typer.core import TyperGroup
 
-from resnet_core import spec_files
-from resnet_core.cli.bench import time_backends
-from resnet_core.cli.conformance import check_conformance
-from resnet_core.cli.conversion import certify_weights, convert_weights
-from resnet_core.cli.curves import draw_run_curves
-from resnet_core.cli.data import check_data_set
-from resnet_core.cli.difference import diff_networks
 from resnet_core.cli.hints import option_hint
-from resnet_core.cli.lesson import write_lesson
-from resnet_core.cli.listing import list_specs
-from resnet_core.cli.options import (
-    STANDARD_OUTPUT,
-    Command,
-    DeviceOption,
-    PythonOption,
-    SetOption,
-    TimeLimitOption,
-    brings_weights,
-    output_file,
-    parse_pythons,
-    print_json,
-    resolve_spec,
-)
-from resnet_core.cli.output import complain, exit_code, prepare_streams, say
-from resnet_core.cli.prediction import predict_pictures
-from resnet_core.cli.recipes import list_recipes
-from resnet_core.cli.show import show_spec
-from resnet_core.cli.source import print_source
-from resnet_core.cli.status import QuietFlag, status
-from resnet_core.cli.training import evaluate_run, train_network
+from resnet_core.cli.options import Command
+from resnet_core.cli.output import exit_code, prepare_streams, say
+from resnet_core.cli.status import status
 from resnet_core.errors import InputError, ResNetError
-from resnet_core.files import write_atomically
-from resnet_core.workers import TIME_LIMIT
 
-if TYPE_CHECKING:
-    from resnet_core.comparison.result import Comparison
+#: {command: (module beside this one, function)}, in the order of the help. Only the one that is named is imported:
+#: `resnet list` does not wait for what `resnet train` needs.
+COMMANDS = {
+    "list": ("listing", "list_specs"),
+    "show": ("show", "show_spec"),
+    "compare": ("compare", "compare_backends"),
+    "bench": ("bench", "time_backends"),
+    "predict": ("prediction", "predict_pictures"),
+    "convert": ("conversion", "convert_weights"),
+    "certify": ("conversion", "certify_weights"),
+    "source": ("source", "print_source"),
+    "lesson": ("lesson", "write_lesson"),
+    "diff": ("difference", "diff_networks"),
+    "train": ("training", "train_network"),
+    "recipes": ("recipes", "list_recipes"),
+    "data": ("data", "check_data_set"),
+    "evaluate": ("training", "evaluate_run"),
+    "curves": ("curves", "draw_run_curves"),
+    "conformance": ("conformance", "check_conformance"),
+}
 
-app = typer.Typer(
-    no_args_is_help=True,
-    context_settings={"help_option_names": ["-h", "--help"]},
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-)
+#: What the commands and their group have alike.
+_STYLE: Any = {
+    "context_settings": {"help_option_names": ["-h", "--help"]},
+    "pretty_exceptions_enable": False,
+    "rich_markup_mode": None,
+}
+
+
+def command_function(name: str) -> Callable[..., None]:
+    """The function of a command, whose signature declares its arguments and options."""
+    module, function = COMMANDS[name]
+    found: Callable[..., None] = getattr(import_module(f"resnet_core.cli.{module}"), function)
+    return found
+
+
+class _Commands(Mapping[str, Any]):
+    """Every command by its name, made when it is asked for."""
+
+    def __getitem__(self, name: str) -> Any:
+        if name not in COMMANDS:
+            raise KeyError(name)
+        alone = typer.Typer(add_completion=False, **_STYLE)
+        alone.command(name, cls=Command)(command_function(name))
+        return typer.main.get_command(alone)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(COMMANDS)
+
+    def __len__(self) -> int:
+        return len(COMMANDS)
+
+
+class _Group(TyperGroup):
+    """`resnet` itself."""
+
+    def __init__(self, **attributes: Any) -> None:
+        super().__init__(**attributes)
+        self.commands: Any = _Commands()
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """The names alone; Typer's own looks at every command."""
+        return list(self.commands)
+
+    def invoke(self, ctx: Any) -> Any:
+        """Ctrl-C in a command, which Typer would answer without a word or with an empty line, is said by `main`."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            raise typer.Abort from None
+
+
+app = typer.Typer(no_args_is_help=True, cls=_Group, **_STYLE)
 
 
 #: A missing argument, an unknown option, … Typer exports only `BadParameter`; the common base class is click's, or
@@ -106,96 +143,3 @@ def options(
     ] = False,
 ) -> None:
     """ResNets written once, compiled into PyTorch, Keras and Flax, and proven equal."""
-
-
-app.command("list", cls=Command)(list_specs)
-app.command("show", cls=Command)(show_spec)
-
-
-@app.command("compare", cls=Command)
-def compare_backends(
-    spec: Annotated[
-        str | None,
-        typer.Argument(
-            metavar="[SPEC]", help="A name from `resnet list`, or a file; by default the shipped trained network."
-        ),
-    ] = None,
-    backends: Annotated[str | None, typer.Option(metavar="A,B", help="By default all installed ones.")] = None,
-    device: DeviceOption = "auto",
-    level: Annotated[str, typer.Option(help="shapes, logits, gradients or training.")] = "logits",
-    dtype: Annotated[
-        str | None, typer.Option(help="float32 or float64; by default float32, or float64 for gradients and training.")
-    ] = None,
-    weights: Annotated[Path | None, typer.Option(metavar="F", help="Weights to use; by default random.")] = None,
-    python: PythonOption = None,
-    time_limit: TimeLimitOption = TIME_LIMIT,
-    overrides: SetOption = None,
-    json_file: Annotated[
-        Path | None,
-        typer.Option("--json", metavar="F", help="Write JSON to F; with -, print only JSON.", callback=output_file),
-    ] = None,
-    quiet: QuietFlag = False,
-) -> None:
-    """Build the network in every backend, run it on real images, and check that all compute the same."""
-    from resnet_core.comparison.compare import compare
-    from resnet_core.prediction.network import trained_network
-
-    if spec is None and (weights is not None or overrides):
-        raise InputError("compare: received --weights or --set without a SPEC; name the network they are for")
-    show = status(quiet=quiet)
-    network, arrays, preparation = None, None, None
-    if spec is not None:
-        if weights is None and not brings_weights(spec):
-            network = resolve_spec(spec, overrides)
-        else:
-            found = trained_network(spec, weights)
-            network = spec_files.spec(found.spec, **spec_files.parse_overrides(overrides or []))
-            arrays, preparation = found.weights, found.preparation
-    comparison = compare(
-        network,
-        None if backends is None else [name.strip() for name in backends.split(",") if name.strip()],
-        device=device,
-        level=level,
-        dtype=dtype,
-        weights=arrays,
-        preparation=preparation,
-        pythons=parse_pythons(python or []),
-        time_limit=time_limit,
-        progress=show,
-    )
-    show("")
-    _report(comparison, json_file)
-    raise typer.Exit(2 if comparison.refused else 0 if comparison.equal else 1)
-
-
-app.command("bench", cls=Command)(time_backends)
-app.command("predict", cls=Command)(predict_pictures)
-app.command("convert", cls=Command)(convert_weights)
-app.command("certify", cls=Command)(certify_weights)
-app.command("source", cls=Command)(print_source)
-app.command("lesson", cls=Command)(write_lesson)
-app.command("diff", cls=Command)(diff_networks)
-app.command("train", cls=Command)(train_network)
-app.command("recipes", cls=Command)(list_recipes)
-app.command("data", cls=Command)(check_data_set)
-app.command("evaluate", cls=Command)(evaluate_run)
-app.command("curves", cls=Command)(draw_run_curves)
-app.command("conformance", cls=Command)(check_conformance)
-
-
-def _report(comparison: Comparison, json_file: Path | None) -> None:
-    """Print a table and a sentence, or JSON, to standard output, and problems to standard error."""
-    from resnet_core.cli import tables
-
-    if json_file == STANDARD_OUTPUT:
-        print_json(comparison.to_json())
-    elif not all(result.bad_input or result.missing for result in comparison.backends.values()):
-        tables.show(tables.comparison_table(comparison))
-        say()
-        tables.show(tables.verdict(comparison.sentence()))
-        for note in comparison.notes():
-            tables.show(note)
-    if json_file is not None and json_file != STANDARD_OUTPUT:
-        write_atomically(json_file, (json.dumps(comparison.to_json(), indent=1) + "\n").encode())
-    for line in comparison.problems():
-        complain(line)

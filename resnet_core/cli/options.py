@@ -12,7 +12,6 @@ import typer
 from typer.core import TyperCommand
 
 from resnet_core import spec_files
-from resnet_core.backend import apply_environment, backends
 from resnet_core.cli.output import say
 from resnet_core.errors import InputError, ResNetError
 from resnet_core.files import require_folder, require_writable
@@ -110,6 +109,8 @@ def print_json(value: Any) -> None:
 
 def quiet_frameworks() -> None:
     """Set the backend's environment variables, for commands that load its framework into their own process."""
+    from resnet_core.backend import apply_environment, backends
+
     for name in backends():
         with contextlib.suppress(ResNetError):  # a broken backend may not be the one that is used
             apply_environment(name)

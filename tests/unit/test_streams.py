@@ -154,7 +154,7 @@ def test_a_closed_stream_changes_no_exit_code(closed: str, code: int, tmp_path: 
 
 
 @pytest.mark.skipif(os.name != "posix", reason="signals")
-@pytest.mark.parametrize("module", ["typer", "resnet_core.cli.show", "resnet_core.cli.commands"])
+@pytest.mark.parametrize("module", ["typer", "resnet_core.cli.commands", "resnet_core.analysis"])
 def test_a_stop_while_it_is_imported_is_one_line(module: str) -> None:
     """Ctrl-C at the import of a module, whichever."""
     program = f"""

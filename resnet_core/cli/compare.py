@@ -1,0 +1,104 @@
+"""`resnet compare`: the main job, every backend against the truth."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from resnet_core import spec_files
+from resnet_core.cli.options import (
+    STANDARD_OUTPUT,
+    DeviceOption,
+    PythonOption,
+    SetOption,
+    TimeLimitOption,
+    brings_weights,
+    output_file,
+    parse_pythons,
+    print_json,
+    resolve_spec,
+)
+from resnet_core.cli.output import complain, say
+from resnet_core.cli.status import QuietFlag, status
+from resnet_core.errors import InputError
+from resnet_core.files import write_atomically
+from resnet_core.workers import TIME_LIMIT
+
+if TYPE_CHECKING:
+    from resnet_core.comparison.result import Comparison
+
+
+def compare_backends(
+    spec: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[SPEC]", help="A name from `resnet list`, or a file; by default the shipped trained network."
+        ),
+    ] = None,
+    backends: Annotated[str | None, typer.Option(metavar="A,B", help="By default all installed ones.")] = None,
+    device: DeviceOption = "auto",
+    level: Annotated[str, typer.Option(help="shapes, logits, gradients or training.")] = "logits",
+    dtype: Annotated[
+        str | None, typer.Option(help="float32 or float64; by default float32, or float64 for gradients and training.")
+    ] = None,
+    weights: Annotated[Path | None, typer.Option(metavar="F", help="Weights to use; by default random.")] = None,
+    python: PythonOption = None,
+    time_limit: TimeLimitOption = TIME_LIMIT,
+    overrides: SetOption = None,
+    json_file: Annotated[
+        Path | None,
+        typer.Option("--json", metavar="F", help="Write JSON to F; with -, print only JSON.", callback=output_file),
+    ] = None,
+    quiet: QuietFlag = False,
+) -> None:
+    """Build the network in every backend, run it on real images, and check that all compute the same."""
+    from resnet_core.comparison.compare import compare
+    from resnet_core.prediction.network import trained_network
+
+    if spec is None and (weights is not None or overrides):
+        raise InputError("compare: received --weights or --set without a SPEC; name the network they are for")
+    show = status(quiet=quiet)
+    network, arrays, preparation = None, None, None
+    if spec is not None:
+        if weights is None and not brings_weights(spec):
+            network = resolve_spec(spec, overrides)
+        else:
+            found = trained_network(spec, weights)
+            network = spec_files.spec(found.spec, **spec_files.parse_overrides(overrides or []))
+            arrays, preparation = found.weights, found.preparation
+    comparison = compare(
+        network,
+        None if backends is None else [name.strip() for name in backends.split(",") if name.strip()],
+        device=device,
+        level=level,
+        dtype=dtype,
+        weights=arrays,
+        preparation=preparation,
+        pythons=parse_pythons(python or []),
+        time_limit=time_limit,
+        progress=show,
+    )
+    show("")
+    _report(comparison, json_file)
+    raise typer.Exit(2 if comparison.refused else 0 if comparison.equal else 1)
+
+
+def _report(comparison: Comparison, json_file: Path | None) -> None:
+    """Print a table and a sentence, or JSON, to standard output, and problems to standard error."""
+    from resnet_core.cli import tables
+
+    if json_file == STANDARD_OUTPUT:
+        print_json(comparison.to_json())
+    elif not all(result.bad_input or result.missing for result in comparison.backends.values()):
+        tables.show(tables.comparison_table(comparison))
+        say()
+        tables.show(tables.verdict(comparison.sentence()))
+        for note in comparison.notes():
+            tables.show(note)
+    if json_file is not None and json_file != STANDARD_OUTPUT:
+        write_atomically(json_file, (json.dumps(comparison.to_json(), indent=1) + "\n").encode())
+    for line in comparison.problems():
+        complain(line)
