@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 import sys
 from typing import NoReturn
@@ -18,6 +19,7 @@ def start() -> NoReturn:
         sys.exit(130)
     finally:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # nothing is left to stop
+        gc.freeze()  # nor to look through for cycles, which takes a fifth of a second of a short command
 
 
 if __name__ == "__main__":
