@@ -17,8 +17,10 @@ from resnet_core.cli.status import QuietFlag
 from resnet_core.errors import InputError
 from resnet_core.files import write_atomically
 from resnet_core.json_values import finite
+from resnet_core.prediction.backend import last_backend, prediction_backend
 from resnet_core.spec_files import parse_overrides
 from resnet_core.specification import ResNetSpec
+from resnet_core.workers.backend_worker import importing_worker
 
 if TYPE_CHECKING:
     from resnet_core.prediction.predict import Prediction
@@ -49,17 +51,20 @@ def predict_pictures(
     quiet: QuietFlag = False,
 ) -> None:
     """Classify pictures, prepared as the network was trained. Exit code 1 if some of them cannot be read."""
-    from resnet_core.prediction.network import trained_network
-    from resnet_core.prediction.predict import predict_in, prediction_process
-
     if output is not None and output.suffix.lower() not in (".csv", ".json"):
         raise InputError(f"predict: received {output.name!r}; expected a file that ends in .csv or .json")
     spec = resolve_spec(network, overrides) if overrides else network
     sized = "input_size" in parse_overrides(overrides or [])
     size = spec.input_size if sized and isinstance(spec, ResNetSpec) else None
-    with prediction_process(spec, backend, device) as process:
+    name = prediction_backend(backend, device, last_backend(spec))
+    with importing_worker(name) as worker:
+        # What is imported here, and what is read, takes as long as nothing: the framework in the worker takes longer.
+        from resnet_core.cli import tables
+        from resnet_core.prediction.network import trained_network
+        from resnet_core.prediction.predict import predict_in
+
         found = trained_network(spec, weights, size=size)
-        predictions = predict_in(process, found, pictures, top=top, labels=labels)
+        predictions = predict_in(worker, name, found, pictures, top=top, labels=labels, device=device)
     bad = [prediction for prediction in predictions if prediction.error]
     if len(bad) == len(predictions):
         raise InputError("; ".join(str(prediction.error) for prediction in bad[:3]) + (" …" if len(bad) > 3 else ""))
@@ -73,8 +78,6 @@ def predict_pictures(
         say((to_csv if as_csv else _to_json)(predictions), end="")
     else:
         from rich.text import Text
-
-        from resnet_core.cli import tables
 
         tables.show(tables.prediction_table([prediction.to_json() for prediction in predictions]))
         if not (found.assumed or quiet):  # what is assumed has been said

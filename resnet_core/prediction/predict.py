@@ -10,17 +10,16 @@ from typing import Any
 
 import numpy as np
 
-from resnet_core.backend import DEVICES, first_installed
 from resnet_core.conversion.published import imagenet_classes
-from resnet_core.errors import InputError, printable, require_choice
+from resnet_core.errors import InputError, printable
 from resnet_core.files import read_bytes
 from resnet_core.numerics import log_softmax
+from resnet_core.prediction.backend import last_backend, prediction_backend
 from resnet_core.prediction.network import Source, TrainedNetwork, trained_network
 from resnet_core.prediction.pictures import PathLike, picture_batches, picture_files
-from resnet_core.spec_files import brings_weights, is_run
-from resnet_core.specification import ResNetSpec
-from resnet_core.training.run_folder import RunFolder
 from resnet_core.workers.backend_process import BackendProcess
+from resnet_core.workers.backend_worker import importing_worker
+from resnet_core.workers.parent import Worker
 
 #: Pictures that are predicted at once.
 BATCH = 64
@@ -80,36 +79,24 @@ def predict(
     the smaller class number comes first. Raises InputError, one line, for anything else that cannot be read or does not
     fit, WorkerError if the backend's process fails.
     """
-    with prediction_process(network, backend, device) as process:
+    last = network.backend if isinstance(network, TrainedNetwork) else last_backend(network)
+    name = prediction_backend(backend, device, last)
+    with importing_worker(name) as worker:  # while the weights are read
         found = network if isinstance(network, TrainedNetwork) else trained_network(network, weights)
-        return predict_in(process, found, pictures, top=top, labels=labels)
-
-
-def prediction_process(network: Source | TrainedNetwork, backend: str | None, device: str) -> BackendProcess:
-    """The process that will predict, which starts while the weights are read; no framework is imported yet."""
-    require_choice("device", device, DEVICES)
-    return BackendProcess(backend or first_installed(_last_backend(network)), device=device)
-
-
-def _last_backend(network: Source | TrainedNetwork) -> str | None:
-    """Of a run."""
-    if isinstance(network, ResNetSpec):
-        return None
-    if isinstance(network, TrainedNetwork):
-        return network.backend
-    is_of_run = brings_weights(network) and is_run(Path(network))
-    return RunFolder(Path(network)).last_backend() if is_of_run else None
+        return predict_in(worker, name, found, pictures, top=top, labels=labels, device=device)
 
 
 def predict_in(
-    process: BackendProcess,
+    worker: Worker,
+    backend: str,
     network: TrainedNetwork,
     pictures: PathLike | Sequence[PathLike],
     *,
     top: int,
     labels: str | Path | Sequence[str] | None,
+    device: str,
 ) -> list[Prediction]:
-    """As `predict`, in a process that has not been opened."""
+    """As `predict`, in a process of `importing_worker`."""
     if top < 1:
         raise InputError(f"top: received {top}; expected an integer from 1")
     spec = network.spec
@@ -118,12 +105,13 @@ def predict_in(
     names = network.classes if labels is None else _labels(labels, spec.classes)
     files = picture_files(pictures)
     size = min(BATCH, len(files))
-    process.dtype = next(iter(network.weights.values())).dtype.name
+    dtype = next(iter(network.weights.values())).dtype.name
+    process = BackendProcess(backend, device=device, dtype=dtype, worker=worker)
     process.begin()  # its framework is imported while the first pictures are prepared
+    process.begin_fast(spec, network.weights, pictures=len(files), size=network.preparation.size)
     batches = picture_batches(files, network.preparation, size)
     first = next(batches)
     process.open()
-    process.build_fast(spec, network.weights, pictures=len(files), size=network.preparation.size)
     found: list[Prediction] = []
     for batch in chain([first], batches):
         logits = iter(_logits(process, batch.images, size, spec.classes))

@@ -14,15 +14,18 @@ import os
 import stat
 import traceback
 from pathlib import Path
-from typing import Any
-
-import numpy as np
+from typing import TYPE_CHECKING, Any
 
 from resnet_core import errors
 from resnet_core.errors import ResNetError, WorkerError, printable
-from resnet_core.specification import ResNetSpec
 
-Arrays = dict[str, np.ndarray]
+if TYPE_CHECKING:
+    import numpy as np
+
+    from resnet_core.specification import ResNetSpec
+
+#: NumPy is imported where arrays are written and read: the parent has begun its worker by then.
+Arrays = dict[str, "np.ndarray"]
 
 #: How the line of an answer begins.
 ANSWER = b"resnet-answer "
@@ -103,6 +106,8 @@ def write_arrays(path: str | Path, arrays: Arrays) -> None:
 
     An .npz would have a checksum of every byte, which takes longer than writing it.
     """
+    import numpy as np
+
     if not isinstance(arrays, dict):
         raise TypeError(f"received a {type(arrays).__name__}; expected {{name: array}}")
     with Path(path).open("wb") as file:
@@ -116,6 +121,8 @@ def write_arrays(path: str | Path, arrays: Arrays) -> None:
 
 def read_arrays(path: str | Path) -> Arrays:
     """Read what `write_arrays` wrote. Raises ValueError for anything else."""
+    import numpy as np
+
     with open(path, "rb", opener=_regular) as file:
         names = json.loads(file.readline(LONGEST_NAMES))
         if not isinstance(names, list) or not all(isinstance(name, str) for name in names):

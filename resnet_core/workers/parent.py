@@ -73,6 +73,7 @@ class Worker:
             raise InputError(f"{one_line(interpreter)} cannot be started ({_reason(error)})") from error
         self._guard.watch(self._process.pid)
         self._pipes = Pipes(self._process)
+        self._submitted = self._answered = 0
 
     def __enter__(self) -> Worker:
         return self
@@ -95,8 +96,9 @@ class Worker:
     def submit(self, function: str, arrays: Arrays | None = None, **arguments: Any) -> None:
         """Send a request without waiting for its answer. Raises InputError where the arrays cannot be written."""
         sent = None
+        self._submitted += 1
         if arrays is not None:
-            sent = str(self._file("request"))
+            sent = str(self._file("request", self._submitted))
             try:
                 write_arrays(sent, arrays)
             except OSError as error:
@@ -105,13 +107,15 @@ class Worker:
                     "TMPDIR says where temporary files go"
                 ) from error
         name = function if ":" in function else f"resnet_core.workers.tasks:{function}"
-        request = {"function": name, "arguments": arguments, "arrays": sent, "answer": str(self._file("answer"))}
+        answer = str(self._file("answer", self._submitted))
+        request = {"function": name, "arguments": arguments, "arrays": sent, "answer": answer}
         self._pipes.send(json.dumps(request).encode() + b"\n")  # if it has ended, `result` says how
 
     def result(self, time_limit: float = TIME_LIMIT) -> tuple[Any, Arrays]:
         """The oldest pending answer. Raises WorkerError, or the ResNetError that the function raised."""
         answer = self._answer(time_limit)
-        path = self._file("answer")
+        self._answered += 1
+        path = self._file("answer", self._answered)
         try:
             found = json.loads(answer)
             if "error" in found:
@@ -124,7 +128,7 @@ class Worker:
             self.kill()
             said = one_line(answer[:80].decode(errors="replace"))
             raise WorkerError(f"its process answered {said!r}, which cannot be read ({_reason(error)})") from None
-        for leftover in (path, self._file("request")):
+        for leftover in (path, self._file("request", self._answered)):
             with contextlib.suppress(OSError):
                 leftover.unlink(missing_ok=True)
         return result, arrays
@@ -147,9 +151,8 @@ class Worker:
         """The end of what the process has written to standard error."""
         return self._pipes.said()
 
-    def _file(self, role: str) -> Path:
-        # Requests are answered one at a time, so the role is enough to name a file.
-        return Path(self._folder.name) / f"{role}.arrays"
+    def _file(self, role: str, number: int) -> Path:
+        return Path(self._folder.name) / f"{role}{number}.arrays"
 
     def _answer(self, time_limit: float) -> bytes:
         """The next answer as it came. Raises WorkerError where there is none, within the time limit."""

@@ -25,6 +25,12 @@ from resnet_core.workers.memory import bounded_memory, peak_resident_memory
 Answer = tuple[Any, Arrays | None]
 
 
+def import_backend(session: Session, arrays: Arrays, *, backend: str) -> Answer:
+    """Import the backend and its framework, which takes longest; `open_backend` comes next."""
+    session.backend = load_backend(backend)
+    return None, None
+
+
 def open_backend(
     session: Session, arrays: Arrays, *, backend: str, device: str, dtype: str, only_exact: bool = False
 ) -> Answer:

@@ -141,6 +141,25 @@ main()
     assert run(program, tmp_path)
 
 
+def test_predicting_begins_its_process_before_anything_else(tmp_path: Path) -> None:
+    """The framework is imported there while this process imports NumPy, and reads weights and pictures."""
+    program = """
+import sys, resnet_core as rn
+from resnet_core.cli.commands import main
+from resnet_core.workers import backend_worker
+real = backend_worker.Worker
+def early(*given, **named):
+    assert "numpy" not in sys.modules
+    print("begun")
+    return real(*given, **named)
+backend_worker.Worker = early
+sys.argv = "resnet predict no-such-file.safetensors a.png --backend numpy".split()
+main()
+"""
+    process = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=tmp_path, check=False)
+    assert (process.returncode, process.stdout) == (2, "begun\n"), process.stderr
+
+
 def test_predicting_with_numpy_needs_no_framework_anywhere(tmp_path: Path) -> None:
     """Neither here nor in the worker: none can be found."""
     path = hide(tmp_path, *FRAMEWORKS)
