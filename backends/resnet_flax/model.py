@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
+from flax import nnx
 from jax import Array
 
 from resnet_core.architecture import layer_tree
@@ -17,6 +18,7 @@ from resnet_flax import HALF_DTYPES
 from resnet_flax.layers import draw_apart
 from resnet_flax.lowering import lower, run
 from resnet_flax.representation import Printed
+from resnet_flax.runtime import precision
 from resnet_flax.weights import set_weights
 
 
@@ -33,7 +35,6 @@ class ResNet(Printed):
         self.names = tuple(name for name, _ in tree.children)
         for name, child in tree.children:
             setattr(self, name, lower(child, dtype))
-        draw_apart(self)
 
     def __call__(self, x: Array) -> Array | dict[str, Array]:
         record = Record(path for _, path in self.taps)
@@ -63,6 +64,9 @@ def build_tree(
     dtype: str | None = None,
 ) -> ResNet:
     """A model whose variables hold copies of the weights."""
-    model = ResNet(tree, channels, taps, require_dtype(dtype or "float32", HALF_DTYPES))
+    dtype = require_dtype(dtype or "float32", HALF_DTYPES)
+    with precision(dtype):  # abstract at first: XLA would compile a program for the values of each shape
+        model = nnx.eval_shape(lambda: ResNet(tree, channels, taps, dtype))
+    draw_apart(model)
     set_weights(model, weights)
     return model

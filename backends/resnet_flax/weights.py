@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
@@ -37,7 +38,9 @@ def set_weights(model: nnx.Module, weights: Mapping[str, np.ndarray]) -> None:
     with precision(dtype):
         for name, variable in found.items():
             # Replace the whole value, so that BatchNorm's float32 statistics get the model's dtype.
-            variable.set_value(jnp.array(to_hwio(checked[name]), dtype))
+            # Copied here: JAX may keep the array that it is given, and compiles a program where it copies one itself.
+            value = np.array(to_hwio(checked[name]), jnp.dtype(dtype), order="C")
+            variable.set_value(jax.device_put(value))
 
 
 def native_tensors(model: nnx.Module) -> dict[str, tuple[str, tuple[int, ...]]]:
