@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TypeVar
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
@@ -23,7 +24,17 @@ def predict(model: nnx.Module, images: np.ndarray) -> np.ndarray | dict[str, np.
         native = to_native(model, images)
         if not len(native):
             return empty_output(model.tree, dict(model.taps), native, model_dtype(model))
-        return to_arrays(forward(evaluating(model), native))
+        return to_arrays(evaluate(model, native))
+
+
+@jax.jit
+def evaluate(model: nnx.Module, images: Array) -> Array | dict[str, Array]:
+    """The output in evaluation mode, compiled once per architecture and image shape.
+
+    Nothing in the model changes, so that it may be a pytree like any other: NNX's own `jit` looks for what does, and a
+    view made outside is a walk too, which takes 20 ms for ResNet-20, whatever the images.
+    """
+    return evaluating(model)(images)  # type: ignore[operator]
 
 
 def evaluating(model: Module) -> Module:
@@ -44,7 +55,7 @@ def modes(model: nnx.Module) -> dict[str, bool]:
 
 @nnx.jit
 def forward(model: nnx.Module, images: Array) -> Array | dict[str, Array]:
-    """The model's output, compiled once per architecture and image shape."""
+    """The model's output, compiled once per architecture and image shape; what it changes in the model is kept."""
     return model(images)  # type: ignore[operator]
 
 
