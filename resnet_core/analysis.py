@@ -8,12 +8,13 @@ from math import prod
 
 from resnet_core.architecture import layer_tree, taps
 from resnet_core.errors import InputError
-from resnet_core.specification import ResNetSpec
+from resnet_core.spec_files import Source
+from resnet_core.spec_files import spec as read_spec
 from resnet_core.tap_paths import tap_names, tap_nodes
-from resnet_core.tree import Chain, Conv, Leaf, Node, Shape, Tensor, join, leaves
+from resnet_core.tree import Chain, Combinator, Conv, Leaf, Node, Shape, Tensor, join, leaves
 
-#: A network is given as a spec or as a tree.
-Network = ResNetSpec | Node
+#: A network is given as a spec, as what names one, or as a tree.
+Network = Source | Node
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +42,7 @@ class Totals:
 
 def tensors(network: Network) -> dict[str, Tensor]:
     """{"stem.conv.weight": Tensor((64, 3, 7, 7), "kernel"), …}: every neutral tensor, in file order."""
-    return dict(_tensors(layer_tree(network) if isinstance(network, ResNetSpec) else network))
+    return dict(_tensors(network if isinstance(network, Leaf | Combinator) else layer_tree(network)))
 
 
 def state(network: Network) -> dict[str, Shape]:
@@ -49,7 +50,7 @@ def state(network: Network) -> dict[str, Shape]:
     return {name: tensor.shape for name, tensor in tensors(network).items()}
 
 
-def first_convolution(spec: ResNetSpec) -> str:
+def first_convolution(spec: Source) -> str:
     """The path of the convolution that reads the images."""
     return next(path for path, leaf in leaves(layer_tree(spec)) if isinstance(leaf, Conv))
 
@@ -64,16 +65,18 @@ def _tensors(tree: Node) -> tuple[tuple[str, Tensor], ...]:
     return tuple((join(path, name), tensor) for path, leaf in leaves(tree) for name, tensor in leaf.tensors().items())
 
 
-def layers(spec: ResNetSpec, size: tuple[int, int] | None = None) -> list[Layer]:
+def layers(spec: Source, size: tuple[int, int] | None = None) -> list[Layer]:
     """Every leaf with its shapes for images of `size` = (height, width), by default the spec's `input_size`.
 
     Raises InputError, with the layer's path, if the image is too small.
     """
+    spec = read_spec(spec)
     return trace(layer_tree(spec), image_shape(spec, size))[0]
 
 
-def totals(spec: ResNetSpec, size: tuple[int, int] | None = None) -> Totals:
+def totals(spec: Source, size: tuple[int, int] | None = None) -> Totals:
     """Counts over the whole network. Raises as `layers` does."""
+    spec = read_spec(spec)
     tree, shape = layer_tree(spec), image_shape(spec, size)
     try:
         return _count(tree, shape, {})
@@ -82,8 +85,9 @@ def totals(spec: ResNetSpec, size: tuple[int, int] | None = None) -> Totals:
         raise
 
 
-def tap_shapes(spec: ResNetSpec, size: tuple[int, int] | None = None) -> dict[str, Shape]:
+def tap_shapes(spec: Source, size: tuple[int, int] | None = None) -> dict[str, Shape]:
     """{tap: shape of its output for one image}. Raises as `layers` does."""
+    spec = read_spec(spec)
     shapes = node_shapes(layer_tree(spec), image_shape(spec, size))
     return {tap: shapes[path] for tap, path in tap_nodes(layer_tree(spec), taps(spec)).items()}
 
@@ -105,7 +109,7 @@ class TapInfo:
 
 
 def tap_info(
-    spec: ResNetSpec, taps: tuple[str, ...] | None = None, size: tuple[int, int] | None = None
+    spec: Source, taps: tuple[str, ...] | None = None, size: tuple[int, int] | None = None
 ) -> dict[str, TapInfo]:
     """{tap: TapInfo}, for images of `size` = (height, width), by default the spec's `input_size`.
 
@@ -116,6 +120,7 @@ def tap_info(
     >>> rn.tap_info(rn.spec("resnet50"), ("stem_relu", "stage2.block1.conv2"))["stem_relu"]
     TapInfo(path='stem.relu', channels=64, stride=2, shape=(112, 112, 64))
     """
+    spec = read_spec(spec)
     tree = layer_tree(spec)
     shapes, wide = node_shapes(tree, image_shape(spec, size)), node_shapes(tree, (_WIDE, _WIDE, spec.in_channels))
     found = tap_names(tree) if taps is None else tap_nodes(tree, taps)
@@ -212,8 +217,9 @@ def _layer(leaf: Leaf, path: str, shape: Shape) -> Layer:
     return Layer(path, leaf, shape, output, trained, sum(size for size, _ in sizes), leaf.macs(shape))
 
 
-def image_shape(spec: ResNetSpec, size: tuple[int, int] | None = None) -> Shape:
+def image_shape(spec: Source, size: tuple[int, int] | None = None) -> Shape:
     """(height, width, channels) of one image of `size`, by default the spec's own. Raises InputError below 1x1."""
+    spec = read_spec(spec)
     height, width = spec.input_size if size is None else size
     if min(height, width) < 1:
         raise InputError(f"input: received {height}x{width}; expected at least 1x1")

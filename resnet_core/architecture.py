@@ -8,6 +8,8 @@ from typing import NamedTuple
 
 from resnet_core.deploy_form import fold
 from resnet_core.padding import Padding, symmetric
+from resnet_core.spec_files import Source
+from resnet_core.spec_files import spec as read_spec
 from resnet_core.specification import BlockStride, ResNetSpec
 from resnet_core.tree import (
     Activation,
@@ -60,9 +62,13 @@ class Place(NamedTuple):
     drop_path: float  #: the share of the images that skip it in training
 
 
-@lru_cache(maxsize=256)
-def layer_tree(spec: ResNetSpec) -> Chain:
+def layer_tree(spec: Source) -> Chain:
     """The network as `stem`, `stage1` … `stageN`, `head`; an empty stem or head is left out."""
+    return _layer_tree(read_spec(spec))
+
+
+@lru_cache(maxsize=256)
+def _layer_tree(spec: ResNetSpec) -> Chain:
     children: list[Named] = []
     if spec.stem:
         children.append(("stem", _stem(spec)))
@@ -85,11 +91,12 @@ def layer_tree(spec: ResNetSpec) -> Chain:
     return fold(tree) if spec.deploy else tree
 
 
-def taps(spec: ResNetSpec) -> tuple[str, ...]:
+def taps(spec: Source) -> tuple[str, ...]:
     """Names of the intermediate outputs: `stem` (after its pool), every stage, and the network's output.
 
     The output is `logits`, or `features` if the spec has no classes.
     """
+    spec = read_spec(spec)
     stem = ("stem",) if spec.stem else ()
     stages = tuple(f"stage{stage + 1}" for stage in range(len(spec.depths)))
     return (*stem, *stages, output_name(spec))

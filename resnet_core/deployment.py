@@ -11,12 +11,14 @@ from resnet_core.analysis import state
 from resnet_core.architecture import layer_tree
 from resnet_core.errors import InputError
 from resnet_core.folding import fold_weights, unfold_weights
+from resnet_core.spec_files import Source
+from resnet_core.spec_files import spec as read_spec
 from resnet_core.specification import ResNetSpec
 from resnet_core.tree import BatchNorm, FrozenNorm, leaves
 from resnet_core.weights import Weights, check_weights
 
 
-def deploy(weights: Mapping[str, np.ndarray], spec: ResNetSpec) -> tuple[Weights, ResNetSpec]:
+def deploy(weights: Mapping[str, np.ndarray], spec: Source) -> tuple[Weights, ResNetSpec]:
     """(weights, spec) of the same network for inference: its norms folded into its convolutions (`deploy_form`).
 
     The spec is the given one with `deploy = true`. Computed in float64 and rounded to the weights' own dtype. What is
@@ -28,6 +30,7 @@ def deploy(weights: Mapping[str, np.ndarray], spec: ResNetSpec) -> tuple[Weights
     >>> [name for name in weights if name.startswith("stem")]
     ['stem.conv.weight', 'stem.conv.bias']
     """
+    spec = read_spec(spec)
     checked = check_weights(weights, state(spec))
     if spec.deploy:
         return checked, spec

@@ -17,7 +17,8 @@ import numpy as np
 
 from resnet_core.architecture import layer_tree
 from resnet_core.errors import InputError
-from resnet_core.specification import ResNetSpec
+from resnet_core.spec_files import Source
+from resnet_core.spec_files import spec as read_spec
 from resnet_core.tree import Gate, Leaf, Node, Residual, Shape, Tensor, leaves, walk
 from resnet_core.weights import Weights, require_dtype
 
@@ -64,7 +65,7 @@ SPREADS: dict[str, dict[str, Spread]] = {
 }
 
 
-def initialize(spec: ResNetSpec, seed: int = 0, dtype: str = "float32") -> Weights:
+def initialize(spec: Source, seed: int = 0, dtype: str = "float32") -> Weights:
     """{name: array} in neutral layout, drawn by the spec's `initializer`; norms start as the identity.
 
     - `torchvision`: convolutions N(0, 2 / fan_out); biases and linear U(-1, 1) / sqrt(fan_in)
@@ -76,6 +77,7 @@ def initialize(spec: ResNetSpec, seed: int = 0, dtype: str = "float32") -> Weigh
 
     Raises InputError for a negative seed or an unknown dtype.
     """
+    spec = read_spec(spec)
     weights: Weights = {}
     zeroed = set(residual_ends(layer_tree(spec))) if spec.zero_init_residual else set()
     for path, leaf in leaves(layer_tree(spec)):
@@ -91,7 +93,7 @@ def initialize(spec: ResNetSpec, seed: int = 0, dtype: str = "float32") -> Weigh
     return weights
 
 
-def probe_weights(spec: ResNetSpec, seed: int = 0, dtype: str = "float32") -> Weights:
+def probe_weights(spec: Source, seed: int = 0, dtype: str = "float32") -> Weights:
     """Weights that expose every mapping error: no tensor is 0 or 1, and the logits stay near 1 at any depth.
 
     gamma and variance are drawn from U(.5, 1.5), beta, mean and biases from N(0, .2), kernels He-normal; the end of

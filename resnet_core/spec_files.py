@@ -16,8 +16,11 @@ from resnet_core.fields import dump_toml, parse_assignments, parse_json, parse_t
 from resnet_core.files import write_atomically
 from resnet_core.specification import OPTIONAL, ResNetSpec, from_fields, to_fields
 
+#: What names a network: a name of the zoo, a .toml or .json file, a run's folder, a weight file, or the spec itself.
+Source = str | Path | ResNetSpec
 
-def spec(source: str | Path | ResNetSpec | None = None, /, **overrides: Any) -> ResNetSpec:
+
+def spec(source: Source | None = None, /, **overrides: Any) -> ResNetSpec:
     """A spec by name, from a .toml or .json file, from a run's folder, a weight file, from another spec, or of fields.
 
     Fields are replaced by the `overrides`. A name of the zoo goes before a folder of that name. Raises InputError.
@@ -28,6 +31,8 @@ def spec(source: str | Path | ResNetSpec | None = None, /, **overrides: Any) -> 
     (2, 2)
     """
     where = ""
+    if isinstance(source, ResNetSpec) and not overrides:
+        return source
     if source is None:
         fields = {}
     elif isinstance(source, ResNetSpec):
@@ -53,6 +58,9 @@ def spec(source: str | Path | ResNetSpec | None = None, /, **overrides: Any) -> 
         raise SpecError(f"{where}: {error}") from error
 
 
+_read = spec  # for functions with a parameter of that name
+
+
 def is_run(path: Path) -> bool:
     """Whether this is the folder of a training run."""
     return (path / "spec.toml").is_file() and (path / "run.json").is_file()
@@ -69,9 +77,9 @@ def _metadata(path: Path) -> dict[str, str]:
     return read_metadata(path)
 
 
-def brings_weights(source: str | Path | ResNetSpec) -> bool:
+def brings_weights(source: Source) -> bool:
     """Whether this is a run's folder or a neutral weight file, and no name of the zoo."""
-    if isinstance(source, ResNetSpec) or str(source) in zoo.ZOO:
+    if not isinstance(source, str | Path) or str(source) in zoo.ZOO:  # what is neither names nothing
         return False
     return is_run(Path(source)) or is_weight_file(Path(source))
 
@@ -108,12 +116,12 @@ def from_json(text: str, where: str = "JSON") -> ResNetSpec:
     return from_fields(parse_json(text, where, "spec fields", SpecError))
 
 
-def save_spec(path: str | Path, spec: ResNetSpec) -> None:
-    """Write the spec to a .toml or .json file, atomically. Raises InputError."""
+def save_spec(path: str | Path, spec: Source) -> None:
+    """Write a network's spec to a .toml or .json file, atomically. Raises InputError."""
     write = {".toml": to_toml, ".json": to_json}.get(Path(path).suffix)
     if write is None:
         raise InputError(f"{path}: received the ending {Path(path).suffix!r}; expected .toml or .json")
-    write_atomically(Path(path), write(spec).rstrip("\n").encode() + b"\n")
+    write_atomically(Path(path), write(_read(spec)).rstrip("\n").encode() + b"\n")
 
 
 def parse_overrides(assignments: Iterable[str]) -> dict[str, Any]:

@@ -23,7 +23,8 @@ from resnet_core.errors import InputError, NewerFormatError, WeightsError
 from resnet_core.fields import require_characters
 from resnet_core.preparation import Preparation, preparation_from_json
 from resnet_core.safetensors_file import digest, read_safetensors, write_safetensors
-from resnet_core.spec_files import from_json, to_json
+from resnet_core.spec_files import Source, from_json, to_json
+from resnet_core.spec_files import spec as read_spec
 from resnet_core.specification import ResNetSpec
 from resnet_core.tree import leaves
 from resnet_core.weights import Weights, cast, check_weights
@@ -50,7 +51,7 @@ class WeightFile:
 def save_weights(
     path: str | Path,
     weights: Mapping[str, np.ndarray],
-    spec: ResNetSpec,
+    spec: Source,
     *,
     preparation: Preparation | None = None,
     classes: Sequence[str] | None = None,
@@ -60,6 +61,7 @@ def save_weights(
     `preparation` says how pictures become images, `classes` what the classes are called, in order. Raises WeightsError
     if the weights do not fit the spec, InputError for names that do not or if the file cannot be written.
     """
+    spec = read_spec(spec)
     checked = check_weights(weights, state(spec))
     metadata = file_metadata(checked, spec, preparation=preparation, classes=classes)
     write_safetensors(Path(path), checked, metadata)
@@ -84,7 +86,7 @@ def file_metadata(
 
 
 def load_weights(
-    path: str | Path, *, spec: ResNetSpec | None = None, dtype: str | None = None
+    path: str | Path, *, spec: Source | None = None, dtype: str | None = None
 ) -> tuple[Weights, ResNetSpec]:
     """(weights, spec) of a neutral file. With `spec`, the file must hold that network; with `dtype`, it is converted.
 
@@ -94,7 +96,7 @@ def load_weights(
     return (found.weights if dtype is None else cast(found.weights, dtype)), found.spec
 
 
-def read_weight_file(path: str | Path, *, spec: ResNetSpec | None = None) -> WeightFile:
+def read_weight_file(path: str | Path, *, spec: Source | None = None) -> WeightFile:
     """Everything in a neutral file. With `spec`, the file must hold that network.
 
     Raises WeightsError, one line, for anything that is not exactly such a file, InputError if it cannot be read.
@@ -106,7 +108,7 @@ def read_weight_file(path: str | Path, *, spec: ResNetSpec | None = None) -> Wei
             f"{path}: a safetensors file without this project's metadata (format, spec, digest); "
             "expected one written by resnet_core.save_weights"
         )
-    return checked_file(path, arrays, metadata, spec)
+    return checked_file(path, arrays, metadata, None if spec is None else read_spec(spec))
 
 
 def is_own(metadata: Mapping[str, str]) -> bool:

@@ -11,7 +11,6 @@ from contextlib import ExitStack
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
-from pathlib import Path
 
 from resnet_core.analysis import totals
 from resnet_core.backend import DEVICES
@@ -25,8 +24,8 @@ from resnet_core.benchmark.worker import AS_BUILT, FAST, STEP
 from resnet_core.comparison.compare import chosen_backends
 from resnet_core.errors import InputError, MissingBackendError, require_choice
 from resnet_core.initialization import probe_weights
+from resnet_core.spec_files import Source
 from resnet_core.spec_files import spec as read_spec
-from resnet_core.specification import ResNetSpec
 from resnet_core.training.recipe import check_trainable
 from resnet_core.workers import TIME_LIMIT
 from resnet_core.workers.parent import Worker
@@ -39,7 +38,7 @@ CALLS_AT_ONE = 10
 
 
 def bench(
-    spec: ResNetSpec | str | Path,
+    spec: Source,
     backends: Sequence[str] | str | None = None,
     *,
     batch: int | Sequence[int] = (1, 16),

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from msgspec.structs import replace
@@ -25,6 +24,7 @@ from resnet_core.errors import InputError, MissingBackendError, ResNetError, req
 from resnet_core.initialization import probe_weights
 from resnet_core.numerics import relative_error
 from resnet_core.preparation import Preparation, standard_preparation
+from resnet_core.spec_files import Source
 from resnet_core.spec_files import spec as read_spec
 from resnet_core.specification import ResNetSpec
 from resnet_core.tolerances import TOLERANCES
@@ -44,7 +44,7 @@ REPEATS, BUDGET = 10, 8.0
 
 
 def compare(
-    spec: ResNetSpec | str | Path | None = None,
+    spec: Source | None = None,
     backends: Sequence[str] | str | None = None,
     *,
     device: str = "auto",
@@ -145,7 +145,7 @@ class _Case:
 
 
 def _case(
-    spec: ResNetSpec | str | Path | None,
+    spec: Source | None,
     weights: Mapping[str, np.ndarray] | None,
     preparation: Preparation | None,
     level: str,

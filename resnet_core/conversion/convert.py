@@ -24,6 +24,7 @@ from resnet_core.errors import InputError
 from resnet_core.files import new_files, new_folder, replacing, require_writable
 from resnet_core.safetensors_file import write_safetensors
 from resnet_core.source_text import plain
+from resnet_core.spec_files import Source
 from resnet_core.specification import ResNetSpec, to_fields
 from resnet_core.weight_file import file_metadata, save_weights
 from resnet_core.weights import Weights, cast, half_precision, some
@@ -82,7 +83,7 @@ def convert(
     source: str | Path,
     destination: str | Path,
     *,
-    spec: ResNetSpec | None = None,
+    spec: Source | None = None,
     source_format: str | None = None,
     destination_format: str | None = None,
     deploy: bool = False,

@@ -24,7 +24,8 @@ from resnet_core.files import files_of, require_file
 from resnet_core.layouts import to_oihw
 from resnet_core.preparation import Preparation
 from resnet_core.safetensors_file import read_metadata, read_safetensors
-from resnet_core.spec_files import from_json, is_run, is_weight_file
+from resnet_core.spec_files import Source, from_json, is_run, is_weight_file
+from resnet_core.spec_files import spec as read_spec
 from resnet_core.specification import ResNetSpec, to_fields
 from resnet_core.weight_file import checked_file, is_own, read_weight_file
 from resnet_core.weights import StateDict, Weights, cast, check_weights
@@ -93,7 +94,7 @@ def _index(path: Path) -> Path:
 
 
 def load_weights(
-    path: str | Path, *, spec: ResNetSpec | None = None, dtype: str | None = None
+    path: str | Path, *, spec: Source | None = None, dtype: str | None = None
 ) -> tuple[Weights, ResNetSpec]:
     """(weights, spec) of a neutral file, or of whatever else `import_weights` reads, whose spec is then inferred.
 
@@ -120,7 +121,7 @@ def _is_foreign(path: str | Path) -> bool:
     return is_name(path) or (file.suffix != "" and file.suffix in _other_endings())
 
 
-def read_weights(path: str | Path, spec: ResNetSpec | None = None) -> Weights:
+def read_weights(path: str | Path, spec: Source | None = None) -> Weights:
     """Neutral weights of a file. With `spec`, they are checked to be that network's.
 
     Neutral files, runs, and the files of other libraries, `import_weights` says which. float16 and bfloat16 become
@@ -133,7 +134,7 @@ def read_weights(path: str | Path, spec: ResNetSpec | None = None) -> Weights:
 
 def import_weights(
     path: str | Path,
-    spec: ResNetSpec | None = None,
+    spec: Source | None = None,
     format: str | None = None,
     *,
     likely: ResNetSpec | None = None,
@@ -150,6 +151,7 @@ def import_weights(
 
     Raises WeightsError, one line, for a file that is damaged, of another kind or network, or of several.
     """
+    spec = None if spec is None else read_spec(spec)
     if is_name(path):
         return _published(str(path), spec, format, likely)
     path = Path(path)

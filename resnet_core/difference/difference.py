@@ -6,7 +6,6 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from itertools import groupby
-from pathlib import Path
 from typing import Any
 
 from resnet_core.analysis import state, totals
@@ -16,6 +15,7 @@ from resnet_core.errors import InputError
 from resnet_core.presentation.folding import names_text
 from resnet_core.presentation.layer_text import kind_text
 from resnet_core.programs.source import source
+from resnet_core.spec_files import Source
 from resnet_core.spec_files import spec as read_spec
 from resnet_core.specification import ResNetSpec, to_fields
 from resnet_core.tree import Leaf, Node, Residual, leaves, walk
@@ -109,8 +109,8 @@ class Difference:
 
 
 def diff(
-    left: str | Path | ResNetSpec,
-    right: str | Path | ResNetSpec | None = None,
+    left: Source,
+    right: Source | None = None,
     *,
     backends: Sequence[str] = ("torch", "torch"),
 ) -> Difference:

@@ -15,12 +15,13 @@ from resnet_core.lessons.program_rows import FRAMEWORKS
 from resnet_core.outline import Outline
 from resnet_core.presentation.folding import fold
 from resnet_core.programs.source import source
+from resnet_core.spec_files import Source
 from resnet_core.spec_files import spec as read_spec
 from resnet_core.specification import ResNetSpec
 from resnet_core.training.recipe import Recipe
 
 
-def lesson(spec: str | Path | ResNetSpec, *, train: str | Path | Recipe | bool = False, measured: bool = True) -> str:
+def lesson(spec: Source, *, train: str | Path | Recipe | bool = False, measured: bool = True) -> str:
     """One HTML file on a network: its picture, its programs in PyTorch, Keras, Flax and NumPy side by side, its shapes.
 
     `spec` is a name, a file or a ResNetSpec. With `train`, a recipe or True for the usual one, the programs also train.

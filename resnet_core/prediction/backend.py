@@ -6,8 +6,7 @@ from pathlib import Path
 
 from resnet_core.backend import DEVICES, first_installed
 from resnet_core.errors import require_choice
-from resnet_core.spec_files import is_run
-from resnet_core.specification import ResNetSpec
+from resnet_core.spec_files import Source, is_run
 from resnet_core.zoo import ZOO
 
 
@@ -20,9 +19,9 @@ def prediction_backend(backend: str | None, device: str, last: str | None) -> st
     return backend or first_installed(last)
 
 
-def last_backend(network: str | Path | ResNetSpec) -> str | None:
+def last_backend(network: Source) -> str | None:
     """The backend of a run's last session; None for anything else. Raises InputError for a damaged run."""
-    if isinstance(network, ResNetSpec) or str(network) in ZOO or not is_run(Path(network)):
+    if not isinstance(network, str | Path) or str(network) in ZOO or not is_run(Path(network)):
         return None
     from resnet_core.training.run_folder import RunFolder
 

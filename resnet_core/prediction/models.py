@@ -11,12 +11,11 @@ import numpy as np
 from resnet_core.analysis import state
 from resnet_core.backend import load_backend
 from resnet_core.prediction.network import trained_network
-from resnet_core.spec_files import brings_weights
+from resnet_core.spec_files import Source, brings_weights
 from resnet_core.spec_files import spec as read_spec
 from resnet_core.specification import ResNetSpec
 from resnet_core.weights import array_dtype, cast
 
-Source = str | Path | ResNetSpec
 Given = Mapping[str, np.ndarray] | str | Path | None
 
 

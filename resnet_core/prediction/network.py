@@ -14,14 +14,12 @@ from resnet_core.analysis import state
 from resnet_core.conversion.read import Imported, import_weights, may_be_imported
 from resnet_core.errors import InputError
 from resnet_core.preparation import Preparation, standard_preparation
-from resnet_core.spec_files import brings_weights, is_run, is_weight_file
+from resnet_core.spec_files import Source, brings_weights, is_run, is_weight_file
 from resnet_core.spec_files import spec as read_spec
 from resnet_core.specification import ResNetSpec
 from resnet_core.training.run_folder import RunFolder
 from resnet_core.weight_file import WeightFile, read_weight_file
 from resnet_core.weights import Weights, check_weights
-
-Source = str | Path | ResNetSpec
 
 
 @dataclass(frozen=True, repr=False)

@@ -15,8 +15,9 @@ from resnet_core.errors import InputError, printable
 from resnet_core.files import read_bytes
 from resnet_core.numerics import log_softmax
 from resnet_core.prediction.backend import last_backend, prediction_backend
-from resnet_core.prediction.network import Source, TrainedNetwork, trained_network
+from resnet_core.prediction.network import TrainedNetwork, trained_network
 from resnet_core.prediction.pictures import PathLike, picture_batches, picture_files
+from resnet_core.spec_files import Source
 from resnet_core.workers.backend_process import BackendProcess
 from resnet_core.workers.backend_worker import importing_worker
 from resnet_core.workers.parent import Worker

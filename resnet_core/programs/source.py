@@ -7,13 +7,14 @@ from pathlib import Path
 
 from resnet_core.backend import load_source
 from resnet_core.errors import InputError
-from resnet_core.specification import ResNetSpec
+from resnet_core.spec_files import Source
+from resnet_core.spec_files import spec as read_spec
 from resnet_core.training.recipe import Recipe, check_trainable
 from resnet_core.training.recipe_files import DEFAULT
 from resnet_core.training.recipe_files import recipe as read_recipe
 
 
-def source(spec: ResNetSpec, backend: str, *, train: str | Path | Recipe | bool = False) -> str:
+def source(spec: Source, backend: str, *, train: str | Path | Recipe | bool = False) -> str:
     """The network as a program of the named backend's framework, complete and independent of this project.
 
     With `train`, a recipe or True for the one that `rn.train` has by default, the program also trains: the recipe's
@@ -23,7 +24,7 @@ def source(spec: ResNetSpec, backend: str, *, train: str | Path | Recipe | bool 
     package prints no programs or none that train, for a network that has none, and for a recipe that cannot be used;
     BackendError for a package that fails.
     """
-    write = load_source(backend)
+    write, spec = load_source(backend), read_spec(spec)
     if train is False:
         return write(spec)
     if len(inspect.signature(write).parameters) < 2:

@@ -12,8 +12,7 @@ from math import prod
 
 from resnet_core.analysis import Network, layers, trace
 from resnet_core.errors import InputError
-from resnet_core.specification import ResNetSpec
-from resnet_core.tree import BatchNorm
+from resnet_core.tree import BatchNorm, Combinator, Leaf
 from resnet_core.weights import Weights
 
 
@@ -26,10 +25,10 @@ def variance_corrections(
     that the norm sees. Raises InputError if it is 1, for which there is no unbiased variance. Norms whose paths are
     `frozen` learn nothing and are left out.
     """
-    if isinstance(network, ResNetSpec):
-        found = layers(network, (shape[1], shape[2]))
-    else:
+    if isinstance(network, Leaf | Combinator):
         found, _ = trace(network, shape[1:])
+    else:
+        found = layers(network, (shape[1], shape[2]))
     factors = {}
     for layer in found:
         if isinstance(layer.leaf, BatchNorm) and layer.path not in frozen:

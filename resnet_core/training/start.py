@@ -17,7 +17,7 @@ from resnet_core.data.named import NAMED, dataset
 from resnet_core.data.up_front import require_pictures
 from resnet_core.errors import InputError, require_choice
 from resnet_core.initialization import initialize
-from resnet_core.spec_files import brings_weights
+from resnet_core.spec_files import Source, brings_weights
 from resnet_core.spec_files import names as spec_names
 from resnet_core.spec_files import spec as read_spec
 from resnet_core.specification import ResNetSpec
@@ -82,7 +82,7 @@ class TrainingResult:
 
 
 def train(
-    spec: str | Path | ResNetSpec | None = None,
+    spec: Source | None = None,
     data: str | Path | Dataset | None = None,
     *,
     backend: str | None = None,
@@ -147,6 +147,7 @@ def train(
                 name for name, value in (("spec", spec), ("data", data), ("backend", backend)) if value is None
             )
             raise InputError(f"{missing}: received none; a new run needs a network, data and a backend")
+        read_spec(spec)  # raises, for what names no network, before any picture is looked at
         plan = folder.open()[1] if resume and recipe is None else read_recipe(recipe or default_recipe(weights))
         if resume:
             plan = extended(plan, epochs, steps)
@@ -299,21 +300,21 @@ def _resume(
 
 
 def _own(
-    folder: RunFolder, spec: str | Path | ResNetSpec | None, data: str | Path | Dataset | None, backend: str | None
-) -> tuple[str | Path | ResNetSpec, str | Path | Dataset, str]:
+    folder: RunFolder, spec: Source | None, data: str | Path | Dataset | None, backend: str | None
+) -> tuple[Source, str | Path | Dataset, str]:
     """The given ones, or the run's own. Raises InputError for a run that does not know them."""
     own_spec = folder.open()[0]
     data = folder.data() if data is None else data
     return own_spec if spec is None else spec, data, backend or folder.last_backend()
 
 
-def follows_data(spec: str | Path | ResNetSpec) -> tuple[str, ...]:
+def follows_data(spec: Source) -> tuple[str, ...]:
     """The fields that follow the data unless somebody says otherwise; none if the network is given as a spec."""
     named = not isinstance(spec, ResNetSpec) and (str(spec) in spec_names() or brings_weights(spec))
     return ("classes", "in_channels") if named else ()
 
 
-def _adapted(spec: str | Path | ResNetSpec, data: Dataset, adapt: Sequence[str] | None) -> ResNetSpec:
+def _adapted(spec: Source, data: Dataset, adapt: Sequence[str] | None) -> ResNetSpec:
     """The spec, with the fields that follow the data."""
     network = read_spec(spec)
     adapt = follows_data(spec) if adapt is None else adapt
