@@ -25,7 +25,7 @@ from resnet_core.errors import InputError
 from resnet_core.presentation.folding import Block, Section, fold, names_text
 from resnet_core.presentation.layer_text import kind_text
 from resnet_core.specification import ResNetSpec
-from resnet_core.tree import NORMS, Leaf
+from resnet_core.tree import NORMS, DropPath, Leaf
 
 if TYPE_CHECKING:
     from resnet_core.prediction.network import TrainedNetwork
@@ -140,15 +140,18 @@ def _rows(section: Section, depth: int, *, settings: bool) -> Iterator[Row]:
 
 def _layer_rows(block: Block, path: str, indent: str, settings: bool) -> Iterator[Row]:
     for layer in (*block.body, *(block.shortcut or ())):
-        yield _layer_row(layer, path, indent, settings)
+        yield _layer_row(layer, path, indent, settings, block.rates)
     if block.shortcut is not None:
         yield f"{indent}+", _addition(block, path), None, 0, 0
     for layer in block.post:
-        yield _layer_row(layer, path, indent, settings)
+        yield _layer_row(layer, path, indent, settings, ())
 
 
-def _layer_row(layer: Layer, path: str, indent: str, settings: bool) -> Row:
+def _layer_row(layer: Layer, path: str, indent: str, settings: bool, rates: Sequence[float]) -> Row:
+    """Of the first of like blocks, which may be dropped at different `rates`."""
     kind = kind_text(layer.leaf, settings=settings)
+    if isinstance(layer.leaf, DropPath) and rates[0] != rates[-1]:
+        kind += f" to {rates[-1]:.3g}"
     return indent + layer.path[len(path) + 1 :], kind, layer.output_shape, layer.parameters, layer.macs
 
 

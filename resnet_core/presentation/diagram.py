@@ -22,7 +22,6 @@ from resnet_core.tree import (
     ChannelConv,
     Conv,
     Dropout,
-    DropPath,
     GlobalAveragePool,
     GlobalConcatPool,
     GlobalMaxPool,
@@ -85,7 +84,7 @@ def layer_label(layer: Layer) -> str:
             return leaf.function.replace("_", " ")
         case ChannelConv():
             return f"{leaf.kernel} channels"
-        case Dropout() | DropPath():
+        case Dropout():
             return f"{_words(leaf)}, {leaf.rate:.2g}"
         case Linear():
             return f"linear, {leaf.out_features}"

@@ -25,6 +25,7 @@ class Block:
     shortcut: tuple[Layer, ...] | None = None
     reads: int = 0
     post: tuple[Layer, ...] = ()
+    rates: tuple[float, ...] = ()  #: at which each of the `names` is dropped; empty if none is
 
     @property
     def layers(self) -> tuple[Layer, ...]:
@@ -55,7 +56,7 @@ class Section:
 def fold(spec: ResNetSpec, size: tuple[int, int] | None = None, *, rates: bool = True) -> list[Section]:
     """The sections for images of `size` = (height, width), by default the spec's own. Raises as `analysis.layers`.
 
-    Without `rates`, blocks that differ only in how often they are dropped are alike.
+    Blocks that are dropped at different rates are alike; without `rates`, so is one that is never dropped.
     """
     sections = []
     shape = image_shape(spec, size)
@@ -91,6 +92,7 @@ def _block(name: str, path: str, node: Node, shape: Shape) -> Block:
         return Block((name,), tuple(layers), output_shape)
     pre, body, shortcut = (_count(part) for part in (node.pre, node.body, node.shortcut))
     ends = (pre + body, pre + body + shortcut)
+    rates = tuple(layer.leaf.rate for layer in layers if isinstance(layer.leaf, DropPath))
     return Block(
         names=(name,),
         body=tuple(layers[: ends[0]]),
@@ -98,6 +100,7 @@ def _block(name: str, path: str, node: Node, shape: Shape) -> Block:
         shortcut=tuple(layers[ends[0] : ends[1]]),
         reads=pre,
         post=tuple(layers[ends[1] :]),
+        rates=rates,
     )
 
 
@@ -111,7 +114,8 @@ def _folded(blocks: Sequence[Block], rates: bool) -> list[Block]:
     for block in blocks:
         likeness = _likeness(block, rates)
         if folded and likeness == previous:
-            folded[-1] = replace(folded[-1], names=(*folded[-1].names, *block.names))
+            names, all_rates = (*folded[-1].names, *block.names), (*folded[-1].rates, *block.rates)
+            folded[-1] = replace(folded[-1], names=names, rates=all_rates)
         else:
             folded.append(block)
         previous = likeness
@@ -122,9 +126,12 @@ def _likeness(block: Block, rates: bool) -> tuple[object, ...]:
     """Equal for blocks that do the same to inputs of the same shape."""
 
     def seen(layers: Sequence[Layer]) -> list[tuple[str, Leaf, Shape]]:
-        drops = () if rates else (DropPath,)
-        kept = (layer for layer in layers if not isinstance(layer.leaf, drops))
-        return [(layer.path.rpartition(".")[2], layer.leaf, layer.input_shape) for layer in kept]
+        kept = (layer for layer in layers if rates or not isinstance(layer.leaf, DropPath))
+        return [(layer.path.rpartition(".")[2], _without_rate(layer.leaf), layer.input_shape) for layer in kept]
 
     shortcut = None if block.shortcut is None else seen(block.shortcut)
     return seen(block.body), shortcut, block.reads, seen(block.post)
+
+
+def _without_rate(leaf: Leaf) -> Leaf:
+    return DropPath(0.0) if isinstance(leaf, DropPath) else leaf

@@ -56,6 +56,16 @@ def test_blocks_that_differ_in_one_number_stay_apart() -> None:
     assert names(dense["stage4"]) == ["block1", "block2…3"]
 
 
+def test_blocks_that_are_dropped_at_different_rates_are_one_which_has_them_all() -> None:
+    """But one that is never dropped, as the first of all with linear rates, is another block."""
+    spec = rn.spec("resnet20", shortcut="pad", drop_path=0.1)
+    _, *stages, _ = fold(spec)
+    assert [names(stage) for stage in stages] == [["block1", "block2…3"]] * 3
+    found = [rate for stage in stages for block in stage.blocks for rate in block.rates]
+    assert found == [rate for stage in spec.drop_path_rates() for rate in stage][1:]
+    assert names(fold(spec, rates=False)[1]) == ["block1…3"]
+
+
 def shortcut(block: Block) -> tuple[list[str], int, list[str]]:
     leaves = [type(layer.leaf).__name__ for layer in block.shortcut or ()]
     return leaves, block.reads, [type(layer.leaf).__name__ for layer in block.post]
