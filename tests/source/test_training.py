@@ -30,6 +30,10 @@ from resnet_core.training.schedule import learning_rate, total_steps
 FRAMEWORKS = ("torch", "keras", "flax")
 SPEC = rn.spec("resnet20", channels=[4], depths=[1], classes=7, input_size=[12, 11])
 
+#: What is dropped surely is dropped alike by every source of random numbers.
+SURELY = 1 - 1e-9
+SPECS = {"dropping": rn.spec(SPEC, dropout=SURELY, drop_path=SURELY, drop_path_rule="uniform")}
+
 #: Steps of a run, and those of an epoch: the batches come twice.
 STEPS, PER_EPOCH = 4, 2
 TOLERANCE = 1e-10
@@ -49,6 +53,7 @@ KINDS: dict[str, Recipe] = {
         optimizer="adamw", learning_rate=0.003, betas=[0.8, 0.99], epsilon=1e-6, weight_decay=0.1, decay_all=False,
         schedule="cosine", epochs=2, batch_size=6,
     ),
+    "dropping": Recipe(learning_rate=0.05, momentum=0.9, weight_decay=1e-3, epochs=2, batch_size=6),
 }  # fmt: skip
 
 #: Backend to {defect: (recipe, what stands there, what is planted)}.
@@ -61,6 +66,7 @@ DEFECTS: dict[str, dict[str, tuple[str, str, str]]] = {
         "no smoothing": ("nesterov", ", label_smoothing=0.1", ""),
         "epsilon": ("adamw", "eps=1e-6", "eps=2e-6"),
         "evaluation mode": ("momentum", "model.train()", "model.eval()"),
+        "nothing dropped": ("dropping", "nn.Dropout(", "nn.Dropout(0 * "),
         "gradients add up": ("momentum", "    optimizer.zero_grad()\n", ""),
     },
     "keras": {
@@ -101,18 +107,22 @@ def truth(pool: EnginePool, backend: str, kind: str) -> Found:
     """`loss` and `trained NAME` of this project's own trainer in the framework."""
     recipe = KINDS[kind]
     batches = {name: np.concatenate([array, array]) for name, array in epoch().items()}
-    state = TrainingState(rn.probe_weights(SPEC, dtype="float64"))
+    spec = SPECS.get(kind, SPEC)
+    state = TrainingState(rn.probe_weights(spec, dtype="float64"))
     if recipe.epochs is not None:  # the trainer's process counts in steps
         stretched = {"milestones": [m * PER_EPOCH for m in recipe.milestones], "warmup": recipe.warmup * PER_EPOCH}
         recipe = replace(recipe, epochs=None, steps=STEPS, **stretched)
-    asked = {"spec": to_json(SPEC), "recipe": recipe_to_json(recipe), "dtype": "float64"}
+    asked = {"spec": to_json(spec), "recipe": recipe_to_json(recipe), "dtype": "float64"}
     _, found = pool.engine(backend, "float64").call("train_steps", {**state.to_arrays(), **batches}, **asked)
     weights = TrainingState.from_arrays(found).weights
     return {"loss": found["loss"], **{f"trained {name}": value for name, value in weights.items()}}
 
 
 def cases_of(backend: str, recipes: dict[str, Recipe]) -> dict[str, Case]:
-    return {name: Case(SPEC, print_program(SPEC, backend, plan), batches=epoch()) for name, plan in recipes.items()}
+    found = {name: (SPECS.get(name, SPEC), plan) for name, plan in recipes.items()}
+    return {
+        name: Case(spec, print_program(spec, backend, plan), batches=epoch()) for name, (spec, plan) in found.items()
+    }
 
 
 def wrong(backend: str, found: Found, true: Found) -> dict[str, float]:
@@ -134,13 +144,17 @@ def unbiased(found: Found) -> Found:
     return corrected
 
 
+#: Of Keras and Flax in the ordinary profile.
+ORDINARY = ("momentum", "nesterov", "adam", "dropping")
+
+
 @pytest.mark.parametrize("backend", FRAMEWORKS)
 def test_four_steps_are_this_projects_own(
     backend: str, pool: EnginePool, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     """Every kind in PyTorch; in Keras and Flax, whose graphs are slow to make, those with defects, and all are long."""
     everything = backend == "torch" or request.config.getoption("--long")
-    cases = cases_of(backend, KINDS if everything else {name: KINDS[name] for name in ("momentum", "nesterov", "adam")})
+    cases = cases_of(backend, KINDS if everything else {name: KINDS[name] for name in ORDINARY})
     found = run_programs(backend, cases, tmp_path)
     assert {name: len(found[name]["loss"]) for name in cases} == dict.fromkeys(cases, STEPS)
     errors = {name: wrong(backend, found[name], truth(pool, backend, name)) for name in cases}
@@ -153,10 +167,11 @@ def test_four_steps_are_this_projects_own(
 def test_every_planted_defect_of_the_training_is_found(backend: str, pool: EnginePool, tmp_path: Path) -> None:
     cases = {}
     for number, (kind, old, new) in enumerate(DEFECTS[backend].values()):
-        text = print_program(SPEC, backend, KINDS[kind])
+        spec = SPECS.get(kind, SPEC)
+        text = print_program(spec, backend, KINDS[kind])
         assert old in text, f"{kind}: nothing to plant in: {old}"
         name = f"defect{number}"
-        cases[name] = Case(SPEC, text.replace(old, new), batches=epoch(), mutant=True)
+        cases[name] = Case(spec, text.replace(old, new), batches=epoch(), mutant=True)
     found = run_programs(backend, cases, tmp_path)
     true = {kind: truth(pool, backend, kind) for kind, _, _ in DEFECTS[backend].values()}
     kinds = [kind for kind, _, _ in DEFECTS[backend].values()]
