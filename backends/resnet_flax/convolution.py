@@ -1,13 +1,15 @@
 """Convolutions that XLA computes slowly on a CPU, written so that it computes them fast. Needed only in this backend.
 
 Each is the same sum in another form, so that its derivatives are fast as well. Milliseconds with jax 0.10.2 on two
-cores of an AMD EPYC:
+cores, of an AMD EPYC but for the last:
 
 - a map smaller than the kernel, which XLA swaps with it, here 3x3 on 256 maps of 2x2x256: forward 355, as a product
   19; backward 403, as a product 15
 - groups, here 32 of 4 channels, 3x3 on 8 maps of 56x56: forward 138, in fewer groups 40; forward and backward 11,700,
   in fewer groups 83
 - 1x1 with stride 2, here 8 maps of 56x56x256 to 512: the kernel's gradient 45, of every second pixel 14
+- 1x1, here 16 maps of 56x56x256 to 64 (Intel Xeon, Ice Lake): the kernel's gradient 64, as a product 19; forward and
+  the input's gradient alike. A training step of ResNet-50, 16 images: 5.1 s, with products 3.3 s
 """
 
 from __future__ import annotations
@@ -38,8 +40,8 @@ def conv_general_dilated(inputs: Array, kernel: Array, window_strides: Any, padd
             return _in_fewer_groups(inputs, kernel, groups, partial(_convolved, window_strides, padding, keywords))
         if prod(window) == 1 and not any(map(sum, pads)):
             down, right = window_strides
-            inputs, window_strides = inputs[:, ::down, ::right], (1, 1)
-        elif set(keywords["rhs_dilation"]) == {1} and min(output) > 0 and prod(output) < prod(window):
+            return _pixels_product(inputs[:, ::down, ::right], kernel[0, 0], keywords["precision"])
+        if set(keywords["rhs_dilation"]) == {1} and min(output) > 0 and prod(output) < prod(window):
             return _as_product(inputs, kernel, window_strides, pads, output, keywords["precision"])
     return lax.conv_general_dilated(inputs, kernel, window_strides, padding, **keywords)
 
@@ -62,6 +64,12 @@ def _in_fewer_groups(inputs: Array, kernel: Array, groups: int, convolved: Any) 
     return jnp.concatenate(outputs, axis=-1) if parts > 1 else outputs[0]
 
 
+def _pixels_product(inputs: Array, matrix: Array, precision: Any) -> Array:
+    """Each pixel's channels times the matrix; as a product of two matrices, of which the gradients are two more."""
+    pixels = jnp.matmul(inputs.reshape(-1, inputs.shape[-1]), matrix, precision=precision)
+    return pixels.reshape(*inputs.shape[:-1], matrix.shape[-1])
+
+
 def _as_product(inputs: Array, kernel: Array, strides: Any, pads: Any, output: list[int], precision: Any) -> Array:
     """The pixels under the kernel at each position, side by side as a matrix, times the kernel as a matrix."""
     (high, wide), (down, right) = output, strides
@@ -72,4 +80,4 @@ def _as_product(inputs: Array, kernel: Array, strides: Any, pads: Any, output: l
         for column in range(kernel.shape[1])
     ]
     matrix = kernel.reshape(-1, kernel.shape[-1])
-    return jnp.matmul(jnp.concatenate(patches, axis=-1), matrix, precision=precision)
+    return _pixels_product(jnp.concatenate(patches, axis=-1), matrix, precision)
