@@ -16,6 +16,7 @@ from resnet_core.training.recipe import Recipe
 from resnet_core.weights import require_training_dtype
 from resnet_keras.inference import predict, to_native
 from resnet_keras.model import build
+from resnet_keras.normalization import UnbiasedBatchNormalization
 from resnet_keras.optimizer import Optimizer
 from resnet_keras.weights import get_weights, layers
 
@@ -114,19 +115,3 @@ class GivenDropout(keras.layers.Dropout):
             return inputs
         shape = keras.ops.shape(inputs) if self.noise_shape is None else (-1, *self.noise_shape[1:])
         return inputs * keras.ops.reshape(self.factors, shape)
-
-
-class UnbiasedBatchNormalization(keras.layers.BatchNormalization):
-    """Keras' norm, but its running variance is updated with n / (n - 1) times the batch variance, as in PyTorch.
-
-    It has the same state, so an existing norm can be converted by changing its class.
-    """
-
-    def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
-        kept = self.momentum * self.moving_variance.value
-        outputs = super().call(inputs, training=training, mask=mask)
-        if training and self.trainable:
-            batch, height, width, _ = keras.ops.shape(inputs)
-            count = keras.ops.cast(batch * height * width, kept.dtype)
-            self.moving_variance.assign(kept + (self.moving_variance.value - kept) * (count / (count - 1)))
-        return outputs

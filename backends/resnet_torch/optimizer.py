@@ -57,8 +57,9 @@ class Optimizer:
     def _restore(self, state: TrainingState) -> None:
         for name, parameter in self.parameters.items():
             for slot in self.recipe.slots:
-                array = np.array(state.slots[slot][name])  # a copy: PyTorch updates it in place
-                self.native.state[parameter][SLOTS[slot]] = torch.from_numpy(array).to(parameter)
+                own = torch.empty_like(parameter)  # it lies in memory as the parameter does
+                own.copy_(torch.from_numpy(np.asarray(state.slots[slot][name])))
+                self.native.state[parameter][SLOTS[slot]] = own
             if self.recipe.optimizer != "sgd":
                 self.native.state[parameter]["step"] = torch.tensor(float(state.step), device="cpu")
 

@@ -19,15 +19,26 @@ from resnet_torch.model import build
 from resnet_torch.optimizer import Optimizer
 from resnet_torch.weights import get_weights
 
+#: oneDNN convolves feature maps whose channels are neighbors in memory without reordering them: a step of ResNet-50, 16
+#: images, on two cores of an Intel Xeon (Ice Lake) takes 2.5 s, otherwise 3.2; ResNet-18, 8 images, 0.45 and 0.67.
+CPU_FORMAT = torch.channels_last
+
 
 class Trainer:
-    """The contract's trainer on `torch.optim`; its model stays in training mode between steps."""
+    """The contract's trainer on `torch.optim`; its model stays in training mode between steps.
+
+    On a CPU the model and its images have channels last in memory. PyTorch's norms then round more (1e-6 of their
+    output in float32, not 1e-7), far below what a step's gradients are held to.
+    """
 
     inputs: ClassVar[frozenset[str]] = frozenset({"images", "targets", "numbers", "factors"})
 
     def __init__(self, spec: ResNetSpec, recipe: Recipe, state: TrainingState, *, dtype: str | None = None) -> None:
         dtype = require_training_dtype(dtype or "float32")
         self.model = build(spec, weights=state.weights, dtype=dtype).train()
+        on_cpu = next(self.model.parameters()).device.type == "cpu"
+        self.format = CPU_FORMAT if on_cpu else torch.contiguous_format
+        self.model.to(memory_format=self.format)  # type: ignore[call-overload]
         for path in frozen_layers(spec, recipe):
             self.model.get_submodule(path).eval().requires_grad_(False)
         self.parts = recipe.accumulate
@@ -39,7 +50,8 @@ class Trainer:
         losses, correct = [], []
         for part in inputs.parts(self.parts):
             with dropping(self.model, part.factors):
-                logits = self.model(to_native(self.model, part.images, training=True))
+                images = to_native(self.model, part.images, training=True)
+                logits = self.model(images.to(memory_format=self.format))
             targets = torch.tensor(part.targets, dtype=logits.dtype, device=logits.device)
             loss = cross_entropy(logits, targets) / self.parts
             loss.backward()  # type: ignore[no-untyped-call]

@@ -23,7 +23,7 @@ BUDGETS = {
     "model": (("__init__", "lowering", "model", "weights", "inference", "runtime"), 460),
     "layers that a framework lacks": (("layers",), 160),
     "speed": (("speed",), 30),
-    "what XLA computes slowly": ((), 110),
+    "what a framework computes slowly": ((), 110),
     "training": (("differentiation", "optimizer", "trainer"), 245),
     "printing": ((), 60),
     "files": ((), 150),
@@ -39,19 +39,21 @@ UNHURRIED = {"numpy": ("speed", "fast")}
 #: What is left out by a backend for inference: the parts of the budgets, and the verbs.
 TRAINING = ("layers that a framework lacks", "training", "programs", "programs that train")
 VERBS = (*REQUIRED, *OPTIONAL, *EXTRAS)
-#: A .pth file is PyTorch's own, an .h5 file Keras', and a checkpoint TensorFlow's; slow convolutions, sums
-#: and pools are XLA's, and a thousand lines for a printed ResNet-20 are NNX'; only Keras walks a graph by
-#: recursion. An ONNX graph is written node by node, which the others' frameworks do themselves, and ends at 2 GiB.
+#: A .pth file is PyTorch's own, an .h5 file Keras', and a checkpoint TensorFlow's; slow convolutions, sums and pools
+#: are XLA's, a norm of many operations is Keras', and a thousand lines for a printed ResNet-20 are NNX'; only Keras walks a
+#: graph by recursion. An ONNX graph is written node by node, which the others' frameworks do themselves, and ends at
+#: 2 GiB.
 EXTRA_FILES: dict[str, dict[str, str]] = {
     "torch": {"own_programs.py": "referees", "state_dict.py": "files"},
     "keras": {
         "checkpoint.py": "checkpoints",
         "depth.py": "model",
+        "normalization.py": "what a framework computes slowly",
         "own_programs.py": "referees",
         "state_dict.py": "files",
     },
     "flax": {
-        **dict.fromkeys(("convolution.py", "normalization.py", "pooling.py"), "what XLA computes slowly"),
+        **dict.fromkeys(("convolution.py", "normalization.py", "pooling.py"), "what a framework computes slowly"),
         "representation.py": "printing",
         "state_dict.py": "files",
     },
