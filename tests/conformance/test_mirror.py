@@ -40,9 +40,9 @@ UNHURRIED = {"numpy": ("speed", "fast")}
 TRAINING = ("layers that a framework lacks", "training", "programs", "programs that train")
 VERBS = (*REQUIRED, *OPTIONAL, *EXTRAS)
 #: A .pth file is PyTorch's own, an .h5 file Keras', and a checkpoint TensorFlow's; slow convolutions, sums and pools
-#: are XLA's, a norm of many operations is Keras', and a thousand lines for a printed ResNet-20 are NNX'; only Keras walks a
-#: graph by recursion. An ONNX graph is written node by node, which the others' frameworks do themselves, and ends at
-#: 2 GiB.
+#: are XLA's, a norm of many operations is Keras', and a thousand lines for a printed ResNet-20 are NNX'; only Keras
+#: walks a graph by recursion. An ONNX graph is written node by node, which the others' frameworks do themselves, and
+#: ends at 2 GiB.
 EXTRA_FILES: dict[str, dict[str, str]] = {
     "torch": {"own_programs.py": "referees", "state_dict.py": "files"},
     "keras": {
