@@ -64,11 +64,12 @@ class Place(NamedTuple):
 
 def layer_tree(spec: Source) -> Chain:
     """The network as `stem`, `stage1` … `stageN`, `head`; an empty stem or head is left out."""
-    return _layer_tree(read_spec(spec))
+    return tree_of(read_spec(spec))
 
 
 @lru_cache(maxsize=256)
-def _layer_tree(spec: ResNetSpec) -> Chain:
+def tree_of(spec: ResNetSpec) -> Chain:
+    """The same, of a spec that has been read."""
     children: list[Named] = []
     if spec.stem:
         children.append(("stem", _stem(spec)))

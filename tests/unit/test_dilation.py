@@ -25,7 +25,7 @@ import resnet_core as rn
 from network_kinds import KINDS
 from random_specs import sizes, specs
 from resnet_core import ResNetSpec
-from resnet_core.architecture import layer_tree
+from resnet_core.architecture import tree_of
 from resnet_core.comparison.narrow import narrowed
 from resnet_core.numerics import relative_error
 from resnet_core.spec_files import to_toml
@@ -136,11 +136,11 @@ def planted(rates: Callable[[BlockStride], BlockStride]) -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ResNetSpec, "block_strides", block_strides)
-        layer_tree.cache_clear()
+        tree_of.cache_clear()
         try:
             yield
         finally:
-            layer_tree.cache_clear()
+            tree_of.cache_clear()
 
 
 def one_rate_a_block(block: BlockStride) -> BlockStride:

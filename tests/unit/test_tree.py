@@ -20,7 +20,7 @@ from node_kinds import COMBINATORS, LEAVES
 from random_specs import specs
 from resnet_core import InputError, ResNetSpec
 from resnet_core.analysis import parameters, state, tensors, trace
-from resnet_core.architecture import layer_tree
+from resnet_core.architecture import layer_tree, tree_of
 from resnet_core.initialization import fans, residual_ends
 from resnet_core.rewrite import rewrite
 from resnet_core.training.running_variance import variance_corrections
@@ -208,7 +208,7 @@ def test_every_kind_of_node_says_how_its_shapes_go_together() -> None:
 
 def test_equal_trees_have_equal_hashes_and_unequal_ones_are_unequal() -> None:
     spec = rn.spec("resnet152")
-    tree, again = layer_tree(spec), layer_tree.__wrapped__(spec)
+    tree, again = layer_tree(spec), tree_of.__wrapped__(spec)
     assert again is not tree
     assert (again, hash(again)) == (tree, hash(tree))
     other = layer_tree(rn.spec(spec, norm_epsilon=1e-3))
