@@ -23,16 +23,18 @@ html_extra_path = ["extra"]
 html_copy_source = html_show_sourcelink = False
 html_show_sphinx = False
 html_show_copyright = False
-html_sidebars = {"index": [], "gallery": [], "results": [], "changelog": []}
+html_context = {"default_mode": "auto"}
+html_sidebars = {page: [] for page in ("index", "concepts", "gallery", "results", "api")}
 html_theme_options = {
     "logo": {"text": "resnet-core"},
     "header_links_before_dropdown": 8,
     "navbar_align": "left",
     "navigation_with_keys": False,
     "show_nav_level": 2,
+    "show_toc_level": 2,
     "secondary_sidebar_items": ["page-toc"],
     "footer_start": [],
     "footer_end": [],
     "pygments_light_style": "a11y-high-contrast-light",
-    "pygments_dark_style": "a11y-high-contrast-dark",
+    "pygments_dark_style": "github-dark",
 }
