@@ -36,10 +36,12 @@ def results_pages(*, quick: bool) -> dict[str, str]:
     lines += [
         f"**{found.sentence()}**",
         "",
+        ":::{div} scroll",
         "```{image} results.svg",
         ":alt: the error of each backend by depth, the time of a prediction and the memory",
-        ":class: on-white",
+        ":class: on-white dark-light",
         "```",
+        ":::",
         "",
         f"| backend | {' | '.join(depth)} | accuracy | versions |",
         f"|---|{'--:|' * (len(depth) + 1)}---|",
