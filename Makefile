@@ -9,7 +9,7 @@ RUN := $(VENV)/bin
 # The lock was made for this Python and system; elsewhere the versions of constraints.txt are installed.
 LOCKED := $(shell $(PYTHON) -c 'import sys; print(sys.version_info[:2] == (3, 11) and sys.platform == "linux")')
 
-.PHONY: compare test test-long lint types check environment lock clean
+.PHONY: compare test test-long docs lint types check environment lock clean
 
 compare: environment
 	$(RUN)/resnet compare $(SPEC) $(ARGS)
@@ -22,6 +22,10 @@ test-long: environment
 		tests/training/test_one_process.py tests/isolation/test_hostile_backends.py \
 		tests/unit/test_graphs.py tests/unit/test_mutants.py tests/unit/test_bad_commands.py \
 		tests/unit/test_archives.py tests/unit/test_external_data.py tests/unit/test_lesson.py --long $(ARGS)
+
+# The site, in .cache/site/html: with a comparison, lessons and the notebooks' output; ARGS=--quick leaves those out.
+docs: environment
+	$(RUN)/python docs/site/build.py .cache/site $(ARGS)
 
 lint: environment
 	$(RUN)/ruff check .
@@ -44,7 +48,7 @@ ifeq ($(LOCKED),True)
 	$(RUN)/pip install --quiet --require-hashes --requirement requirements.lock
 	$(RUN)/pip install --quiet --no-deps --editable .
 else
-	$(RUN)/pip install --quiet --constraint constraints.txt --editable '.[all,test,dev]'
+	$(RUN)/pip install --quiet --constraint constraints.txt --editable '.[all,test,docs,dev]'
 endif
 	touch $@
 
@@ -54,7 +58,7 @@ lock:
 	$(PYTHON) -m venv .cache/lock
 	.cache/lock/bin/pip install --quiet pip-tools==7.6.2
 	.cache/lock/bin/pip-compile --quiet --generate-hashes --strip-extras --constraint constraints.txt \
-		$(addprefix --extra ,torch keras flax onnx train tensorboard test dev) \
+		$(addprefix --extra ,torch keras flax onnx train tensorboard test docs dev) \
 		--unsafe-package torch --unsafe-package tensorflow \
 		--no-header --no-annotate --no-emit-options --no-emit-index-url --no-emit-find-links --no-emit-trusted-host \
 		--output-file .cache/lock/all.txt pyproject.toml

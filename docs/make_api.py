@@ -84,7 +84,7 @@ def _signature(name: str, item: object) -> str:
 
 
 def _value(default: object) -> str:
-    return "…" if callable(default) or type(default).__repr__ is object.__repr__ else repr(default)
+    return "..." if callable(default) or type(default).__repr__ is object.__repr__ else repr(default)
 
 
 def _plain(text: str) -> str:

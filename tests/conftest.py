@@ -55,7 +55,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
             _, folder, file = nodeid.partition("::")[0].split("/")[:3]
             if folder == "parity":
                 return "zoo" if file == "test_zoo.py" else "referees" if "referee" in file else "the rest of parity"
-            alone = file if file == "test_bench.py" else nodeid
+            alone = file if file in ("test_bench.py", "test_site.py") else nodeid
             return {"conformance": folder, "unit": file, "source": file}.get(folder, alone)
 
     return ByFolder(config, log)

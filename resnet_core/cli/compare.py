@@ -48,6 +48,14 @@ def compare_backends(
     python: PythonOption = None,
     time_limit: TimeLimitOption = TIME_LIMIT,
     overrides: SetOption = None,
+    plot: Annotated[
+        Path | None,
+        typer.Option(metavar="F", help="Draw errors, times and memory, to F.svg or F.png.", callback=output_file),
+    ] = None,
+    report: Annotated[
+        Path | None,
+        typer.Option(metavar="F", help="Write it all as one page, F.html.", callback=output_file),
+    ] = None,
     json_file: Annotated[
         Path | None,
         typer.Option("--json", metavar="F", help="Write JSON to F; with -, print only JSON.", callback=output_file),
@@ -56,8 +64,15 @@ def compare_backends(
 ) -> None:
     """Build the network in every backend, run it on real images, and check that all compute the same."""
     from resnet_core.comparison.compare import compare
+    from resnet_core.comparison.picture import draw_comparison, require_drawable
     from resnet_core.prediction.network import trained_network
 
+    if plot is not None:
+        require_drawable(plot)
+    if report is not None:
+        if report.suffix.lower() not in (".html", ".htm"):
+            raise InputError(f"--report: received {report.name!r}; expected a file that ends in .html")
+        require_drawable(Path("comparison.svg"))  # which is in the page
     if spec is None and (weights is not None or overrides):
         raise InputError("compare: received --weights or --set without a SPEC; name the network they are for")
     show = status(quiet=quiet)
@@ -83,7 +98,22 @@ def compare_backends(
     )
     show("")
     _report(comparison, json_file)
+    if plot is not None and any(result.error is None for result in comparison.backends.values()):
+        draw_comparison(comparison, plot)
+    if report is not None:
+        _write_page(comparison, report)
     raise typer.Exit(2 if comparison.refused else 0 if comparison.equal else 1)
+
+
+def _write_page(comparison: Comparison, file: Path) -> None:
+    """The comparison with today's date and this machine as one page."""
+    from datetime import UTC, datetime
+
+    from resnet_core.benchmark.machine import core_versions, machine
+    from resnet_core.comparison.page import page
+
+    text = page(comparison, datetime.now(UTC).date().isoformat(), machine(), core_versions())
+    write_atomically(file, text.encode())
 
 
 def _report(comparison: Comparison, json_file: Path | None) -> None:

@@ -9,10 +9,9 @@ import re
 from collections.abc import Iterator, Sequence
 from math import log2
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from resnet_core.analysis import Layer, image_shape, totals
-from resnet_core.presentation.figure_file import new_figure, write_figure
+from resnet_core.presentation.canvas import Canvas, FigureCanvas, Point, SvgCanvas
 from resnet_core.presentation.folding import Block, Section, fold, names_text
 from resnet_core.specification import ResNetSpec
 from resnet_core.tree import (
@@ -32,9 +31,6 @@ from resnet_core.tree import (
     Subsample,
 )
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-
 #: Fill by kind of layer; what is not listed is `OTHER`. Norms and activations, of which there are many, are thin.
 COLORS: dict[type[Leaf], str] = {
     Conv: "#a9c8ec", ChannelConv: "#a9c8ec", MaxPool: "#b9dfb4", AveragePool: "#b9dfb4", BlurPool: "#b9dfb4",
@@ -51,19 +47,20 @@ HEADER, MARGIN = 0.95, 0.25
 
 
 def draw(spec: ResNetSpec, file: Path, size: tuple[int, int] | None = None) -> None:
-    """Write the figure for images of `size` = (height, width), by default the spec's own, as SVG or PNG.
+    """Write the diagram for images of `size` = (height, width), by default the spec's own, as SVG or PNG.
 
-    Raises InputError for another ending, where matplotlib is missing, and as `analysis.layers` does.
+    Raises InputError for another ending, for a PNG where matplotlib is missing, and as `analysis.layers` does.
     """
     sections = fold(spec, size)
     height = HEADER + max(map(_column_height, sections)) + 3 * MARGIN
     width = COLUMN * (len(sections) + 1) + MARGIN
-    figure = new_figure("diagram", file, figsize=(width, height))
-    axes = figure.add_axes((0, 0, 1, 1))
-    axes.set(xlim=(0, width), ylim=(height, 0))
-    axes.set_axis_off()
-    _Page(axes, sections).draw(spec, image_shape(spec, size))
-    write_figure(figure, file)
+    canvas: Canvas
+    if file.suffix.lower() == ".svg":
+        canvas = SvgCanvas(width, height, f"The stages, blocks and shortcuts of {spec.name or 'the network'}")
+    else:
+        canvas = FigureCanvas(width, height, "diagram", file)
+    _Page(canvas, sections).draw(spec, image_shape(spec, size))
+    canvas.write(file)
 
 
 def layer_label(layer: Layer) -> str:
@@ -117,10 +114,10 @@ def _column_height(section: Section) -> float:
 
 
 class _Page:
-    """The axes and what is drawn into them."""
+    """The canvas and what is drawn on it."""
 
-    def __init__(self, axes: Axes, sections: Sequence[Section]) -> None:
-        self.axes, self.sections = axes, sections
+    def __init__(self, canvas: Canvas, sections: Sequence[Section]) -> None:
+        self.canvas, self.sections = canvas, sections
         layers = [layer for section in sections for block in section.blocks for layer in block.layers]
         channels = [layer.output_shape[-1] for layer in layers]
         self.fewest, self.most = min(channels), max(max(channels), 2 * min(channels))
@@ -129,8 +126,8 @@ class _Page:
         """Everything."""
         summary = totals(spec, (image[0], image[1]))
         title = f"{_count(summary.parameters)} parameters, {_count(summary.macs)} multiply-accumulates"
-        self._text(MARGIN, 0.2, spec.name or "network", size=13, weight="bold", ha="left")
-        self._text(MARGIN, 0.42, title, size=8, color=FAINT, ha="left")
+        self.canvas.text((MARGIN, 0.2), spec.name or "network", 13, align="left", bold=True)
+        self.canvas.text((MARGIN, 0.42), title, 8, color=FAINT, align="left")
         top = HEADER + MARGIN
         self._heading(COLUMN / 2, "input", _size(image))
         bottom = top + THICK
@@ -158,9 +155,9 @@ class _Page:
         y = top + GAP
         if block.names[0]:
             left, middle = center - COLUMN / 2 + 0.17, top + TITLE / 2
-            self._text(left, middle, names_text(block.names), size=7, color=FAINT, ha="left")
+            self.canvas.text((left, middle), names_text(block.names), 7, color=FAINT, align="left")
             if len(block.names) > 1:
-                self._text(center - 0.1, middle, f"× {len(block.names)}", size=8.5, weight="bold", ha="right")
+                self.canvas.text((center - 0.1, middle), f"× {len(block.names)}", 8.5, align="right", bold=True)
             y = top + TITLE
         starts = list(self._stack(block.body, center, y))
         self._line([(center, top), (center, starts[-1])])
@@ -185,18 +182,15 @@ class _Page:
 
     def _shortcut(self, block: Block, center: float, start: float, end: float) -> None:
         """From `start` around the right side to the sum, whose center is at `end`; its layers stand on it."""
-        from matplotlib.patches import Circle
-
         arm = center + WIDE / 2 + ARM / 2 + 0.04
         self._line([(center, end - SUM - GAP), (center, end + SUM + GAP)])
         self._arrow([(center, start), (arm, start), (arm, end), (center + SUM, end)])
-        self.axes.add_patch(Circle((center, end), SUM, facecolor="white", edgecolor=LINE, linewidth=0.8, zorder=4))
-        self._text(center, end, "+", size=8, zorder=5)
+        self.canvas.circle((center, end), SUM, LINE)
+        self.canvas.text((center, end), "+", 8)
         if block.shortcut:
             label = ", ".join(layer_label(layer) for layer in block.shortcut)
-            box = {"facecolor": COLORS.get(type(block.shortcut[0].leaf), OTHER), "edgecolor": LINE, "linewidth": 0.6}
-            style = {**box, "boxstyle": "round,pad=0.25,rounding_size=0.2"}
-            self._text(arm, (start + end) / 2, label, size=6, rotation=90, bbox=style, zorder=4)
+            color = COLORS.get(type(block.shortcut[0].leaf), OTHER)
+            self.canvas.sign((arm, (start + end) / 2), label, 6, color, LINE)
 
     def _width(self, layer: Layer) -> float:
         share = log2(layer.output_shape[-1] / self.fewest) / log2(self.most / self.fewest)
@@ -209,34 +203,21 @@ class _Page:
         self._arrow([(center, bottom), *corners, (next_center, top)])
 
     def _heading(self, center: float, name: str, size: str) -> None:
-        self._text(center, HEADER - 0.24, name, size=10, weight="bold")
-        self._text(center, HEADER - 0.06, size, size=8, color=FAINT)
+        self.canvas.text((center, HEADER - 0.24), name, 10, bold=True)
+        self.canvas.text((center, HEADER - 0.06), size, 8, color=FAINT)
 
     def _frame(self, left: float, top: float, width: float, height: float) -> None:
-        from matplotlib.patches import FancyBboxPatch
-
-        style = "round,pad=0,rounding_size=0.06"
-        patch = FancyBboxPatch((left, top), width, height, boxstyle=style, facecolor=FRAME, edgecolor="none", zorder=0)
-        self.axes.add_patch(patch)
+        self.canvas.frame(left, top, width, height, FRAME)
 
     def _box(self, center: float, top: float, width: float, height: float, label: str, color: str) -> None:
-        from matplotlib.patches import Rectangle
+        self.canvas.box(center - width / 2, top, width, height, color, LINE)
+        self.canvas.text((center, top + height / 2), label, 7.5 if height == THICK else 6)
 
-        corner = (center - width / 2, top)
-        self.axes.add_patch(Rectangle(corner, width, height, facecolor=color, edgecolor=LINE, linewidth=0.6, zorder=3))
-        self._text(center, top + height / 2, label, size=7.5 if height == THICK else 6, zorder=4)
+    def _line(self, points: Sequence[Point]) -> None:
+        self.canvas.line(points, LINE)
 
-    def _line(self, points: Sequence[tuple[float, float]]) -> None:
-        xs, ys = zip(*points, strict=True)
-        self.axes.plot(xs, ys, color=LINE, linewidth=0.9, zorder=2)
-
-    def _arrow(self, points: Sequence[tuple[float, float]]) -> None:
-        self._line(points)
-        style = {"arrowstyle": "-|>", "color": LINE, "linewidth": 0.9, "shrinkA": 0, "shrinkB": 0, "mutation_scale": 7}
-        self.axes.annotate("", points[-1], points[-2], arrowprops=style, zorder=2)
-
-    def _text(self, x: float, y: float, text: str, *, ha: str = "center", **options: Any) -> None:
-        self.axes.text(x, y, text, ha=ha, va="center", **options)
+    def _arrow(self, points: Sequence[Point]) -> None:
+        self.canvas.arrow(points, LINE)
 
 
 def _count(value: int) -> str:

@@ -31,14 +31,18 @@ def new_figure(what: str, file: Path, **options: object) -> Figure:
 
 
 def write_figure(figure: Figure, file: Path) -> None:
-    """Write it atomically. Text stays text in an SVG, and equal figures are equal files.
+    """Write it atomically, as `figure_bytes` has it, in the kind that the file's ending says."""
+    write_atomically(file, figure_bytes(figure, file.suffix[1:].lower()))
+
+
+def figure_bytes(figure: Figure, ending: str) -> bytes:
+    """The figure as "svg" or "png". Text stays text in an SVG, and equal figures are equal files.
 
     A name is not mathematics, whatever signs are in it, and what cannot be printed is escaped.
     """
     from matplotlib import rc_context
     from matplotlib.text import Text
 
-    ending = file.suffix[1:].lower()
     buffer = io.BytesIO()
     for text in figure.findobj(Text):
         assert isinstance(text, Text)
@@ -48,4 +52,4 @@ def write_figure(figure: Figure, file: Path) -> None:
     with rc_context(plain), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing from")  # a box in a PNG; an SVG has the text
         figure.savefig(buffer, format=ending, dpi=150, metadata={"Date": None} if ending == "svg" else {})
-    write_atomically(file, buffer.getvalue())
+    return buffer.getvalue()

@@ -63,3 +63,26 @@ def test_the_commands_of_the_page_for_teachers_run(tmp_path: Path) -> None:
         "lesson.html",
         "lesson_training.html",
     }
+
+
+README = (DOCS.parent / "README.md").read_text()
+
+
+@pytest.mark.long
+def test_the_programs_of_the_readme_run_as_one(tmp_path: Path) -> None:
+    (tmp_path / "program.py").write_text("".join(re.findall(r"```python\n(.*?)```", README, re.S)))
+    process = run(tmp_path, ["program.py"], **QUICK)
+    assert process.returncode == 0, process.stderr[-3000:]
+    assert process.stdout.startswith("Equal: resnet18 in torch and flax has logits, every tap and every gradient equal")
+
+
+@pytest.mark.long
+def test_the_commands_of_the_readme_run(tmp_path: Path) -> None:
+    (spec,) = re.findall(r"```toml\n(.*?)```", README, re.S)
+    (tmp_path / "my.toml").write_text(spec)
+    commands = re.findall(r"^\$ resnet (.*)$", README, re.M)
+    assert len(commands) >= 3
+    for command in commands:
+        process = run(tmp_path, ["-m", "resnet_core", *shlex.split(command, comments=True)])
+        assert (process.returncode, process.stderr) == (0, ""), f"{command}: {process.stderr[-1000:]}"
+    assert (tmp_path / "result.json").exists()

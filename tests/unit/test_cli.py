@@ -201,13 +201,13 @@ def test_show_has_a_frameworks_own_names_beside_the_neutral_ones() -> None:
     ]
 
 
-def test_show_draws_a_diagram_if_matplotlib_is_there(tmp_path: Path) -> None:
-    assert printed("show", *NARROW, "--diagram", str(tmp_path / "a.svg")) == ""
-    assert "9 × 11 × 3" in (tmp_path / "a.svg").read_text()
+def test_show_draws_a_diagram_and_for_a_png_wants_matplotlib(tmp_path: Path) -> None:
     hidden = hide(tmp_path, "matplotlib")
-    line = refused("show", *NARROW, "--diagram", str(tmp_path / "b.svg"), PYTHONPATH=hidden)
+    assert printed("show", *NARROW, "--diagram", str(tmp_path / "a.svg"), PYTHONPATH=hidden) == ""
+    assert "9 × 11 × 3" in (tmp_path / "a.svg").read_text()
+    line = refused("show", *NARROW, "--diagram", str(tmp_path / "b.png"), PYTHONPATH=hidden)
     assert line.endswith('a diagram needs matplotlib, which is not installed: pip install "matplotlib>=3.9"')
-    assert not (tmp_path / "b.svg").exists()
+    assert not (tmp_path / "b.png").exists()
 
 
 def test_show_json_lists_every_layer() -> None:

@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 from PIL import Image
@@ -13,6 +14,7 @@ from PIL import Image
 import resnet_core as rn
 from resnet_core.analysis import Layer
 from resnet_core.errors import InputError
+from resnet_core.presentation.canvas import SvgCanvas
 from resnet_core.presentation.diagram import draw, layer_label
 from resnet_core.tree import Leaf
 
@@ -51,6 +53,31 @@ def test_a_png_is_a_picture_wider_than_high(tmp_path: Path) -> None:
     draw(rn.spec("resnet20"), tmp_path / "a.PNG")
     with Image.open(tmp_path / "a.PNG") as picture:
         assert picture.width > picture.height > 500
+
+
+def test_an_svg_is_xml_whatever_the_name_is_and_everything_is_on_its_page(tmp_path: Path) -> None:
+    draw(rn.spec("resnet50", name="a < b & $c$ \x1b[31m"), tmp_path / "a.svg")
+    root = ElementTree.parse(tmp_path / "a.svg").getroot()
+    assert "a < b & $c$ \\x1b[31m" in [element.text for element in root.iter("{http://www.w3.org/2000/svg}text")]
+    width, height = (float(root.attrib[side].removesuffix("pt")) for side in ("width", "height"))
+    for element in root.iter("{http://www.w3.org/2000/svg}rect"):
+        x, y, wide, high = (float(element.get(name, "0")) for name in ("x", "y", "width", "height"))
+        assert 0 <= x <= x + wide <= width + 0.01
+        assert 0 <= y <= y + high <= height + 0.01
+
+
+@pytest.mark.parametrize(
+    ("end", "corners"),
+    [
+        ((1, 2), "72,144 74,139.5 70,139.5"),  # down, right, left: the tip is where the arrow ends
+        ((2, 1), "144,72 139.5,70 139.5,74"),
+        ((0, 1), "0,72 4.5,74 4.5,70"),
+    ],
+)
+def test_an_arrow_points_where_it_ends(end: tuple[float, float], corners: str) -> None:
+    canvas = SvgCanvas(3, 3, "arrows")
+    canvas.arrow([(1, 1), end], "black")
+    assert f'<polygon points="{corners}" fill="black"/>' in canvas.content()
 
 
 def test_a_layer_of_a_new_kind_has_a_label() -> None:

@@ -143,6 +143,32 @@ def test_every_link_and_named_file_of_a_page_exists(page: str) -> None:
     assert missing == []
 
 
+def headings(page: Path) -> set[str]:
+    """The places of a page, as GitHub and the site name them."""
+    text = re.sub(r"^( *)```.*?^\1```", "", page.read_text(), flags=re.M | re.S)
+    titles = re.findall(r"^#+ (.*)$", text, re.M)
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+def lost_anchors(page: Path) -> list[str]:
+    """The links of a page that lead to a heading which is not there."""
+    links = re.findall(r"\]\(([^)#:\s]*)#([^)\s]+)\)", page.read_text())
+    targets = [((page.parent / file) if file else page, place) for file, place in links]
+    return [f"{file.name}#{place}" for file, place in targets if file.suffix == ".md" and place not in headings(file)]
+
+
+def test_every_heading_that_a_link_names_is_there() -> None:
+    pages = [*ROOT.glob("*.md"), *ROOT.glob("backends/*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("benchmarks/*.md")]
+    assert sum(len(re.findall(r"\]\([^)]*#", page.read_text())) for page in pages) > 30
+    assert [place for page in pages for place in lost_anchors(page)] == []
+
+
+def test_a_heading_that_is_not_there_is_found(tmp_path: Path) -> None:
+    page = tmp_path / "a.md"
+    page.write_text("# One, two\n[a](#one-two) [b](a.md#three)\n```sh\n# three\n```\n")
+    assert lost_anchors(page) == ["a.md#three"]
+
+
 PICTURES = (ROOT / "docs" / "pictures.md").read_text()
 
 
