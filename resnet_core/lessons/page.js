@@ -244,6 +244,12 @@
   };
   if (window.crypto && crypto.subtle) all("[data-sum]").forEach(check);
 
+  // The recorded curve without shortcuts, behind the reader's own guess.
+  const away = one("#take-away");
+  away.addEventListener("click", () => {
+    away.setAttribute("aria-pressed", String(one("#degradation").classList.toggle("shown")));
+  });
+
   // The exercise: a count, with or without commas.
   const form = one("#exercise-form");
   form.addEventListener("submit", (event) => {

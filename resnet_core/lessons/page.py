@@ -15,6 +15,7 @@ from resnet_core import tree
 from resnet_core.analysis import Totals
 from resnet_core.lessons.columns import Column
 from resnet_core.lessons.damage import Measurement
+from resnet_core.lessons.degradation import degradation_part
 from resnet_core.lessons.documentation import PAGES
 from resnet_core.lessons.exercise import exercise_part
 from resnet_core.lessons.formulas import FORMULAS, FUNCTIONS, idea
@@ -56,7 +57,7 @@ class Content:
 
 #: Headings and labels of the page.
 TITLES = (
-    "skip", "contents", "idea", "programs", "hint", "where", "network", "legend", "choice", "only",
+    "skip", "contents", "idea", "degradation", "programs", "hint", "where", "network", "legend", "choice", "only",
     "differences", "shapes", "costs", "table", "formulas", "exercise", "results", "proof",
 )  # fmt: skip
 
@@ -84,6 +85,7 @@ def page(content: Content) -> str:
         style=_file("page.css"),
         nothing=texts("script.same"),
         idea=idea(plain, spec.preactivation, texts),
+        degradation="\n".join(degradation_part(texts)),
         views="\n".join(_views(content)),
         legend="".join(_legend(content)),
         choice="".join(_choice(content.columns)),
