@@ -40,7 +40,7 @@ def degradation_part(texts: Texts) -> Iterator[str]:
     yield (
         f"<p><strong>{texts.html('degradation.task')}</strong> {texts.html('degradation.think')}</p>"
         f'<p class="controls js-only"><button type="button" id="take-away" aria-pressed="false">'
-        f"{texts.html('degradation.plain')}</button></p>"
+        f"{texts.html('degradation.button')}</button></p>"
         f'<div id="degradation" class="degradation">{drawn}'
         f'<p class="note">{texts.html("degradation.caption", window=str(found["window"]), **ends)}</p></div>'
     )

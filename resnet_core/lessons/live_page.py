@@ -7,6 +7,7 @@ from html import escape
 from typing import Any
 
 from resnet_core.architecture import layer_tree
+from resnet_core.comparison.wording import scientific
 from resnet_core.lessons.live import Live
 from resnet_core.lessons.picture import size_text
 from resnet_core.lessons.texts import Texts
@@ -32,7 +33,7 @@ def live_texts(live: Live, texts: Texts) -> dict[str, Any]:
 def _facts(live: Live, texts: Texts) -> Iterator[str]:
     yield texts("live.shipped", size=size_text(live.preparation.size)) if live.shipped else texts("live.given")
     yield texts("live.rounded", count=f"{live.values:,}")
-    yield texts("live.distance", count=len(live.pictures), distance=f"{live.distance:.1e}")
+    yield texts("live.distance", count=len(live.pictures), distance=scientific(live.distance))
     if live.changed:
         names = live.classes or [texts("live.class", number=number) for number in range(live.spec.classes or 0)]
         which = ", ".join(

@@ -18,6 +18,7 @@ import resnet_core as rn
 from resnet_core import tree
 from resnet_core.architecture import layer_tree
 from resnet_core.comparison.narrow import narrowed
+from resnet_core.comparison.wording import scientific
 from resnet_core.conformance.leaves import LEAVES
 from resnet_core.data.shipped import FOLDER, shipped_images, shipped_model
 from resnet_core.errors import InputError
@@ -260,7 +261,7 @@ def test_the_page_says_what_the_rounding_changes() -> None:
     assert [number for number, _, _ in found.changed] == list(np.flatnonzero(right.argmax(1) != found.logits.argmax(1)))
     assert found.labels == tuple(labels)
     html = rn.lesson("resnet20", measured=False)
-    assert f"{found.distance:.1e}" in html
+    assert f"at most {scientific(found.distance)} of the largest" in html
     assert "No picture changes its most likely class." in html
     assert len(html.encode()) < 1_500_000
 
