@@ -129,10 +129,8 @@ def runs_part(runs: Sequence[RunCurves], texts: Texts) -> Iterator[str]:
     yield f"<h3>{texts.html('runs.title')}</h3><p>{texts.html('runs.about', network=escape(networks))}</p>"
     drawn = []
     for field, title in (("loss", "plot.loss"), ("test_accuracy", "plot.accuracy")):
-        curves = [
-            Curve(run.name, [(e.epoch, getattr(e, field)) for e in run.epochs], look=look)
-            for look, run in enumerate(runs)
-        ]
+        points = [[(epoch.epoch, getattr(epoch, field)) for epoch in run.epochs] for run in runs]
+        curves = [Curve(run.name, points[n], points[n], n) for n, run in enumerate(runs)]
         ends = "; ".join(texts("plot.ends", name=c.name, value=f"{c.points[-1][1]:.3g}") for c in curves)
         drawn.append(plot(f"{texts(title)}: {ends}", (texts("plot.epoch"), texts(title)), curves))
     yield f'<div class="charts">{"".join(drawn)}</div><ul>{"".join(_last(run, texts) for run in runs)}</ul>'

@@ -148,6 +148,7 @@ def run(name: str, accuracies: list[float]) -> RunCurves:
 def test_runs_are_drawn_over_each_other() -> None:
     html = "".join(runs_part([run("torch", [0.5, 0.8]), run("flax", [0.5, 0.7875])], ENGLISH))
     assert html.count('class="curve look-0"') == html.count('class="curve look-1"') == 4  # two plots and their legends
+    assert html.count('class="spot look-1"') == 4  # a run of one epoch is a dot
     assert "flax: 2 epochs in flax, test accuracy 78.75 %." in html
     assert "torch ends at 0.8; flax ends at 0.787" in html
     assert "no runs were given (--runs)" in "".join(runs_part([], ENGLISH))
