@@ -7,10 +7,11 @@ from typing import Annotated
 
 import typer
 
-from resnet_core.cli.options import SetOption, SpecArgument, brings_weights, output_file, resolve_spec
+from resnet_core.cli.options import SetOption, SpecArgument, brings_weights, is_foreign, output_file, resolve_spec
 from resnet_core.errors import InputError
 from resnet_core.files import write_atomically
 from resnet_core.lessons.texts import LANGUAGES
+from resnet_core.specification import ResNetSpec
 
 
 def write_lesson(
@@ -47,12 +48,16 @@ def write_lesson(
     if language not in LANGUAGES:
         raise InputError(f"--lang: received {language!r}; expected one of {', '.join(LANGUAGES)}")
     network = resolve_spec(spec, overrides)
-    if weights is None and not overrides and brings_weights(spec):
-        weights = Path(spec)
+    source: ResNetSpec | Path = network
+    if weights is None and not overrides:
+        if is_foreign(spec):
+            weights = Path(spec)
+        elif brings_weights(spec):
+            source = Path(spec)
     from resnet_core.lessons.lesson import lesson
 
     text = lesson(
-        network,
+        source,
         train=recipe or train,
         measured=measure,
         weights=weights,

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 import resnet_core as rn
+from command_line import in_process
 from resnet_core import tree
 from resnet_core.architecture import layer_tree
 from resnet_core.comparison.narrow import narrowed
@@ -297,6 +298,9 @@ def test_a_weight_file_runs_where_it_fits(tmp_path: Path) -> None:
     assert data["count"] == 1  # the photo
     assert data["names"] == ["class 0", "class 1", "class 2"]
     assert {path.split(".")[0] for path in layer_paths(data["plan"]["root"])} == {"stem", "stage1", "stage2", "head"}
+    arguments = ("lesson", tmp_path / "w.safetensors", "-o", tmp_path / "page.html", "--no-measure")
+    assert in_process(*arguments).returncode == 0  # in the place of the spec
+    assert "The weights are those that were given" in (tmp_path / "page.html").read_text()
     large = rn.spec("resnet20", channels=[32, 64, 128])
     rn.save_weights(tmp_path / "large.safetensors", rn.probe_weights(large), large)
     assert f"it has {size_of(large):,} values" in rn.lesson(
