@@ -52,6 +52,7 @@ def record(residual: Path, plain: Path, when: str) -> dict[str, Any]:
         raise SystemExit("the two runs differ in more than the shortcut")
     curves = dict(zip(("residual", "plain"), read_curves([residual, plain]), strict=True))
     steps = min(len(curve.steps) for curve in curves.values()) // WINDOW * WINDOW
+    epochs = min(len(curve.epochs) for curve in curves.values())
     facts = machine()
     counts = {totals(network).parameters for network in networks.values()}
     (parameters,) = counts
@@ -69,7 +70,10 @@ def record(residual: Path, plain: Path, when: str) -> dict[str, Any]:
     }
     return {
         **found,
-        **{name: {"spec": to_fields(networks[name]), **_points(curves[name], steps)} for name in ("residual", "plain")},
+        **{
+            name: {"spec": to_fields(networks[name]), **_points(curves[name], steps, epochs)}
+            for name in ("residual", "plain")
+        },
     }
 
 
@@ -84,10 +88,10 @@ def _depth(spec: ResNetSpec) -> int:
     return sum(isinstance(leaf, Conv | Linear) for path, leaf in found if ".shortcut." not in path)
 
 
-def _points(curve: Any, steps: int) -> dict[str, list[tuple[int, float]]]:
+def _points(curve: Any, steps: int, epochs: int) -> dict[str, list[tuple[int, float]]]:
     errors = [1 - record["accuracy"] for record in curve.steps[:steps]]
     training = [(WINDOW * n, sum(part) / WINDOW) for n, part in enumerate(_parts(errors), start=1)]
-    test = [(epoch.step, 1 - epoch.test_accuracy) for epoch in curve.epochs if epoch.step <= steps]
+    test = [(epoch.step, 1 - epoch.test_accuracy) for epoch in curve.epochs[:epochs] if epoch.step <= steps]
     return {name: [(x, round(y, 4)) for x, y in points] for name, points in (("training", training), ("test", test))}
 
 
