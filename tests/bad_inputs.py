@@ -265,6 +265,25 @@ def recipe_files() -> dict[str, bytes]:
     }
 
 
+def comparison_files() -> dict[str, bytes]:
+    """Finished comparisons that are none, or of another network."""
+    spec = {"depths": [1], "channels": [2], "block": "basic", "classes": 2, "in_channels": 1, "input_size": [9, 11]}
+    facts = {"level": "logits", "dtype": "float32", "reference": "numpy", "batch": 4}
+    good = {"spec": spec, **facts, "backends": {"torch": {"equal": True}}}
+    changes: dict[str, dict[str, Any]] = {
+        "no_backends": {"backends": None},
+        "backend_number": {"backends": {"torch": 1}},
+        "error_text": {"backends": {"torch": {"max_error": {"logits": "small"}}}},
+        "escape": {"backends": {"torch": {"tolerance": ESCAPE}}},
+        "other": {"spec": {**spec, "depths": [2]}},
+        "bad_spec": {"spec": {**spec, "depths": "two"}},
+        "batch_text": {"batch": "four"},
+        "machine": {"made": {"date": 1}},
+    }
+    found = {f"{name}_comparison.json": json.dumps({**good, **change}).encode() for name, change in changes.items()}
+    return {**found, "binary_comparison.json": bytes(range(256)), "large_comparison.json": b" " * (5 * 2**20)}
+
+
 def npz(**arrays: np.ndarray | None) -> bytes:
     """A data set of eight pictures, with other arrays in the place of some."""
     given: dict[str, Any] = {
@@ -496,6 +515,9 @@ def _of_files() -> Iterator[Case]:
         yield Case(
             f"source --recipe {name}", ("source", "spec.toml", "--backend", "torch", "--train", "--recipe", name)
         )
+    lesson = ("lesson", "spec.toml", "--output", "page.html", "--no-measure")
+    for name in (*comparison_files(), "list.json", "deep.json", "pipe.toml", "folder.toml"):
+        yield Case(f"lesson --comparison {name}", (*lesson, "--comparison", name))
     for name in (
         *npz_files(),
         *idx_folders(),
@@ -516,12 +538,14 @@ def _of_files() -> Iterator[Case]:
             ("convert", name, "out.safetensors"),
             ("certify", name, "net.safetensors"),
             ("compare", "spec.toml", "--weights", name),
+            (*lesson, "--weights", name),
         ):
             if line[0] == "show" and name in SHOWN:
                 continue
             yield Case(" ".join(line), line)
     for name in RUNS:
         yield Case(f"curves {name}", ("curves", name))
+        yield Case(f"lesson --runs {name}", (*lesson, "--runs", name))
         yield Case(f"train --resume {name}", ("train", "--resume", "--out", name))
         if not name.startswith("log_"):
             yield Case(f"evaluate {name}", ("evaluate", name))
@@ -557,6 +581,7 @@ def write_all(folder: Path) -> None:
     for name, content in {
         **text_files(),
         **recipe_files(),
+        **comparison_files(),
         **npz_files(),
         **weight_files(_weights()),
         **LABELS,

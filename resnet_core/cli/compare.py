@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -121,7 +122,7 @@ def _report(comparison: Comparison, json_file: Path | None) -> None:
     from resnet_core.cli import tables
 
     if json_file == STANDARD_OUTPUT:
-        print_json(comparison.to_json())
+        print_json(_dated(comparison))
     elif not all(result.bad_input or result.missing for result in comparison.backends.values()):
         tables.show(tables.comparison_table(comparison))
         say()
@@ -129,6 +130,13 @@ def _report(comparison: Comparison, json_file: Path | None) -> None:
         for note in comparison.notes():
             tables.show(note)
     if json_file is not None and json_file != STANDARD_OUTPUT:
-        write_atomically(json_file, (json.dumps(comparison.to_json(), indent=1) + "\n").encode())
+        write_atomically(json_file, (json.dumps(_dated(comparison), indent=1) + "\n").encode())
     for line in comparison.problems():
         complain(line)
+
+
+def _dated(comparison: Comparison) -> dict[str, Any]:
+    """Its JSON, and when and on what it was made."""
+    from resnet_core.benchmark.machine import machine
+
+    return {**comparison.to_json(), "made": {"date": datetime.now(UTC).date().isoformat(), "machine": machine()}}

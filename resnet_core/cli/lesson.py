@@ -7,9 +7,11 @@ from typing import Annotated
 
 import typer
 
-from resnet_core.cli.options import SetOption, SpecArgument, output_file, resolve_spec
+from resnet_core.cli.options import SetOption, SpecArgument, brings_weights, is_foreign, output_file, resolve_spec
 from resnet_core.errors import InputError
 from resnet_core.files import write_atomically
+from resnet_core.lessons.texts import LANGUAGES
+from resnet_core.specification import ResNetSpec
 
 
 def write_lesson(
@@ -24,6 +26,16 @@ def write_lesson(
     recipe: Annotated[
         str | None, typer.Option(metavar="F", help="A recipe's name or file, for --train; by default fashion-adam.")
     ] = None,
+    weights: Annotated[
+        Path | None, typer.Option(metavar="F", help="Weights with which the network runs in the page.")
+    ] = None,
+    comparison: Annotated[
+        Path | None, typer.Option(metavar="F", help="What `resnet compare --json F` wrote on this network.")
+    ] = None,
+    runs: Annotated[
+        list[Path] | None, typer.Option(metavar="RUN", help="A run whose curves are shown; can be repeated.")
+    ] = None,
+    language: Annotated[str, typer.Option("--lang", help="en or zh.")] = "en",
     measure: Annotated[
         bool, typer.Option("--measure/--no-measure", help="Make each usual mistake once, to say what it costs.")
     ] = True,
@@ -33,7 +45,24 @@ def write_lesson(
         raise InputError(f"lesson: received {output.name!r}; expected a file that ends in .html")
     if recipe is not None and not train:
         raise InputError("--recipe: received without --train; add it, since only training has a recipe")
+    if language not in LANGUAGES:
+        raise InputError(f"--lang: received {language!r}; expected one of {', '.join(LANGUAGES)}")
     network = resolve_spec(spec, overrides)
+    source: ResNetSpec | Path = network
+    if weights is None and not overrides:
+        if is_foreign(spec):
+            weights = Path(spec)
+        elif brings_weights(spec):
+            source = Path(spec)
     from resnet_core.lessons.lesson import lesson
 
-    write_atomically(output, lesson(network, train=recipe or train, measured=measure).encode())
+    text = lesson(
+        source,
+        train=recipe or train,
+        measured=measure,
+        weights=weights,
+        comparison=comparison,
+        runs=runs or (),
+        language=language,
+    )
+    write_atomically(output, text.encode())

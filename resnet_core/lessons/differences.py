@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from resnet_core.lessons.columns import Column, Line
@@ -11,123 +11,35 @@ from resnet_core.lessons.columns import Column, Line
 
 @dataclass(frozen=True, slots=True)
 class Topic:
-    """A difference: what each framework does if it is left alone, what goes wrong, and the lines that say it here.
+    """A difference: the frameworks of which it is said what each does if it is left alone, and the lines that say it.
 
-    `words` finds those lines. What `alone` says of numbers and padding, a test asks the frameworks themselves.
+    `words` finds those lines. What it is called, what each does and what goes wrong are texts (`topic.padding.title`,
+    `topic.padding.torch`, `topic.padding.mistake`); what they say of numbers and padding, a test asks the frameworks.
     """
 
     key: str
-    title: str
-    alone: Mapping[str, str]
-    mistake: str
+    alone: tuple[str, ...]
     words: str
 
 
+#: Frameworks of which it is said what they do by themselves.
+_THREE, _ALL = ("torch", "keras", "flax"), ("torch", "keras", "flax", "numpy")
+
 TOPICS = (
-    Topic(
-        "padding",
-        "Padding of a strided convolution",
-        {
-            "torch": "pads nothing; told a number, both sides alike",
-            "keras": "“valid”, nothing; “same” pads more behind the image",
-            "flax": "“SAME”, which pads more behind the image",
-        },
-        "“same” where both sides were padded alike: every window of a strided convolution moves by a pixel.",
-        r"(?<![.\w])padding\b(?!\))|ZeroPadding2D|np\.pad\(x, \(\(0, 0\), \(padding",
-    ),
-    Topic(
-        "pool",
-        "Padding of the max-pool",
-        {
-            "torch": "nothing; told a number, both sides alike",
-            "keras": "“valid”, nothing; “same” pads more behind the image",
-            "flax": "“VALID”, nothing; “SAME” pads more behind the image",
-        },
-        "The other of the two rules for the max-pool: its windows move by a pixel.",
-        r"MaxPool\w*\(|max_pool\(|same_pool|inf\b|windows",
-    ),
-    Topic(
-        "epsilon",
-        "Epsilon of the norm",
-        {"torch": "1e-5", "keras": "1e-3", "flax": "1e-5"},
-        "Keras' 1e-3 in every batch norm.",
-        r"\beps(ilon)?=|running_var\"\] \+|\+ 1e-",
-    ),
-    Topic(
-        "momentum",
-        "Momentum of the running statistics",
-        {
-            "torch": "0.1, the weight of the new batch",
-            "keras": "0.99, the weight of the old value",
-            "flax": "0.99, the weight of the old value",
-        },
-        "The same number under the other convention: one step of training, then evaluation.",
-        r"\bmomentum=|Momentum weighs",
-    ),
-    Topic(
-        "variance",
-        "Variance that is remembered",
-        {
-            "torch": "unbiased: n / (n − 1) times the batch's",
-            "keras": "biased: the batch's own",
-            "flax": "biased, by E[x²] − E[x]² unless told otherwise",
-        },
-        "The biased variance in the running statistics: one step of training, then evaluation.",
-        r"running variance|[Ff]ast.variance",
-    ),
-    Topic(
-        "layout",
-        "Layout of kernels",
-        {
-            "torch": "out, in, height, width",
-            "keras": "height, width, in, out",
-            "flax": "height, width, in, out",
-            "numpy": "as in PyTorch, here",
-        },
-        "Height and width exchanged on the way from one layout to the other: every shape still fits.",
-        r"transpose\(|\(out, in|Images \(batch|bhwcij",
-    ),
-    Topic(
-        "flip",
-        "What is called a convolution",
-        {
-            "torch": "cross-correlation",
-            "keras": "cross-correlation",
-            "flax": "cross-correlation",
-            "numpy": "np.convolve flips the kernel; einsum here does not",
-        },
-        "Kernels turned by 180 degrees, as in the textbook's definition.",
-        r"einsum\(",
-    ),
-    Topic(
-        "stride",
-        "Where a bottleneck strides",
-        {
-            "torch": "torchvision: in the 3 × 3",
-            "keras": "keras.applications: in the first 1 × 1",
-            "flax": "its ImageNet example: in the 3 × 3",
-        },
-        "The stride in the other of the two convolutions: no shape and no weight changes.",
-        r"conv2\b.*stride|conv1\b.*stride",
-    ),
-    Topic(
-        "gelu",
-        "GELU",
-        {"torch": "exact, with erf", "keras": "exact, with erf", "flax": "approximate, with tanh"},
-        "The approximation with tanh.",
-        r"gelu|GELU|erf",
-    ),
-    Topic("channels", "Channels of zeros", {}, "All new channels at the end, where half belong before.", r"margin"),
-    Topic("dilation", "Dilation", {}, "No dilation, where a stage keeps its map.", r"dilation"),
-    Topic("standardization", "Standardized kernels", {}, "Kernels as they are stored.", r"tandardiz"),
-    Topic(
-        "projection",
-        "What a projection reads",
-        {},
-        "The block's raw input, where the projection should read the activated one.",
-        r"shortcut.*\by\b|shortcut_conv|shortcut\.conv",
-    ),
-    Topic("relu", "The ReLU behind the sum", {}, "No activation behind the sum.", r"relu\(y \+|maximum\(y \+|_relu\d"),
+    Topic("padding", _THREE, r"(?<![.\w])padding\b(?!\))|ZeroPadding2D|np\.pad\(x, \(\(0, 0\), \(padding"),
+    Topic("pool", _THREE, r"MaxPool\w*\(|max_pool\(|same_pool|inf\b|windows"),
+    Topic("epsilon", _THREE, r"\beps(ilon)?=|running_var\"\] \+|\+ 1e-"),
+    Topic("momentum", _THREE, r"\bmomentum=|Momentum weighs"),
+    Topic("variance", _THREE, r"running variance|[Ff]ast.variance"),
+    Topic("layout", _ALL, r"transpose\(|\(out, in|Images \(batch|bhwcij"),
+    Topic("flip", _ALL, r"einsum\("),
+    Topic("stride", _THREE, r"conv2\b.*stride|conv1\b.*stride"),
+    Topic("gelu", _THREE, r"gelu|GELU|erf"),
+    Topic("channels", (), r"margin"),
+    Topic("dilation", (), r"dilation"),
+    Topic("standardization", (), r"tandardiz"),
+    Topic("projection", (), r"shortcut.*\by\b|shortcut_conv|shortcut\.conv"),
+    Topic("relu", (), r"relu\(y \+|maximum\(y \+|_relu\d"),
 )
 
 #: Rows in which the network itself is said.

@@ -11,32 +11,29 @@ from resnet_core.lessons.damage import PICTURES, Damage, Measurement
 from resnet_core.lessons.differences import TOPICS, Topic, lines_of
 from resnet_core.lessons.picture import size_text
 from resnet_core.lessons.program_rows import FRAMEWORKS
+from resnet_core.lessons.texts import Texts
 
 
-def mistakes(columns: Sequence[Column], found: Measurement | None, unmeasured: str) -> Iterator[str]:
+def mistakes(columns: Sequence[Column], found: Measurement | None, unmeasured: str, texts: Texts) -> Iterator[str]:
     """What was computed on what, then a card for each mistake; without a measurement, why there is none."""
     if found is None:
-        yield f"<p>Nothing was measured: {escape(unmeasured)}</p>"
+        yield f"<p>{texts.html('measured.not', reason=escape(unmeasured))}</p>"
     else:
         network = found.network
         depths, widths = (", ".join(map(str, numbers)) for numbers in (network.depths, network.channels))
-        yield (
-            "<p>Each mistake was made once, on purpose, when this page was written: in a narrow network of the same "
-            f"kind (depths {depths}; channels {widths}; pictures of {size_text(network.input_size)}), computed by the "
-            f"NumPy reference in float64 on {PICTURES} pictures of random numbers, with random weights that are "
-            "nowhere 0 or 1. The error is max|a − b| / max|b| of the output; bars are on a logarithmic scale from "
-            "10⁻⁶ to 10. A trained network in full size errs by another amount.</p>"
-        )
+        size = size_text(network.input_size)
+        how = texts("measured.how", depths=depths, channels=widths, size=size, count=PICTURES)
+        yield f"<p>{escape(how)}</p>"
     columns = [column for column in columns if not column.missing]
     topics = topics_of(found)
     for title, group in (
         ("", [topic for topic in topics if topic.alone]),
-        ("Also easily lost on the way", [topic for topic in topics if not topic.alone]),
+        (texts("measured.also"), [topic for topic in topics if not topic.alone]),
     ):
         if group:
-            yield f"<h3>{title}</h3>" if title else ""
+            yield f"<h3>{escape(title)}</h3>" if title else ""
             damages = {} if found is None else found.damages
-            cards = (_topic(topic, damages.get(topic.key), columns) for topic in group)
+            cards = (_topic(topic, damages.get(topic.key), columns, texts) for topic in group)
             yield f'<div class="topics">{"".join(cards)}</div>'
 
 
@@ -45,40 +42,37 @@ def topics_of(found: Measurement | None) -> list[Topic]:
     return [topic for topic in TOPICS if (topic.alone if found is None else topic.key in found.damages)]
 
 
-def _topic(topic: Topic, damage: Damage | None, columns: Sequence[Column]) -> str:
+def _topic(topic: Topic, damage: Damage | None, columns: Sequence[Column], texts: Texts) -> str:
     body = []
     for column in columns:
-        alone = topic.alone.get(column.backend, "")
+        alone = texts(f"topic.{topic.key}.{column.backend}") if column.backend in topic.alone else ""
         quotes = [
             f'<a href="#{column.backend}-{line.number}"><code>{line.number}: {escape(line.text.strip())}</code></a>'
             for line in lines_of(topic, column)[:3]
         ]
         if alone or quotes:
-            said = f"<span>left alone: {escape(alone)}</span>" if alone else ""
+            said = f"<span>{texts.html('measured.alone', text=escape(alone))}</span>" if alone else ""
             body.append(f"<tr><th scope=row>{FRAMEWORKS[column.backend]}<td>{said}{''.join(quotes)}</tr>")
     table = f"<table>{''.join(body)}</table>" if body else ""
-    measured = "" if damage is None else _damage(damage)
-    mistake = f"<p><strong>The mistake:</strong> {escape(topic.mistake)}</p>"
-    title = f"<h3>{escape(topic.title)}</h3>"
+    measured = "" if damage is None else _damage(damage, texts)
+    wrong, name = (escape(texts(f"topic.{topic.key}.{text}")) for text in ("mistake", "title"))
+    mistake, title = f"<p><strong>{texts.html('measured.mistake')}</strong> {wrong}</p>", f"<h3>{name}</h3>"
     return f'<article class="topic" id="topic-{topic.key}">{title}{table}{mistake}{measured}</article>'
 
 
-def _damage(damage: Damage) -> str:
+def _damage(damage: Damage, texts: Texts) -> str:
     share = 0.0 if damage.error <= 0 else min(1.0, max(0.01, (log10(damage.error) + 6) / 7))
     bar = (
         '<svg viewBox="0 0 200 12" preserveAspectRatio="none" aria-hidden="true"><rect class="scale" width="200" '
         f'height="12"/><rect class="amount" width="{200 * share:.1f}" height="12"/></svg>'
     )
-    classes = (
-        f"<span>the most likely class changes on {damage.changed} of {PICTURES} pictures</span>"
-        if damage.changed is not None
-        else ""
-    )
-    return f'<div class="damage">{bar}<strong>{error_text(damage.error)}</strong>{classes}</div>'
+    changed = texts("measured.changed", changed=damage.changed, count=PICTURES)
+    classes = f"<span>{escape(changed)}</span>" if damage.changed is not None else ""
+    return f'<div class="damage">{bar}<strong>{error_text(damage.error, texts)}</strong>{classes}</div>'
 
 
-def error_text(error: float) -> str:
+def error_text(error: float, texts: Texts) -> str:
     """0.33 %, 47 %, 4.2 times."""
     if error >= 2:
-        return f"{error:.2g} times the output"
-    return f"{100 * error:.2g} %" if error else "no change"
+        return texts("measured.times", error=f"{error:.2g}")
+    return f"{100 * error:.2g} %" if error else texts("measured.none")

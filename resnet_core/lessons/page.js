@@ -1,10 +1,11 @@
-"use strict";
 // Lights what belongs together, shows one view of the network at a time, and chooses the programs.
 (() => {
   const all = (selector, within = document) => [...within.querySelectorAll(selector)];
   const one = (selector, within = document) => within.querySelector(selector);
   const root = document.documentElement;
   root.classList.add("js");
+  const texts = JSON.parse(one("#lesson-data").textContent).texts;
+  const said = (name, values = {}) => texts[name].replace(/\{(\w+)\}/g, (_, key) => values[key]);
 
   // Places: each thing on the page has its own, and those that it is related to.
   const keys = (text) => new Set((text || "").split(" ").filter(Boolean));
@@ -56,7 +57,8 @@
       const facts = document.createElement("dl");
       facts.className = "facts";
       const cells = all("td", row);
-      const rows = [["layer", name + ": " + cells[0].textContent], ["shape", row.dataset.in + " to " + cells[1].textContent]];
+      const rows = [[said("layer"), name + ": " + cells[0].textContent],
+        [said("shape"), said("shapes", { before: row.dataset.in, after: cells[1].textContent })]];
       for (const how of row.dataset.how.split("; ")) if (how) rows.push(how.split(": "));
       for (const [term, text] of rows) {
         facts.append(Object.assign(document.createElement("dt"), { textContent: term }),
@@ -88,8 +90,9 @@
       crumbs.append(Object.assign(document.createElement("span"), { textContent: text }));
     }
     const back = detail && !layer.hidden ? view : path[path.length - 2];
+    document.dispatchEvent(new CustomEvent("place", { detail: detail || view }));
     if (back) {
-      const way = link(back, "← back");
+      const way = link(back, said("back"));
       way.className = "back";
       crumbs.append(way);
     }
@@ -175,7 +178,7 @@
       if (narrow.matches) chosen = [name, ...chosen.filter((other) => other !== name)].slice(0, Math.max(2, chosen.length));
       else if (!chosen.includes(name)) chosen = order.filter((other) => other === name || chosen.includes(other));
       else if (chosen.length > 2) chosen = chosen.filter((other) => other !== name);
-      else say("two programs are the fewest; add another one first");
+      else say(said("fewest"));
       show();
     });
   }
@@ -202,7 +205,7 @@
     next.classList.add("cur");
     light(thingOf.get(next));
     bringBox();
-    say("line " + next.dataset.n + ": " + next.textContent.trim() + "; " + next.dataset.own.split(" ").join(", "));
+    say(said("line", { number: next.dataset.n, text: next.textContent.trim(), places: next.dataset.own.split(" ").join(", ") }));
     if (!inSight(next)) bring(next, step > 0 ? "nearest" : "start");
   };
   document.addEventListener("keydown", (event) => {
@@ -236,10 +239,26 @@
     const digest = await crypto.subtle.digest("SHA-256", new TextEncoder().encode(lines.join("")));
     const found = [...new Uint8Array(digest)].map((byte) => byte.toString(16).padStart(2, "0")).join("");
     const good = found === cell.dataset.digest;
-    cell.textContent = good ? "✓ the text on this page has it" : "✗ the text on this page was changed";
+    cell.textContent = said(good ? "good" : "bad");
     cell.className = good ? "yes" : "no";
   };
   if (window.crypto && crypto.subtle) all("[data-sum]").forEach(check);
+
+  // The recorded curve without shortcuts, behind the reader's own guess.
+  const away = one("#take-away");
+  away.addEventListener("click", () => {
+    away.setAttribute("aria-pressed", String(one("#degradation").classList.toggle("shown")));
+  });
+
+  // The exercise: a count, with or without commas.
+  const form = one("#exercise-form");
+  form.addEventListener("submit", (event) => {
+    event.preventDefault();
+    const text = one("#exercise-guess").value.replace(/[\s,._，]/g, ""), [guess, answer] = [Number(text), Number(form.dataset.answer)];
+    const share = ((100 * guess) / answer).toPrecision(3) + " %";
+    const name = !/^\d+$/.test(text) ? "number" : guess === answer ? "right" : guess < answer ? "low" : "high";
+    one("#exercise-said").textContent = said("exercise." + name, { share });
+  });
 
   render(known(address()) ? address() : "overview");
 })();

@@ -9,6 +9,7 @@ from math import log2
 from resnet_core import tree
 from resnet_core.analysis import Layer
 from resnet_core.lessons import svg
+from resnet_core.lessons.texts import Texts
 from resnet_core.presentation.diagram import layer_label
 from resnet_core.presentation.folding import Block, Section, names_text
 
@@ -37,23 +38,24 @@ class View:
     svg: str
 
 
-def views(sections: Sequence[Section], image: tree.Shape) -> list[View]:
+def views(sections: Sequence[Section], image: tree.Shape, texts: Texts) -> list[View]:
     """The overview, then the parts in order, each followed by its blocks."""
-    found = [View("overview", "Network", _overview_about(sections), "", _overview(sections, image))]
+    drawn = _overview(sections, image, texts)
+    found = [View("overview", texts("page.network"), _overview_about(sections, texts), "", drawn)]
     for section in sections:
         if not section.blocks or not section.blocks[0].names[0]:
             layers = [layer for block in section.blocks for layer in block.layers]
-            drawn = _chain(section, layers)
-            found.append(View(section.name, section.name, _shapes(section.input_shape, section), "overview", drawn))
+            about = _shapes(section.input_shape, section, texts)
+            found.append(View(section.name, section.name, about, "overview", _chain(section, layers, texts)))
             continue
-        found.append(
-            View(section.name, section.name, _shapes(section.input_shape, section), "overview", _stage(section))
-        )
+        about = _shapes(section.input_shape, section, texts)
+        found.append(View(section.name, section.name, about, "overview", _stage(section, texts)))
         shape = section.input_shape
         for block in section.blocks:
             title = f"{names_text(block.names)}{_times(block)}"
             name = f"{section.name}.{block.names[0]}"
-            found.append(View(name, title, _block_about(block, shape), section.name, _block(block, name, shape)))
+            about = _block_about(block, shape, texts)
+            found.append(View(name, title, about, section.name, _block(block, name, texts)))
             shape = block.output_shape
     return found
 
@@ -84,6 +86,13 @@ def size_text(shape: Sequence[int]) -> str:
     return " × ".join(map(str, shape))
 
 
+def counted_blocks(count: int, texts: Texts) -> str:
+    """6 blocks; nothing for none."""
+    if not count:
+        return ""
+    return texts("picture.blocks.many", count=count) if count > 1 else texts("picture.blocks.one")
+
+
 def _section_keys(section: Section) -> tuple[list[str], list[str]]:
     if not section.blocks or not section.blocks[0].names[0]:
         layers = [layer for block in section.blocks for layer in block.layers]
@@ -101,7 +110,7 @@ def _block_keys(block: Block, name: str) -> list[str]:
 # The overview.
 
 
-def _overview(sections: Sequence[Section], image: tree.Shape) -> str:
+def _overview(sections: Sequence[Section], image: tree.Shape, texts: Texts) -> str:
     shapes = [image, *(section.output_shape for section in sections)]
     sides = [shape[0] if len(shape) == 3 else 1 for shape in shapes]
     widths = [shape[-1] for shape in shapes]
@@ -109,7 +118,8 @@ def _overview(sections: Sequence[Section], image: tree.Shape) -> str:
     parts.append(
         svg.link("overview", "", (["network"], []),
               _cuboid(SLOT / 2, middle, _side(sides[0], sides), _wide(widths[0], widths), "input", 1)
-              + svg.text(SLOT / 2, 150, "input", "name") + svg.text(SLOT / 2, 167, size_text(image), "small"))
+              + svg.text(SLOT / 2, 150, texts("picture.input"), "name")
+              + svg.text(SLOT / 2, 167, size_text(image), "small"))
     )  # fmt: skip
     right = SLOT / 2 + _wide(widths[0], widths) / 2
     for number, section in enumerate(sections, start=1):
@@ -127,11 +137,10 @@ def _overview(sections: Sequence[Section], image: tree.Shape) -> str:
         inside += svg.text(center, 150, section.name, "name")
         inside += svg.text(center, middle + 5, f"× {count}", "times") if count else ""
         inside += svg.text(center, 167, size_text(section.output_shape), "small")
-        blocks = f"{count} block{'s' * (count > 1)}" if count else ""
         parts.append(svg.arrow(right + 9, center - width / 2 - 9, middle))
-        parts.append(svg.link(section.name, blocks, _section_keys(section), inside))
+        parts.append(svg.link(section.name, counted_blocks(count, texts), _section_keys(section), inside))
         right = center + width / 2
-    return svg.drawing(SLOT * (len(sections) + 1), HEIGHT - 6, "the whole network", parts)
+    return svg.drawing(SLOT * (len(sections) + 1), HEIGHT - 6, texts("picture.whole"), parts)
 
 
 def _cuboid(center: float, middle: float, side: float, width: float, kind: str, count: int) -> str:
@@ -155,20 +164,15 @@ def _wide(value: int, among: Sequence[int]) -> float:
     return 34 + 44 * log2(value / low) / log2(high / low)
 
 
-def _overview_about(sections: Sequence[Section]) -> str:
+def _overview_about(sections: Sequence[Section], texts: Texts) -> str:
     count = sum(len(block.names) for section in sections for block in section.blocks if block.names[0])
     stages = sum(bool(section.blocks and section.blocks[0].names[0]) for section in sections)
-    return (
-        f"{count} blocks in {stages} stages. Height is the side "
-        "of the map, width its channels, both on a logarithmic scale; arcs are skip connections. Choose a part."
-    )
+    return texts("picture.overview", blocks=counted_blocks(count, texts), stages=stages)
 
 
-def _shapes(before: tree.Shape, section: Section) -> str:
-    return (
-        f"{size_text(before)} to {size_text(section.output_shape)}; {section.parameters:,} parameters, "
-        f"{section.macs:,} multiply-accumulates."
-    )
+def _shapes(before: tree.Shape, section: Section, texts: Texts) -> str:
+    counts = {"parameters": f"{section.parameters:,}", "macs": f"{section.macs:,}"}
+    return texts("picture.costs", before=size_text(before), after=size_text(section.output_shape), **counts)
 
 
 def _times(block: Block) -> str:
@@ -178,32 +182,31 @@ def _times(block: Block) -> str:
 # A stage.
 
 
-def _stage(section: Section) -> str:
-    width, middle, parts = 230, 74, [svg.text(6, 66, "in", "small start")]
+def _stage(section: Section, texts: Texts) -> str:
+    width, middle, parts = 230, 74, [svg.text(6, 66, texts("picture.in"), "small start")]
     x = 46.0
     parts.append(svg.arrow(8, x, middle))
     for block in section.blocks:
         name = block_name(section, block)
-        kind = "identity" if block.shortcut == () else "layers" if block.shortcut else "none"
         inside = "".join(
             svg.box(x + 5 * n, 52 - 5 * n, width - 60, 54, "block") for n in reversed(range(min(len(block.names), 4)))
         )
         center = x + (width - 60) / 2
         inside += svg.text(center, 75, f"{names_text(block.names)}{_times(block)}", "name")
         inside += svg.text(center, 93, svg.fit(_kernels(block), 30), "small")
-        label = f"output {size_text(block.output_shape)}"
+        label = texts("picture.output", shape=size_text(block.output_shape))
         if block.shortcut is not None:
             inside += svg.over(x - 14, x + width - 42, middle, 14)
-            said = "identity" if kind == "identity" else ", ".join(layer_label(layer) for layer in block.shortcut)
+            said = ", ".join(layer_label(layer) for layer in block.shortcut) or texts("picture.identity")
             inside += svg.text(center, 9, svg.fit(said, 34), "small")
-            label += ", with a shortcut"
+            label = texts("picture.with_shortcut", shape=size_text(block.output_shape))
         keys = ["block"], _block_keys(block, name)[1:]
         parts.append(svg.link(name, label, keys, inside))
         parts.append(svg.arrow(x + width - 60, x + width, middle))
         parts.append(svg.text(center, 126, size_text(block.output_shape), "small"))
         x += width
-    parts.append(svg.text(x + 14, 78, "out", "small"))
-    return svg.drawing(x + 34, 134, f"{section.name}, block by block", parts)
+    parts.append(svg.text(x + 14, 78, texts("picture.out"), "small"))
+    return svg.drawing(x + 34, 134, section.name, parts)
 
 
 def _kernels(block: Block) -> str:
@@ -215,23 +218,23 @@ def _kernels(block: Block) -> str:
 # A block, or a row of layers.
 
 
-def _chain(section: Section, layers: Sequence[Layer]) -> str:
-    parts, x = _layers(layers, section.name, 46.0, FLAT)
-    return svg.drawing(x + 40, FLAT + 62, f"{section.name}, layer by layer", [*_ends(x, FLAT), *parts])
+def _chain(section: Section, layers: Sequence[Layer], texts: Texts) -> str:
+    parts, x = _layers(layers, section.name, 46.0, FLAT, texts)
+    return svg.drawing(x + 40, FLAT + 62, section.name, [*_ends(x, FLAT), *parts])
 
 
-def _block(block: Block, name: str, shape: tree.Shape) -> str:
+def _block(block: Block, name: str, texts: Texts) -> str:
     row = ROW if block.shortcut is not None else FLAT
-    parts, x = _layers(block.body, name, 46.0, row)
+    parts, x = _layers(block.body, name, 46.0, row, texts)
     starts = list(_starts(block.body, 46.0))
     if block.shortcut is not None:
         start = starts[block.reads] - GAP / 2 - 4 if block.reads < len(starts) else x - GAP / 2
-        parts.append(_sum(block, x, row))
-        parts.append(_shortcut(block, name, start, x + 14, row))
+        parts.append(_sum(x, row, texts))
+        parts.append(_shortcut(block, name, (start, x + 14), row, texts))
         parts.append(svg.arrow(x + 28, x + 28 + GAP, row))
         x += 28 + GAP
-    more, x = _layers(block.post, name, x, row)
-    return svg.drawing(x + 40, row + 62, f"{name}, layer by layer", [*_ends(x, row), *parts, *more])
+    more, x = _layers(block.post, name, x, row, texts)
+    return svg.drawing(x + 40, row + 62, name, [*_ends(x, row), *parts, *more])
 
 
 def _ends(x: float, row: float) -> list[str]:
@@ -248,15 +251,20 @@ def _starts(layers: Sequence[Layer], x: float) -> Iterator[float]:
         x += LAYER + GAP
 
 
-def _layers(layers: Sequence[Layer], name: str, x: float, row: float) -> tuple[list[str], float]:
+def _layers(layers: Sequence[Layer], name: str, x: float, row: float, texts: Texts) -> tuple[list[str], float]:
     parts, gate_start = [], 0.0
     for number, layer in enumerate(layers):
-        parts.append(_layer(layer, name, x, row))
+        parts.append(_layer(layer, name, x, row, texts))
         gates = [layer_keys(found, name)[0][0].startswith("gate.") for found in layers[number : number + 2]]
         gate_start = gate_start if gates[0] and gate_start else x - GAP / 2
         x += LAYER
         if gates[0] and (len(gates) == 1 or not gates[1]):
-            parts.append(_product(gate_start, x, x + GAP + 10, row, layer_keys(layer, name)[1][:1]))
+            keys: tuple[list[str], list[str]] = (["gate", *layer_keys(layer, name)[1][:1]], [])
+            circle = f'<circle cx="{x + GAP + 10:g}" cy="{row:g}" r="10"/>' + svg.text(
+                x + GAP + 10, row + 5, "×", "label"
+            )
+            parts.append(_product(gate_start, x, x + GAP + 10, row))
+            parts.append(svg.link("kind.Gate", texts("picture.product"), keys, circle))
             x += GAP + 20
         gate_start = gate_start if gates[0] else 0.0
         parts.append(svg.arrow(x, x + GAP, row))
@@ -269,51 +277,48 @@ def _label(layer: Layer) -> str:
     return "drop path" if isinstance(layer.leaf, tree.DropPath) else layer_label(layer)
 
 
-def _product(start: float, before: float, center: float, row: float, keys: Sequence[str]) -> str:
-    """Where the map, from before the gate, is multiplied by what the gate gives."""
+def _product(start: float, before: float, center: float, row: float) -> str:
+    """The ways to where the map, from before the gate, is multiplied by what the gate gives."""
     way = f'<path class="gate-wire" d="M{start:g} {row:g}V{row + 50:g}H{center:g}V{row + 16:g}"/>'
-    circle = f'<circle cx="{center:g}" cy="{row:g}" r="10"/>' + svg.text(center, row + 5, "×", "label")
-    circle = svg.link("kind.Gate", "product of map and gate", (["gate", *keys], []), circle)
     head = f'<path class="head" d="M{center:g} {row + 10:g}l-4 7h8z"/>'
-    return way + head + svg.arrow(before, center - 10, row) + circle
+    return way + head + svg.arrow(before, center - 10, row)
 
 
-def _layer(layer: Layer, name: str, x: float, row: float) -> str:
+def _layer(layer: Layer, name: str, x: float, row: float, texts: Texts) -> str:
     tail, center = layer.path[len(name) + 1 :], x + LAYER / 2
     gate = " gate" if "." in tail and not tail.startswith("shortcut.") else ""
     inside = svg.box(x, row - BOX / 2, LAYER, BOX, f"k-{color(layer.leaf)}{gate}")
     inside += svg.text(center, row + 14, tail, "small") + svg.text(center, row - 3, svg.fit(_label(layer), 18), "label")
-    label = f"output {size_text(layer.output_shape)}"
+    label = texts("picture.output", shape=size_text(layer.output_shape))
     size = svg.text(center, row + 42, size_text(layer.output_shape), "small")
     return svg.link(layer.path, label, layer_keys(layer, name), inside) + size
 
 
-def _sum(block: Block, x: float, row: float) -> str:
+def _sum(x: float, row: float, texts: Texts) -> str:
     circle = f'<circle cx="{x + 14:g}" cy="{row:g}" r="13" class="sum"/>' + svg.text(x + 14, row + 6, "+", "plus")
-    return svg.link("sum", "sum of body and shortcut", (["block.add"], ["block.shortcut"]), circle)
+    return svg.link("sum", texts("picture.sum"), (["block.add"], ["block.shortcut"]), circle)
 
 
-def _shortcut(block: Block, name: str, start: float, end: float, row: float) -> str:
+def _shortcut(block: Block, name: str, ends: tuple[float, float], row: float, texts: Texts) -> str:
     """The way around the body; its layers stand on it."""
+    start, end = ends
     line = svg.over(start, end, row - 13, TOP + 4).replace(f"M{start:g} {row - 13:g}", f"M{start:g} {row:g}")
     if not block.shortcut:
-        text = svg.text((start + end) / 2, TOP - 4, "identity: x as it is", "label")
-        return svg.link(name, "the shortcut", (["block.shortcut", "block.add"], []), line + text)
-    parts = [svg.link(name, "shortcut", (["block.shortcut"], []), line)]
+        text = svg.text((start + end) / 2, TOP - 4, texts("picture.identity_line"), "label")
+        return svg.link(name, texts("picture.shortcut"), (["block.shortcut", "block.add"], []), line + text)
+    parts = [svg.link(name, texts("picture.shortcut"), (["block.shortcut"], []), line)]
     width = len(block.shortcut) * (LAYER + GAP) - GAP
     x = max(start + 12, (start + end - width) / 2)
     for layer in block.shortcut:
-        boxed = _layer(layer, name, x, TOP + 4)
+        boxed = _layer(layer, name, x, TOP + 4, texts)
         parts.append(boxed[: boxed.index("</a>") + 4])
         x += LAYER + GAP
     return "".join(parts)
 
 
-def _block_about(block: Block, before: tree.Shape) -> str:
+def _block_about(block: Block, before: tree.Shape, texts: Texts) -> str:
     parameters = sum(layer.parameters for layer in block.layers)
     macs = sum(layer.macs for layer in block.layers)
-    each = "each has " if len(block.names) > 1 else ""
-    return (
-        f"{size_text(before)} to {size_text(block.output_shape)}; {each}{parameters:,} parameters, "
-        f"{macs:,} multiply-accumulates."
-    )
+    key = "picture.costs_each" if len(block.names) > 1 else "picture.costs"
+    shapes = {"before": size_text(before), "after": size_text(block.output_shape)}
+    return texts(key, **shapes, parameters=f"{parameters:,}", macs=f"{macs:,}")

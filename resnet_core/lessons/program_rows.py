@@ -8,53 +8,27 @@ from html import escape
 from resnet_core.lessons.coloring import colored_lines
 from resnet_core.lessons.columns import Column, Piece, rows
 from resnet_core.lessons.differences import Topic, marked
-from resnet_core.lessons.formulas import FORMULAS
+from resnet_core.lessons.texts import Texts
 
 #: What the columns are called, in their order.
 FRAMEWORKS = {"torch": "PyTorch", "keras": "Keras", "flax": "Flax (NNX)", "numpy": "NumPy"}
 
-#: What the rows are called, and what is in them.
-_ROWS = {
-    "imports": ("Imports", "what the program needs"),
-    "initial": ("Initial values", "which the framework does not have by that name"),
-    "helpers": ("Functions and layers", "which the framework does not have"),
-    "gate": ("Gate", "a factor for each channel"),
-    "block": ("Block", "written once, however often it is used"),
-    "stage": ("Stage", "a loop over the blocks"),
-    "network": ("Network", "begins"),
-    "stem": ("Stem", "from pixels to a first map"),
-    "stages": ("Stages", "with their numbers"),
-    "head": ("Head", "from the last map to the output"),
-    "forward": ("Forward pass", "in the order of computation"),
-    "weights": ("Weights", "read from a neutral file"),
-    "training": ("Training step", "as the recipe has it"),
-    "run": ("Run it", "shapes, and a count that is checked"),
-}
 
-#: Why a program has nothing in a row.
-_NOTHING = {
-    ("torch", "weights"): "load_state_dict reads a neutral file as it is: the first lines say how.",
-    ("keras", "forward"): "Layers are called where they are made: the rows above.",
-    ("numpy", "forward"): "Computed as it stands in the rows above.",
-    ("numpy", "training"): "The NumPy program is for inference only.",
-}
-
-
-def program_rows(columns: Sequence[Column], topics: Sequence[Topic]) -> Iterator[str]:
+def program_rows(columns: Sequence[Column], topics: Sequence[Topic], texts: Texts) -> Iterator[str]:
     """Every row, with a cell for each program; lines that say one of the `topics` are marked."""
     there = [column for column in columns if not column.missing]
     html = {column.backend: colored_lines(column.text) for column in there}
     diffs = {column.backend: marked(topics, column) for column in there}
     for column in columns:
         if column.missing:
-            name = FRAMEWORKS[column.backend]
-            yield f'<p class="hint">No program in {name}: {escape(column.missing)}</p>'
+            said = texts("row.missing", framework=FRAMEWORKS[column.backend], reason=column.missing)
+            yield f'<p class="hint">{escape(said)}</p>'
     seen: dict[str, int] = {}
     first = {column.backend: column.pieces[0] for column in there}
     for row, pieces in rows(there):
         seen[row] = seen.get(row, 0) + 1
         number = f"-{seen[row]}" if seen[row] > 1 else ""
-        title, about = _row_title(row)
+        title, about = _row_title(row, texts)
         lines = [(c, line) for c, piece in zip(there, pieces, strict=True) if piece for line in piece.lines]
         same = "" if any(line.number in diffs[c.backend] for c, line in lines) else " same"
         yield f'<section class="row{same}" id="row-{row}{number}" aria-label="{escape(title)}">'
@@ -62,23 +36,28 @@ def program_rows(columns: Sequence[Column], topics: Sequence[Topic]) -> Iterator
         for column, piece in zip(there, pieces, strict=True):
             name = column.backend
             stop = piece is not None and piece is first[name]
-            yield _cell(name, row, piece, html[name], diffs[name], stop)
+            yield _cell(name, row, piece, html[name], diffs[name], stop, texts)
         yield "</div></section>"
 
 
-def _row_title(row: str) -> tuple[str, str]:
+def _row_title(row: str, texts: Texts) -> tuple[str, str]:
     if row.startswith("kind."):
-        kinds = {kind.__name__: text[0] for kind, text in FORMULAS.items()}
-        return kinds[row.removeprefix("kind.")], "what all of them share is said once"
-    return _ROWS[row]
+        return texts(f"{row}.name"), texts("row.kind")
+    return texts(f"row.{row}.name"), texts(f"row.{row}.about")
 
 
 def _cell(
-    backend: str, row: str, piece: Piece | None, html: Sequence[str], diffs: Mapping[int, str], stop: bool
+    backend: str,
+    row: str,
+    piece: Piece | None,
+    html: Sequence[str],
+    diffs: Mapping[int, str],
+    stop: bool,
+    texts: Texts,
 ) -> str:
     name = FRAMEWORKS[backend]
     if piece is None:
-        why = _NOTHING.get((backend, row), "Nothing of its own here.")
+        why = texts(own if texts.has(own := f"row.nothing.{backend}_{row}") else "row.nothing.any")
         return f'<div class="cell empty" data-backend="{backend}"><h4>{name}</h4><p>{escape(why)}</p></div>'
     lines, last = [], max((line.number for line in piece.lines if line.text.strip()), default=0)
     for line in piece.lines:
@@ -90,7 +69,8 @@ def _cell(
         kind = "l" if line.number <= last else "l end"
         lines.append(f'<span class="{kind}"{place}{said}>{html[line.number - 1]}</span>')
     plain = "" if any(line.number in diffs for line in piece.lines) else " plain"
-    reach = f' tabindex="0" role="group" aria-label="{name}: arrow keys walk through the lines"' if stop else ""
+    keys = escape(texts("row.keys", framework=name))
+    reach = f' tabindex="0" role="group" aria-label="{keys}"' if stop else ""
     return (
         f'<div class="cell{plain}" data-backend="{backend}"><h4>{name}</h4>'
         f'<pre data-column="{backend}"{reach}><code>{"".join(lines)}</code></pre></div>'

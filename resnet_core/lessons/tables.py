@@ -7,28 +7,32 @@ from html import escape
 from math import prod
 
 from resnet_core.analysis import Layer, Totals
-from resnet_core.lessons.picture import block_name, color, layer_keys, size_text
+from resnet_core.lessons.picture import block_name, color, counted_blocks, layer_keys, size_text
+from resnet_core.lessons.texts import Texts
 from resnet_core.presentation.folding import Block, Section, names_text
 from resnet_core.presentation.layer_text import kind_text
 from resnet_core.tree import Conv, DropPath, Leaf, Linear, Shape
 
 
-def shape_table(sections: Sequence[Section], image: Shape, totals: Totals) -> str:
+def shape_table(sections: Sequence[Section], image: Shape, totals: Totals, texts: Texts) -> str:
     """Every layer of every kind of block; a block that is repeated stands once."""
-    head = "<tr><th>layer<th>kind<th class=r>output<th class=r>parameters<th class=r>MACs</tr>"
-    body = [f"<tbody><tr><th scope=row>input<td><td class=r>{size_text(image)}<td class=r><td class=r></tr></tbody>"]
+    columns = ("layer", "kind", "output", "parameters", "macs_short")
+    names = [escape(texts(f"table.{name}")) for name in columns]
+    head = f"<tr><th>{names[0]}<th>{names[1]}{''.join(f'<th class=r>{name}' for name in names[2:])}</tr>"
+    first = f"<th scope=row>{escape(texts('picture.input'))}<td><td class=r>{size_text(image)}<td class=r><td class=r>"
+    body = [f"<tbody><tr>{first}</tr></tbody>"]
     for section in sections:
-        body.append(f"<tbody>{''.join(_section(section))}</tbody>")
+        body.append(f"<tbody>{''.join(_section(section, texts))}</tbody>")
     end = (
-        f"<tfoot><tr><th scope=row>total<td><td class=r>{size_text(totals.output_shape)}"
+        f"<tfoot><tr><th scope=row>{escape(texts('table.total'))}<td><td class=r>{size_text(totals.output_shape)}"
         f"<td class=r>{totals.parameters:,}<td class=r>{totals.macs:,}</tr></tfoot>"
     )
     return f"<table class=shapes><thead>{head}</thead>{''.join(body)}{end}</table>"
 
 
-def _section(section: Section) -> Iterator[str]:
+def _section(section: Section, texts: Texts) -> Iterator[str]:
     count = sum(len(block.names) for block in section.blocks if block.names[0])
-    kind = f"{count} block{'s' * (count > 1)}" if count else ""
+    kind = counted_blocks(count, texts)
     yield (
         f'<tr class=part><th scope=row><a href="#{escape(section.name)}">{escape(section.name)}</a><td>{kind}'
         f"<td class=r>{size_text(section.output_shape)}"
@@ -37,20 +41,20 @@ def _section(section: Section) -> Iterator[str]:
     for block in section.blocks:
         name = block_name(section, block)
         if count:
-            yield _block_row(block, name)
+            yield _block_row(block, name, texts)
         for layer in block.body:
-            yield _layer_row(layer, name, count > 0)
+            yield _layer_row(layer, name, count > 0, texts)
         for layer in block.shortcut or ():
-            yield _layer_row(layer, name, True)
+            yield _layer_row(layer, name, True, texts)
         if block.shortcut is not None:
-            said = "shortcut and body" if block.shortcut else "identity and body"
-            yield f"<tr><th scope=row class=deep>+<td>sum of {said}<td class=r><td class=r><td class=r></tr>"
+            said = escape(texts("table.shortcut_and_body" if block.shortcut else "table.identity_and_body"))
+            yield f"<tr><th scope=row class=deep>+<td>{said}<td class=r><td class=r><td class=r></tr>"
         for layer in block.post:
-            yield _layer_row(layer, name, count > 0)
+            yield _layer_row(layer, name, count > 0, texts)
 
 
-def _block_row(block: Block, name: str) -> str:
-    alike = f"{len(block.names)} alike, each" if len(block.names) > 1 else ""
+def _block_row(block: Block, name: str, texts: Texts) -> str:
+    alike = escape(texts("table.alike", count=len(block.names))) if len(block.names) > 1 else ""
     parameters = sum(layer.parameters for layer in block.layers)
     macs = sum(layer.macs for layer in block.layers)
     return (
@@ -59,10 +63,10 @@ def _block_row(block: Block, name: str) -> str:
     )
 
 
-def _layer_row(layer: Layer, name: str, deep: bool) -> str:
+def _layer_row(layer: Layer, name: str, deep: bool, texts: Texts) -> str:
     own, related = (escape(" ".join(keys)) for keys in layer_keys(layer, name))
     kind, tail = type(layer.leaf).__name__, escape(layer.path[len(name) + 1 :])
-    facts = f'data-kind="{kind}" data-in="{size_text(layer.input_shape)}" data-how="{escape(_how(layer))}"'
+    facts = f'data-kind="{kind}" data-in="{size_text(layer.input_shape)}" data-how="{escape(_how(layer, texts))}"'
     counts = "".join(f"<td class=r>{count:,}" if count else "<td class=r>" for count in (layer.parameters, layer.macs))
     return (
         f'<tr class=layer data-layer="{escape(layer.path)}" data-own="{own}" data-rel="{related}" {facts}>'
@@ -77,11 +81,12 @@ def _kind(leaf: Leaf) -> str:
     return "DropPath" if isinstance(leaf, DropPath) else kind_text(leaf, settings=False)
 
 
-def _how(layer: Layer) -> str:
+def _how(layer: Layer, texts: Texts) -> str:
     """How parameters and multiply-accumulates are counted, as products."""
     shapes = [tensor.shape for tensor in layer.leaf.tensors().values() if tensor.role != "statistic"]
-    texts = [" × ".join(map(str, shape)) for shape in shapes]
-    parts = [f"parameters: {' + '.join(texts)} = {layer.parameters:,}"] if layer.parameters else []
+    products = [" × ".join(map(str, shape)) for shape in shapes]
+    named = f"{texts('table.parameters')}: {' + '.join(products)} = {layer.parameters:,}"
+    parts = [named] if layer.parameters else []
     leaf = layer.leaf
     if isinstance(leaf, Conv):
         places = [*layer.output_shape, *leaf.kernel, leaf.in_channels // leaf.groups]
@@ -91,15 +96,16 @@ def _how(layer: Layer) -> str:
     else:
         places = []
     if places:
-        parts.append(f"multiply-accumulates: {' × '.join(map(str, places))} = {layer.macs:,}")
+        parts.append(f"{texts('table.macs')}: {' × '.join(map(str, places))} = {layer.macs:,}")
     return "; ".join(parts)
 
 
-def chart(sections: Sequence[Section]) -> str:
+def chart(sections: Sequence[Section], texts: Texts) -> str:
     """Bars of each part's parameters and multiply-accumulates, each with its share of the whole."""
     names = [section.name for section in sections]
     parameters, macs = [section.parameters for section in sections], [section.macs for section in sections]
-    bars = _bars("parameters", names, parameters, "bar-a") + _bars("multiply-accumulates", names, macs, "bar-b")
+    bars = _bars(texts("table.parameters"), names, parameters, "bar-a")
+    bars += _bars(texts("table.macs"), names, macs, "bar-b")
     return f'<div class="charts">{bars}</div>'
 
 

@@ -1,24 +1,37 @@
 """The lesson in a real browser: what a reader does, by pointer, by touch and by keyboard.
 
-It needs Playwright for Python and a Chromium on the path; the tests are skipped where one is missing.
+It needs Playwright for Python and a Chromium on the path; the tests are skipped where one is missing. What axe finds
+needs axe-core from npm too, in the folder `node_modules` of this one or of the checkout, or where AXE_CORE says.
 """
 
 from __future__ import annotations
 
+import json
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
 
 import resnet_core as rn
+from resnet_core.data.shipped import FOLDER
+from resnet_core.lessons.live import Live, live
+from resnet_core.prediction.network import trained_network
 
 playwright = pytest.importorskip("playwright.sync_api", reason="the lesson's browser tests need playwright")
 CHROMIUM = next(
     (found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), ""
 )
 pytestmark = pytest.mark.skipif(not CHROMIUM, reason="the lesson's browser tests need a chromium on the path")
+
+#: What the page's logits may be away from the reference's.
+ALLOWED = 1e-4
+
+SIZES = {"phone": 390, "laptop": 1440, "projector": 1920}
 
 SHOWN = "[...document.querySelectorAll('.view')].filter(view => !view.hidden).map(view => view.id)"
 LIT = "[...document.querySelectorAll('.l.on')].map(line => line.id)"
@@ -29,6 +42,20 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("lesson") / "lesson.html"
     path.write_text(rn.lesson("resnet18", train=True, measured=False))
     return path
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """{language: the page of the network that ships}."""
+    folder = tmp_path_factory.mktemp("running")
+    for language in ("en", "zh"):
+        (folder / f"{language}.html").write_text(rn.lesson("resnet20", measured=False, language=language))
+    return {language: folder / f"{language}.html" for language in ("en", "zh")}
+
+
+@pytest.fixture(scope="module")
+def shipped() -> Live:
+    return live(trained_network(FOLDER / "fashion_resnet20.safetensors"), shipped=True)
 
 
 @pytest.fixture(scope="module")
@@ -154,4 +181,176 @@ def test_everything_is_there_without_javascript(browser: Any, file: Path) -> Non
     page = visit(browser, file, java_script_enabled=False)
     assert page.is_visible("[id='stage4.block2'] svg")
     assert page.is_visible(".l:has-text('sliding_window_view')")
+    assert page.trouble == []
+
+
+def logits(page: Any) -> np.ndarray:
+    return np.array(json.loads(page.get_attribute("#live-classes", "data-logits")))
+
+
+def choose(page: Any, selector: str, value: str) -> np.ndarray:
+    """The logits after a choice."""
+    page.evaluate("document.querySelector('#live-classes').removeAttribute('data-logits')")
+    page.select_option(selector, value)
+    page.wait_for_selector("#live-classes[data-logits]")
+    return logits(page)
+
+
+def test_the_network_gives_the_logits_of_the_reference(browser: Any, running: dict[str, Path], shipped: Live) -> None:
+    page = visit(browser, running["en"])
+    page.wait_for_selector("#live-classes[data-logits]")
+    for number in (0, 1, 42, 99):
+        assert np.abs(choose(page, "#live-sample", str(number)) - shipped.logits[number]).max() < ALLOWED
+    assert shipped.classes is not None
+    first = page.inner_text("#live-classes tr:first-child th")
+    assert first == shipped.classes[int(shipped.logits[99].argmax())]
+    assert page.trouble == []
+
+
+def test_a_network_for_colors_prepares_the_photo_as_its_weights_say(browser: Any, tmp_path: Path) -> None:
+    spec = rn.spec("resnet20", depths=[1, 1], channels=[8, 16], classes=3)
+    preparation = rn.Preparation(
+        size=(24, 20), channel_order="bgr", white=255.0, mean=(103.9, 116.8, 123.7), deviation=(57.0, 58.0, 59.0)
+    )
+    rn.save_weights(tmp_path / "w.safetensors", rn.probe_weights(spec), spec, preparation=preparation)
+    found = live(trained_network(tmp_path / "w.safetensors"))
+    (tmp_path / "page.html").write_text(rn.lesson(spec, weights=tmp_path / "w.safetensors", measured=False))
+    page = visit(browser, tmp_path / "page.html")
+    page.wait_for_selector("#live-classes[data-logits]")
+    scale = np.abs(found.logits).max()
+    assert np.abs(logits(page) - found.logits[0]).max() < 1e-6 * scale
+    page.click("#live-invert")
+    assert np.abs(logits(page) - found.logits[0]).max() > 1e-3 * scale
+    page.click("#live-invert")
+    assert np.abs(logits(page) - found.logits[0]).max() < 1e-6 * scale
+    assert page.trouble == []
+
+
+def test_a_wrong_number_in_the_page_is_seen_in_its_logits(
+    browser: Any, running: dict[str, Path], shipped: Live, tmp_path: Path
+) -> None:
+    text, bias = running["en"].read_text(), '["bias",144,160]'  # of the first convolution
+    assert text.count(bias) == 1
+    wrong = tmp_path / "wrong.html"
+    wrong.write_text(text.replace(bias, '["bias",145,161]'))
+    page = visit(browser, wrong)
+    page.wait_for_selector("#live-classes[data-logits]")
+    assert np.abs(logits(page) - shipped.logits[0]).max() > ALLOWED
+
+
+def test_a_block_is_skipped_live_and_made_whole_again(browser: Any, running: dict[str, Path], shipped: Live) -> None:
+    page = visit(browser, running["en"])
+    page.wait_for_selector("#live-classes[data-logits]")
+    block = "[data-block='stage2.block2']"
+    skipped, cut = choose(page, block, "skip"), choose(page, block, "cut")
+    assert "the whole network says: Ankle boot" in page.inner_text("#live-said")
+    assert min(np.abs(skipped - shipped.logits[0]).max(), np.abs(cut - skipped).max()) > 0.1
+    page.click("#live-reset")
+    assert np.abs(logits(page) - shipped.logits[0]).max() < ALLOWED
+    assert page.trouble == []
+
+
+def test_feature_maps_follow_the_picture_of_the_network(browser: Any, running: dict[str, Path]) -> None:
+    page = visit(browser, running["en"])
+    page.wait_for_selector("#live-classes[data-logits]")
+    assert page.inner_text("#live-range").startswith("28 × 28 × 16:")
+    for target in ("stage3", "stage3.block1", "stage3.block1.norm1"):
+        page.click(f".view:not([hidden]) a[href='#{target}']")
+    assert page.input_value("#live-layer") == "stage3.block1.conv1"  # its norm is in it
+    assert page.inner_text("#live-range").startswith("7 × 7 × 64:")
+    assert page.trouble == []
+
+
+def test_a_picture_of_ones_own(browser: Any, running: dict[str, Path], shipped: Live, tmp_path: Path) -> None:
+    page = visit(browser, running["en"])
+    page.wait_for_selector("#live-classes[data-logits]")
+    Image.fromarray(shipped.pictures[7, ..., 0]).save(tmp_path / "sneaker.png")
+    page.set_input_files("#live-file", tmp_path / "sneaker.png")
+    page.wait_for_function("document.querySelector('#live-sample').value === ''")
+    assert np.abs(logits(page) - shipped.logits[7]).max() < ALLOWED
+    page.click("#live-invert")
+    page.click("#live-invert")
+    assert np.abs(logits(page) - shipped.logits[7]).max() < ALLOWED
+    (tmp_path / "none.png").write_bytes(b"no picture")
+    page.set_input_files("#live-file", tmp_path / "none.png")
+    page.wait_for_function("document.querySelector('#live-said').textContent.includes('no picture')")
+    page.click("#live-draw")
+    black = logits(page)
+    page.locator("#live-picture").scroll_into_view_if_needed()
+    box = page.locator("#live-picture").bounding_box()
+    page.mouse.move(box["x"] + 60, box["y"] + 60)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 150, box["y"] + 170, steps=4)
+    page.mouse.up()
+    page.wait_for_timeout(400)
+    assert np.abs(logits(page) - black).max() > 0.1
+    assert page.trouble == []
+
+
+def test_a_shortcut_is_taken_away_and_a_count_is_checked(browser: Any, running: dict[str, Path]) -> None:
+    page = visit(browser, running["en"])
+    assert not page.locator("#degradation g[data-curve=plain]").is_visible()
+    page.click("#take-away")
+    assert page.locator("#degradation g[data-curve=plain]").is_visible()
+    for guess, said in (
+        ("many", "Enter a whole number."),
+        ("1000", "Too few"),
+        ("464,154", "Right."),
+        ("9999999", "Too many"),
+    ):
+        page.fill("#exercise-guess", guess)
+        page.keyboard.press("Enter")
+        assert said in page.inner_text("#exercise-said")
+    assert page.trouble == []
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+@pytest.mark.parametrize("size", SIZES)
+def test_it_fits_every_screen_in_both_languages(
+    browser: Any, running: dict[str, Path], language: str, size: str
+) -> None:
+    page = visit(browser, running[language], width=SIZES[size])
+    page.wait_for_selector("#live-classes[data-logits]")
+    assert page.evaluate("document.documentElement.scrollWidth") == SIZES[size]
+    assert page.evaluate("document.documentElement.lang") == {"en": "en", "zh": "zh-Hans"}[language]
+    assert page.trouble == []
+
+
+def axe() -> str:
+    """The text of axe-core, or nothing."""
+    here = Path(__file__).parent
+    places = [
+        os.environ.get("AXE_CORE", ""),
+        *(str(up / "node_modules/axe-core/axe.min.js") for up in (here, here.parents[1])),
+    ]
+    return next((Path(place).read_text() for place in places if place and Path(place).is_file()), "")
+
+
+@pytest.mark.skipif(not axe(), reason="finding barriers needs axe-core: npm install axe-core")
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_axe_finds_no_barrier(browser: Any, running: dict[str, Path], language: str, scheme: str) -> None:
+    page = visit(browser, running[language], color_scheme=scheme)
+    page.wait_for_selector("#live-classes[data-logits]")
+    page.click("#take-away")
+    page.evaluate("document.querySelector('.answer').open = true")
+    page.evaluate(axe())
+    found = page.evaluate(
+        "axe.run(document).then(found => found.violations.map(v => [v.id, v.nodes.map(n => n.html)]))"
+    )
+    assert found == []
+
+
+def test_it_prints(browser: Any, running: dict[str, Path]) -> None:
+    page = visit(browser, running["zh"])
+    page.wait_for_selector("#live-classes[data-logits]")
+    assert page.pdf()[:5] == b"%PDF-"
+
+
+def test_without_javascript_the_network_says_what_it_needs(browser: Any, running: dict[str, Path]) -> None:
+    page = visit(browser, running["en"], java_script_enabled=False)
+    assert page.is_visible("p.nojs:has-text('Running it needs JavaScript')")
+    assert not page.is_visible("#network")
+    assert page.locator("#degradation g[data-curve=plain]").is_visible()
+    assert page.is_visible("summary:has-text('The answer')")
     assert page.trouble == []

@@ -62,6 +62,9 @@ def test_the_commands_of_the_page_for_teachers_run(tmp_path: Path) -> None:
         "side_by_side.html",
         "lesson.html",
         "lesson_training.html",
+        "lesson_zh.html",
+        "lesson_compared.html",
+        "resnet20.json",
     }
 
 
