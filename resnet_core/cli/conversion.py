@@ -18,7 +18,9 @@ SpecOption = Annotated[
 FromOption = Annotated[
     str | None,
     typer.Option(
-        "--from", metavar="FORMAT", help="resnet, torchvision, timm, hf, keras, slim, flax; by default by the names."
+        "--from",
+        metavar="FORMAT",
+        help="resnet, torchvision, timm, hf, keras, slim, flax, nnx; by default by the names.",
     ),
 ]
 
@@ -33,7 +35,7 @@ def convert_weights(
         typer.Option(
             "--to",
             metavar="FORMAT",
-            help="resnet, torchvision, timm, hf, keras, flax, onnx; by default by the ending.",
+            help="resnet, torchvision, timm, hf, keras, slim, flax, nnx, onnx; by default by the ending.",
         ),
     ] = None,
     deploy: Annotated[bool, typer.Option("--deploy", help="Fold norms into convolutions, for inference.")] = False,

@@ -208,6 +208,9 @@ def _about(side: Imported) -> dict[str, Any]:
         about["stated"] = dict(found.stated)
     else:
         about["known_by"] = "names and shapes, and the spec that was given; what they do not show is the program's"
+    if side.published is not None:
+        files = [{"address": file.address, "compared": file.told()} for file in side.published.files]
+        about["published"] = {"name": side.published.name, "files": files}
     if found is not None and found.namesakes:
         about["namesakes"] = list(found.namesakes)
     if (half := half_precision(side.weights)) is not None:

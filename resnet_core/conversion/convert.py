@@ -49,6 +49,8 @@ class Conversion:
         """What was done, in a few lines."""
         found, spec = self.source, self.source.spec
         lines = [f"{found.path.name}: {found.title}, {spec.name or 'a network without a name'}, {spec.classes} classes"]
+        if found.published is not None:
+            lines += [f"  {file.path.name} compared: {file.told()}" for file in found.published.files]
         stated = {} if found.recognized is None else found.recognized.stated
         if found.network is not None and found.recognized is not None and spec.output_stride is not None:
             lines.append(f"  by the dilation of its convolutions: output_stride = {spec.output_stride}")

@@ -61,6 +61,8 @@ def export_weights(spec: ResNetSpec, weights: Mapping[str, np.ndarray], format: 
         raise InputError(f"format: received {format!r}; expected one of {', '.join(FORMATS)}")
     own = FORMATS[format]
     told: tuple[str, ...] = ()
+    if own.styles[0].own:
+        return _of_ours(own, own.styles[0], spec, weights)
     if spec.deploy and not spec.standardize_weights:  # no library's program has this form
         told = ("norms that only add the biases, which the deploy form has in the convolutions",)
         weights, spec = undeploy(weights, spec)
@@ -73,6 +75,15 @@ def export_weights(spec: ResNetSpec, weights: Mapping[str, np.ndarray], format: 
         else:
             return dataclasses.replace(exported, rewritten=(*told, *exported.rewritten))
     raise WeightsError(f"{own.title} is another network: {min(reasons)[-1]}")
+
+
+def _of_ours(format: Format, style: Style, spec: ResNetSpec, weights: Mapping[str, np.ndarray]) -> Exported:
+    """A model of this project is built from the spec: whatever it says is in the program, and nothing is rewritten."""
+    names = write_names(format, style, state(spec))
+    if names is None:
+        raise WeightsError(f"{format.title} has no names for the tensors of this network")
+    arrays = {names[name]: _native(style, format, name, weights[name]) for name in state(spec)}
+    return Exported(format, style, spec, arrays, names, {})
 
 
 def _programs(format: Format, spec: ResNetSpec) -> Iterator[tuple[Style, Mapping[str, Any]]]:

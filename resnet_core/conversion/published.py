@@ -2,7 +2,10 @@
 
 Addresses and checksums of torchvision's and Keras' files are theirs (torchvision 0.29.1, Keras 3.15.1): of the former
 the first eight digits of the SHA-256, of the latter the MD5. For files of the Hugging Face Hub, which `hf:` and `timm:`
-name, the hub says the SHA-256 before it sends them. What was fetched is checked again whenever it is used.
+name, the hub says the SHA-256 before it sends them, but for small ones.
+
+Eight digits are soon found again, and an MD5 can be forged. The whole SHA-256 of what was fetched first is therefore
+kept beside the file, as `sha256sum` writes it, and both are compared whenever the file is used.
 """
 
 from __future__ import annotations
@@ -59,17 +62,50 @@ KERAS = {
     "resnet101v2": "6343647c601c52e1368623803854d971",
     "resnet152v2": "a49b44d1979771252814e80f8ec446f9",
 }
+_NAMED = {"sha256": "SHA-256", "md5": "MD5"}
+
 #: Of a repository on the hub: the configuration, then the weights.
 _FILES = ("config.json", "model.safetensors")
+
+
+class Verified(NamedTuple):
+    """A file that was fetched, and what of it was compared: `published` is "sha256:…" or "md5:…", "" for nothing.
+
+    `published` has the digits that the publisher says, which may be the first alone; `sha256` is whole, `first` says
+    whether it was recorded just now, so that there was nothing to compare it with.
+    """
+
+    path: Path
+    address: str
+    published: str
+    sha256: str
+    first: bool
+
+    def told(self) -> str:
+        """What was compared, in words."""
+        kind, _, digits = self.published.partition(":")
+        whose = "the publisher says no checksum"
+        if self.published:
+            part = "" if len(digits) == 2 * hashlib.new(kind).digest_size else f"the first {len(digits)} digits of "
+            whose = f"{part}the published {_NAMED[kind]} ({digits})"
+        if self.first:
+            return f"{whose}; the whole SHA-256 is recorded, from now on it is compared"
+        return f"{whose}; the whole SHA-256, as recorded when it was first fetched"
 
 
 class Published(NamedTuple):
     """Weights that were fetched: the format of their names, and what their publisher says of pictures and classes."""
 
-    path: Path
+    name: str
+    files: tuple[Verified, ...]  #: the weights last
     format: str
     preparation: Preparation | None = None
     classes: tuple[str, ...] | None = None
+
+    @property
+    def path(self) -> Path:
+        """The file of weights; of a repository with its configuration, the folder."""
+        return self.files[-1].path if len(self.files) == 1 else self.files[-1].path.parent
 
 
 def is_name(name: object) -> bool:
@@ -92,7 +128,7 @@ def fetched(name: str) -> Published:
     if source == "keras":
         return _keras(name, network)
     repository = f"timm/{network}" if source == "timm" else network
-    return Published(_repository(name, repository, version or "main"), source)
+    return Published(name, _repository(name, repository, version or "main"), source)
 
 
 @cache
@@ -104,15 +140,15 @@ def imagenet_classes() -> tuple[str, ...]:
 def _torchvision(name: str, network: str, version: str | None) -> Published:
     versions = _known(name, network, TORCHVISION)
     digits, side = _known(name, version or list(versions)[-1], versions)
-    path = _fetch(name, ADDRESSES["torchvision"], f"{network}-{digits}.pth", f"sha256:{digits}")
+    file = _fetch(name, ADDRESSES["torchvision"], f"{network}-{digits}.pth", f"sha256:{digits}")
     pictures = Preparation(size=(224, 224), crop=224 / side, mean=IMAGENET_MEAN, deviation=IMAGENET_DEVIATION)
-    return Published(path, "torchvision", pictures, imagenet_classes())
+    return Published(name, (file,), "torchvision", pictures, imagenet_classes())
 
 
 def _keras(name: str, network: str) -> Published:
     digest = _known(name, network, KERAS)
-    path = _fetch(name, ADDRESSES["keras"], f"{network}_weights_tf_dim_ordering_tf_kernels.h5", f"md5:{digest}")
-    return Published(path, "keras", None, imagenet_classes())
+    file = _fetch(name, ADDRESSES["keras"], f"{network}_weights_tf_dim_ordering_tf_kernels.h5", f"md5:{digest}")
+    return Published(name, (file,), "keras", None, imagenet_classes())
 
 
 def _known(name: str, key: str, table: dict[str, Any]) -> Any:
@@ -121,41 +157,63 @@ def _known(name: str, key: str, table: dict[str, Any]) -> Any:
     return table[key]
 
 
-def _repository(name: str, repository: str, revision: str) -> Path:
-    """The folder with a repository's configuration and weights."""
+def _repository(name: str, repository: str, revision: str) -> tuple[Verified, ...]:
+    """A repository's configuration and weights, in a folder."""
     address = f"{ADDRESSES['hf']}{repository}/resolve/{revision}/"
     folder = Path("hf", *repository.split("/"), revision)
-    paths = [_fetch(name, address, file, None, folder) for file in _FILES]
-    return paths[0].parent
+    return tuple(_fetch(name, address, file, None, folder) for file in _FILES)
 
 
-def _fetch(name: str, address: str, file: str, checksum: str | None, folder: Path | None = None) -> Path:
-    """The file in its folder, fetched if it is not there, with its checksum compared.
+def _fetch(name: str, address: str, file: str, published: str | None, folder: Path | None = None) -> Verified:
+    """The file in its folder, fetched if it is not there, with its checksums compared.
 
-    Without a checksum, it is the one that the hub says, which is kept beside the file.
+    Without a published checksum, it is the one that the hub says, which is kept beside the file.
     """
     path = default_folder() / "weights" / (folder or name.partition(":")[0]) / file
-    kept = path.with_name(f"{file}.checksum")
+    said, record = (path.with_name(f"{file}.{ending}") for ending in ("checksum", "sha256"))
     if not path.is_file():
-        _download(name, address + file, path, kept if checksum is None else None)
-    if checksum is None and kept.is_file():
-        checksum = read_bytes(kept, "a checksum").decode("ascii", "replace").strip()
-    if checksum is not None:
-        kind, _, digits = checksum.partition(":")
-        with path.open("rb") as opened:
-            found = hashlib.file_digest(opened, kind).hexdigest()
-        if not digits or not found.startswith(digits):
-            path.unlink()
-            raise WeightsError(f"{name}: {address}{file} has the {kind} {found}, and was published with {digits}")
-    return path
+        if published is None:  # a revision may be a branch, whose file is another by now
+            said.unlink(missing_ok=True)
+            record.unlink(missing_ok=True)
+        _download(name, address + file, path, said if published is None else None)
+    if published is None:
+        published = _kept(said)
+    kind, _, digits = published.partition(":")
+    if published and kind not in _NAMED:
+        raise WeightsError(f"{said}: received {published[:80]!r}; expected sha256:DIGITS; remove it, and fetch again")
+    whole = _digest(path, "sha256")
+    found = whole if kind in ("", "sha256") else _digest(path, kind)
+    if published and not (digits and found.startswith(digits)):
+        path.unlink()
+        raise WeightsError(f"{name}: {address}{file} has the {_NAMED[kind]} {found}, and was published with {digits}")
+    recorded = _kept(record).partition(" ")[0]
+    if not recorded:
+        write_atomically(record, f"{whole}  {file}\n".encode())
+    elif whole != recorded:
+        path.unlink()
+        raise WeightsError(
+            f"{name}: {address}{file} has the SHA-256 {whole}, and had {recorded} when it was first fetched, "
+            f"as {record} says; if it was replaced there, remove that record"
+        )
+    return Verified(path, address + file, published, whole, not recorded)
 
 
-def _download(name: str, address: str, path: Path, kept: Path | None) -> None:
-    """Fetch a file; before it, into `kept`, the SHA-256 that the hub says of a large one."""
+def _kept(path: Path) -> str:
+    """What stands in the file of a checksum; "" if there is none."""
+    return read_bytes(path, "a checksum").decode("ascii", "replace").strip() if path.is_file() else ""
+
+
+def _digest(path: Path, kind: str) -> str:
+    with path.open("rb") as opened:
+        return hashlib.file_digest(opened, kind).hexdigest()
+
+
+def _download(name: str, address: str, path: Path, said: Path | None) -> None:
+    """Fetch a file; before it, into `said`, the SHA-256 that the hub says of a large one."""
     try:
-        if kept is not None and (digits := _said_by_hub(name, address)):
-            kept.parent.mkdir(parents=True, exist_ok=True)
-            write_atomically(kept, f"sha256:{digits}\n".encode())
+        if said is not None and (digits := _said_by_hub(name, address)):
+            said.parent.mkdir(parents=True, exist_ok=True)
+            write_atomically(said, f"sha256:{digits}\n".encode())
         download(address, path)
     except DownloadError as error:
         reason = str(error)[:120]

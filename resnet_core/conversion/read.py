@@ -16,7 +16,7 @@ from resnet_core.backend import backends, declared, environment
 from resnet_core.conversion.configuration import Configuration, read_configuration
 from resnet_core.conversion.graphs import read_graph
 from resnet_core.conversion.naming import Format, Style
-from resnet_core.conversion.published import fetched, is_name
+from resnet_core.conversion.published import Published, fetched, is_name
 from resnet_core.conversion.recognition import Recognized, recognize
 from resnet_core.conversion.torchvision_names import without_prefix
 from resnet_core.errors import BackendError, InputError, WeightsError, WorkerError
@@ -48,7 +48,7 @@ class Imported:
     `recognized` is None for a file of this project's own, `network` the backend that runs the file itself, which is a
     whole network and not only weights, which are `beside` it where they are too many; with `probabilities`, a softmax
     follows the logits in it. `preparation` and `classes` are None where nothing says; with `assumed`, the preparation
-    is that of the library's program, of which the file says nothing.
+    is that of the library's program, of which the file says nothing. `published` is where weights with a name are from.
     """
 
     path: Path
@@ -61,6 +61,7 @@ class Imported:
     network: str | None = None
     probabilities: bool = False
     beside: tuple[Path, ...] = ()
+    published: Published | None = None
 
     @property
     def files(self) -> list[Path]:
@@ -182,7 +183,8 @@ def _published(name: str, spec: ResNetSpec | None, format: str | None, likely: R
     own = file.format if file.format in ("torchvision", "keras") else None  # the others have a configuration
     found = import_weights(file.path, spec, format or own, likely=likely)
     classes = file.classes if file.classes is not None and len(file.classes) == found.spec.classes else found.classes
-    return replace(found, preparation=file.preparation or found.preparation, classes=classes, assumed=False)
+    known = replace(found, preparation=file.preparation or found.preparation, classes=classes, published=file)
+    return replace(known, assumed=False)
 
 
 def _imported(

@@ -5,23 +5,27 @@ from __future__ import annotations
 import os
 from functools import partial
 from itertools import product
+from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from flax import nnx
+from flax import nnx, serialization
 from jax.sharding import NamedSharding, PartitionSpec
 from narrow import NEWER, SIZES, SPECS
 
 import resnet_core as rn
 import resnet_flax
+from resnet_core.conversion.export import export_weights
+from resnet_core.conversion.recognition import recognize
 from resnet_flax.convolution import conv_general_dilated
 from resnet_flax.layers import DropPath
 from resnet_flax.normalization import BatchNorm
 from resnet_flax.pooling import max_pool
 from resnet_flax.runtime import precision
+from resnet_flax.state_dict import read_state_dict, write_state_dict
 
 Answer = tuple[Any, dict[str, np.ndarray] | None]
 ALL = {**SPECS, **NEWER}
@@ -63,6 +67,37 @@ def split_merge_clone(session: Any, arrays: Any, *, name: str) -> Answer:
     other.eval()
     results["equal specs have equal graphs"] = nnx.split(other)[0] == nnx.split(model)[0]
     return results, None
+
+
+def state_from_a_file(session: Any, arrays: Any, *, name: str, folder: str) -> Answer:
+    """A state that was written is what `nnx.update` takes, and every value is the same bits; and not with a defect."""
+    spec, path = ALL[name], Path(folder) / "state.msgpack"
+    weights = rn.probe_weights(spec)
+    write_state_dict(path, export_weights(spec, weights, "nnx").arrays)
+
+    def taken(change: str) -> bool:
+        model = resnet_flax.build(spec, seed=5)
+        state = serialization.msgpack_restore(path.read_bytes())
+        module: Any = state
+        *modules, last = change.split("/")
+        for each in modules:
+            module = module[each]
+        if change:
+            module[last] = np.nextafter(module[last], np.float32(9))
+        nnx.update(model, state)
+        found = resnet_flax.get_weights(model)
+        return all(
+            np.array_equal(found[key], array) and found[key].dtype == array.dtype for key, array in weights.items()
+        )
+
+    read = read_state_dict(path)
+    names = {key: array.shape for key, array in read.items()}
+    own = recognize(names, spec=spec)
+    return {
+        "taken by nnx.update": taken(""),
+        "a last bit is seen": not taken("head/linear/bias"),
+        "read again": own.format.name == "nnx" and set(own.names.values()) == set(weights),
+    }, None
 
 
 def small_maps(session: Any, arrays: Any, *, everything: bool) -> Answer:

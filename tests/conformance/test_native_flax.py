@@ -37,6 +37,12 @@ def test_the_state_has_the_neutral_paths_with_flaxs_own_last_segment(name: str, 
     assert found == expected
 
 
+@pytest.mark.parametrize("name", [*SPECS, *NEWER])
+def test_a_state_that_is_written_is_taken_by_nnx_update(name: str, workers: Workers, tmp_path: Path) -> None:
+    result, _ = workers.call("flax", "native_flax:state_from_a_file", name=name, folder=str(tmp_path))
+    assert [claim for claim, held in result.items() if not held] == []
+
+
 def test_a_printed_model_reads_like_the_network_that_it_now_is(workers: Workers) -> None:
     printed, _ = workers.call("flax", "native_flax:printed")
     lines = printed["resnet20"].splitlines()

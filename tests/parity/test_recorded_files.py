@@ -40,7 +40,8 @@ KINDS = ("torchvision_basic.pth", "timm_v2", "transformers_basic", "keras_v1.wei
 
 #: {format: where a file of it is written to}.
 WRITTEN = {"torchvision": "back.pth", "timm": "back.bin", "hf": "back", "keras": "back.weights.h5",
-           "slim": "back.ckpt.index", "flax": "back.msgpack"}  # fmt: skip
+           "slim": "back.ckpt.index", "flax": "back.msgpack",
+           "nnx": "back.msgpack"}  # fmt: skip
 
 #: What is no part of a network: counters, and what an optimizer keeps.
 BESIDE = re.compile(r".*num_batches_tracked|.*/Momentum|global_step|step|opt_state/.*")

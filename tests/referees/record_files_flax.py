@@ -73,7 +73,7 @@ def of_ours() -> None:
     model.eval()
     versions = {package: version(package) for package in ("flax", "jax")}
     logits = np.asarray(model(jnp.asarray(picture(seed), jnp.float64)))
-    record(name, logits, seed, versions, str(logits.dtype), format="flax", spec=OURS)
+    record(name, logits, seed, versions, str(logits.dtype), format="nnx", spec=OURS)
 
 
 if __name__ == "__main__":

@@ -160,7 +160,7 @@ def test_slims_output_stride_and_pool_are_arguments_of_its_function(name: str) -
 
 def state_of_ours(spec: rn.ResNetSpec) -> dict[str, Shape]:
     """Names and shapes of the state of an NNX model, as Flax writes it."""
-    own, names = rn.state(spec), write_names(FORMATS["flax"], FORMATS["flax"].styles[-1], rn.state(spec))
+    own, names = rn.state(spec), write_names(FORMATS["flax"], FORMATS["nnx"].styles[0], rn.state(spec))
     assert names is not None
     return {names[name]: (*shape[2:], *shape[1::-1]) for name, shape in own.items()}
 
@@ -169,7 +169,7 @@ def state_of_ours(spec: rn.ResNetSpec) -> dict[str, Shape]:
 def test_the_state_of_our_own_model_is_the_one_network_that_has_these_tensors(name: str) -> None:
     spec = rn.spec(name, classes=7, in_channels=1)
     found = recognize(state_of_ours(spec))
-    assert (found.style.name, found.spec) == ("an NNX model of this project", spec)
+    assert (found.style.name, found.spec) == ("a model of this project", spec)
     assert set(found.names.values()) == set(rn.state(spec))
     fields = to_fields(spec)
     assert found.stated["norm_epsilon"] == spec.norm_epsilon

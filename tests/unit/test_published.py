@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import threading
 from collections.abc import Iterator
 from functools import partial
@@ -18,12 +19,14 @@ import resnet_core as rn
 from command_line import in_process
 from resnet_core.conversion import published
 from resnet_core.conversion.convert import convert
+from resnet_core.conversion.export import export_weights
 from resnet_core.conversion.published import fetched, imagenet_classes, is_name
 from resnet_core.conversion.read import import_weights
 from resnet_core.errors import InputError, WeightsError
 
 pytest.importorskip("pooch", reason="pooch is not installed: pip install 'resnet-core[train]'")
 
+FILES = Path(__file__).parents[1] / "referees" / "files"
 NARROW = rn.spec("resnet50d", channels=(8, 8, 8, 16), depths=(1, 1, 1, 1), classes=5)
 
 
@@ -31,6 +34,7 @@ class Handler(SimpleHTTPRequestHandler):
     """Files of a folder; asked for the head of a large one, it sends on and says the SHA-256, as the hub does."""
 
     asked: ClassVar[list[str]] = []
+    said: ClassVar[str] = ""  #: a checksum in the place of the file's
 
     def do_HEAD(self) -> None:
         path = Path(self.translate_path(self.path))
@@ -38,7 +42,7 @@ class Handler(SimpleHTTPRequestHandler):
             return super().do_HEAD()
         self.send_response(302)
         self.send_header("Location", "/elsewhere")
-        self.send_header("X-Linked-Etag", f'"{hashlib.sha256(path.read_bytes()).hexdigest()}"')
+        self.send_header("X-Linked-Etag", f'"{self.said or hashlib.sha256(path.read_bytes()).hexdigest()}"')
         return self.end_headers()
 
     def do_GET(self) -> None:
@@ -53,7 +57,7 @@ def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """The folder that every address leads to, and an empty one for what is fetched."""
     folder = tmp_path / "served"
     folder.mkdir()
-    Handler.asked = []
+    Handler.asked, Handler.said = [], ""
     server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, directory=str(folder)))
     threading.Thread(target=server.serve_forever, daemon=True).start()
     address = f"http://127.0.0.1:{server.server_address[1]}/"
@@ -64,18 +68,15 @@ def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     server.server_close()
 
 
-def torchvision_file(folder: Path, monkeypatch: pytest.MonkeyPatch) -> bytes:
+def torchvision_file(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A file as torchvision publishes one, with its digits in the name."""
     torch = pytest.importorskip("torch")
     spec = rn.spec("resnet18")
-    rn.save_weights(folder / "w.safetensors", rn.probe_weights(spec), spec)
-    convert(folder / "w.safetensors", folder / "w.pth", destination_format="torchvision")
-    assert torch.load(folder / "w.pth", weights_only=True)
-    data = (folder / "w.pth").read_bytes()
-    digits = hashlib.sha256(data).hexdigest()[:8]
-    (folder / f"resnet18-{digits}.pth").write_bytes(data)
+    arrays = export_weights(spec, rn.probe_weights(spec), "torchvision").arrays
+    torch.save({name: torch.from_numpy(array) for name, array in arrays.items()}, folder / "w.pth")
+    digits = hashlib.sha256((folder / "w.pth").read_bytes()).hexdigest()[:8]
+    (folder / "w.pth").rename(folder / f"resnet18-{digits}.pth")
     monkeypatch.setitem(published.TORCHVISION, "resnet18", {"IMAGENET1K_V1": (digits, 256)})
-    return data
 
 
 def hub(folder: Path, repository: str) -> Path:
@@ -116,8 +117,8 @@ def test_a_file_that_is_not_the_published_one_is_refused_and_gone(
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 1
     path.write_bytes(data)
-    with pytest.raises(WeightsError, match=r"^torchvision:resnet18: http.* has the sha256 .*, and was published with"):
-        import_weights("torchvision:resnet18")
+    with pytest.raises(WeightsError, match=r"^torchvision:resnet18: http.* has the SHA-256 .*, and was published with"):
+        fetched("torchvision:resnet18")
     assert not path.exists()
     assert fetched("torchvision:resnet18").path == path  # a fresh copy
 
@@ -127,6 +128,10 @@ def test_the_hub_says_the_checksum(served: Path) -> None:
     found = import_weights("timm:narrow.own")
     assert found.spec.channels == (8, 8, 8, 16)
     assert found.spec.stem_type == "deep"
+    assert found.published is not None
+    configuration, weights = found.published.files
+    assert configuration.told().startswith("the publisher says no checksum; the whole SHA-256 is recorded")
+    assert weights.told().startswith(f"the published SHA-256 ({weights.sha256}); ")  # all of it
     kept = list((served.parent / "cache").rglob("model.safetensors"))
     assert len(kept) == 1
     data = bytearray(kept[0].read_bytes())
@@ -137,6 +142,97 @@ def test_the_hub_says_the_checksum(served: Path) -> None:
     (place / "model.safetensors").write_bytes(bytes(data))  # another file is another checksum, which the hub says
     changed = import_weights("hf:timm/narrow.own@main")
     assert changed.weights.keys() == found.weights.keys()
+    configuration.path.write_text("{}")  # of which nothing is published
+    with pytest.raises(WeightsError, match=r"config\.json has the SHA-256 .*, and had .* when it was first fetched"):
+        import_weights("timm:narrow.own")
+    assert import_weights("timm:narrow.own").spec == found.spec  # a fresh copy
+
+
+def test_a_checksum_of_the_hub_that_is_not_the_files_is_noticed_at_once(served: Path) -> None:
+    hub(served, "timm/narrow.own")
+    Handler.said = "0" * 64
+    with pytest.raises(WeightsError, match=rf"has the SHA-256 \w{{64}}, and was published with {'0' * 64}$"):
+        import_weights("timm:narrow.own")
+    assert not list((served.parent / "cache").rglob("model.safetensors*sha256"))
+
+
+def keras_file(folder: Path, monkeypatch: pytest.MonkeyPatch, digest: str = "") -> Path:
+    """A file that Keras wrote, under the address of a published one."""
+    path = folder / "resnet50_weights_tf_dim_ordering_tf_kernels.h5"
+    path.write_bytes((FILES / "keras_v1.h5").read_bytes())
+    monkeypatch.setitem(published.KERAS, "resnet50", digest or hashlib.md5(path.read_bytes()).hexdigest())
+    return path
+
+
+def test_keras_weights_by_name_and_what_was_compared(
+    served: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    keras_file(served, monkeypatch)
+    digest = published.KERAS["resnet50"]
+    done = in_process("convert", "keras:resnet50", tmp_path / "w.safetensors")
+    assert f"the published MD5 ({digest}); the whole SHA-256 is recorded, from now on" in " ".join(done.stdout.split())
+    again = convert("keras:resnet50", tmp_path / "w.safetensors")
+    source = json.loads(again.proof.read_text())["source"]
+    (file,) = source["published"]["files"]
+    assert source["published"]["name"] == "keras:resnet50"
+    assert file["address"].endswith("/resnet50_weights_tf_dim_ordering_tf_kernels.h5")
+    assert file["compared"] == (
+        f"the published MD5 ({digest}); the whole SHA-256, as recorded when it was first fetched"
+    )
+    record = next((tmp_path / "cache").rglob("*.sha256"))
+    assert record.read_text() == f"{source['sha256']}  {file['address'].rpartition('/')[2]}\n"
+
+
+def test_a_wrong_md5_is_refused_and_nothing_is_kept(
+    served: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    keras_file(served, monkeypatch, "0" * 32)
+    done = in_process("convert", "keras:resnet50", tmp_path / "w.safetensors")
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert re.search(rf"has the MD5 \w{{32}}, and was published with {'0' * 32}$", line)
+    assert not [path for path in (tmp_path / "cache").rglob("*") if path.is_file()]
+    assert not (tmp_path / "w.safetensors").exists()
+
+
+def test_wrong_digits_in_a_files_name_are_refused(
+    served: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (served / "resnet18-01234567.pth").write_bytes(b"another file")
+    monkeypatch.setitem(published.TORCHVISION, "resnet18", {"IMAGENET1K_V1": ("01234567", 256)})
+    with pytest.raises(WeightsError, match=r"has the SHA-256 \w{64}, and was published with 01234567$"):
+        fetched("torchvision:resnet18")
+    assert not [path for path in (tmp_path / "cache").rglob("*") if path.is_file()]
+
+
+def test_a_file_with_the_published_digits_is_still_the_one_that_was_first(
+    served: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A few digits are found again by trying; here it is one, so that the test need not try long."""
+    same = [data for data in map(bytes, range(200)) if hashlib.sha256(data).hexdigest().startswith("a")]
+    (served / "resnet18-a.pth").write_bytes(same[0])
+    monkeypatch.setitem(published.TORCHVISION, "resnet18", {"IMAGENET1K_V1": ("a", 256)})
+    first, again = fetched("torchvision:resnet18").files[0], fetched("torchvision:resnet18").files[0]
+    assert (first.first, again.first) == (True, False)
+    assert first.told().startswith("the first 1 digits of the published SHA-256 (a)")
+    words = f"and had {first.sha256} when it was first fetched, as .*sha256 says; if it was replaced there, remove"
+    first.path.write_bytes(same[1])
+    with pytest.raises(WeightsError, match=words):
+        fetched("torchvision:resnet18")
+    (served / "resnet18-a.pth").write_bytes(same[1])  # replaced where it is published
+    with pytest.raises(WeightsError, match=words):
+        fetched("torchvision:resnet18")
+    first.path.with_name(f"{first.path.name}.sha256").unlink()
+    assert fetched("torchvision:resnet18").files[0].first
+
+
+def test_a_damaged_checksum_is_one_line(served: Path) -> None:
+    hub(served, "timm/narrow.own")
+    fetched("timm:narrow.own")
+    (said,) = (served.parent / "cache").rglob("*.checksum")
+    said.write_text("crc:1234")
+    with pytest.raises(WeightsError, match="received 'crc:1234'; expected sha256:DIGITS; remove it"):
+        fetched("timm:narrow.own")
 
 
 def test_names(served: Path) -> None:

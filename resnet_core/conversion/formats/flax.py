@@ -1,4 +1,4 @@
-"""flax/examples/imagenet/models.py, and the state of this project's own NNX models: msgpack, or a folder of Orbax."""
+"""flax/examples/imagenet/models.py, parameters and statistics: msgpack, or a folder of Orbax."""
 
 from __future__ import annotations
 
@@ -28,21 +28,24 @@ def _example(block: str, name: str) -> Style:
     )
 
 
+#: What Flax calls the tensors of its layers, and what else its files hold.
+TENSORS = {
+    "layer": {"weight": "kernel", "bias": "bias"},
+    "norm": {"weight": "scale", "bias": "bias", "running_mean": "mean", "running_var": "var"},
+}
+NOT_CARRIED = (r"^(opt_state|step|dynamic_scale|rngs?)(/|$)", r"/(count|key)(/value)?$")
+
 FORMAT = Format(
     "flax",
     "a ResNet of Flax",
     (
         _example("basic", "ResNetBlock"),
         _example("bottleneck", "BottleneckResNetBlock"),
-        Style("an NNX model of this project", {}, own=True),
     ),
-    tensors={
-        "layer": {"weight": "kernel", "bias": "bias"},
-        "norm": {"weight": "scale", "bias": "bias", "running_mean": "mean", "running_var": "var"},
-    },
+    tensors=TENSORS,
     separator="/",
     aliases={r"^(params|batch_stats)/": "", r"/value$": ""},
     layout="hwio",
     writes=(".msgpack",),
-    not_carried=(r"^(opt_state|step|dynamic_scale|rngs?)(/|$)", r"/(count|key)(/value)?$"),
+    not_carried=NOT_CARRIED,
 )
