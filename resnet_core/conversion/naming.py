@@ -130,6 +130,7 @@ class Format:
     - `writes`: endings of the files that are written; "" is a folder.
     - `not_carried`: patterns of names that are no part of the network, such as counters.
     - `numbered`: what layers are called where they have no names.
+    - `refused`: {pattern of a name: the program of the library that has it, and why no spec says what it computes}.
     """
 
     name: str
@@ -142,6 +143,7 @@ class Format:
     writes: tuple[str, ...] = ()
     not_carried: tuple[str, ...] = ()
     numbered: Numbered | None = None
+    refused: Mapping[str, str] = field(default_factory=dict)
 
     def carries(self, name: str) -> bool:
         """Whether a name is a part of the network, and no counter."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -76,6 +77,9 @@ def recognize(
             nearest = (len(unknown), own.title, unknown)
     if not read:
         for own in FORMATS.values():
+            for pattern, why in own.refused.items():
+                if any(re.search(pattern, name) for name in shapes):
+                    raise WeightsError(f"its names ({some(list(shapes))}) are those of {own.name}'s {why}")
             if own.numbered is not None and is_numbered(own, shapes):
                 raise WeightsError(
                     f"its layers have numbers for names ({some(list(shapes))}), and are not those of a ResNet of "

@@ -347,6 +347,28 @@ def test_what_may_be_several_networks_is_refused_with_their_names() -> None:
         recognize(plain, format="timm")
 
 
+def test_timms_older_networks_with_gates_are_refused_by_what_no_spec_says() -> None:
+    """Names as in timm 1.0.31, timm/models/senet.py."""
+    norm = ("weight", "bias", "running_mean", "running_var")
+    older = {"layer0.conv1.weight": (64, 3, 7, 7), **{f"layer0.bn1.{own}": (64,) for own in norm}}
+    for number in (1, 2):
+        older |= {
+            f"layer1.0.conv{number}.weight": (64, 64, 3, 3),
+            **{f"layer1.0.bn{number}.{own}": (64,) for own in norm},
+        }
+    older |= {"layer1.0.se_module.fc1.weight": (4, 64, 1, 1), "layer1.0.se_module.fc1.bias": (4,)}
+    older |= {"layer1.0.se_module.fc2.weight": (64, 4, 1, 1), "layer1.0.se_module.fc2.bias": (64,)}
+    older |= {"last_linear.weight": (10, 512), "last_linear.bias": (10,)}
+    for spec in (None, rn.spec("seresnet18", classes=10)):
+        with pytest.raises(
+            WeightsError, match=r"are those of timm's senet\.py .* no stem_pool_padding, .* no attention_place"
+        ):
+            recognize(older, spec=spec)
+    renamed = {name.replace("layer0.", "layer9."): shape for name, shape in older.items()}
+    with pytest.raises(WeightsError, match=r"are not those of any of"):
+        recognize(renamed)
+
+
 def test_a_gate_is_not_torchvisions() -> None:
     found = recognize(shapes("timm", "seresnet50"))
     assert (found.format.name, found.spec.attention) == ("timm", "se")
