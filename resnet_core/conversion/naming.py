@@ -112,6 +112,11 @@ class Numbered:
     kinds: Mapping[str, str]
     block: str
 
+    def is_automatic(self, names: Iterable[str]) -> bool:
+        """Whether convolutions have the names that the library itself gives to layers without one."""
+        own = re.escape(self.kinds["conv"].rpartition("/")[2])
+        return any(re.match(rf"{own}(_\d{{1,5}})?/", name) for name in names)
+
     def place(self, layer: str) -> tuple[str, int] | None:
         """(kind, number) of a layer by its name; None where that is no number."""
         for kind, there in self.kinds.items():

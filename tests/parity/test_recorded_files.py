@@ -64,10 +64,20 @@ def any_width(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setitem(FORMATS, name, dataclasses.replace(format, styles=styles))
 
 
+#: Layers of keras.applications that are only numbered, and those of a program of one's own.
+NUMBERED = tuple(name for name in RECORDED if name.startswith(("keras_2", "keras_3_0", "keras_3_5_v")))
+FUNCTIONAL = "keras_3_5_functional.weights.h5"
+
+
 def given_spec(name: str) -> rn.ResNetSpec | None:
     """The spec of a file that does not say it: a state of this project's own NNX model is known by nothing else."""
     given = RECORDED[name].get("spec")
     return None if given is None else rn.spec(given[0], **given[1])
+
+
+def given_format(name: str) -> str | None:
+    """The library of a file that does not say it."""
+    return "keras" if name in NUMBERED else None
 
 
 def error(name: str, found: Imported) -> float:
@@ -84,19 +94,20 @@ def native(path: Path) -> Weights:
 
 @pytest.mark.parametrize("name", RECORDED)
 def test_it_is_recognized_and_computes_what_its_program_computed(name: str) -> None:
-    found = import_weights(FOLDER / name, given_spec(name))
+    found = import_weights(FOLDER / name, given_spec(name), given_format(name))
     assert found.recognized is not None
     assert found.recognized.format.name == RECORDED[name]["format"]
     assert error(name, found) <= TOLERANCE[RECORDED[name]["precision"]]
     assert half_precision(found.weights) == ("bfloat16" if "bfloat16" in name else None)
 
 
-@pytest.mark.parametrize("name", [name for name in RECORDED if FORMATS[RECORDED[name]["format"]].writes])
+@pytest.mark.parametrize("name", [name for name in RECORDED if name != FUNCTIONAL])
 @pytest.mark.usefixtures("any_width")
 def test_there_and_back_is_the_same_bits_and_what_is_not_carried_is_listed(name: str, tmp_path: Path) -> None:
     format = RECORDED[name]["format"]
     source, back = FOLDER / name, tmp_path / WRITTEN[format]
-    first = convert(source, tmp_path / "neutral.safetensors", spec=given_spec(name))
+    given: dict[str, Any] = {"spec": given_spec(name), "source_format": given_format(name)}
+    first = convert(source, tmp_path / "neutral.safetensors", **given)
     exported = convert(tmp_path / "neutral.safetensors", back, destination_format=format).exported
     theirs = native(source / "pytorch_model.bin" if (source / "pytorch_model.bin").exists() else source)
     ours = native(back)
@@ -115,10 +126,10 @@ def test_there_and_back_is_the_same_bits_and_what_is_not_carried_is_listed(name:
     assert all(BESIDE.fullmatch(each) for each in left_out)
 
 
-@pytest.mark.parametrize("name", [name for name in RECORDED if name.startswith(("keras_2", "keras_3"))])
+@pytest.mark.parametrize("name", NUMBERED)
 @pytest.mark.usefixtures("any_width")
 def test_layers_without_names_are_known_by_their_order_which_the_certificate_says(name: str, tmp_path: Path) -> None:
-    done = convert(FOLDER / name, tmp_path / "neutral.safetensors")
+    done = convert(FOLDER / name, tmp_path / "neutral.safetensors", source_format="keras")
     order = "known from the order of keras.applications"
     assert done.certificate.source["known_by"] == f"{order}, since its layers have no names, and shapes"
     assert any(f"its layers have no names: {order}" in line for line in done.told())
@@ -129,6 +140,37 @@ def test_layers_without_names_are_known_by_their_order_which_the_certificate_say
         there = f"layers/conv2d{f'_{number}' if number else ''}/kernel"
         if not name.startswith("keras_2"):  # whose numbers have gaps
             assert exported[done.source.recognized.names[there]] == f"{layer}/kernel"
+
+
+def test_numbers_of_a_program_of_ones_own_are_taken_for_no_librarys(tmp_path: Path) -> None:
+    """The same kinds of layers in the same order, and all shapes: with other paddings and another epsilon."""
+    path, spec = FOLDER / FUNCTIONAL, given_spec(FUNCTIONAL)
+    with pytest.raises(
+        WeightsError, match=r"numbers for names .* say --from keras if it is of .*, or else .* by --spec$"
+    ):
+        import_weights(path)
+    theirs = import_weights(path, format="keras")
+    assert theirs.spec.conv_padding != spec.conv_padding
+    assert error(FUNCTIONAL, theirs) > 1e-3
+    other, _ = copied(FUNCTIONAL, tmp_path)
+    with h5py.File(other, "r+") as file:  # as from a sum whose arguments are exchanged
+        for kind, one in (("conv2d", 7), ("batch_normalization", 7)):
+            names = [f"layers/{kind}_{one}", f"layers/{kind}_{one + 1}", "layers/between"]
+            for here, there in ((0, 2), (1, 0), (2, 1)):
+                file.move(names[here], names[there])
+    with pytest.raises(WeightsError, match=r"conv.*received shape"):
+        import_weights(other, spec)
+
+
+def test_names_that_keras_numbers_are_no_networks(tmp_path: Path) -> None:
+    """Keras since 3.6 writes the names of layers, which a functional model leaves to it: numbers as they were made."""
+    path, _ = copied(FUNCTIONAL, tmp_path)
+    with h5py.File(path, "r+") as file:
+        for name, layer in file["layers"].items():
+            layer["vars"].attrs["name"] = name
+    for spec in (None, given_spec(FUNCTIONAL)):
+        with pytest.raises(WeightsError, match=r"have the names that the library numbers \(.*give them those of keras"):
+            import_weights(path, spec)
 
 
 # Defects.
@@ -226,7 +268,7 @@ def test_half_a_file_is_one_line(name: str, tmp_path: Path) -> None:
     data = largest.read_bytes()
     largest.write_bytes(data[: len(data) // 2])
     with pytest.raises(InputError) as caught:
-        import_weights(path, given_spec(name))
+        import_weights(path, given_spec(name), given_format(name))
     assert "\n" not in str(caught.value)
 
 

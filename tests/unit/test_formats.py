@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -87,21 +88,30 @@ def numbered(name: str) -> dict[str, str]:
 def test_layers_of_keras_that_are_only_numbered_are_those_of_the_recorded_order(name: str) -> None:
     named, names = shapes("keras", name), numbered(name)
     without = dict(sorted((there, named[layer]) for there, layer in names.items()))
-    found, usual = recognize(without), recognize(named)
+    found, usual = recognize(without, format="keras"), recognize(named)
+    with pytest.raises(WeightsError, match=r"in the order of keras.applications, which programs with other strides"):
+        recognize(without)
+    assert recognize(without, spec=usual.spec).names == found.names
     assert (found.spec, found.spec.name, found.ordered_as) == (usual.spec, name, "keras.applications")
     assert {names[there]: here for there, here in found.names.items()} == dict(usual.names)
     assert usual.ordered_as is None
     body = {there: shape for there, shape in without.items() if "dense" not in there}
-    assert recognize(body).spec.classes is None
+    assert recognize(body, format="keras").spec.classes is None
     words = "its layers have numbers for names .* and are not those of a ResNet of keras.applications in their order"
     for lost in ("layers/conv2d_7/", "layers/batch_normalization/"):
         with pytest.raises(WeightsError, match=words):
             recognize({there: shape for there, shape in without.items() if not there.startswith(lost)})
     exchanged = {**without, "layers/conv2d_2/kernel": without["layers/conv2d_8/kernel"]}
     with pytest.raises(WeightsError):
-        recognize(exchanged)
-    with pytest.raises(WeightsError, match="are not those of any of"):  # a user's own names are no numbers of Keras
-        recognize({there.removeprefix("layers/"): shape for there, shape in without.items()})
+        recognize(exchanged, format="keras")
+    automatic = {there.removeprefix("layers/"): shape for there, shape in without.items()}
+    with pytest.raises(WeightsError, match=r"have the names that the library numbers \(conv2d/kernel|\(batch_norm"):
+        recognize({**automatic, "predictions/kernel": (2048, 10)}, format="keras")
+    last = "10" if name == "keras_resnet50" else "9"  # in front of the first stage, v2 has no norm
+    stage = re.compile(rf"conv2d(_[1-9]|_10)?/|normalization(_[1-9]|_{last})?/")
+    one = {there: shape for there, shape in without.items() if stage.search(there)}
+    with pytest.raises(WeightsError, match="every projection has the shape of the convolution beside it"):
+        recognize(one, format="keras")
 
 
 def test_the_variables_of_slim_are_recognized_and_their_scope_is_no_part_of_them() -> None:
