@@ -6,15 +6,19 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import re
 import shutil
+import tracemalloc
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import h5py
+import msgpack
 import numpy as np
+import onnx
 import pytest
 
 import resnet_core as rn
@@ -173,6 +177,22 @@ def test_names_that_keras_numbers_are_no_networks(tmp_path: Path) -> None:
             import_weights(path, spec)
 
 
+def test_what_was_recorded_is_small() -> None:
+    """Each network's files 300 KB, and all together 5 MB."""
+    sizes = {name: sum((FOLDER / each).stat().st_size for each in about["sha256"]) for name, about in RECORDED.items()}
+    assert {name: size for name, size in sizes.items() if size > 300_000} == {}
+    files = [path for place in ("files", "onnx") for path in (FOLDER.parent / place).rglob("*") if path.is_file()]
+    recorded = {FOLDER / each for about in RECORDED.values() for each in about["sha256"]}
+    assert {path for path in files if FOLDER in path.parents} == {*recorded, FOLDER / "files.json"}
+    assert sum(path.stat().st_size for path in files) < 5_000_000
+
+
+def test_the_files_are_those_that_were_recorded() -> None:
+    for about in RECORDED.values():
+        for each, digest in about["sha256"].items():
+            assert hashlib.sha256((FOLDER / each).read_bytes()).hexdigest() == digest
+
+
 # Defects.
 
 
@@ -285,6 +305,48 @@ def test_a_turned_bit_is_refused_in_a_line_or_seen_in_what_is_read(name: str, tm
         else:  # the bit is of one tensor, or of nothing that is read
             different = [key for key in good if not np.array_equal(found.weights[key], good[key], equal_nan=True)]
             assert len(different) <= 1
+
+
+def _absurd_safetensors(path: Path, shape: list[int]) -> None:
+    data = (FOLDER / "timm_v2" / "model.safetensors").read_bytes()
+    length = int.from_bytes(data[:8], "little")
+    header = json.loads(data[8 : 8 + length])
+    header["stem.conv.weight"]["shape"] = shape
+    text = json.dumps(header).encode()
+    path.write_bytes(len(text).to_bytes(8, "little") + text + data[8 + length :])
+
+
+def _absurd_msgpack(path: Path, shape: list[int]) -> None:
+    array = msgpack.ExtType(1, msgpack.packb((shape, "float32", bytes(16))))  # as flax.serialization writes one
+    path.write_bytes(msgpack.packb({"params": {"conv_init": {"kernel": array}}}))
+
+
+def _absurd_onnx(path: Path, shape: list[int]) -> None:
+    kernel = onnx.TensorProto(name="w", dims=shape, data_type=onnx.TensorProto.FLOAT, raw_data=bytes(16))
+    ends = [onnx.helper.make_tensor_value_info(name, 1, [1, 3, 64, 64]) for name in ("x", "y")]
+    node = onnx.helper.make_node("Conv", ["x", "w"], ["y"])
+    graph = onnx.helper.make_graph([node], "absurd", ends[:1], ends[1:], [kernel])
+    path.write_bytes(onnx.helper.make_model(graph).SerializeToString())
+
+
+@pytest.mark.parametrize("shape", [[2**40, 3, 7, 7], [2**31, 2**31, 2**31, 2**31]], ids=str)
+@pytest.mark.parametrize(
+    ("file", "write"),
+    [("w.safetensors", _absurd_safetensors), ("w.msgpack", _absurd_msgpack), ("w.onnx", _absurd_onnx)],
+)
+def test_an_absurd_shape_in_a_header_is_one_line_and_allocates_nothing(
+    file: str, write: Callable[[Path, list[int]], None], shape: list[int], tmp_path: Path
+) -> None:
+    """HDF5's is among the bad files of Keras in `tests/unit/test_conversion.py`."""
+    write(tmp_path / file, shape)
+    tracemalloc.start()
+    try:
+        with pytest.raises(WeightsError, match=r"(not a readable|cannot be read)") as refused:
+            import_weights(tmp_path / file)
+        assert tracemalloc.get_traced_memory()[1] < 16 * 2**20
+    finally:
+        tracemalloc.stop()
+    assert "\n" not in str(refused.value)
 
 
 def test_a_link_out_of_a_file_is_refused(tmp_path: Path) -> None:
