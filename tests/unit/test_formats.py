@@ -13,10 +13,13 @@ import pytest
 import resnet_core as rn
 from network_kinds import EVERY_NAME
 from resnet_core.architecture import layer_tree
+from resnet_core.comparison.narrow import narrowed
+from resnet_core.conversion.convert import convert
 from resnet_core.conversion.export import export_weights
 from resnet_core.conversion.formats import FORMATS
 from resnet_core.conversion.inference import infer_spec
 from resnet_core.conversion.naming import read_names, write_names
+from resnet_core.conversion.read import neutral_weights
 from resnet_core.conversion.recognition import recognize
 from resnet_core.errors import InputError, WeightsError
 from resnet_core.specification import to_fields
@@ -203,6 +206,27 @@ def test_a_state_of_ours_that_may_be_several_networks_or_none_is_refused(spec: r
         recognize(state_of_ours(spec))
     assert words in str(refused.value)
     assert recognize(state_of_ours(spec), spec=spec).spec == spec
+
+
+@pytest.mark.parametrize("name", ["resnet20", "seresnext26ts", "resnetv2_50x1_bit", "flax_resnet50"])
+@pytest.mark.parametrize("deploy", [False, True])
+def test_a_state_of_ours_is_written_for_every_network_as_it_is(name: str, deploy: bool) -> None:
+    spec = narrowed(rn.spec(name, deploy=deploy))
+    weights = rn.probe_weights(spec)
+    exported = export_weights(spec, weights, "nnx")
+    assert (exported.spec, exported.chosen, exported.rewritten) == (spec, {}, ())
+    found = recognize({there: array.shape for there, array in exported.arrays.items()}, spec=spec)
+    assert dict(found.names) == {there: here for here, there in exported.names.items()}
+    again = neutral_weights(found.format, found.style, found.names, exported.arrays)
+    assert again.keys() == weights.keys()
+    assert all(np.array_equal(again[here], array) for here, array in weights.items())
+
+
+def test_a_state_in_msgpack_may_be_flaxs_or_ours(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"^to: received none; \.msgpack may be flax or nnx$"):
+        convert(tmp_path / "w.safetensors", tmp_path / "state.msgpack")
+    with pytest.raises(InputError, match=r"received the ending \.npz for nnx; expected \.msgpack"):
+        convert(tmp_path / "w.safetensors", tmp_path / "state.npz", destination_format="nnx")
 
 
 def test_a_state_of_ours_without_its_statistics_is_no_network() -> None:
