@@ -60,14 +60,14 @@ def read_layer(node: GraphNode, constants: Constants) -> Step:
         case "Clip" | "LeakyRelu" | "PRelu":
             return _piecewise(node, constants)
         case "MaxPool":
-            return Step("max", name, {**_window(given), "ceil": bool(given.get("ceil_mode", 0))})
+            return Step("max", name, {**_window(node), "ceil": bool(given.get("ceil_mode", 0))})
         case "GlobalConcatPool":
-            return Step("both", name, _window(given) if given else {})
+            return Step("both", name, _window(node) if given else {})
         case "Pad":
             return _zeros(node, constants)
         case "AveragePool":
             counting = {"ceil": bool(given.get("ceil_mode")), "inside": not given.get("count_include_pad", 0)}
-            window = _window(given)
+            window = _window(node)
             if window["pads"] == _NO_PADS and not counting["ceil"]:
                 counting["inside"] = True  # no window has anything else
             return Step("mean over windows", name, {**window, **counting})
@@ -172,10 +172,11 @@ def _pair(values: Sequence[int] | None) -> Pair:
     return int(height), int(width)
 
 
-def _window(given: Mapping[str, Any]) -> dict[str, Any]:
+def _window(node: GraphNode) -> dict[str, Any]:
     """The numbers of a pool."""
+    given = node[4]
     if any(distance != 1 for distance in given.get("dilations", [])):
-        raise WeightsError(f"the graph has a pool with dilations of {given['dilations']}; expected 1")
+        raise unknown(node, f"a dilated pool (dilations = {list(given['dilations'])})")
     return {"kernel": _pair(given["kernel_shape"]), "stride": _pair(given.get("strides")), **_pads(given)}
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -83,7 +83,7 @@ class Reader:
                 item, value = self._fork(nodes)
                 found.append(item)
             else:
-                raise unknown(nodes[2], f"the third that reads {value}")
+                raise unknown(nodes[2], f"the third that reads {value}{_apart(nodes)}")
 
     def _joins(self, node: GraphNode) -> bool:
         return node[0] in ("Add", "Mul") and not any(name in self._constants.arrays for name in node[2])
@@ -131,3 +131,9 @@ class Reader:
 def is_step(item: Item, *kinds: str) -> bool:
     """Whether this is a single layer of one of the kinds."""
     return isinstance(item, Step) and item.kind in kinds
+
+
+def _apart(nodes: Sequence[GraphNode]) -> str:
+    """What several nodes are that take their own parts of a value."""
+    parts = {"Slice", "Concat", "Pad"} & {node[0] for node in nodes}
+    return ", as a dilated pool's parts do (output_stride), which are not read" if parts else ""

@@ -112,6 +112,11 @@ class Numbered:
     kinds: Mapping[str, str]
     block: str
 
+    def is_automatic(self, names: Iterable[str]) -> bool:
+        """Whether convolutions have the names that the library itself gives to layers without one."""
+        own = re.escape(self.kinds["conv"].rpartition("/")[2])
+        return any(re.match(rf"{own}(_\d{{1,5}})?/", name) for name in names)
+
     def place(self, layer: str) -> tuple[str, int] | None:
         """(kind, number) of a layer by its name; None where that is no number."""
         for kind, there in self.kinds.items():
@@ -130,6 +135,7 @@ class Format:
     - `writes`: endings of the files that are written; "" is a folder.
     - `not_carried`: patterns of names that are no part of the network, such as counters.
     - `numbered`: what layers are called where they have no names.
+    - `refused`: {pattern of a name: the program of the library that has it, and why no spec says what it computes}.
     """
 
     name: str
@@ -142,6 +148,7 @@ class Format:
     writes: tuple[str, ...] = ()
     not_carried: tuple[str, ...] = ()
     numbered: Numbered | None = None
+    refused: Mapping[str, str] = field(default_factory=dict)
 
     def carries(self, name: str) -> bool:
         """Whether a name is a part of the network, and no counter."""

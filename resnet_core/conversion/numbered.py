@@ -7,13 +7,17 @@ from collections.abc import Mapping
 from typing import Any
 
 from resnet_core.conversion.naming import Format, Numbered, Style
+from resnet_core.errors import WeightsError
 
 #: {kind of layer: its layers there, in their order}.
 Layers = Mapping[str, list[str]]
 
 
 def read_numbered(format: Format, style: Style, shapes: Mapping[str, Any]) -> dict[str, str] | None:
-    """{name there: neutral name}; None where names are no numbers, or not those of this program's layers."""
+    """{name there: neutral name}; None where names are no numbers, or not those of this program's layers.
+
+    Raises WeightsError where another order would have the same shapes.
+    """
     rule = format.numbered
     if rule is None or not is_numbered(format, shapes):
         return None
@@ -35,7 +39,26 @@ def read_numbered(format: Format, style: Style, shapes: Mapping[str, Any]) -> di
         if neutral is None:
             return None
         found[name] = f"{places[layer]}.{neutral}"
+    _require_one_order({places[layer]: shapes.get(f"{layer}/kernel", ()) for layer in layers["conv"]})
     return found
+
+
+def _require_one_order(kernels: Mapping[str, Any]) -> None:
+    """Raise unless a stage shows that its projection stands before the last convolution of the block.
+
+    Keras numbers the layers of a functional model by their depth, whatever the order in which they were made. These two
+    have the same, and their order is that of the two arguments of the sum: the same in all stages of a program.
+    """
+    pairs = [
+        (kernel, kernels[max(name for name in kernels if name.startswith(module.replace("shortcut.conv", "conv")))])
+        for module, kernel in kernels.items()
+        if module.endswith("shortcut.conv")
+    ]
+    if all(projection == last for projection, last in pairs):
+        raise WeightsError(
+            "its layers have numbers for names, and every projection has the shape of the convolution beside it: "
+            "nothing shows which is which"
+        )
 
 
 def is_numbered(format: Format, names: Mapping[str, Any]) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -69,6 +70,8 @@ def recognize(
     for own, style in known:
         found, unknown = read_names(own, style, shapes)
         if (by_order := read_numbered(own, style, shapes)) is not None:
+            if spec is None and format is None:
+                raise WeightsError(_of_anyone(own, shapes))
             found, unknown = by_order, []
         if not unknown and found:
             read.append((own, style, found))
@@ -76,6 +79,14 @@ def recognize(
             nearest = (len(unknown), own.title, unknown)
     if not read:
         for own in FORMATS.values():
+            for pattern, why in own.refused.items():
+                if any(re.search(pattern, name) for name in shapes):
+                    raise WeightsError(f"its names ({some(list(shapes))}) are those of {own.name}'s {why}")
+            if own.numbered is not None and own.numbered.is_automatic(shapes):
+                raise WeightsError(
+                    f"its layers have the names that the library numbers ({some(list(shapes))}), as a program of one's "
+                    f"own leaves them; give them those of {own.numbered.program} (conv2_block1_1_conv), and save again"
+                )
             if own.numbered is not None and is_numbered(own, shapes):
                 raise WeightsError(
                     f"its layers have numbers for names ({some(list(shapes))}), and are not those of a ResNet of "
@@ -99,6 +110,16 @@ def recognize(
         raise WeightsError(f"these names and shapes are those of several networks: {candidates}; say which by --spec")
     others = dict.fromkeys(other.spec.name for other in matches if other.spec.name)
     return replace(matches[0], namesakes=tuple(name for name in others if name != matches[0].spec.name))
+
+
+def _of_anyone(format: Format, shapes: Mapping[str, Shape]) -> str:
+    """Why layers with numbers are not taken for a library's: programs of one's own have the same order and shapes."""
+    assert format.numbered is not None
+    return (
+        f"its layers have numbers for names ({some(list(shapes))}), in the order of {format.numbered.program}, which "
+        f"programs with other strides and paddings have as well; say --from {format.name} if it is of "
+        f"{format.numbered.program}, or else the network by --spec"
+    )
 
 
 def _formats(name: str | None) -> list[tuple[Format, Style]]:

@@ -6,15 +6,19 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import re
 import shutil
+import tracemalloc
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import h5py
+import msgpack
 import numpy as np
+import onnx
 import pytest
 
 import resnet_core as rn
@@ -64,10 +68,20 @@ def any_width(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setitem(FORMATS, name, dataclasses.replace(format, styles=styles))
 
 
+#: Layers of keras.applications that are only numbered, and those of a program of one's own.
+NUMBERED = tuple(name for name in RECORDED if name.startswith(("keras_2", "keras_3_0", "keras_3_5_v")))
+FUNCTIONAL = "keras_3_5_functional.weights.h5"
+
+
 def given_spec(name: str) -> rn.ResNetSpec | None:
     """The spec of a file that does not say it: a state of this project's own NNX model is known by nothing else."""
     given = RECORDED[name].get("spec")
     return None if given is None else rn.spec(given[0], **given[1])
+
+
+def given_format(name: str) -> str | None:
+    """The library of a file that does not say it."""
+    return "keras" if name in NUMBERED else None
 
 
 def error(name: str, found: Imported) -> float:
@@ -84,19 +98,20 @@ def native(path: Path) -> Weights:
 
 @pytest.mark.parametrize("name", RECORDED)
 def test_it_is_recognized_and_computes_what_its_program_computed(name: str) -> None:
-    found = import_weights(FOLDER / name, given_spec(name))
+    found = import_weights(FOLDER / name, given_spec(name), given_format(name))
     assert found.recognized is not None
     assert found.recognized.format.name == RECORDED[name]["format"]
     assert error(name, found) <= TOLERANCE[RECORDED[name]["precision"]]
     assert half_precision(found.weights) == ("bfloat16" if "bfloat16" in name else None)
 
 
-@pytest.mark.parametrize("name", [name for name in RECORDED if FORMATS[RECORDED[name]["format"]].writes])
+@pytest.mark.parametrize("name", [name for name in RECORDED if name != FUNCTIONAL])
 @pytest.mark.usefixtures("any_width")
 def test_there_and_back_is_the_same_bits_and_what_is_not_carried_is_listed(name: str, tmp_path: Path) -> None:
     format = RECORDED[name]["format"]
     source, back = FOLDER / name, tmp_path / WRITTEN[format]
-    first = convert(source, tmp_path / "neutral.safetensors", spec=given_spec(name))
+    given: dict[str, Any] = {"spec": given_spec(name), "source_format": given_format(name)}
+    first = convert(source, tmp_path / "neutral.safetensors", **given)
     exported = convert(tmp_path / "neutral.safetensors", back, destination_format=format).exported
     theirs = native(source / "pytorch_model.bin" if (source / "pytorch_model.bin").exists() else source)
     ours = native(back)
@@ -115,10 +130,10 @@ def test_there_and_back_is_the_same_bits_and_what_is_not_carried_is_listed(name:
     assert all(BESIDE.fullmatch(each) for each in left_out)
 
 
-@pytest.mark.parametrize("name", [name for name in RECORDED if name.startswith(("keras_2", "keras_3"))])
+@pytest.mark.parametrize("name", NUMBERED)
 @pytest.mark.usefixtures("any_width")
 def test_layers_without_names_are_known_by_their_order_which_the_certificate_says(name: str, tmp_path: Path) -> None:
-    done = convert(FOLDER / name, tmp_path / "neutral.safetensors")
+    done = convert(FOLDER / name, tmp_path / "neutral.safetensors", source_format="keras")
     order = "known from the order of keras.applications"
     assert done.certificate.source["known_by"] == f"{order}, since its layers have no names, and shapes"
     assert any(f"its layers have no names: {order}" in line for line in done.told())
@@ -129,6 +144,53 @@ def test_layers_without_names_are_known_by_their_order_which_the_certificate_say
         there = f"layers/conv2d{f'_{number}' if number else ''}/kernel"
         if not name.startswith("keras_2"):  # whose numbers have gaps
             assert exported[done.source.recognized.names[there]] == f"{layer}/kernel"
+
+
+def test_numbers_of_a_program_of_ones_own_are_taken_for_no_librarys(tmp_path: Path) -> None:
+    """The same kinds of layers in the same order, and all shapes: with other paddings and another epsilon."""
+    path, spec = FOLDER / FUNCTIONAL, given_spec(FUNCTIONAL)
+    with pytest.raises(
+        WeightsError, match=r"numbers for names .* say --from keras if it is of .*, or else .* by --spec$"
+    ):
+        import_weights(path)
+    theirs = import_weights(path, format="keras")
+    assert theirs.spec.conv_padding != spec.conv_padding
+    assert error(FUNCTIONAL, theirs) > 1e-3
+    other, _ = copied(FUNCTIONAL, tmp_path)
+    with h5py.File(other, "r+") as file:  # as from a sum whose arguments are exchanged
+        for kind, one in (("conv2d", 7), ("batch_normalization", 7)):
+            names = [f"layers/{kind}_{one}", f"layers/{kind}_{one + 1}", "layers/between"]
+            for here, there in ((0, 2), (1, 0), (2, 1)):
+                file.move(names[here], names[there])
+    with pytest.raises(WeightsError, match=r"conv.*received shape"):
+        import_weights(other, spec)
+
+
+def test_names_that_keras_numbers_are_no_networks(tmp_path: Path) -> None:
+    """Keras since 3.6 writes the names of layers, which a functional model leaves to it: numbers as they were made."""
+    path, _ = copied(FUNCTIONAL, tmp_path)
+    with h5py.File(path, "r+") as file:
+        for name, layer in file["layers"].items():
+            layer["vars"].attrs["name"] = name
+    for spec in (None, given_spec(FUNCTIONAL)):
+        with pytest.raises(WeightsError, match=r"have the names that the library numbers \(.*give them those of keras"):
+            import_weights(path, spec)
+
+
+def test_what_was_recorded_is_small() -> None:
+    """Each network's files 300 KB, and all together 5 MB."""
+    sizes = {name: sum((FOLDER / each).stat().st_size for each in about["sha256"]) for name, about in RECORDED.items()}
+    assert {name: size for name, size in sizes.items() if size > 300_000} == {}
+    files = [path for place in ("files", "onnx") for path in (FOLDER.parent / place).rglob("*") if path.is_file()]
+    recorded = {FOLDER / each for about in RECORDED.values() for each in about["sha256"]}
+    assert {path for path in files if FOLDER in path.parents} == {*recorded, FOLDER / "files.json"}
+    assert sum(path.stat().st_size for path in files) < 5_000_000
+
+
+def test_the_files_are_those_that_were_recorded() -> None:
+    for about in RECORDED.values():
+        for each, digest in about["sha256"].items():
+            assert hashlib.sha256((FOLDER / each).read_bytes()).hexdigest() == digest
 
 
 # Defects.
@@ -226,7 +288,7 @@ def test_half_a_file_is_one_line(name: str, tmp_path: Path) -> None:
     data = largest.read_bytes()
     largest.write_bytes(data[: len(data) // 2])
     with pytest.raises(InputError) as caught:
-        import_weights(path, given_spec(name))
+        import_weights(path, given_spec(name), given_format(name))
     assert "\n" not in str(caught.value)
 
 
@@ -243,6 +305,48 @@ def test_a_turned_bit_is_refused_in_a_line_or_seen_in_what_is_read(name: str, tm
         else:  # the bit is of one tensor, or of nothing that is read
             different = [key for key in good if not np.array_equal(found.weights[key], good[key], equal_nan=True)]
             assert len(different) <= 1
+
+
+def _absurd_safetensors(path: Path, shape: list[int]) -> None:
+    data = (FOLDER / "timm_v2" / "model.safetensors").read_bytes()
+    length = int.from_bytes(data[:8], "little")
+    header = json.loads(data[8 : 8 + length])
+    header["stem.conv.weight"]["shape"] = shape
+    text = json.dumps(header).encode()
+    path.write_bytes(len(text).to_bytes(8, "little") + text + data[8 + length :])
+
+
+def _absurd_msgpack(path: Path, shape: list[int]) -> None:
+    array = msgpack.ExtType(1, msgpack.packb((shape, "float32", bytes(16))))  # as flax.serialization writes one
+    path.write_bytes(msgpack.packb({"params": {"conv_init": {"kernel": array}}}))
+
+
+def _absurd_onnx(path: Path, shape: list[int]) -> None:
+    kernel = onnx.TensorProto(name="w", dims=shape, data_type=onnx.TensorProto.FLOAT, raw_data=bytes(16))
+    ends = [onnx.helper.make_tensor_value_info(name, 1, [1, 3, 64, 64]) for name in ("x", "y")]
+    node = onnx.helper.make_node("Conv", ["x", "w"], ["y"])
+    graph = onnx.helper.make_graph([node], "absurd", ends[:1], ends[1:], [kernel])
+    path.write_bytes(onnx.helper.make_model(graph).SerializeToString())
+
+
+@pytest.mark.parametrize("shape", [[2**40, 3, 7, 7], [2**31, 2**31, 2**31, 2**31]], ids=str)
+@pytest.mark.parametrize(
+    ("file", "write"),
+    [("w.safetensors", _absurd_safetensors), ("w.msgpack", _absurd_msgpack), ("w.onnx", _absurd_onnx)],
+)
+def test_an_absurd_shape_in_a_header_is_one_line_and_allocates_nothing(
+    file: str, write: Callable[[Path, list[int]], None], shape: list[int], tmp_path: Path
+) -> None:
+    """HDF5's is among the bad files of Keras in `tests/unit/test_conversion.py`."""
+    write(tmp_path / file, shape)
+    tracemalloc.start()
+    try:
+        with pytest.raises(WeightsError, match=r"(not a readable|cannot be read)") as refused:
+            import_weights(tmp_path / file)
+        assert tracemalloc.get_traced_memory()[1] < 16 * 2**20
+    finally:
+        tracemalloc.stop()
+    assert "\n" not in str(refused.value)
 
 
 def test_a_link_out_of_a_file_is_refused(tmp_path: Path) -> None:

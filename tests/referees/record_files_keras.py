@@ -1,4 +1,4 @@
-"""Record files of weights as Keras itself writes them, of narrow networks of keras.applications.
+"""Record files of weights as Keras itself writes them, of narrow networks of keras.applications and of one's own.
 
 Run once in each of three environments (README.md names the versions); what a version writes, it records:
 
@@ -8,6 +8,8 @@ Run once in each of three environments (README.md names the versions); what a ve
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 os.environ.update(TF_CPP_MIN_LOG_LEVEL="3", CUDA_VISIBLE_DEVICES="", JAX_PLATFORMS="cpu", JAX_ENABLE_X64="1")
@@ -61,7 +63,44 @@ def network(generation: int, seed: int) -> Any:
         return x
 
     given = {"weights": None, "classes": 5, "classifier_activation": None, "input_shape": INPUT[1:]}
-    model = resnet.ResNet(stages, before, True, **given)
+    return _filled(resnet.ResNet(stages, before, True, **given), seed)
+
+
+#: {version of Keras: (file, seed)} of the functional model below, whose layers have no names of their own.
+FUNCTIONAL = {"3.5.0": ("keras_3_5_functional.weights.h5", 40)}
+#: The spec that it is: TensorFlow's paddings and Keras' epsilon, unlike the networks of keras.applications.
+FUNCTIONAL_SPEC = (
+    "keras_resnet50",
+    {"channels": [2, 3], "stem_channels": 8, "depths": [1, 2], "classes": 5, "stem_pool_padding": "same",
+     "conv_padding": "same", "norm_epsilon": 1e-3},
+)  # fmt: skip
+
+
+def functional(seed: int) -> Any:
+    """A ResNet as someone writes one in Keras, layers without names; a projection is made after the block."""
+    keras.backend.clear_session()
+    layers = keras.layers
+
+    def normed(x: Any, width: int, kernel: int, strides: int, padding: str = "same") -> Any:
+        x = layers.Conv2D(width, kernel, strides=strides, padding=padding)(x)
+        return layers.BatchNormalization()(x)
+
+    images = keras.Input(INPUT[1:])
+    padded = layers.ZeroPadding2D(3)(images)
+    x = layers.MaxPooling2D(3, 2, padding="same")(layers.ReLU()(normed(padded, 8, 7, 2, "valid")))
+    for stage, (width, blocks) in enumerate(STAGES[1]):
+        for block in range(blocks):
+            strides = 2 if stage and not block else 1
+            y = layers.ReLU()(normed(x, width, 1, strides))
+            y = layers.ReLU()(normed(y, width, 3, 1))
+            y = normed(y, 4 * width, 1, 1)
+            shortcut = x if block else normed(x, 4 * width, 1, strides)
+            x = layers.ReLU()(layers.Add()([shortcut, y]))
+    model = keras.Model(images, layers.Dense(5)(layers.GlobalAveragePooling2D()(x)))
+    return _filled(model, seed)
+
+
+def _filled(model: Any, seed: int) -> Any:
     for layer in model.layers:
         names = [f"{layer.name}/{each.name.rpartition('/')[2].partition(':')[0]}" for each in layer.weights]
         values = zip(names, layer.get_weights(), strict=True)
@@ -69,15 +108,15 @@ def network(generation: int, seed: int) -> Any:
     return model
 
 
-def logits(generation: int, seed: int) -> np.ndarray:
+def logits(build: Callable[[], Any], seed: int) -> np.ndarray:
     """What the network computes in float64: variables are float32 in the file, and the same numbers here."""
     keras.backend.set_floatx("float64")
     try:
-        output = network(generation, seed)(picture(seed).astype(np.float64), training=False)
+        output = build()(picture(seed).astype(np.float64), training=False)
     finally:
         keras.backend.set_floatx("float32")
     assert "float64" in str(output.dtype)
-    return np.asarray(output)
+    return np.asarray(output.detach() if hasattr(output, "detach") else output)
 
 
 def main() -> None:
@@ -86,9 +125,14 @@ def main() -> None:
         write = save_weights if name.endswith(".weights.h5") else save
         write(model, str(fresh(name)))
         versions = {"keras": keras.__version__}
-        record(name, logits(generation, seed), seed, versions, format="keras", layers=[
+        truth = logits(partial(network, generation, seed), seed)
+        record(name, truth, seed, versions, format="keras", layers=[
             layer.name for layer in model.layers if layer.weights
         ])  # fmt: skip
+    for name, seed in (FUNCTIONAL[version] for version in FUNCTIONAL if version == keras.__version__):
+        functional(seed).save_weights(str(fresh(name)))
+        truth, versions = logits(partial(functional, seed), seed), {"keras": keras.__version__}
+        record(name, truth, seed, versions, format="keras", spec=FUNCTIONAL_SPEC)
 
 
 if __name__ == "__main__":

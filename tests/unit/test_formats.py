@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,13 @@ import pytest
 import resnet_core as rn
 from network_kinds import EVERY_NAME
 from resnet_core.architecture import layer_tree
+from resnet_core.comparison.narrow import narrowed
+from resnet_core.conversion.convert import convert
 from resnet_core.conversion.export import export_weights
 from resnet_core.conversion.formats import FORMATS
 from resnet_core.conversion.inference import infer_spec
 from resnet_core.conversion.naming import read_names, write_names
+from resnet_core.conversion.read import neutral_weights
 from resnet_core.conversion.recognition import recognize
 from resnet_core.errors import InputError, WeightsError
 from resnet_core.specification import to_fields
@@ -87,21 +91,30 @@ def numbered(name: str) -> dict[str, str]:
 def test_layers_of_keras_that_are_only_numbered_are_those_of_the_recorded_order(name: str) -> None:
     named, names = shapes("keras", name), numbered(name)
     without = dict(sorted((there, named[layer]) for there, layer in names.items()))
-    found, usual = recognize(without), recognize(named)
+    found, usual = recognize(without, format="keras"), recognize(named)
+    with pytest.raises(WeightsError, match=r"in the order of keras.applications, which programs with other strides"):
+        recognize(without)
+    assert recognize(without, spec=usual.spec).names == found.names
     assert (found.spec, found.spec.name, found.ordered_as) == (usual.spec, name, "keras.applications")
     assert {names[there]: here for there, here in found.names.items()} == dict(usual.names)
     assert usual.ordered_as is None
     body = {there: shape for there, shape in without.items() if "dense" not in there}
-    assert recognize(body).spec.classes is None
+    assert recognize(body, format="keras").spec.classes is None
     words = "its layers have numbers for names .* and are not those of a ResNet of keras.applications in their order"
     for lost in ("layers/conv2d_7/", "layers/batch_normalization/"):
         with pytest.raises(WeightsError, match=words):
             recognize({there: shape for there, shape in without.items() if not there.startswith(lost)})
     exchanged = {**without, "layers/conv2d_2/kernel": without["layers/conv2d_8/kernel"]}
     with pytest.raises(WeightsError):
-        recognize(exchanged)
-    with pytest.raises(WeightsError, match="are not those of any of"):  # a user's own names are no numbers of Keras
-        recognize({there.removeprefix("layers/"): shape for there, shape in without.items()})
+        recognize(exchanged, format="keras")
+    automatic = {there.removeprefix("layers/"): shape for there, shape in without.items()}
+    with pytest.raises(WeightsError, match=r"have the names that the library numbers \(conv2d/kernel|\(batch_norm"):
+        recognize({**automatic, "predictions/kernel": (2048, 10)}, format="keras")
+    last = "10" if name == "keras_resnet50" else "9"  # in front of the first stage, v2 has no norm
+    stage = re.compile(rf"conv2d(_[1-9]|_10)?/|normalization(_[1-9]|_{last})?/")
+    one = {there: shape for there, shape in without.items() if stage.search(there)}
+    with pytest.raises(WeightsError, match="every projection has the shape of the convolution beside it"):
+        recognize(one, format="keras")
 
 
 def test_the_variables_of_slim_are_recognized_and_their_scope_is_no_part_of_them() -> None:
@@ -193,6 +206,27 @@ def test_a_state_of_ours_that_may_be_several_networks_or_none_is_refused(spec: r
         recognize(state_of_ours(spec))
     assert words in str(refused.value)
     assert recognize(state_of_ours(spec), spec=spec).spec == spec
+
+
+@pytest.mark.parametrize("name", ["resnet20", "seresnext26ts", "resnetv2_50x1_bit", "flax_resnet50"])
+@pytest.mark.parametrize("deploy", [False, True])
+def test_a_state_of_ours_is_written_for_every_network_as_it_is(name: str, deploy: bool) -> None:
+    spec = narrowed(rn.spec(name, deploy=deploy))
+    weights = rn.probe_weights(spec)
+    exported = export_weights(spec, weights, "nnx")
+    assert (exported.spec, exported.chosen, exported.rewritten) == (spec, {}, ())
+    found = recognize({there: array.shape for there, array in exported.arrays.items()}, spec=spec)
+    assert dict(found.names) == {there: here for here, there in exported.names.items()}
+    again = neutral_weights(found.format, found.style, found.names, exported.arrays)
+    assert again.keys() == weights.keys()
+    assert all(np.array_equal(again[here], array) for here, array in weights.items())
+
+
+def test_a_state_in_msgpack_may_be_flaxs_or_ours(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"^to: received none; \.msgpack may be flax or nnx$"):
+        convert(tmp_path / "w.safetensors", tmp_path / "state.msgpack")
+    with pytest.raises(InputError, match=r"received the ending \.npz for nnx; expected \.msgpack"):
+        convert(tmp_path / "w.safetensors", tmp_path / "state.npz", destination_format="nnx")
 
 
 def test_a_state_of_ours_without_its_statistics_is_no_network() -> None:
@@ -345,6 +379,28 @@ def test_what_may_be_several_networks_is_refused_with_their_names() -> None:
     assert recognize(plain).namesakes == ("resnetaa50", "resnetblur50")
     with pytest.raises(WeightsError, match=r"several networks: resnet50, resnetaa50, resnetblur50"):
         recognize(plain, format="timm")
+
+
+def test_timms_older_networks_with_gates_are_refused_by_what_no_spec_says() -> None:
+    """Names as in timm 1.0.31, timm/models/senet.py."""
+    norm = ("weight", "bias", "running_mean", "running_var")
+    older = {"layer0.conv1.weight": (64, 3, 7, 7), **{f"layer0.bn1.{own}": (64,) for own in norm}}
+    for number in (1, 2):
+        older |= {
+            f"layer1.0.conv{number}.weight": (64, 64, 3, 3),
+            **{f"layer1.0.bn{number}.{own}": (64,) for own in norm},
+        }
+    older |= {"layer1.0.se_module.fc1.weight": (4, 64, 1, 1), "layer1.0.se_module.fc1.bias": (4,)}
+    older |= {"layer1.0.se_module.fc2.weight": (64, 4, 1, 1), "layer1.0.se_module.fc2.bias": (64,)}
+    older |= {"last_linear.weight": (10, 512), "last_linear.bias": (10,)}
+    for spec in (None, rn.spec("seresnet18", classes=10)):
+        with pytest.raises(
+            WeightsError, match=r"are those of timm's senet\.py .* no stem_pool_padding, .* no attention_place"
+        ):
+            recognize(older, spec=spec)
+    renamed = {name.replace("layer0.", "layer9."): shape for name, shape in older.items()}
+    with pytest.raises(WeightsError, match=r"are not those of any of"):
+        recognize(renamed)
 
 
 def test_a_gate_is_not_torchvisions() -> None:

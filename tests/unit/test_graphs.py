@@ -180,6 +180,25 @@ def test_a_convolution_with_another_dilation_than_the_rest_is_refused(tmp_path: 
         read(written(tmp_path, spec, change))
 
 
+@pytest.mark.parametrize(
+    "kind", [{"shortcut_pool": "average"}, {"shortcut_pool": "blur"}, {"antialias": "average"}, {"antialias": "blur"}],
+    ids=str,
+)  # fmt: skip
+def test_a_dilated_pool_is_refused_by_its_node(kind: dict[str, Any], tmp_path: Path) -> None:
+    spec = rn.spec(NARROW, depths=(1, 2, 1, 2), output_stride=8, **kind)
+    words = r"^its node \S+\.\S*pool\S* \(\w+\) is the third that reads \S+, as a dilated pool's parts do"
+    with pytest.raises(WeightsError, match=words) as refused:
+        read(written(tmp_path, spec))
+    assert "\n" not in str(refused.value)
+    is_known(rn.spec(spec, output_stride=None), tmp_path)  # the pool itself is read
+
+
+def test_the_attribute_of_a_dilated_pool_is_refused_by_its_node(tmp_path: Path) -> None:
+    words = r"^its node stem\.pool \(MaxPool\) is a dilated pool \(dilations = \[2, 2\]\): no ResNet"
+    with pytest.raises(WeightsError, match=words):
+        read(written(tmp_path, NARROW, lambda proto: set_attribute(proto, "stem.pool", "dilations", [2, 2])))
+
+
 def test_convert_says_what_the_dilation_shows(tmp_path: Path) -> None:
     done = convert(written(tmp_path, rn.spec(NARROW, output_stride=16)), tmp_path / "w.safetensors")
     assert "  by the dilation of its convolutions: output_stride = 16" in done.told()

@@ -114,4 +114,9 @@ FORMAT = Format(
     ),
     writes=(".safetensors", ".pth", ".bin"),
     not_carried=COUNTERS,
+    refused={
+        r"^layer0\.conv1\.": "senet.py (legacy_senet154, legacy_seresnet50 and so on): its pool in the stem rounds up "
+        "without a padding, which is no stem_pool_padding, and its basic blocks have a ReLU more before the gate, "
+        "which is no attention_place; the networks of resnet.py are read (senet154, seresnet50)"
+    },
 )
