@@ -22,6 +22,7 @@ import subprocess
 import sys
 import time
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -113,11 +114,10 @@ def checks(frameworks: list[str]) -> dict[str, tuple[list[str], dict[str, str]]]
     return found
 
 
-def run(interpreter: Path, folder: Path, chosen: list[str]) -> dict[str, str]:
-    """{check: "passed" or its last words}, of the chosen ones, or all; what each printed is a file in the folder."""
+def run(interpreter: Path, folder: Path, chosen: list[str]) -> Iterator[tuple[str, str]]:
+    """(check, "passed" or its last words) of the chosen ones, or all; what each printed is a file in the folder."""
     installed = versions(interpreter)
     frameworks = [name for name in ("torch", "keras", "flax") if name in installed]
-    results = {}
     for name, (arguments, environment) in checks(frameworks).items():
         if chosen and name not in chosen:
             continue
@@ -134,9 +134,9 @@ def run(interpreter: Path, folder: Path, chosen: list[str]) -> dict[str, str]:
                 check=False,
             )
         last = log.read_text(encoding="utf-8", errors="replace").strip().rpartition("\n")[2]
-        results[name] = "passed" if process.returncode == 0 else f"exit code {process.returncode}: {last}"
-        print(f"{folder.name}: {name}: {results[name]} ({time.monotonic() - started:.0f} s)", flush=True)
-    return results
+        said = "passed" if process.returncode == 0 else f"exit code {process.returncode}: {last}"
+        print(f"{folder.name}: {name}: {said} ({time.monotonic() - started:.0f} s)", flush=True)
+        yield name, said
 
 
 def in_debian(release: str, arguments: list[str]) -> int:
@@ -153,13 +153,15 @@ def in_debian(release: str, arguments: list[str]) -> int:
     for name in subprocess.check_output(["git", "ls-files", "-z"], cwd=ROOT, text=True).strip("\0").split("\0"):
         (copy / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(ROOT / name, copy / name)
+    own = copy / RECORD.relative_to(ROOT)
+    own.unlink(missing_ok=True)  # then it has what comes of this alone
     # The mounts are in a namespace of their own, which ends with the command.
     mounted = 'mount -t proc proc "$0/proc" && mount --rbind /dev "$0/dev" && exec chroot "$0" "$@"'
     program = [f"/srv/resnet/{Path(__file__).resolve().relative_to(ROOT)}", *arguments]
     command = ["unshare", "--mount", "sh", "-c", mounted, str(root), "/usr/bin/python3", *program]
     code = subprocess.run(command, check=False, env={**os.environ, "HOME": "/root"}).returncode
-    for path in (RECORD, PAGE):
-        shutil.copyfile(copy / path.relative_to(ROOT), path)
+    for name, entry in json.loads(own.read_text(encoding="utf-8")).items():
+        record(name, entry)
     return code
 
 
@@ -183,18 +185,15 @@ def main() -> int:
         interpreter = FOLDER / name / "bin" / "python"
         if not (chosen.keep and interpreter.exists()):
             make(kind, chosen.python, FOLDER / name)
-        results = run(interpreter, FOLDER / name, chosen.check)
-        record(
-            name,
-            {
-                "date": datetime.date.today().isoformat(),
-                "python": python,
-                "machine": f"{platform.system()} {platform.machine()}",
-                "versions": versions(interpreter),
-                "checks": results,
-            },
-        )
-        failed |= any(result != "passed" for result in results.values())
+        entry = {
+            "date": datetime.date.today().isoformat(),
+            "python": python,
+            "machine": f"{platform.system()} {platform.machine()}",
+            "versions": versions(interpreter),
+        }
+        for check, said in run(interpreter, FOLDER / name, chosen.check):
+            record(name, {**entry, "checks": {check: said}})  # each at once: it is long until the last
+            failed |= said != "passed"
     return int(failed)
 
 
@@ -204,7 +203,7 @@ def record(name: str, entry: dict[str, Any]) -> None:
     before = entries.get(name, entry)
     if before["versions"] == entry["versions"]:
         entry = {**entry, "checks": before["checks"] | entry["checks"]}
-    entries[name] = entry
+    entries = dict(sorted({**entries, name: entry}.items()))
     RECORD.write_text(json.dumps(entries, indent=2, sort_keys=True) + "\n", encoding="utf-8")
     start, rest = PAGE.read_text(encoding="utf-8").split(BEGIN)
     PAGE.write_text(f"{start}{BEGIN}\n{table(entries)}{END}{rest.split(END)[1]}", encoding="utf-8")
@@ -218,7 +217,7 @@ def table(entries: dict[str, dict[str, Any]]) -> str:
     rows += [[key, *(column[key] for column in columns)] for key in ("date", "python", "machine")]
     for part in ("versions", "checks"):
         for key in dict.fromkeys(key for column in columns for key in column[part]):
-            rows.append([key, *(column[part].get(key, "not there") for column in columns)])
+            rows.append([key, *(column[part].get(key, "–") for column in columns)])
     return "".join(f"| {' | '.join(row)} |\n" for row in rows)
 
 
