@@ -216,7 +216,7 @@ def table(entries: dict[str, dict[str, Any]]) -> str:
     rows.append(["---"] * len(rows[0]))
     rows += [[key, *(column[key] for column in columns)] for key in ("date", "python", "machine")]
     for part in ("versions", "checks"):
-        for key in dict.fromkeys(key for column in columns for key in column[part]):
+        for key in sorted({key for column in columns for key in column[part]}):
             rows.append([key, *(column[part].get(key, "–") for column in columns)])
     return "".join(f"| {' | '.join(row)} |\n" for row in rows)
 
