@@ -14,7 +14,8 @@ from resnet_core.engines import KNOWN
 ENTRIES: dict[str, dict[str, Any]] = json.loads(RECORD.read_text(encoding="utf-8"))
 #: Of several systems, and only there.
 ELSEWHERE = {"tensorflow"}
-#: What failed and is not mended: one of 941, a moment of AdamW in float32 that is 1.1e-5 off where 1e-5 is allowed.
+#: What failed and is not mended, with the locked versions neither: one of 941, a moment of AdamW in float32 that is
+#: 1.1e-5 off where 1e-5 is allowed.
 STANDING = {("newest-3.13", "conformance keras")}
 
 
