@@ -9,7 +9,7 @@ RUN := $(VENV)/bin
 # The lock was made for this Python and system; elsewhere the versions of constraints.txt are installed.
 LOCKED := $(shell $(PYTHON) -c 'import sys; print(sys.version_info[:2] == (3, 11) and sys.platform == "linux")')
 
-.PHONY: compare test test-long docs lint types check environment lock clean
+.PHONY: compare test test-long test-versions docs lint types check environment lock clean
 
 compare: environment
 	$(RUN)/resnet compare $(SPEC) $(ARGS)
@@ -22,6 +22,10 @@ test-long: environment
 		tests/training/test_one_process.py tests/isolation/test_hostile_backends.py \
 		tests/unit/test_graphs.py tests/unit/test_mutants.py tests/unit/test_bad_commands.py \
 		tests/unit/test_archives.py tests/unit/test_external_data.py tests/unit/test_lesson.py --long $(ARGS)
+
+# The lowest versions that pyproject.toml allows, and the newest: docs/versions.md.
+test-versions:
+	$(PYTHON) tests/packaging/environments.py $(or $(ARGS),lowest newest)
 
 # The site, in .cache/site/html: with a comparison, lessons and the notebooks' output; ARGS=--quick leaves those out.
 docs: environment

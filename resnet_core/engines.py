@@ -6,7 +6,7 @@ import os
 from importlib import metadata
 
 #: Versions of jaxlib that know the option, from and below; XLA ends the process at one that it does not know.
-_KNOWN = ((0, 9), (0, 13))
+KNOWN = ((0, 9), (0, 13))
 
 #: XLA's CPU backend hands convolutions, products and sums to YNNPACK. Without it ResNet-50 computes 1.6 times as fast
 #: and trains twice as fast (jaxlib 0.10.2), and sums are right, which YNNPACK's are not on some machines (jax#39103).
@@ -20,5 +20,5 @@ def tell_xla() -> None:
     """
     version = tuple(int(part) for part in metadata.version("jaxlib").split(".")[:2])
     given = os.environ.get("XLA_FLAGS", "")
-    if _KNOWN[0] <= version < _KNOWN[1] and _NO_OFFLOAD not in given:
+    if KNOWN[0] <= version < KNOWN[1] and _NO_OFFLOAD not in given:
         os.environ["XLA_FLAGS"] = f"{_NO_OFFLOAD} {given}".strip()

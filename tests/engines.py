@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import resnet_flax
+
 TESTS = Path(__file__).parent
 
 #: Engine to (backend, environment). Keras comes on three.
@@ -26,8 +28,8 @@ CPU = {"CUDA_VISIBLE_DEVICES": "", "JAX_PLATFORMS": "cpu"}
 #: `resnet compare` runs with none of this.
 QUICK = {
     **dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "TF_NUM_INTRAOP_THREADS"), "1"),
-    "XLA_FLAGS": f"{os.environ.get('XLA_FLAGS', '')} --xla_backend_optimization_level=0 "
-    "--xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1".strip(),
+    "XLA_FLAGS": f"{os.environ.get('XLA_FLAGS', '')} {resnet_flax.QUICK_ENVIRONMENT['XLA_FLAGS']} "
+    "--xla_cpu_parallel_codegen_split_count=1".strip(),
     "JAX_COMPILATION_CACHE_DIR": str(TESTS.parent / ".cache" / "jax"),
     "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.5",
 }

@@ -83,9 +83,10 @@ class TerminalReporter:
             self._say(one_line(message))
 
     def close(self) -> None:
-        """Remove the bar."""
-        with suppress(OSError):
-            self.progress.stop()
+        """Remove the bar, if there is one: before rich 15, what has none ended with an empty line."""
+        if self.bar:
+            with suppress(OSError):
+                self.progress.stop()
 
     def _say(self, line: str) -> None:
         with suppress(OSError):  # the terminal was closed, and the run goes on to save what it has

@@ -15,6 +15,7 @@ import numpy as np
 from safetensors.numpy import save_file
 
 import resnet_core as rn
+import resnet_flax
 from resnet_core.numerics import relative_error
 from resnet_core.training.recipe import Recipe
 from resnet_core.training.running_variance import unbiased_variances
@@ -142,7 +143,7 @@ def run_programs(
     environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "KERAS_BACKEND": keras_engine, "JAX_PLATFORMS": "cpu"}
     environment |= dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "TF_NUM_INTRAOP_THREADS"), "1")
     # XLA's last passes take most of the compile time and change no operation, as in tests/parity/laboratory.py.
-    environment["XLA_FLAGS"] = "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"
+    environment |= resnet_flax.QUICK_ENVIRONMENT
     command = [sys.executable, "-I", str(CHILD), backend, str(folder)]
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
