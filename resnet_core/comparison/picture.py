@@ -112,7 +112,7 @@ def _draw_errors(
 def _range(ran: dict[str, BackendResult]) -> tuple[float, float]:
     """The decades that hold every error and every gate; what is 0 or no number is drawn at their ends."""
     values = [value for result in ran.values() for value in (*result.max_error.values(), *result.tolerances.values())]
-    among = [value for value in values if isfinite(value) and value > 0] or [1e-7, 1e-5]
+    among = [value for value in values if isfinite(value) and value > 0] or [1.0]
     beyond = any(not isfinite(value) for value in values)
     return 10.0 ** (log10(min(among)) - any(value == 0 for value in values)), 10.0 ** (log10(max(among)) + beyond)
 
