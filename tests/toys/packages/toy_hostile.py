@@ -147,16 +147,21 @@ def fork_holder_and_exit():
 
 def folder():
     """The folder of this worker: that with its request in it."""
-    return next(path.parent for path in Path(tempfile.gettempdir()).glob("resnet-*/request.arrays"))
+    return next(path.parent for path in Path(tempfile.gettempdir()).glob("resnet-*/request*.arrays"))
+
+
+def answers():
+    """The files of the answers that may come next."""
+    return [folder() / f"answer{number}.arrays" for number in range(2, 9)]
 
 
 def instead_of_the_answer(make):
     """Something else stands where the arrays of the answer are to be written."""
 
     def act():
-        path = folder() / "answer.arrays"
-        path.unlink(missing_ok=True)
-        make(path)
+        for path in answers():
+            path.unlink(missing_ok=True)
+            make(path)
 
     return act
 
@@ -165,7 +170,8 @@ def answer_with(arrays):
     """Write these bytes as the arrays, answer as the child would, and let them be read."""
 
     def act():
-        (folder() / "answer.arrays").write_bytes(arrays)
+        for path in answers():
+            path.write_bytes(arrays)
         forge('{"result": null, "arrays": true}')
         time.sleep(600)
 
