@@ -65,6 +65,8 @@ class _Lowering:
             dilation = leaf.dilation if isinstance(leaf, tree.Conv) else (1, 1)
             size = (layer.input_shape[0], layer.input_shape[1])
             fields["padding"] = resolve(leaf.padding, leaf.kernel, leaf.stride, dilation, size)
+        if isinstance(leaf, tree.Activation):
+            fields["slope"] = tree.NEGATIVE_SLOPE
         fields["tensors"] = [self.tensor(name, tensor) for name, tensor in leaf.tensors().items()]
         return {name: value for name, value in fields.items() if value is not None}
 

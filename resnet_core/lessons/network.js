@@ -165,7 +165,7 @@ const network = (() => {
   const sigmoid = (x) => 1 / (1 + Math.exp(-x));
   const functions = {
     relu6: (x) => Math.min(Math.max(x, 0), 6),
-    leaky_relu: (x) => (x > 0 ? x : 0.01 * x),
+    leaky_relu: (x, node) => (x > 0 ? x : node.slope * x),
     silu: (x) => x * sigmoid(x),
     gelu: (x) => (x * (1 + erf(x / Math.SQRT2))) / 2,
     gelu_tanh: (x) => (x * (1 + Math.tanh(Math.sqrt(2 / Math.PI) * (x + 0.044715 * x ** 3)))) / 2,
@@ -189,7 +189,7 @@ const network = (() => {
   const kinds = {
     Conv: convolution, BatchNorm: fixedNorm, FrozenNorm: fixedNorm, GroupNorm: groupNorm, LayerNorm: layerNorm,
     ReLU: (_, x) => everyValue(x, (value) => Math.max(value, 0)),
-    Activation: (node, x) => everyValue(x, functions[node.function]),
+    Activation: (node, x) => everyValue(x, (value) => functions[node.function](value, node)),
     MaxPool: maxPool, AveragePool: averagePool, BlurPool: blurPool, Subsample: subsample,
     Pad: (node, x) => padded(x, node.padding), PadChannels: padChannels,
     GlobalAveragePool: (_, x) => globalMean(x), GlobalMaxPool: (_, x) => globalMax(x),

@@ -272,11 +272,6 @@ def _layers(layers: Sequence[Layer], name: str, x: float, row: float, texts: Tex
     return parts, x
 
 
-def _label(layer: Layer) -> str:
-    """Without the rate of a block that is dropped: folded blocks have one each."""
-    return "drop path" if isinstance(layer.leaf, tree.DropPath) else layer_label(layer)
-
-
 def _product(start: float, before: float, center: float, row: float) -> str:
     """The ways to where the map, from before the gate, is multiplied by what the gate gives."""
     way = f'<path class="gate-wire" d="M{start:g} {row:g}V{row + 50:g}H{center:g}V{row + 16:g}"/>'
@@ -288,7 +283,9 @@ def _layer(layer: Layer, name: str, x: float, row: float, texts: Texts) -> str:
     tail, center = layer.path[len(name) + 1 :], x + LAYER / 2
     gate = " gate" if "." in tail and not tail.startswith("shortcut.") else ""
     inside = svg.box(x, row - BOX / 2, LAYER, BOX, f"k-{color(layer.leaf)}{gate}")
-    inside += svg.text(center, row + 14, tail, "small") + svg.text(center, row - 3, svg.fit(_label(layer), 18), "label")
+    inside += svg.text(center, row + 14, tail, "small") + svg.text(
+        center, row - 3, svg.fit(layer_label(layer), 18), "label"
+    )
     label = texts("picture.output", shape=size_text(layer.output_shape))
     size = svg.text(center, row + 42, size_text(layer.output_shape), "small")
     return svg.link(layer.path, label, layer_keys(layer, name), inside) + size
