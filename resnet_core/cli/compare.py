@@ -64,7 +64,9 @@ def compare_backends(
     quiet: QuietFlag = False,
 ) -> None:
     """Build the network in every backend, run it on real images, and check that all compute the same."""
+    from resnet_core.benchmark.machine import core_versions, machine
     from resnet_core.comparison.compare import compare
+    from resnet_core.comparison.page import page
     from resnet_core.comparison.picture import draw_comparison, require_drawable
     from resnet_core.prediction.network import trained_network
 
@@ -85,6 +87,7 @@ def compare_backends(
             found = trained_network(spec, weights)
             network = spec_files.spec(found.spec, **spec_files.parse_overrides(overrides or []))
             arrays, preparation = found.weights, found.preparation
+    made: dict[str, Any] = {"date": datetime.now(UTC).date().isoformat(), "machine": machine()}
     comparison = compare(
         network,
         None if backends is None else [name.strip() for name in backends.split(",") if name.strip()],
@@ -98,31 +101,25 @@ def compare_backends(
         progress=show,
     )
     show("")
-    _report(comparison, json_file)
+    _report(comparison, json_file, made)
     if plot is not None and any(result.error is None for result in comparison.backends.values()):
         draw_comparison(comparison, plot)
     if report is not None:
-        _write_page(comparison, report)
+        text = page(comparison, made["date"], made["machine"], core_versions())
+        write_atomically(report, text.encode())
     raise typer.Exit(2 if comparison.refused else 0 if comparison.equal else 1)
 
 
-def _write_page(comparison: Comparison, file: Path) -> None:
-    """The comparison with today's date and this machine as one page."""
-    from datetime import UTC, datetime
+def _report(comparison: Comparison, json_file: Path | None, made: dict[str, Any]) -> None:
+    """Print a table and a sentence, or JSON, to standard output, and problems to standard error.
 
-    from resnet_core.benchmark.machine import core_versions, machine
-    from resnet_core.comparison.page import page
-
-    text = page(comparison, datetime.now(UTC).date().isoformat(), machine(), core_versions())
-    write_atomically(file, text.encode())
-
-
-def _report(comparison: Comparison, json_file: Path | None) -> None:
-    """Print a table and a sentence, or JSON, to standard output, and problems to standard error."""
+    The JSON also has when and on what it was `made`.
+    """
     from resnet_core.cli import tables
 
+    dated = {**comparison.to_json(), "made": made}
     if json_file == STANDARD_OUTPUT:
-        print_json(_dated(comparison))
+        print_json(dated)
     elif not all(result.bad_input or result.missing for result in comparison.backends.values()):
         tables.show(tables.comparison_table(comparison))
         say()
@@ -130,13 +127,6 @@ def _report(comparison: Comparison, json_file: Path | None) -> None:
         for note in comparison.notes():
             tables.show(note)
     if json_file is not None and json_file != STANDARD_OUTPUT:
-        write_atomically(json_file, (json.dumps(_dated(comparison), indent=1) + "\n").encode())
+        write_atomically(json_file, (json.dumps(dated, indent=1) + "\n").encode())
     for line in comparison.problems():
         complain(line)
-
-
-def _dated(comparison: Comparison) -> dict[str, Any]:
-    """Its JSON, and when and on what it was made."""
-    from resnet_core.benchmark.machine import machine
-
-    return {**comparison.to_json(), "made": {"date": datetime.now(UTC).date().isoformat(), "machine": machine()}}
