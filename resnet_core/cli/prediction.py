@@ -17,7 +17,7 @@ from resnet_core.cli.status import QuietFlag
 from resnet_core.errors import InputError
 from resnet_core.files import write_atomically
 from resnet_core.json_values import finite
-from resnet_core.prediction.backend import last_backend, prediction_backend
+from resnet_core.prediction.backend import has_weights, last_backend, prediction_backend
 from resnet_core.spec_files import parse_overrides
 from resnet_core.specification import ResNetSpec
 from resnet_core.workers.backend_worker import importing_worker
@@ -57,8 +57,12 @@ def predict_pictures(
     sized = "input_size" in parse_overrides(overrides or [])
     size = spec.input_size if sized and isinstance(spec, ResNetSpec) else None
     name = prediction_backend(backend, device, last_backend(spec))
+    if not has_weights(spec, weights):
+        from resnet_core.prediction.network import trained_network
+
+        trained_network(spec, weights)  # which says what is missing, before any framework starts
     with importing_worker(name) as worker:
-        # What is imported here, and what is read, takes as long as nothing: the framework in the worker takes longer.
+        # Nobody waits for what is imported and read here: the worker's framework takes longer.
         from resnet_core.cli import tables
         from resnet_core.prediction.network import trained_network
         from resnet_core.prediction.predict import predict_in

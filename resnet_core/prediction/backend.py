@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from resnet_core.backend import DEVICES, first_installed
@@ -26,3 +27,16 @@ def last_backend(network: Source) -> str | None:
     from resnet_core.training.run_folder import RunFolder
 
     return RunFolder(Path(network)).last_backend()
+
+
+def has_weights(network: Source, weights: str | Path | None) -> bool:
+    """Whether what names a network and its weights is there, as far as that is seen without reading anything."""
+    is_spec = not isinstance(network, str | Path) or str(network) in ZOO
+    if weights is None:
+        return not is_spec and _is_there(str(network))
+    return _is_there(weights) and (is_spec or _is_there(str(network)))
+
+
+def _is_there(name: str | Path) -> bool:
+    """A file, a folder, or a name of published weights, which has a colon."""
+    return ":" in str(name) or os.path.exists(name)  # noqa: PTH110 (which has no error for a name that is too long)

@@ -153,11 +153,26 @@ def early(*given, **named):
     print("begun")
     return real(*given, **named)
 backend_worker.Worker = early
-sys.argv = "resnet predict no-such-file.safetensors a.png --backend numpy".split()
+sys.argv = ["resnet", "predict", *sys.argv[1:], "a.png", "--backend", "numpy"]
 main()
 """
-    process = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=tmp_path, check=False)
-    assert (process.returncode, process.stdout) == (2, "begun\n"), process.stderr
+
+    def predicted(*network: str) -> tuple[int, str]:
+        command = [sys.executable, "-c", program, *network]
+        process = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
+        assert process.stderr.count("\n") == 1, process.stderr
+        return process.returncode, process.stdout
+
+    (tmp_path / "damaged.safetensors").write_bytes(b"no weights")
+    assert predicted("damaged.safetensors") == (2, "begun\n")
+    # What is not there at all is said without any process.
+    for network in (
+        ["missing.safetensors"],
+        ["resnet20"],
+        ["resnet20", "--weights", "missing.safetensors"],
+        ["resnet21"],
+    ):
+        assert predicted(*network) == (2, "")
 
 
 def test_predicting_with_numpy_needs_no_framework_anywhere(tmp_path: Path) -> None:
