@@ -270,3 +270,33 @@ def deep_taps(session: Any, arrays: Any, *, taps: list[str]) -> Answer:
         except InputError as error:
             found[tap] = str(error)
     return found, None
+
+
+def train_norm(session: Any, arrays: dict[str, np.ndarray], *, kind: str, settings: dict[str, float]) -> Answer:
+    """A norm's output in training, its statistics afterwards, and its gradients, in float32 on TensorFlow.
+
+    `kind` is "ours" or "keras". Answers whether TensorFlow's own operation has computed it.
+    """
+    import tensorflow
+
+    from resnet_keras.normalization import UnbiasedBatchNormalization
+
+    kinds = {"ours": UnbiasedBatchNormalization, "keras": keras.layers.BatchNormalization}
+    layer = kinds[kind](dtype="float32", **{"momentum": 0.9, "epsilon": 1e-5, **settings})
+    layer.build(arrays["x"].shape)
+    layer.set_weights([arrays[name] for name in ("scale", "shift", "mean", "variance")])
+
+    @tensorflow.function
+    def step(x: Any) -> Any:
+        with tensorflow.GradientTape() as tape:
+            tape.watch(x)
+            output = layer(x, training=True)
+            total = tensorflow.reduce_sum(output * arrays["cotangent"])
+        return output, *tape.gradient(total, [x, layer.gamma.value, layer.beta.value])
+
+    x = tensorflow.constant(arrays["x"])
+    names = ("output", "gradient", "scale gradient", "shift gradient")
+    found = dict(zip(names, (value.numpy() for value in step(x)), strict=True))
+    statistics = {"mean": np.asarray(layer.moving_mean), "variance": np.asarray(layer.moving_variance)}
+    operations = {operation.type for operation in step.get_concrete_function(x).graph.get_operations()}
+    return "FusedBatchNormV3" in operations, {**found, **statistics}

@@ -18,6 +18,7 @@ from resnet_core import InputError, tree
 from resnet_core.architecture import layer_tree
 from resnet_core.numerics import relative_error
 from resnet_core.spec_files import to_json
+from resnet_core.tolerances import TOLERANCES
 from resnet_core.workers.parent import Worker
 from resnet_keras.depth import DEEP, depth
 
@@ -298,3 +299,53 @@ def test_a_files_weights_follow_the_global_dtype(tmp_path: Path, workers: Worker
     (kinds, error), _ = workers.call("keras", "native_keras:double", name="slim", path=path)
     assert kinds == ["float64"]
     assert error < 1e-12
+
+
+def trained_norm(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The formulas in float64: what `native_keras.train_norm` answers."""
+    x, scale, shift, mean, variance, cotangent = (np.asarray(array, np.float64) for array in arrays.values())
+    axes, count = (0, 1, 2), x.size // x.shape[-1]
+    deviation = np.sqrt(x.var(axes) + 1e-5)
+    normal = (x - x.mean(axes)) / deviation
+    shared = cotangent.mean(axes) + normal * (cotangent * normal).mean(axes)
+    return {
+        "output": normal * scale + shift,
+        "gradient": scale / deviation * (cotangent - shared),
+        "scale gradient": (cotangent * normal).sum(axes),
+        "shift gradient": cotangent.sum(axes),
+        "mean": 0.9 * mean + 0.1 * x.mean(axes),
+        "variance": 0.9 * variance + 0.1 * x.var(axes) * count / (count - 1),
+    }
+
+
+#: What TensorFlow's function would do to the epsilon, Keras' own rule, and another number.
+NORMS: dict[str, tuple[str, dict[str, float], set[str]]] = {
+    "right": ("ours", {}, set()),
+    "a larger epsilon": ("ours", {"epsilon": 1.001e-5}, {"output", "gradient", "scale gradient"}),
+    "biased variance": ("keras", {}, {"variance"}),
+    "momentum": ("ours", {"momentum": 0.89}, {"mean", "variance"}),
+}
+
+
+@pytest.mark.parametrize("name", NORMS)
+def test_a_norm_in_one_operation_is_the_neutral_one(name: str, workers: Workers) -> None:
+    """In float32, which other checks of training have with larger variances, to which an epsilon of 1e-5 is nothing."""
+    rng = np.random.default_rng(5)
+    width = 4
+    x = 3e-3 * rng.standard_normal((2, 3, 4, width))  # a variance as small as the epsilon
+    given = {
+        "x": x, "scale": rng.uniform(0.5, 1.5, width), "shift": rng.standard_normal(width),
+        "mean": rng.standard_normal(width) * 1e-3, "variance": rng.uniform(0.5, 1.5, width) * 1e-5,
+        "cotangent": rng.standard_normal(x.shape),
+    }  # fmt: skip
+    arrays = {key: array.astype(np.float32) for key, array in given.items()}
+    kind, settings, defects = NORMS[name]
+    fused, found = workers.call("keras", "native_keras:train_norm", arrays, kind=kind, settings=settings)
+    assert fused == (kind == "ours")
+    limits = {"output": "training output", "mean": "running statistics", "variance": "running statistics"}
+    wrong = {
+        key
+        for key, truth in trained_norm(arrays).items()
+        if not relative_error(found[key], truth) <= TOLERANCES[limits.get(key, "gradients")]["float32"]
+    }
+    assert wrong == defects
