@@ -156,7 +156,7 @@ def _format(target: Path, name: str | None) -> str:
             f"{target}: received the ending {target.suffix!r}; expected one of {listed}, or for hf a folder"
         )
     if name is None and len(known) > 1 and known[0] != NEUTRAL:
-        raise InputError(f"to: received none; {target.suffix} may be {' or '.join(known)}")
+        raise InputError(f"to: received none; {target.suffix} may be {' or '.join(known)}; say which with --to")
     return name or known[0]
 
 

@@ -223,7 +223,7 @@ def test_a_state_of_ours_is_written_for_every_network_as_it_is(name: str, deploy
 
 
 def test_a_state_in_msgpack_may_be_flaxs_or_ours(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"^to: received none; \.msgpack may be flax or nnx$"):
+    with pytest.raises(InputError, match=r"^to: received none; \.msgpack may be flax or nnx; say which with --to$"):
         convert(tmp_path / "w.safetensors", tmp_path / "state.msgpack")
     with pytest.raises(InputError, match=r"received the ending \.npz for nnx; expected \.msgpack"):
         convert(tmp_path / "w.safetensors", tmp_path / "state.npz", destination_format="nnx")
