@@ -16,6 +16,7 @@ import pytest
 
 import resnet_core as rn
 from resnet_core import tree
+from resnet_core.benchmark.machine import machine
 from resnet_core.cli.compare import _report
 from resnet_core.comparison.result import BackendResult, Comparison
 from resnet_core.errors import InputError
@@ -132,10 +133,11 @@ def test_what_the_command_writes_is_read_with_its_date(tmp_path: Path) -> None:
         spec=spec, level="logits", dtype="float32", asked_device="cpu", reference="numpy", batch=4,
         backends={"torch": result},
     )  # fmt: skip
-    _report(done, tmp_path / "made.json")
+    made = {"date": datetime.now(UTC).date().isoformat(), "machine": machine()}
+    _report(done, tmp_path / "made.json", made)
     found = read_comparison(tmp_path / "made.json", spec)
     assert found.made is not None
-    assert found.made.date == datetime.now(UTC).date().isoformat()
+    assert found.made.date == made["date"]
     assert {"cpu", "cores"} <= set(found.made.machine)
     assert found.backends["torch"].equal
 
