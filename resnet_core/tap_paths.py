@@ -102,6 +102,10 @@ class Record:
         if path in self.wanted:
             self.outputs[join(self.place, path)] = value
 
+    def wants(self, name: str) -> bool:
+        """Whether the output of a part, or anything in it, is wanted."""
+        return any(path == name or path.startswith(f"{name}.") for path in self.wanted)
+
     def inside(self, name: str) -> Record | None:
         """The record of a part; None if nothing below it is wanted."""
         start = f"{name}."

@@ -31,6 +31,7 @@ from resnet_flax.layers import (
 )
 from resnet_flax.normalization import BatchNorm
 from resnet_flax.pooling import max_pool
+from resnet_flax.repetition import repeat, rows, same_mode, wanted
 from resnet_flax.representation import Printed
 
 
@@ -139,9 +140,15 @@ class Chain(Printed):
 
     def __init__(self, node: tree.Chain, dtype: str) -> None:
         self.names = _attach(self, node, dtype)
+        self.rows = rows(node)
 
     def __call__(self, x: Array, record: Record | None = None) -> Array:
-        return run(self, self.names, x, record)
+        if not self.rows:
+            return run(self, self.names, x, record)
+        for loop, names in self.rows:
+            loop = loop and not wanted(names, record) and same_mode(self, names)
+            x = repeat(self, names, x) if loop else run(self, names, x, record)
+        return x
 
 
 class Residual(Printed):

@@ -20,7 +20,14 @@ import resnet_core as rn
 import resnet_flax
 from resnet_core.conversion.export import export_weights
 from resnet_core.conversion.recognition import recognize
+from resnet_core.training.contract import TrainingState
+from resnet_core.training.random_factors import step_inputs
+from resnet_core.training.recipe_files import recipe
+from resnet_core.training.schedule import step_numbers
+from resnet_core.training.targets import target_distribution
+from resnet_flax import repetition
 from resnet_flax.convolution import conv_general_dilated
+from resnet_flax.inference import evaluating
 from resnet_flax.layers import DropPath
 from resnet_flax.normalization import BatchNorm
 from resnet_flax.pooling import max_pool
@@ -177,6 +184,60 @@ def other_forms(session: Any, arrays: Any) -> Answer:
         largest = max_pool(jnp.asarray([[1.0, jnp.nan], [2.0, 3.0]]).reshape(1, 2, 2, 1), (2, 2), (2, 2), "VALID")
         errors["right"]["a NaN in a max-pool"] = 0.0 if bool(jnp.isnan(largest).all()) else 1.0
     return errors, None
+
+
+def loops(session: Any, arrays: Any) -> Answer:
+    """{what: error in float64} of equal blocks in a loop beside those that are written out, and {case: loops}.
+
+    Swapped are the weights of two of the blocks, in the loop.
+    """
+    spec = rn.spec("resnet20", depths=(1, 4), channels=(4, 6), classes=3, input_size=(9, 8))
+    images = np.random.default_rng(5).standard_normal((6, 9, 8, spec.in_channels))
+    weights = rn.cast(rn.probe_weights(spec), "float64")
+    order = {"block3": "block4", "block4": "block3"}
+    swapped = {".".join(order.get(part, part) for part in name.split(".")): value for name, value in weights.items()}
+    build = partial(resnet_flax.build, spec, dtype="float64")
+    written_out = _everything(spec, weights, images)
+    least, repetition.LEAST = repetition.LEAST, 3
+    try:
+        found = _everything(spec, weights, images)
+        found["swapped"] = {"logits": resnet_flax.predict(build(weights=swapped), images)}
+        model = evaluating(build(weights=weights))
+        counts = {"evaluating": _loops(model, images)}
+        model.stage2.block4.norm1.use_running_average = False
+        counts["one block in another mode"] = _loops(model, images)
+    finally:
+        repetition.LEAST = least
+    written_out["swapped"] = written_out["logits"]
+    errors = {
+        what: float(max(np.abs(found[what][name] - right[name]).max() / np.abs(right[name]).max() for name in right))
+        for what, right in written_out.items()
+    }
+    return {"errors": errors, "loops": counts}, None
+
+
+def _everything(spec: rn.ResNetSpec, weights: rn.Weights, images: np.ndarray) -> dict[str, dict[str, np.ndarray]]:
+    """What a network computes, forward and backward, and three steps of training with a frozen stem."""
+    build = partial(resnet_flax.build, spec, weights=weights, dtype="float64")
+    model = build()
+    plan = recipe("d2l", learning_rate=0.05, momentum=0.9, freeze=("stem",))
+    trainer = resnet_flax.Trainer(spec, plan, TrainingState(weights), dtype="float64")
+    targets, numbers = target_distribution(np.arange(6) % 3, 3, 0.0), step_numbers(plan, 1, 0)
+    for step in range(3):
+        trainer.step(step_inputs(spec, 0, step, images, targets, numbers))
+    return {
+        "taps": resnet_flax.predict(build(taps=("stage2", "stage2.block3.norm1", "logits")), images),
+        "logits": {"logits": resnet_flax.predict(model, images)},
+        "gradients": resnet_flax.gradients(model, images, np.ones((6, 3))),
+        "statistics": {"logits": resnet_flax.train_forward(model, images), **resnet_flax.get_weights(model)},
+        "training": trainer.state().to_arrays(),
+    }
+
+
+def _loops(model: nnx.Module, images: np.ndarray) -> int:
+    with precision("float64"):
+        found = jax.make_jaxpr(lambda x: nnx.clone(model)(x))(jnp.asarray(images)).jaxpr
+    return sum(equation.primitive.name == "scan" for equation in found.eqns)
 
 
 def _xlas_pool(x: jax.Array, kernel: Any, stride: Any, padding: Any) -> jax.Array:

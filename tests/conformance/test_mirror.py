@@ -24,6 +24,7 @@ BUDGETS = {
     "layers that a framework lacks": (("layers",), 160),
     "speed": (("speed",), 30),
     "what a framework computes slowly": ((), 110),
+    "what a compiler takes long for": ((), 50),
     "training": (("differentiation", "optimizer", "trainer"), 245),
     "printing": ((), 60),
     "files": ((), 150),
@@ -54,6 +55,7 @@ EXTRA_FILES: dict[str, dict[str, str]] = {
     },
     "flax": {
         **dict.fromkeys(("convolution.py", "normalization.py", "pooling.py"), "what a framework computes slowly"),
+        "repetition.py": "what a compiler takes long for",
         "representation.py": "printing",
         "state_dict.py": "files",
     },

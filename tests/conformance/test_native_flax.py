@@ -85,6 +85,13 @@ def test_what_is_computed_in_another_form_is_the_same(workers: Workers) -> None:
     assert min(found["shifted"].values()) > 1e-2, found["shifted"]
 
 
+def test_equal_blocks_in_a_loop_are_the_network_and_keep_their_order(workers: Workers) -> None:
+    found, _ = workers.call("flax", "native_flax:loops")
+    assert found["loops"] == {"evaluating": 1, "one block in another mode": 0}
+    assert found["errors"].pop("swapped") > 1e-2
+    assert {what: error for what, error in found["errors"].items() if error > 1e-12} == {}
+
+
 def test_xla_is_told_not_to_hand_sums_on() -> None:
     """What the user says comes behind and is kept."""
     path = os.pathsep.join(filter(None, [str(Path(__file__).parent), os.environ.get("PYTHONPATH")]))
