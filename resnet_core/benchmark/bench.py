@@ -27,6 +27,7 @@ from resnet_core.initialization import probe_weights
 from resnet_core.spec_files import Source
 from resnet_core.spec_files import spec as read_spec
 from resnet_core.training.recipe import check_trainable
+from resnet_core.weights import HALF, require_training_dtype
 from resnet_core.workers import TIME_LIMIT
 from resnet_core.workers.parent import Worker
 
@@ -35,6 +36,9 @@ ROUNDS = 12
 
 #: Calls in a round at batch 1, where the slowest of a hundred is asked for.
 CALLS_AT_ONE = 10
+
+#: What can be timed: float64 is for proofs.
+PRECISIONS = ("float32", *HALF)
 
 
 def bench(
@@ -45,12 +49,13 @@ def bench(
     training: bool = False,
     input_size: tuple[int, int] | None = None,
     device: str = "auto",
+    dtype: str = "float32",
     rounds: int = ROUNDS,
     pythons: Mapping[str, str] | None = None,
     time_limit: float = TIME_LIMIT,
     progress: Callable[[str], None] = lambda message: None,
 ) -> Benchmark:
-    """Time a network in several backends in float32, each in its own process, after a proof that all do the same work.
+    """Time a network in several backends, each in its own process, after a proof that all do the same work.
 
     - `spec`: a ResNetSpec, a name or a file.
     - `backends`: their names; by default all that are registered, but for those that want to be named (`ON_REQUEST`),
@@ -59,13 +64,14 @@ def bench(
     - `training`: also a training step, with SGD and momentum; backends that do not train are left out of it.
     - `input_size`: (height, width) of the pictures; by default the spec's.
     - `device`: "auto", "cpu" or "gpu".
+    - `dtype`: "float32"; "bfloat16" or "float16" for inference, in backends that offer it.
     - `rounds`: in which all take turns.
     - `pythons`: {backend: path of its own Python interpreter}.
     - `time_limit`: seconds for one request to one backend.
     - `progress`: called with a message before each part.
 
     Each backend is timed as `build` returns it and in the form in which `predict` uses it for many pictures (`fast`).
-    Whose output differs from the NumPy float64 reference by more than float32's tolerance, before or after it was
+    Whose output differs from the NumPy float64 reference by more than the tolerance of `dtype`, before or after it was
     timed, or whose training step is another, is in the result with its `problem` and has no times. Raises InputError
     for bad arguments, MissingBackendError if no backend is installed at all, WorkerError if the reference itself fails.
     """
@@ -79,13 +85,15 @@ def bench(
         raise InputError(f"batch: received {batch}; expected numbers of pictures from 1")
     if rounds < 1:
         raise InputError(f"rounds: received {rounds}; expected an integer from 1")
+    require_choice("dtype", dtype, PRECISIONS)
     network = read_spec(spec)
     if training:
+        require_training_dtype(dtype)
         check_trainable(network)
     size = network.input_size if input_size is None else input_size
     macs = totals(network, size).macs
     date, facts = datetime.now(UTC).date().isoformat(), machine()
-    case = Case(network, probe_weights(network), size, device, rounds, pythons or {}, time_limit)
+    case = Case(network, probe_weights(network), size, device, dtype, rounds, pythons or {}, time_limit)
     rows, remarks = _rows(case, names, batches, training, progress)
     if backends is None and all(row.missing for row in rows):
         raise MissingBackendError(f"no backend is installed, so there is nothing to time: {rows[0].problem}")
@@ -94,6 +102,7 @@ def bench(
     return Benchmark(
         spec=network,
         input_size=size,
+        dtype=dtype,
         macs=macs,
         date=date,
         machine=facts,
@@ -116,7 +125,7 @@ def _rows(
         images = draw_images(case.spec, case.size, batch)
         progress("the reference in float64")
         expected = reference_output(case.spec, case.weights, images[sorted({0, batch - 1})], case.time_limit)
-        kinds: list[tuple[tuple[str, ...], Proof]] = [((AS_BUILT, FAST), OutputProof(images, expected))]
+        kinds: list[tuple[tuple[str, ...], Proof]] = [((AS_BUILT, FAST), OutputProof(images, expected, case.dtype))]
         kinds += [((STEP,), StepProof(images))] if training else []
         for forms, proof in kinds:
             there = [name for name in names if name not in missing]

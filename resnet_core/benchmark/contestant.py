@@ -28,6 +28,7 @@ class Case:
     weights: Weights
     size: tuple[int, int]
     device: str
+    dtype: str
     rounds: int
     pythons: Mapping[str, str]
     time_limit: float
@@ -62,7 +63,12 @@ class Contestant:
                 self.row = None
                 return
             built, _ = process.call(
-                f"{TASKS}:build", case.weights, spec=to_json(case.spec), form=self._form, size=list(case.size)
+                f"{TASKS}:build",
+                case.weights,
+                spec=to_json(case.spec),
+                form=self._form,
+                size=list(case.size),
+                dtype=case.dtype,
             )
             self._know(build_seconds=built["seconds"], notes=tuple(built["notes"]))
 

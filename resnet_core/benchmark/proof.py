@@ -12,7 +12,7 @@ from resnet_core.comparison.wording import scientific
 from resnet_core.numerics import relative_error
 from resnet_core.specification import ResNetSpec
 from resnet_core.tolerances import TOLERANCES
-from resnet_core.weights import Weights
+from resnet_core.weights import HALF, Weights
 from resnet_core.workers.backend_process import BackendProcess
 
 #: Of how much a step changes the loss, the largest part by which two may differ: rounding moves gradients of wide
@@ -32,9 +32,9 @@ class OutputProof:
     """Outputs in evaluation mode, against the NumPy float64 reference at the first and the last picture of a batch."""
 
     against = f"the {REFERENCE} float64 reference"
-    tolerance = TOLERANCES["output"]["float32"]
 
-    def __init__(self, images: np.ndarray, expected: np.ndarray) -> None:
+    def __init__(self, images: np.ndarray, expected: np.ndarray, dtype: str = "float32") -> None:
+        self.tolerance = TOLERANCES["half output" if dtype in HALF else "output"][dtype]
         self.images, self.rows = images, [0, len(images) - 1]
         self.expected = expected[: len(set(self.rows))]
 

@@ -121,6 +121,7 @@ class Benchmark:
     machine: Mapping[str, Any]
     versions: Mapping[str, str]
     rows: tuple[BenchmarkRow, ...]
+    dtype: str = "float32"
     operations_per_second: float | None = None
     copied_bytes_per_second: float | None = None
     named: bool = False
@@ -162,7 +163,7 @@ class Benchmark:
         limits = {row.form == "training step": row.tolerance for row in self.timed}
         told = [f"outputs within {scientific(limits[False])} of the numpy float64 reference"] if False in limits else []
         told += [f"a training step's loss within {scientific(limits[True])}"] if True in limits else []
-        return f"Equal work: {name}: {'; '.join(told)}, in float32."
+        return f"Equal work: {name}: {'; '.join(told)}, in {self.dtype}."
 
     def notes(self) -> Iterator[str]:
         """One line for each thing worth knowing."""
@@ -197,7 +198,7 @@ class Benchmark:
             "date": self.date,
             "machine": dict(self.machine),
             "versions": dict(self.versions),
-            "dtype": "float32",
+            "dtype": self.dtype,
             "equal": self.equal,
             "operations_per_second": self.operations_per_second,
             "copied_bytes_per_second": self.copied_bytes_per_second,

@@ -64,20 +64,23 @@ class Subject:
 
 
 def open_backend(session: Session, arrays: Arrays, *, backend: str, device: str) -> Answer:
-    """Import the backend and set it up for float32. Answers what `tasks.open_backend` does, and how long it took."""
+    """Import the backend and set it up for float32, which half precision goes with.
+
+    Answers what `tasks.open_backend` does, and how long it took.
+    """
     start = time.perf_counter()
     opened, _ = tasks.open_backend(session, arrays, backend=backend, device=device, dtype="float32")
     trains = callable(getattr(session.backend, "Trainer", None))
     return {**opened, "seconds": time.perf_counter() - start, "trains": trains}, None
 
 
-def build(session: Session, arrays: Arrays, *, spec: str, form: str, size: list[int]) -> Answer:
+def build(session: Session, arrays: Arrays, *, spec: str, form: str, size: list[int], dtype: str) -> Answer:
     """Make the model or the trainer from neutral weights. Answers how long it took, and what the backend warns of."""
     network, subjects = from_json(spec), {AS_BUILT: _as_built, FAST: _fast, STEP: _step}
     start = time.perf_counter()
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
-        session.model = subjects[form](session.backend, network, arrays, (size[0], size[1]))
+        session.model = subjects[form](session.backend, network, arrays, (size[0], size[1]), dtype)
     told = [" ".join(str(warning.message).split()) for warning in said if warning.category is UserWarning]
     return {"seconds": time.perf_counter() - start, "notes": list(dict.fromkeys(told))}, None
 
@@ -115,20 +118,20 @@ def limits(session: Session, arrays: Arrays) -> Answer:
     return {"operations_per_second": 2 * SIDE**3 / product, "copied_bytes_per_second": COPIED / copy}, None
 
 
-def _as_built(backend: Any, spec: ResNetSpec, weights: Weights, size: tuple[int, int]) -> Subject:
-    model = backend.build(spec, weights=weights, dtype="float32")
+def _as_built(backend: Any, spec: ResNetSpec, weights: Weights, size: tuple[int, int], dtype: str) -> Subject:
+    model = backend.build(spec, weights=weights, dtype=dtype)
     return Subject(lambda images: lambda: backend.predict(model, images))
 
 
-def _fast(backend: Any, spec: ResNetSpec, weights: Weights, size: tuple[int, int]) -> Subject:
-    model = fast_model(backend, spec, weights, dtype="float32", pictures=MANY, size=size)
+def _fast(backend: Any, spec: ResNetSpec, weights: Weights, size: tuple[int, int], dtype: str) -> Subject:
+    model = fast_model(backend, spec, weights, dtype=dtype, pictures=MANY, size=size)
     return Subject(lambda images: lambda: backend.predict(model, images))
 
 
-def _step(backend: Any, spec: ResNetSpec, weights: Weights, size: tuple[int, int]) -> Subject:
+def _step(backend: Any, spec: ResNetSpec, weights: Weights, size: tuple[int, int], dtype: str) -> Subject:
     make, plan = optional(backend, "Trainer"), recipe("d2l", **PLAN)
     require_random_layers(spec, make.inputs)
-    trainer = make(spec, plan, TrainingState(weights), dtype="float32")
+    trainer = make(spec, plan, TrainingState(weights), dtype=dtype)
 
     def ready(images: np.ndarray) -> Callable[[], Any]:
         inputs = _inputs(spec, plan, images)

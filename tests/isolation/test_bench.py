@@ -83,6 +83,13 @@ def training(tmp_path_factory: pytest.TempPathFactory) -> Run:
     return bench(tmp_path_factory.mktemp("toys"), "--batch", "2", "--rounds", "1", "--training", toys=toys)
 
 
+@pytest.fixture(scope="module")
+def half(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """In bfloat16, which those here know only by name, and one of them not at all."""
+    toys = ("cheating__rounded", "cheating__shortcuts", "equal")
+    return bench(tmp_path_factory.mktemp("toys"), "--batch", "2", "--rounds", "1", "--dtype", "bfloat16", toys=toys)
+
+
 def test_what_is_right_is_timed_beside_all_that_cheat(run: Run) -> None:
     assert (run.code, run.result["equal"]) == (1, False)
     for form in FORMS:
@@ -110,6 +117,14 @@ def test_unequal_precision_is_caught(run: Run) -> None:
     for form in FORMS:
         told = run.problem("rounded", form)
         assert re.match(r"the output differs by \S+e-5 from the numpy float64 reference; allowed is 1e-5", told)
+
+
+def test_half_precision_has_a_bound_of_its_own_at_which_another_network_is_still_caught(half: Run) -> None:
+    assert (half.code, half.result["dtype"]) == (2, "bfloat16")
+    row = half.row("cheating__rounded")
+    assert 1e-5 < row["error"] < row["tolerance"] == 5e-2
+    assert "allowed is 5e-2; its time is not shown" in half.problem("shortcuts")
+    assert half.row("equal")["problem"] == "dtype: received 'bfloat16'; expected one of float32, float64"
 
 
 def test_another_network_is_caught(run: Run) -> None:
@@ -206,6 +221,8 @@ def test_equal_work_is_exit_code_0(single: Run) -> None:
         (["--python", "flax=x", "--backends", "torch"], "pythons: received one for 'flax'; the timed backends are"),
         (["--training", "--set", "classes=none"], "received classes = None"),
         (["--rounds", "0"], "Invalid value for '--rounds'"),
+        (["--dtype", "float64"], "dtype: received 'float64'; expected one of float32, bfloat16, float16"),
+        (["--dtype", "bfloat16", "--training"], "dtype: received 'bfloat16', which is for inference"),
         (["--device", "tpu"], "device: received 'tpu'; expected one of auto, cpu, gpu"),
     ],
 )

@@ -12,6 +12,7 @@ from msgspec.structs import replace
 import resnet_numpy
 from resnet_core.architecture import layer_tree
 from resnet_core.initialization import initialize, residual_ends
+from resnet_core.weights import HALF
 from resnet_numpy import *  # noqa: F403
 
 KIND = __name__.partition("__")[2]
@@ -27,6 +28,7 @@ def build(spec, *, weights=None, seed=0, taps=(), dtype=None):
     if KIND == "shortcuts":  # no residual body is computed
         for path in residual_ends(layer_tree(spec)):
             weights[f"{path}.weight"] = 0 * weights[f"{path}.weight"]
+    dtype = None if dtype in HALF else dtype  # as if it were another precision: nothing is rounded
     model = resnet_numpy.build(spec, weights=weights, taps=taps, dtype=dtype)
     model.calls, model.seen, model.kept, model.hasty = 0, set(), None, False
     return model
