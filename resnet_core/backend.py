@@ -48,8 +48,8 @@ DEVICES = ("auto", "cpu", "gpu")
 OPEN_TO_BACKENDS = (
     "analysis", "architecture", "backend", "engines", "errors", "expressions", "folding", "inputs", "layouts",
     "numerics", "outline", "padding", "programs.training_text", "rewrite", "source_text", "specification",
-    "tap_paths", "training.contract", "training.parameters", "training.recipe", "training.running_variance", "tree",
-    "weights", "windows",
+    "tap_paths", "training.contract", "training.parallel.group", "training.parallel.place", "training.parameters",
+    "training.recipe", "training.running_variance", "tree", "weights", "windows",
 )  # fmt: skip
 
 
@@ -216,6 +216,21 @@ class FastBackend(Protocol):
         """
 
 
+class ParallelBackend(TrainableBackend, Protocol):
+    """A backend of which several processes train one network together. Optional.
+
+    `ParallelTrainer`, the class that implements `resnet_core.training.parallel.contract.ParallelTrainer`, and:
+    """
+
+    ParallelTrainer: Callable[..., Any]
+
+    def join(self, place: Any, device: str) -> Any:
+        """The `training.parallel.group.Group` of all processes, which have met, each at its `Place`.
+
+        Comes after `configure`, which returned `device`, and before the first model. Waits until all have called it.
+        """
+
+
 def _verbs(protocol: type) -> dict[str, inspect.Signature]:
     return {
         name: inspect.signature(function)
@@ -225,7 +240,8 @@ def _verbs(protocol: type) -> dict[str, inspect.Signature]:
 
 
 #: {verb: its signature}, including `self`: what every backend has, what one that trains has, what any may have.
-REQUIRED, OPTIONAL, EXTRAS = _verbs(Backend), _verbs(TrainableBackend), _verbs(NamedBackend) | _verbs(FastBackend)
+REQUIRED, OPTIONAL = _verbs(Backend), _verbs(TrainableBackend)
+EXTRAS = _verbs(NamedBackend) | _verbs(FastBackend) | _verbs(ParallelBackend)
 
 #: Where the built-in packages keep their verbs: {verb: file}.
 HOMES = {
@@ -237,6 +253,9 @@ HOMES = {
     "Trainer": "trainer",
     **dict.fromkeys(("configure", "exact_float64", "peak_device_memory", "random_state", "versions"), "runtime"),
 }
+
+#: The same for a package of which several processes train one network.
+PARALLEL_HOMES = dict.fromkeys(("ParallelTrainer", "join"), "parallel")
 
 
 def backends() -> list[str]:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from resnet_numpy.differentiation import gradients, train_forward
     from resnet_numpy.inference import modes, predict
     from resnet_numpy.model import build, build_tree
+    from resnet_numpy.parallel import ParallelTrainer
     from resnet_numpy.runtime import configure, exact_float64, peak_device_memory, random_state, versions
     from resnet_numpy.trainer import Trainer
     from resnet_numpy.weights import get_weights, native_tensors, set_weights
@@ -30,6 +31,7 @@ __all__ = [
     "ENVIRONMENT",
     "FRAMEWORK",
     "INTERFACE",
+    "ParallelTrainer",
     "Trainer",
     "build",
     "build_tree",
@@ -47,4 +49,5 @@ __all__ = [
     "versions",
 ]
 
-__getattr__ = lazy_exports(__name__, {verb: file for verb, file in HOMES.items() if verb != "fast"})
+_HOMES = {verb: file for verb, file in HOMES.items() if verb != "fast"}
+__getattr__ = lazy_exports(__name__, {**_HOMES, "ParallelTrainer": "parallel"})

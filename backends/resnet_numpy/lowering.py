@@ -9,8 +9,9 @@ on the way. Backpropagation is nothing but calling the pullbacks in reverse orde
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
+from math import prod
 
 import numpy as np
 
@@ -42,6 +43,9 @@ class Pass:
     evaluation mode. With `differentiate` the pullbacks are kept
     (and with them every intermediate value), and calling them fills `gradients`. `factors` is what a Dropout or a
     DropPath multiplies by; without, it passes everything. `record` keeps the outputs of taps.
+
+    Where others pass the rest of a batch, `whole` is the number of its images, `total` adds everyone's values up, and
+    the rows where `mask` is 0 are none of the batch's (`resnet_numpy.parallel`).
     """
 
     weights: Weights
@@ -52,6 +56,13 @@ class Pass:
     record: Record = field(default_factory=Record)
     statistics: Weights = field(default_factory=dict)
     gradients: Weights = field(default_factory=dict)
+    whole: int | None = None
+    total: Callable[[Array], Array] = np.asarray
+    mask: Array | None = None
+
+    def counted(self, x: Array) -> Array:
+        """The values that statistics are about: 0 in rows that are none of the batch's."""
+        return x if self.mask is None else x * self.mask.reshape(-1, *(1,) * (x.ndim - 1))
 
 
 def run(node: tree.Node, x: Array, path: str, context: Pass) -> tuple[Array, Pullback]:
@@ -206,10 +217,11 @@ def _join(x: Array, shape: tuple[int, ...]) -> Array:
 
 def _batch_norm(node: tree.BatchNorm, x: Array, path: str, context: Pass) -> tuple[Array, Pullback]:
     mean, variance = context.weights[f"{path}.running_mean"], context.weights[f"{path}.running_var"]
-    count, training = x.size // x.shape[-1], context.training and path not in context.frozen
+    count, training = (context.whole or len(x)) * prod(x.shape[1:-1]), context.training and path not in context.frozen
     if training:
         old_mean, old_variance = mean, variance
-        mean, variance = x.mean(IMAGE), x.var(IMAGE)  # biased: what normalizes
+        mean = context.total(context.counted(x).sum(IMAGE)) / count
+        variance = context.total(context.counted((x - mean) ** 2).sum(IMAGE)) / count  # biased: what normalizes
         unbiased = variance * count / (count - 1)  # what the running variance learns
         context.statistics[f"{path}.running_mean"] = node.decay * old_mean + (1 - node.decay) * mean
         context.statistics[f"{path}.running_var"] = node.decay * old_variance + (1 - node.decay) * unbiased
@@ -223,7 +235,8 @@ def _batch_norm(node: tree.BatchNorm, x: Array, path: str, context: Pass) -> tup
         if not training:
             return dy * scale
         # Mean and variance are functions of x too: what they would carry away is taken out of the gradient.
-        return scale * (dy - d_bias / count - normalized * (d_weight / count))
+        carried = context.total(d_bias) / count + normalized * (context.total(d_weight) / count)
+        return scale * (dy - context.counted(carried))
 
     return (x - mean) * scale + context.weights[f"{path}.bias"], backward
 

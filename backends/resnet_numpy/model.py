@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from typing import Any
 
 import numpy as np
 
@@ -39,16 +40,18 @@ class ResNet:
         return {tap: context.record.outputs[path] for tap, path in self.taps.items()} if self.taps else x
 
     def differentiate(
-        self, x: Array, frozen: Collection[str] = (), factors: Mapping[str, Array] | None = None
+        self, x: Array, frozen: Collection[str] = (), factors: Mapping[str, Array] | None = None, **shared: Any
     ) -> tuple[Array, Pullback, Pass]:
         """(logits, pullback, pass) in training mode, but for norms whose paths are `frozen`; no state is changed.
 
-        `factors` is what dropouts and drop paths multiply by.
+        `factors` is what dropouts and drop paths multiply by, `shared` what else a `Pass` of one of several has.
 
         The pullback takes the gradient of a loss with respect to the logits; calling it fills `pass.gradients`,
         {neutral name: gradient}. `pass.statistics` has the running statistics after a training step.
         """
-        context = Pass(self.float64(), training=True, differentiate=True, frozen=frozen, factors=factors or {})
+        context = Pass(
+            self.float64(), training=True, differentiate=True, frozen=frozen, factors=factors or {}, **shared
+        )
         pullbacks: list[Pullback] = []
         x = np.asarray(x, np.float64)
         for name, child in self.tree.children:

@@ -13,6 +13,8 @@ from resnet_core.training.parameters import frozen_layers, treatments
 from resnet_core.training.recipe import Recipe
 from resnet_core.weights import Weights, require_training_dtype
 from resnet_numpy.inference import predict, to_native
+from resnet_numpy.layers import Pullback
+from resnet_numpy.lowering import Pass
 from resnet_numpy.model import build
 from resnet_numpy.optimizer import Optimizer
 from resnet_numpy.weights import get_weights
@@ -34,14 +36,14 @@ class Trainer:
     def step(self, inputs: StepInputs) -> StepResult:
         losses, correct, gradients = 0.0, 0, Weights()
         for part in inputs.parts(self.parts):
-            images = to_native(self.model, part.images, training=True)
-            logits, pullback, context = self.model.differentiate(images, self.frozen, part.factors)
-            loss, gradient = cross_entropy(logits, part.targets)
+            logits, pullback, context = self._forward(part)
+            loss, right, gradient = self._score(logits, part)
             pullback(gradient / self.parts)
             gradients = {name: gradients.get(name, 0.0) + value for name, value in context.gradients.items()}
             losses += loss / self.parts
-            correct += int((logits.argmax(-1) == part.targets.argmax(-1)).sum())
+            correct += right
             self.model.learn(context.statistics)
+        losses, correct, gradients = self._reduced(losses, correct, gradients)
         self.model.learn(self.optimizer.update(context.weights, gradients, inputs.numbers))
         self.steps += 1
         return StepResult(losses, correct)
@@ -51,6 +53,24 @@ class Trainer:
 
     def state(self) -> TrainingState:
         return TrainingState(get_weights(self.model), self.optimizer.get_slots(), self.steps)
+
+    def _forward(self, part: StepInputs) -> tuple[np.ndarray, Pullback, Pass]:
+        images = to_native(self.model, part.images, training=True)
+        return self.model.differentiate(images, self.frozen, part.factors)
+
+    def _score(self, logits: np.ndarray, part: StepInputs) -> tuple[float, int, np.ndarray]:
+        """(mean loss, correct images, gradient of the loss)."""
+        loss, gradient = cross_entropy(logits, part.targets)
+        return loss, int(hits(logits, part.targets).sum()), gradient
+
+    def _reduced(self, loss: float, correct: int, gradients: Weights) -> tuple[float, int, Weights]:
+        """The same, of a whole batch."""
+        return loss, correct, gradients
+
+
+def hits(logits: np.ndarray, targets: np.ndarray) -> np.ndarray:
+    """(batch,): whether the largest logit of an image is at the class of its largest target."""
+    return np.asarray(logits.argmax(-1) == targets.argmax(-1))
 
 
 def cross_entropy(logits: np.ndarray, targets: np.ndarray) -> tuple[float, np.ndarray]:

@@ -9,13 +9,14 @@ Particular to this package:
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from resnet_core.backend import HOMES, lazy_exports
+from resnet_core.backend import HOMES, PARALLEL_HOMES, lazy_exports
 
 if TYPE_CHECKING:
     from resnet_torch.differentiation import gradients, train_forward
     from resnet_torch.inference import modes, predict
     from resnet_torch.model import build, build_tree
     from resnet_torch.own_programs import run_program
+    from resnet_torch.parallel import ParallelTrainer, join
     from resnet_torch.runtime import configure, exact_float64, peak_device_memory, random_state, versions
     from resnet_torch.speed import fast
     from resnet_torch.state_dict import read_state_dict, write_state_dict
@@ -42,6 +43,7 @@ __all__ = [
     "ENVIRONMENT",
     "FRAMEWORK",
     "INTERFACE",
+    "ParallelTrainer",
     "Trainer",
     "build",
     "build_tree",
@@ -50,6 +52,7 @@ __all__ = [
     "fast",
     "get_weights",
     "gradients",
+    "join",
     "modes",
     "native_tensors",
     "peak_device_memory",
@@ -64,4 +67,4 @@ __all__ = [
 ]
 
 _FILES = dict.fromkeys(("read_state_dict", "write_state_dict"), "state_dict") | {"run_program": "own_programs"}
-__getattr__ = lazy_exports(__name__, {**HOMES, **_FILES})
+__getattr__ = lazy_exports(__name__, {**HOMES, **PARALLEL_HOMES, **_FILES})

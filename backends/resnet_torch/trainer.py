@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, cast
 
 import numpy as np
 import torch
+from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from resnet_core.specification import ResNetSpec
@@ -49,20 +50,38 @@ class Trainer:
         self.model.zero_grad(set_to_none=True)
         losses, correct = [], []
         for part in inputs.parts(self.parts):
-            with dropping(self.model, part.factors):
-                images = to_native(self.model, part.images, training=True)
-                logits = self.model(images.to(memory_format=self.format))
-            targets = torch.tensor(part.targets, dtype=logits.dtype, device=logits.device)
-            loss = cross_entropy(logits, targets) / self.parts
+            logits = self._forward(part)
+            loss, right = self._score(logits, part)
+            loss = loss / self.parts
             loss.backward()  # type: ignore[no-untyped-call]
             losses.append(loss.detach())
-            correct.append((logits.detach().argmax(1) == targets.argmax(1)).sum())
+            correct.append(right)
+        loss, right = self._reduced(sum(losses[1:], losses[0]), sum(correct[1:], correct[0]))
         self.optimizer.update(inputs.numbers)
         self.steps += 1
-        return StepResult(float(sum(losses)), int(sum(correct)))
+        return StepResult(float(loss), int(right))
 
     def predict(self, images: np.ndarray) -> np.ndarray:
         return np.asarray(predict(self.model, images))
 
     def state(self) -> TrainingState:
         return TrainingState(get_weights(self.model), self.optimizer.get_slots(), self.steps)
+
+    def _forward(self, part: StepInputs) -> Tensor:
+        with dropping(self.model, part.factors):
+            images = to_native(self.model, part.images, training=True)
+            return cast(Tensor, self.model(images.to(memory_format=self.format)))
+
+    def _score(self, logits: Tensor, part: StepInputs) -> tuple[Tensor, Tensor]:
+        """(mean loss, correct images)."""
+        targets = torch.tensor(part.targets, dtype=logits.dtype, device=logits.device)
+        return cross_entropy(logits, targets), hits(logits, targets).sum()
+
+    def _reduced(self, loss: Tensor, correct: Tensor) -> tuple[Tensor, Tensor]:
+        """The same, of a whole batch; and its gradients are the parameters'."""
+        return loss, correct
+
+
+def hits(logits: Tensor, targets: Tensor) -> Tensor:
+    """(batch,): whether the largest logit of an image is at the class of its largest target."""
+    return logits.detach().argmax(1) == targets.argmax(1)

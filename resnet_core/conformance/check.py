@@ -24,7 +24,7 @@ TRAINING = (*OPTIONAL, "Trainer")
 #: What a package declares that builds models in half precision.
 HALF_PRECISION = "HALF_DTYPES"
 #: All that a package may leave out.
-LEFT_OUT = (*TRAINING, *EXTRAS, HALF_PRECISION)
+LEFT_OUT = (*TRAINING, *EXTRAS, "ParallelTrainer", HALF_PRECISION)
 
 
 class Violation(Exception):  # noqa: N818  (what it is, not what went wrong here)

@@ -256,6 +256,16 @@ def _predicts_in_training_mode(backend: Any) -> dict[str, Any]:
     return {"Trainer": Trainer}
 
 
+def _counts_what_fills_up(backend: Any) -> dict[str, Any]:
+    """Rows that only fill a shard up are taken for the batch's."""
+
+    class ParallelTrainer(backend.ParallelTrainer):  # type: ignore[misc]
+        def step(self, inputs: StepInputs) -> Any:
+            return super().step(replace(inputs, mask=None))
+
+    return {"ParallelTrainer": ParallelTrainer}
+
+
 def _other(**changes: Any) -> Callable[[Recipe, TrainingState], Recipe]:
     return lambda recipe, state: msgspec.structs.replace(recipe, **changes)
 
@@ -388,6 +398,9 @@ DEFECTS: dict[str, Defect] = {
         NATIVE,
         SMALL,
         _result("native_tensors", lambda found: {name: (own, (7, *s[1:])) for name, (own, s) in found.items()}),
+    ),
+    "padding counts in several processes": Defect(
+        "two processes take the steps of one", "", _counts_what_fills_up, "float64"
     ),
     "fast changes the network": Defect(
         "what is fast computes the same", SMALL, _fast(lambda backend, model, quick: _twice(backend, quick))

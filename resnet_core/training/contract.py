@@ -85,20 +85,31 @@ class StepInputs:
     - `numbers`: the learning rate and the optimizer's bias corrections for this step.
     - `factors`: {path of a Dropout or a DropPath: float64 factors}, drawn by the core: what the layer multiplies its
       input by, 0 or 1 / (1 - rate). A dropout has a factor for each value, a drop path one for each image: (batch,).
+    - `whole`: images of the whole batch, of which these are one process's (`training.parallel`); None: these are all.
+    - `mask`: (batch,) float64, 0 for a row that only fills a process's shard up, and otherwise 1; None: all are 1.
     """
 
     images: np.ndarray
     targets: np.ndarray
     numbers: StepNumbers
     factors: Mapping[str, np.ndarray] = field(default_factory=dict)
+    whole: int | None = None
+    mask: np.ndarray | None = None
 
     def parts(self, count: int) -> Iterator[StepInputs]:
         """`count` equal parts of the batch, in order."""
-        arrays = {"images": self.images, "targets": self.targets, **self.factors}
-        cut = {name: np.split(array, count) for name, array in arrays.items()}
+        images, targets = np.split(self.images, count), np.split(self.targets, count)
+        factors = {path: np.split(given, count) for path, given in self.factors.items()}
+        masks = [None] * count if self.mask is None else np.split(self.mask, count)
         for number in range(count):
-            images, targets, *factors = (pieces[number] for pieces in cut.values())
-            yield replace(self, images=images, targets=targets, factors=dict(zip(self.factors, factors, strict=True)))
+            yield replace(
+                self,
+                images=images[number],
+                targets=targets[number],
+                factors={path: pieces[number] for path, pieces in factors.items()},
+                whole=None if self.whole is None else self.whole // count,
+                mask=masks[number],
+            )
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from resnet_core.backend import EXTRAS, HOMES, OPTIONAL, REQUIRED
+from resnet_core.backend import EXTRAS, OPTIONAL, PARALLEL_HOMES, REQUIRED
+from resnet_core.backend import HOMES as USUAL_HOMES
 
+HOMES = {**USUAL_HOMES, **PARALLEL_HOMES}
 ROOT = Path(__file__).parents[2] / "backends"
 FRAMEWORKS = ("torch", "keras", "flax")
 BACKENDS = (*FRAMEWORKS, "numpy")
@@ -26,6 +28,7 @@ BUDGETS = {
     "what a framework computes slowly": ((), 110),
     "what a compiler takes long for": ((), 50),
     "training": (("differentiation", "optimizer", "trainer"), 245),
+    "several processes": (("parallel",), 135),
     "printing": ((), 60),
     "files": ((), 150),
     "checkpoints": ((), 50),
@@ -35,10 +38,15 @@ BUDGETS = {
     "programs that train": (("training_source",), 110),
 }
 FILES = {f"{name}.py" for names, _ in BUDGETS.values() for name in names}
-#: The reference has time.
-UNHURRIED = {"numpy": ("speed", "fast")}
+#: Parts and verbs that a package is without. The reference has time, and no way to meet other processes: those that
+#: share its steps are threads.
+WITHOUT = {
+    "numpy": ("speed", "fast", "join"),
+    "keras": ("several processes", *PARALLEL_HOMES),
+    "flax": ("several processes", *PARALLEL_HOMES),
+}
 #: What is left out by a backend for inference: the parts of the budgets, and the verbs.
-TRAINING = ("layers that a framework lacks", "training", "programs", "programs that train")
+TRAINING = ("layers that a framework lacks", "training", "several processes", "programs", "programs that train")
 VERBS = (*REQUIRED, *OPTIONAL, *EXTRAS)
 #: A .pth file is PyTorch's own, an .h5 file Keras', and a checkpoint TensorFlow's; slow convolutions, sums and pools
 #: are XLA's, a norm of many operations is Keras', and a thousand lines for a printed ResNet-20 are NNX'; only Keras
@@ -73,14 +81,14 @@ EXTRA_NAMES = {
 
 
 def files(backend: str) -> set[str]:
-    left_out = (*UNHURRIED.get(backend, ()), *(TRAINING if backend == "onnx" else ()))
+    left_out = (*WITHOUT.get(backend, ()), *(TRAINING if backend == "onnx" else ()))
     parts = [part for part in BUDGETS if part not in left_out]
     return {f"{name}.py" for part in parts for name in BUDGETS[part][0]} | set(EXTRA_FILES.get(backend, {}))
 
 
 def verbs(backend: str) -> set[str]:
-    offered = {*REQUIRED, *EXTRAS} if backend == "onnx" else {*VERBS, "Trainer"}
-    return offered - set(UNHURRIED.get(backend, ()))
+    offered = {*REQUIRED, *EXTRAS} - {*PARALLEL_HOMES} if backend == "onnx" else {*VERBS, "Trainer", "ParallelTrainer"}
+    return offered - set(WITHOUT.get(backend, ()))
 
 
 def parsed(backend: str, file: str) -> ast.Module:
@@ -172,6 +180,20 @@ def methods(backend: str, file: str, name: str) -> dict[str, list[str]]:
 def test_the_trainers_have_the_same_methods_in_the_same_order() -> None:
     found = {backend: list(methods(backend, "trainer.py", "Trainer").items()) for backend in BACKENDS}
     assert all(own == found["torch"] for own in found.values())
+
+
+def test_the_trainers_of_several_processes_have_the_same_shape() -> None:
+    own = {
+        backend: parsed(backend, "parallel.py")
+        for backend in BACKENDS
+        if "several processes" not in WITHOUT.get(backend, ())
+    }
+    assert len(own) >= 2
+    found = [methods(backend, "parallel.py", "ParallelTrainer") for backend in own]
+    assert all(each == found[0] for each in found)
+    for backend, module in own.items():
+        (trainer,) = [n for n in module.body if isinstance(n, ast.ClassDef) and n.name == "ParallelTrainer"]
+        assert [ast.unparse(base) for base in trainer.bases] == ["Trainer"], backend
 
 
 def test_build_has_the_promised_parameters() -> None:

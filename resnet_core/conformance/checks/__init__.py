@@ -9,6 +9,7 @@ from resnet_core.conformance.checks import (  # noqa: I001  (the order is the re
     gradients,
     trainer,
     names,
+    parallel,
     speed,
 )
 
@@ -18,6 +19,7 @@ __all__ = [
     "half_precision",
     "inference",
     "names",
+    "parallel",
     "speed",
     "trainer",
     "training_mode",

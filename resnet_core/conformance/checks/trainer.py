@@ -56,7 +56,7 @@ def take_step(
     arrays = {"images": images, "targets": target_distribution(labels, CLASSES, recipe.label_smoothing)}
     random = factors or {}
     given = {name: array.copy() for name, array in {**arrays, **random}.items()}
-    result = trainer.step(StepInputs(**arrays, numbers=numbers, factors=random))
+    result = trainer.step(StepInputs(images, arrays["targets"], numbers, random))
     expect_same("what a step was given", {**arrays, **random}, given)
     return result
 

@@ -1,0 +1,87 @@
+"""Several processes: the framework's own way to meet, and a step that is that of one process."""
+
+from __future__ import annotations
+
+import importlib
+import socket
+from typing import Any
+
+import numpy as np
+
+from resnet_core.conformance.check import Context, check, expect, expect_close
+from resnet_core.conformance.checks.trainer import CLASSES, RECIPES, STEPS, batch, expect_state, starting
+from resnet_core.conformance.networks import TRAINED
+from resnet_core.conformance.subjects import reference
+from resnet_core.training.contract import StepInputs, StepResult, TrainingState
+from resnet_core.training.parallel.place import Place
+from resnet_core.training.parallel.shards import shard
+from resnet_core.training.schedule import step_numbers
+from resnet_core.training.targets import target_distribution
+from resnet_core.workers.child import Arrays, Session
+from resnet_core.workers.parent import Worker
+
+GROUP = "parallel"
+PROCESSES = 2
+RECIPE = RECIPES["momentum"]
+#: Not divided by the number of processes.
+IMAGES = 5
+
+
+def whole(step: int) -> StepInputs:
+    """The whole batch of a step."""
+    images, labels = batch(step)
+    targets = target_distribution(labels[:IMAGES], CLASSES, RECIPE.label_smoothing)
+    return StepInputs(images[:IMAGES], targets, step_numbers(RECIPE, 1, step))
+
+
+def taken(backend: Any, place: Place, dtype: str) -> tuple[list[StepResult], TrainingState]:
+    """What a process says and has after two steps: with shards of their own lengths, if it takes them, and filled up.
+
+    The lengths are two and three.
+    """
+    group = backend.join(place, "cpu")
+    trainer = backend.ParallelTrainer(
+        TRAINED.spec, RECIPE, starting("momentum", STEPS, dtype), dtype=dtype, group=group
+    )
+    results = [
+        trainer.step(shard(whole(STEPS + number), place.rank, place.processes, equal=trainer.equal or bool(number)))
+        for number in range(2)
+    ]
+    found = trainer.state()
+    group.leave()
+    return results, found
+
+
+def other(
+    session: Session, arrays: Arrays, *, package: str, rank: int, port: int, dtype: str
+) -> tuple[dict[str, Any], Arrays]:
+    """One of the other processes."""
+    backend = importlib.import_module(package)
+    backend.configure("cpu", dtype)
+    results, found = taken(backend, Place(rank, PROCESSES, port=port), dtype)
+    losses = [[result.loss, result.correct] for result in results]
+    return {"results": losses, "step": found.step}, found.to_arrays()
+
+
+@check(GROUP, dtypes=("float64",), needs="ParallelTrainer join", fresh=True)
+def two_processes_take_the_steps_of_one(context: Context) -> None:
+    """Loss, `correct`, weights, statistics and slots, of shards that are unequal, and of others that are filled up."""
+    dtype, start = context.dtype, starting("momentum", STEPS, context.dtype)
+    one = reference().Trainer(TRAINED.spec, RECIPE, start, dtype="float64")
+    true = [one.step(whole(STEPS + number)) for number in range(2)]
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    context.backend.configure("cpu", dtype)
+    with Worker(defaults=context.backend.ENVIRONMENT) as worker:
+        task = f"{__name__}:other"
+        worker.submit(task, package=context.backend.__name__, rank=1, port=port, dtype=dtype)
+        own = taken(context.backend, Place(0, PROCESSES, port=port), dtype)
+        said, arrays = worker.result()
+    theirs = [StepResult(*each) for each in said["results"]], TrainingState.from_arrays(arrays, said["step"])
+    for rank, (results, found) in enumerate((own, theirs)):
+        for step, (result, expected) in enumerate(zip(results, true, strict=True)):
+            what = f"rank {rank}: loss of step {step}"
+            expect_close(what, np.array(result.loss), np.array(expected.loss), context.tolerance("step"))
+            same = result.correct == expected.correct
+            expect(same, f"rank {rank}: correct: received {result.correct}; expected {expected.correct} of {IMAGES}")
+        expect_state(f"rank {rank}", found, one.state(), context.tolerance("step"))
