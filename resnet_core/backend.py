@@ -380,6 +380,23 @@ def optional(backend: Backend, name: str) -> Any:
     return verb
 
 
+def require_several(name: str) -> None:
+    """Raise InputError, one line, for a backend of which several processes cannot train one network.
+
+    No framework is imported. Raises as `load_backend` does for one that is none.
+    """
+    if not _exports(name, "join"):
+        others = [other for other in backends() if _exports(other, "join")]
+        offering = f"use {' or '.join(others)}" if others else "none that is installed does"
+        raise InputError(f"processes: backend {name} does not train in several processes; {offering}, or one process")
+
+
+def _exports(name: str, verb: str) -> bool:
+    """Whether a package has a verb, without importing the verb's file."""
+    module = _package(name)[1]
+    return verb in vars(module) or verb in getattr(module, "__all__", ())
+
+
 def lazy_exports(package: str, homes: Mapping[str, str] = HOMES) -> Callable[[str], Any]:
     """A package's `__getattr__` (PEP 562): a verb's file, and with it the framework, is imported on first use.
 

@@ -9,6 +9,7 @@ import typer
 
 from resnet_core.cli.endings import ending, following
 from resnet_core.cli.options import (
+    ARGUMENTS,
     DeviceOption,
     JsonFlag,
     SetOption,
@@ -20,7 +21,7 @@ from resnet_core.cli.options import (
 )
 from resnet_core.cli.output import say
 from resnet_core.cli.status import QuietFlag, counted, status
-from resnet_core.errors import InputError, TrainingError
+from resnet_core.errors import InputError, ResNetError, TrainingError
 from resnet_core.spec_files import parse_overrides
 from resnet_core.workers.memory import keep_freed_memory
 
@@ -37,6 +38,7 @@ ValidationOption = Annotated[
 
 
 def train_network(
+    context: typer.Context,
     out: Annotated[
         Path,
         typer.Option(
@@ -76,6 +78,10 @@ def train_network(
         int | None, typer.Option(metavar="STEPS", min=1, help="Steps between checkpoints; by default one epoch.")
     ] = None,
     keep: Annotated[int, typer.Option(min=1, help="How many checkpoints to keep.")] = 3,
+    processes: Annotated[
+        int | None,
+        typer.Option(metavar="N", min=1, max=4096, help="Train in N processes, which compute what one would."),
+    ] = None,
     tensorboard: Annotated[
         bool, typer.Option("--tensorboard", help="Also write TensorBoard's event files, to DIR/tensorboard.")
     ] = False,
@@ -87,6 +93,8 @@ def train_network(
     ] = None,
 ) -> None:
     """Train a network in one framework; the run can be resumed, and evaluated, in any other."""
+    from resnet_core.backend import require_several
+    from resnet_core.cli.processes import crashed, own_place, run_ranks, speak
     from resnet_core.cli.progress import TerminalReporter
     from resnet_core.conversion.read import import_weights
     from resnet_core.data.dataset import test_name
@@ -95,6 +103,7 @@ def train_network(
     from resnet_core.training.run_folder import RunFolder
     from resnet_core.training.start import follows_data, train
 
+    speak()
     quiet_frameworks()
     keep_freed_memory()
     network = None if spec is None else resolve_spec(spec, overrides)
@@ -107,20 +116,33 @@ def train_network(
     plan = read_recipe(recipe or default_recipe(weights), **fields) if given else None
     start = None if weights is None else import_weights(weights, likely=network).weights
     evaluated = test_name(RunFolder(out).validation(validation) if resume else validation)
-    reporter = TerminalReporter(quiet=quiet, test_name=evaluated)
+    if processes not in (None, 1) and (used := backend or (RunFolder(out).last_backend() if resume else None)):
+        require_several(used)  # before any process is started
+    run_ranks(context.meta[ARGUMENTS], processes)
+    place = own_place()
+    speaks = place is None or place.rank == 0
+    reporter = TerminalReporter(quiet=quiet or not speaks, test_name=evaluated)
     try:
         result = train(
             network, data, backend=backend, out=out, recipe=plan, resume=resume, until=until, epochs=epochs,
             steps=steps, weights=start, device=device, dtype=dtype, data_dir=data_dir, validation=validation,
             checkpoint_every=checkpoint_every, keep=keep, tensorboard=tensorboard, progress=reporter,
-            adapt=[field for field in adapt if field not in fixed],
+            adapt=[field for field in adapt if field not in fixed], place=place,
         )  # fmt: skip
     except TrainingError as error:
         reporter.close()
         reporter.warn(str(error))
         raise typer.Exit(1) from error
+    except (ResNetError, MemoryError, OSError):
+        raise
+    except Exception:
+        if place is None:
+            raise
+        raise crashed() from None
     finally:
         reporter.close()
+    if not speaks:
+        raise typer.Exit(130 if result.ended == "interrupted" else 0)
     _draw(out, reporter)
     if result.ended == "interrupted":
         reporter.warn(f"stopped after step {result.step}, which is saved; use --resume to continue")

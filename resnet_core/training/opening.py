@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from math import prod
+from pathlib import Path
 
 from resnet_core.analysis import parameters, totals
 from resnet_core.specification import ResNetSpec
+from resnet_core.training.parallel.group import Group
 from resnet_core.training.parameters import treatments
 from resnet_core.training.pipeline import Pipeline
 
@@ -22,3 +24,11 @@ def opening_line(spec: ResNetSpec, pipeline: Pipeline, *, backend: str, device: 
     taken = f", {done:,} of them taken" if done else ""
     length = f"{pipeline.total_steps:,} steps, {pipeline.steps_per_epoch:,} an epoch{taken}"
     return f"{network} on {pictures}; {length}, by the recipe {pipeline.recipe.name}, in {backend} on {device}"
+
+
+def several_line(group: Group, run: Path) -> str:
+    """What several processes do of a run."""
+    return (
+        f"{group.processes} processes, each with its rows of every batch; rank 0 alone writes {run}, and hands out the "
+        "weights with which all begin"
+    )

@@ -22,7 +22,8 @@ LOG_EVERY = 5.0
 class RunRecorder:
     """Log, checkpoints, best weights and reporter of one run.
 
-    `keep` is the number of checkpoints to keep, `data` the data set's fingerprint. Raises InputError if the disk cannot
+    `keep` is the number of checkpoints to keep, `data` the data set's fingerprint. Of several processes that train one
+    run, one `writes`. Raises InputError if the disk cannot
     be written; what was saved before stays intact.
     """
 
@@ -33,6 +34,7 @@ class RunRecorder:
     reporter: Reporter
     keep: int = 3
     data: str | None = None
+    writes: bool = True
     pending: list[StepRecord | EpochRecord] = field(default_factory=list)  # not in the log yet
     logged: float = field(default_factory=time.perf_counter)  # when the log was last written
 
@@ -55,12 +57,14 @@ class RunRecorder:
     def save(self, state: TrainingState, progress: dict[str, Any]) -> None:
         """Write the log, then a checkpoint, so that a checkpoint is never ahead of the log."""
         self.flush()
-        checkpoint = Checkpoint(self.spec, self.recipe, state, progress, self.data)
-        self.folder.save(checkpoint, self.inputs, self.keep)
+        if self.writes:
+            checkpoint = Checkpoint(self.spec, self.recipe, state, progress, self.data)
+            self.folder.save(checkpoint, self.inputs, self.keep)
 
     def save_best(self, state: TrainingState) -> None:
         """Replace the best weights."""
-        self.folder.save_best(state.evaluated, self.spec, self.inputs)
+        if self.writes:
+            self.folder.save_best(state.evaluated, self.spec, self.inputs)
 
     def last_checkpoint(self) -> str:
         """The newest checkpoint's file name, or "none"."""
@@ -68,6 +72,7 @@ class RunRecorder:
 
     def flush(self) -> None:
         """Write pending records to the log."""
-        self.folder.log([record.to_json() for record in self.pending])
+        if self.writes:
+            self.folder.log([record.to_json() for record in self.pending])
         self.pending.clear()
         self.logged = time.perf_counter()

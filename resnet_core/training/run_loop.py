@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -63,7 +64,10 @@ class RunProgress:
 
 @dataclass
 class RunLoop:
-    """The steps of a run. `checkpoint_every` is in steps; the end of an epoch is always saved."""
+    """The steps of a run. `checkpoint_every` is in steps; the end of an epoch is always saved.
+
+    Several processes that train one run `agree` after each step whether it was interrupted in any of them.
+    """
 
     spec: ResNetSpec
     pipeline: Pipeline
@@ -72,6 +76,7 @@ class RunLoop:
     recorder: RunRecorder
     backend: str
     checkpoint_every: int
+    agree: Callable[[bool], bool] = bool
 
     def run(self, start: int, stop: int) -> int:
         """Take the steps in range(start, stop); the last one is saved.
@@ -97,9 +102,10 @@ class RunLoop:
                     # Saved first: a test picture that cannot be read does not cost the epoch.
                     self.recorder.save(self.trainer.state(), self.progress.to_json())
                     self._end_epoch(done)
-                if ends_epoch or done % self.checkpoint_every == 0 or done == stop or interrupted():
+                ends = self.agree(interrupted())
+                if ends_epoch or done % self.checkpoint_every == 0 or done == stop or ends:
                     self.recorder.save(self.trainer.state(), self.progress.to_json())
-                if interrupted() or (ends_epoch and self.exhausted):
+                if ends or (ends_epoch and self.exhausted):
                     break
         return done
 

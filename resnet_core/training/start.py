@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, closing, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
-from resnet_core.backend import DEVICES, load_backend, optional
+from resnet_core.backend import DEVICES, load_backend, optional, require_several
 from resnet_core.data.dataset import Dataset
 from resnet_core.data.held_out import require_held_out
 from resnet_core.data.named import NAMED, dataset
@@ -33,7 +34,11 @@ from resnet_core.training.extension import (
     require_reached,
     same_but_length,
 )
-from resnet_core.training.opening import opening_line
+from resnet_core.training.opening import opening_line, several_line
+from resnet_core.training.parallel.group import Group, any_of
+from resnet_core.training.parallel.handing_out import handed_out
+from resnet_core.training.parallel.place import Place
+from resnet_core.training.parallel.trainer import ShardingTrainer
 from resnet_core.training.parameters import frozen_layers, treatments
 from resnet_core.training.pipeline import Pipeline
 from resnet_core.training.random_factors import require_random_layers
@@ -102,6 +107,7 @@ def train(
     adapt: Sequence[str] | None = None,
     tensorboard: bool = False,
     progress: Progress = None,
+    place: Place | None = None,
 ) -> TrainingResult:
     """Train a network, or resume a run, in this process. The run's files are in the folder `out`.
 
@@ -122,6 +128,9 @@ def train(
     - `checkpoint_every`: steps between checkpoints, by default an epoch; the newest `keep` are kept.
     - `tensorboard`: also write TensorBoard's event files, to the run's folder `tensorboard`.
     - `progress`: a Reporter, or a function that is called with every StepRecord and EpochRecord.
+    - `place`: which of several processes this is that train the run together (`resnet_core.training.parallel`); each
+      calls this with the same arguments and its own place. Only rank 0 writes and reports, and its result has the
+      epochs; all others read the run's description from `out` where they resume, and nothing else.
 
     The backend is configured for the device and the dtype. In the main thread, Ctrl-C, SIGTERM and SIGHUP end the run
     after the current step, which is saved. One process trains a run: another is refused while it does.
@@ -137,10 +146,11 @@ def train(
     require_length(epochs, steps)
     if resume and weights is not None:
         raise InputError("weights: received some for a resumed run, which has its own; to use them, start a new run")
-    folder = RunFolder(Path(out))
-    with ExitStack() as held:  # a run is in one process at a time
+    folder, writes = RunFolder(Path(out)), place is None or place.rank == 0
+    with ExitStack() as held:  # a run is in one process at a time, or in those that train it together
         if resume:
-            held.enter_context(folder.held())
+            if writes:
+                held.enter_context(folder.held())
             spec, data, backend = _own(folder, spec, data, backend)
         elif spec is None or data is None or backend is None:
             missing = next(
@@ -169,16 +179,27 @@ def train(
         for count, *size in pipeline.batch_shapes():
             part = (count // plan.accumulate, *size)
             variance_corrections(network, part, frozen)  # raises for a batch too small for a norm
+        if place is not None:
+            require_several(backend)
         module = load_backend(backend)
-        make_trainer = optional(module, "Trainer")
+        make_trainer = optional(module, "Trainer" if place is None else "ParallelTrainer")
         require_random_layers(network, make_trainer.inputs)
         used = module.configure(device, dtype)
 
-        board = TensorBoard(folder) if tensorboard else None
-        reporter = as_reporter(progress) if board is None else Several(as_reporter(progress), board)
+        board = TensorBoard(folder) if tensorboard and writes else None
+        reporter = as_reporter(progress if writes else None)
+        reporter = reporter if board is None else Several(reporter, board)
         require_pictures(pictures, reporter.note)
-        session = {"backend": backend, "device": used, "versions": module.versions()}
-        if resume:
+        group: Group | None = None
+        if place is not None:
+            group = optional(module, "join")(place, used)
+        session: dict[str, Any] = {"backend": backend, "device": used, "versions": module.versions()}
+        state, sums = TrainingState({}), RunProgress()
+        if place is not None:
+            session["processes"] = place.processes
+        if not writes:
+            pass
+        elif resume:
             longer = epochs is not None or steps is not None
             state, sums = _resume(folder, network, pipeline, dtype, session, reporter, longer)
         else:
@@ -188,27 +209,39 @@ def train(
         reporter.note(opening_line(network, pipeline, backend=backend, device=used, done=state.step))
         for sentence in changed:
             reporter.note(sentence)
-        trainer = make_trainer(network, plan, state, dtype=dtype)
+        if group is None:
+            trainer = make_trainer(network, plan, state, dtype=dtype)
+        else:
+            reporter.note(several_line(group, folder.path))
+            state, fields = handed_out(group, state, sums.to_json())
+            sums = RunProgress(**fields)
+            trainer = make_trainer(network, plan, state, dtype=dtype, group=group)
         if plan.average is not None:
             trainer = AveragingTrainer(trainer, module, network, plan, state)
+        if group is not None:
+            trainer = ShardingTrainer(trainer, group, plan.accumulate, equal=make_trainer.equal)
         loop = RunLoop(
             network,
             pipeline,
             trainer,
             sums,
-            RunRecorder(folder, network, plan, pipeline.inputs, reporter, keep, pictures.fingerprint),
+            RunRecorder(folder, network, plan, pipeline.inputs, reporter, keep, pictures.fingerprint, writes),
             backend,
             checkpoint_every or pipeline.steps_per_epoch,
+            bool if group is None else partial(any_of, group),
         )
         total = pipeline.total_steps
         stop = total if until is None else min(total, until * pipeline.steps_per_epoch)
         with nullcontext() if board is None else closing(board):
             done = loop.run(state.step, stop)
+        if group is not None:
+            group.leave()
+        records = folder.records() if writes else ()
         return TrainingResult(
             folder.path,
             _ended(done, stop, total, exhausted=loop.exhausted),
             done,
-            tuple(EpochRecord.from_json(record) for record in folder.records() if record["kind"] == "epoch"),
+            tuple(EpochRecord.from_json(record) for record in records if record["kind"] == "epoch"),
         )
 
 

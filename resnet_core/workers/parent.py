@@ -184,7 +184,7 @@ class Worker:
             self.kill()
             return f"its process closed the pipe of its answers, went on and was stopped{self._other()}"
         self._pipes.finish()
-        ended = f"was killed by {_signal_name(-code)}" if code < 0 else f"ended with exit code {code}"
+        ended = f"was killed by {signal_name(-code)}" if code < 0 else f"ended with exit code {code}"
         last = next((line for line in reversed(self.log().splitlines()) if line.strip()), "")
         if not last and (other := self._other()):
             return f"its process {ended}{other}"
@@ -198,7 +198,8 @@ class Worker:
         return f" and answered nothing but {said!r}: is it a Python interpreter?"
 
 
-def _signal_name(number: int) -> str:
+def signal_name(number: int) -> str:
+    """A signal as people know it."""
     try:
         name = signal.Signals(number).name
     except ValueError:  # one of the real-time signals

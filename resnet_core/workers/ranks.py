@@ -1,0 +1,200 @@
+"""Several processes that train one run, as their parent sees them: started, watched, and ended together.
+
+A parent has all ranks of this machine, or the one that another launcher made of it. It computes nothing, so whatever a
+rank does with its framework, its parent is awake: it sees at once that a rank has ended, however it did, and that one
+is stopped, which no rank could say of itself. Then it ends the others, which wait for that one inside their framework,
+and writes one line that names it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+from resnet_core.errors import WorkerError
+from resnet_core.workers.child import one_line
+from resnet_core.workers.guard import Guard
+from resnet_core.workers.parent import DEFAULTS, signal_name
+
+#: Says to a process that it is a rank's, and has a parent.
+MARK = "RESNET_RANK"
+#: The descriptor on which a rank speaks to the user; what its framework prints goes to its log.
+TERMINAL = "RESNET_TERMINAL"
+#: Exit code of a rank that an error ended which nobody foresaw; its log has it.
+CRASHED = 70
+
+#: Seconds between two looks; that a rank may stand still, which a debugger or Ctrl-Z makes of it; that the others may
+#: take to end after one has, which may be the reason of the first.
+LOOK, STOPPED, GRACE = 0.05, 10.0, 5.0
+
+_FORWARDED = ("SIGINT", "SIGTERM", "SIGHUP")
+_LAST = 64 * 1024
+
+
+class Rank:
+    """A process and what it leaves: its exit code, and a log."""
+
+    def __init__(
+        self, number: int, command: Sequence[str], environment: Mapping[str, str], cores: Sequence[int]
+    ) -> None:
+        """Start it on these cores, all if there are none. Rank 0 has the terminal of this process."""
+        self.number, self.stopped = number, 0.0
+        self._folder = tempfile.TemporaryDirectory(prefix="resnet-", ignore_cleanup_errors=True)
+        self._guard = Guard(self._folder.name)
+        self._log = Path(self._folder.name) / "log"
+        speaks = number == 0
+        with ExitStack() as opened:
+            log = opened.enter_context(self._log.open("wb"))
+            terminal = os.dup(2)
+            opened.callback(os.close, terminal)
+            own = {MARK: "1", **({TERMINAL: str(terminal)} if speaks else {})}
+            opened.enter_context(_on(cores))
+            self.process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=None if speaks else log,
+                stderr=log,
+                pass_fds=(terminal,) if speaks else (),
+                env={**DEFAULTS, **os.environ, **environment, **own},
+                start_new_session=True,  # what a framework starts ends with it
+            )
+        self._guard.watch(self.process.pid)
+
+    def look(self) -> int | None:
+        """Its exit code, negative for a signal; None while it runs. Counts how long it stands still."""
+        code = self.process.poll()
+        still = code is None and _stands_still(self.process.pid)
+        # In looks, and not by the clock: while this process is stopped too, nobody is late.
+        self.stopped = self.stopped + LOOK if still else 0.0
+        return code
+
+    def tell(self, number: int) -> None:
+        """Send a signal to the process alone."""
+        if self.process.poll() is None:
+            self.process.send_signal(number)
+
+    def end(self) -> None:
+        """Kill it and what it started."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+
+    def close(self) -> None:
+        """Remove its files."""
+        self.end()
+        self._folder.cleanup()
+        self._guard.close()
+
+    def said(self) -> str:
+        """The last line of its log, which is the error's where one ended it."""
+        with self._log.open("rb") as file:
+            file.seek(max(0, self._log.stat().st_size - _LAST))
+            lines = file.read().decode(errors="replace").splitlines()
+        return one_line(next((line for line in reversed(lines) if line.strip()), "no output").removeprefix("resnet: "))
+
+
+def supervise(ranks: Sequence[Rank], failed: Callable[[], str | None] = lambda: None) -> int:
+    """The exit code of a run by these processes, which all have ended. Ctrl-C, SIGTERM and SIGHUP are forwarded.
+
+    `failed` is asked at every look whether a rank elsewhere has failed, and says so in a line. Raises WorkerError, one
+    line that names the rank, where one was killed, stands still, or ended with an error that it has not told the user.
+    """
+    with _forwarding(ranks):
+        try:
+            return _watch(ranks, failed)
+        finally:
+            for rank in ranks:
+                rank.close()
+
+
+def _watch(ranks: Sequence[Rank], failed: Callable[[], str | None]) -> int:
+    left: float | None = None  # seconds, once one has ended
+    while True:
+        codes = {rank: rank.look() for rank in ranks}
+        for rank, code in codes.items():
+            if code is not None and code < 0:
+                raise WorkerError(_line(rank.number, f"was killed by {signal_name(-code)}"))
+            if rank.stopped >= STOPPED:
+                raise WorkerError(_line(rank.number, f"was stopped, and stood still for {STOPPED:g} s"))
+        ended = {rank: code for rank, code in codes.items() if code is not None}
+        speaking = next((code for rank, code in ended.items() if rank.number == 0), 0)
+        if speaking not in (0, CRASHED):
+            return speaking  # it has said why
+        if len(ended) == len(ranks) or (left is not None and left <= 0):
+            return _outcome(ended, len(ended) == len(ranks))
+        if message := failed():
+            raise WorkerError(message)
+        if ended:
+            left = GRACE if left is None else left - LOOK
+        time.sleep(LOOK)
+
+
+def _outcome(ended: Mapping[Rank, int], all_ended: bool) -> int:
+    """The exit code of what has ended, where rank 0 has not said anything."""
+    for wanted in (lambda code: code not in (0, CRASHED, 130), lambda code: code == CRASHED):
+        for rank, code in ended.items():
+            if wanted(code):
+                raise WorkerError(_line(rank.number, f"ended with exit code {code}: {rank.said()}"))
+    return max(ended.values())
+
+
+def _line(number: int, what: str) -> str:
+    return f"rank {number} {what}; all others were ended. What was saved is whole: --resume goes on from there"
+
+
+@contextmanager
+def _forwarding(ranks: Sequence[Rank]) -> Iterator[None]:
+    """Inside, signals that ask to end are for the ranks, which save what they have."""
+
+    def forward(number: int, frame: object) -> None:
+        for rank in ranks:
+            rank.tell(number)
+
+    numbers = [getattr(signal, name) for name in _FORWARDED if hasattr(signal, name)]
+    before: dict[int, Any] = {}
+    for number in numbers:
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            before[number] = signal.signal(number, forward)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _stands_still(process: int) -> bool:
+    """Whether a child is stopped. The answer is not taken away: it is the same until the child goes on."""
+    with contextlib.suppress(ChildProcessError):
+        return os.waitid(os.P_PID, process, os.WSTOPPED | os.WNOHANG | os.WNOWAIT) is not None
+    return False
+
+
+@contextmanager
+def _on(cores: Sequence[int]) -> Iterator[None]:
+    """Inside, this thread, and what it starts, has these cores; where the system can say so."""
+    if not cores or not hasattr(os, "sched_setaffinity"):
+        yield
+        return
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, cores)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+def shares(processes: int) -> list[list[int]]:
+    """The cores of this process divided among so many: each its own, or one where there are too few."""
+    if not hasattr(os, "sched_getaffinity"):
+        return [[] for _ in range(processes)]
+    cores = sorted(os.sched_getaffinity(0))
+    cut = [len(cores) * rank // processes for rank in range(processes + 1)]
+    return [cores[cut[rank] : cut[rank + 1]] or [cores[rank % len(cores)]] for rank in range(processes)]
