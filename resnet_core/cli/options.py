@@ -59,15 +59,15 @@ def output_folder(context: typer.Context, value: Path) -> Path:
     return value
 
 
-#: Where a command's context keeps the words that it was called with.
-ARGUMENTS = "resnet.arguments"
+#: The words with which the command of this process was called, after its name.
+ARGUMENTS: list[str] = []
 
 
 class Command(TyperCommand):
     """A command whose options and arguments have a value, each of them, that is one: no empty text, no infinity."""
 
     def parse_args(self, context: Any, arguments: list[str]) -> list[str]:
-        context.meta[ARGUMENTS] = list(arguments)
+        ARGUMENTS[:] = arguments
         for before, word in zip(["", *arguments], arguments, strict=False):
             option, equals, value = word.partition("=")
             if not word or (option.startswith("--") and equals and not value):

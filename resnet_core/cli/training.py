@@ -38,7 +38,6 @@ ValidationOption = Annotated[
 
 
 def train_network(
-    context: typer.Context,
     out: Annotated[
         Path,
         typer.Option(
@@ -118,7 +117,7 @@ def train_network(
     evaluated = test_name(RunFolder(out).validation(validation) if resume else validation)
     if processes not in (None, 1) and (used := backend or (RunFolder(out).last_backend() if resume else None)):
         require_several(used)  # before any process is started
-    run_ranks(context.meta[ARGUMENTS], processes)
+    run_ranks(ARGUMENTS, processes)
     place = own_place()
     speaks = place is None or place.rank == 0
     reporter = TerminalReporter(quiet=quiet or not speaks, test_name=evaluated)

@@ -31,9 +31,12 @@ TERMINAL = "RESNET_TERMINAL"
 #: Exit code of a rank that an error ended which nobody foresaw; its log has it.
 CRASHED = 70
 
-#: Seconds between two looks; that a rank may stand still, which a debugger or Ctrl-Z makes of it; that the others may
-#: take to end after one has, which may be the reason of the first.
-LOOK, STOPPED, GRACE = 0.05, 10.0, 5.0
+#: How a rank ends that has done what it should: finished, or asked to end, with everything saved.
+WELL = (0, 130)
+
+#: Seconds between two looks; that a rank may stand still, which a debugger or Ctrl-Z makes of it; that others may live
+#: on after one has failed, of which one may be the reason; and after one has ended well, while rank 0 draws its curves.
+LOOK, STOPPED, GRACE, PATIENCE = 0.05, 10.0, 5.0, 60.0
 
 _FORWARDED = ("SIGINT", "SIGTERM", "SIGHUP")
 _LAST = 64 * 1024
@@ -125,24 +128,27 @@ def _watch(ranks: Sequence[Rank], failed: Callable[[], str | None]) -> int:
             if rank.stopped >= STOPPED:
                 raise WorkerError(_line(rank.number, f"was stopped, and stood still for {STOPPED:g} s"))
         ended = {rank: code for rank, code in codes.items() if code is not None}
-        speaking = next((code for rank, code in ended.items() if rank.number == 0), 0)
-        if speaking not in (0, CRASHED):
-            return speaking  # it has said why
+        if any(rank.number == 0 and code not in (*WELL, CRASHED) for rank, code in ended.items()):
+            return next(code for rank, code in ended.items() if rank.number == 0)  # it has said why
         if len(ended) == len(ranks) or (left is not None and left <= 0):
-            return _outcome(ended, len(ended) == len(ranks))
+            return _outcome(codes)
         if message := failed():
             raise WorkerError(message)
         if ended:
-            left = GRACE if left is None else left - LOOK
+            most = PATIENCE if all(code in WELL for code in ended.values()) else GRACE
+            left = most if left is None else min(left - LOOK, most)
         time.sleep(LOOK)
 
 
-def _outcome(ended: Mapping[Rank, int], all_ended: bool) -> int:
-    """The exit code of what has ended, where rank 0 has not said anything."""
-    for wanted in (lambda code: code not in (0, CRASHED, 130), lambda code: code == CRASHED):
-        for rank, code in ended.items():
-            if wanted(code):
-                raise WorkerError(_line(rank.number, f"ended with exit code {code}: {rank.said()}"))
+def _outcome(codes: Mapping[Rank, int | None]) -> int:
+    """The exit code where rank 0 has not said anything, and nobody is waited for any longer."""
+    ended = {rank: code for rank, code in codes.items() if code is not None}
+    for rank, code in sorted(ended.items(), key=lambda item: item[1] == CRASHED):
+        if code not in WELL:
+            raise WorkerError(_line(rank.number, f"ended with exit code {code}: {rank.said()}"))
+    for rank, found in codes.items():
+        if found is None:
+            raise WorkerError(_line(rank.number, f"did not end within {PATIENCE:g} s of the others"))
     return max(ended.values())
 
 

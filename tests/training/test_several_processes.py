@@ -1,0 +1,224 @@
+"""`resnet train --processes N`: the run of one process, resumed with other numbers, and what ends it."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from run_work import ENVIRONMENT, Work, command, done, resnet
+
+from resnet_core.numerics import relative_error
+from resnet_core.safetensors_file import read_safetensors
+
+RUN = 1e-10
+#: Of the run that others are measured by: twenty steps, two epochs, of batches that two processes do not divide.
+LENGTH = ("--dtype=float64", "--epochs=2", "--with=batch_size=7", "--set=dropout=0.2", "--checkpoint-every=3")
+RESUME = ("--resume", "--dtype", "float64", "--backend", "torch", "--device", "cpu")
+
+
+def checkpoint(run: Path) -> dict[str, np.ndarray]:
+    return read_safetensors(max((run / "checkpoints").iterdir()))[0]
+
+
+def losses(run: Path) -> list[float]:
+    records = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+    return [record["loss"] for record in records if record["kind"] == "step"]
+
+
+def apart(run: Path, other: Path) -> float:
+    """The largest error of a loss, a weight, a statistic or a slot."""
+    found, true = checkpoint(run), checkpoint(other)
+    assert found.keys() == true.keys()
+    errors = [relative_error(found[name], true[name]) for name in true]
+    return max(*errors, relative_error(np.array(losses(run)), np.array(losses(other))))
+
+
+def same_bits(run: Path, other: Path) -> bool:
+    found, true = checkpoint(run), checkpoint(other)
+    return losses(run) == losses(other) and all(np.array_equal(found[name], true[name]) for name in true)
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Work:
+    """A folder with the run `one` of one process and `two` of two."""
+    work = Work(tmp_path_factory.mktemp("runs"))
+    done(work.train("torch", "one", *LENGTH))
+    done(work.train("torch", "two", *LENGTH, "--processes", "2"))
+    return work
+
+
+def resumed(work: Work, run: str, *more: str) -> subprocess.CompletedProcess[str]:
+    return resnet("train", "--out", work.folder / run, *RESUME, *more)
+
+
+def test_two_processes_train_the_run_of_one(runs: Work) -> None:
+    assert apart(runs.folder / "two", runs.folder / "one") < RUN
+    about = json.loads((runs.folder / "two" / "run.json").read_text())
+    assert about["sessions"][0]["processes"] == 2
+
+
+class Running:
+    """A run of two processes, and which of the system's they are."""
+
+    def __init__(self, work: Work, out: str, *more: str) -> None:
+        self.run = work.folder / out
+        begun = (self.run / "run.json").exists()
+        given = ["train", "--out", self.run, *RESUME] if begun else work.arguments("torch", out, *LENGTH)
+        self.process = subprocess.Popen(
+            command(*given, "--processes", "2", *more),
+            env={**os.environ, **ENVIRONMENT},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def rank(self, number: int) -> int:
+        """The process of a rank, as soon as it is there."""
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
+        while True:
+            for child in children.read_text().split():
+                try:
+                    variables = Path(f"/proc/{child}/environ").read_bytes().split(b"\0")
+                    started = b"resnet_core" in Path(f"/proc/{child}/cmdline").read_bytes()
+                except OSError:
+                    continue
+                if started and f"RANK={number}".encode() in variables:
+                    return int(child)
+            assert self.process.poll() is None, self.end()
+            time.sleep(0.02)
+
+    def steps(self) -> int:
+        names = [path.stem for path in (self.run / "checkpoints").glob("step-*.safetensors")]
+        return max((int(name.removeprefix("step-")) for name in names), default=-1)
+
+    def end(self) -> tuple[int, str]:
+        _, said = self.process.communicate(timeout=60)
+        return self.process.returncode, said.splitlines()[-1]
+
+
+in_proc = pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="the ranks are found in /proc")
+
+
+@in_proc
+def test_a_run_that_was_killed_goes_on_in_any_number_of_processes(runs: Work, request: pytest.FixtureRequest) -> None:
+    """In the same one to the same bits."""
+    running = Running(runs, "killed")
+    while running.steps() < 3:
+        time.sleep(0.01)
+    kill(running, 1)
+    others = {"to three": ("--processes", "3")}
+    if request.config.getoption("--long"):
+        others["to one"] = ()
+    for other in others:
+        shutil.copytree(running.run, runs.folder / other)
+    process = done(resumed(runs, "killed", "--processes", "2"))
+    assert process.stderr.count("2 processes, each with its rows of every batch") == 1
+    assert len(process.stdout.splitlines()) == 1, "only rank 0 says how it ended"
+    assert same_bits(running.run, runs.folder / "two")
+    for other, more in others.items():
+        done(resumed(runs, other, *more))
+        assert apart(runs.folder / other, runs.folder / "one") < RUN
+        assert not same_bits(runs.folder / other, runs.folder / "two"), "another number of processes rounds otherwise"
+
+
+def kill(running: Running, rank: int) -> None:
+    """Kill a rank, and see all end in time, with a line that names it."""
+    begin = time.monotonic()
+    os.kill(running.rank(rank), signal.SIGKILL)
+    code, said = running.end()
+    assert time.monotonic() - begin < 30
+    assert code == 1
+    assert said.startswith(f"resnet: rank {rank} was killed by SIGKILL (out of memory?); all others were ended")
+
+
+@pytest.mark.long
+@in_proc
+def test_twenty_kills(runs: Work) -> None:
+    """Of rank 0 and of the other, at any moment. The checkpoint is whole each time, and the run the same in the end."""
+    draw, kills = random.Random(5), 0
+    while kills < 20:
+        running = Running(runs, "killed often")
+        time.sleep(draw.uniform(0.1, 6.0))
+        if running.process.poll() is not None:
+            assert running.end()[0] == 0
+            assert same_bits(running.run, runs.folder / "two")
+            shutil.rmtree(running.run)  # it was quicker: once more from the start
+            continue
+        kill(running, kills % 2)
+        kills += 1
+        if (running.run / "run.json").exists():
+            checkpoint(running.run)
+    running = Running(runs, "killed often")
+    assert running.end()[0] == 0
+    assert same_bits(running.run, runs.folder / "two")
+
+
+@pytest.mark.long
+@in_proc
+def test_whoever_is_asked_to_end_all_save_once(runs: Work) -> None:
+    """SIGTERM for rank 1 alone, as a scheduler may send it."""
+    running = Running(runs, "asked")
+    while running.steps() < 3:
+        time.sleep(0.01)
+    os.kill(running.rank(1), signal.SIGTERM)
+    code, said = running.end()
+    assert code == 130
+    assert said == f"resnet: stopped after step {running.steps()}, which is saved; use --resume to continue"
+    done(resumed(runs, "asked", "--processes", "2"))
+    assert same_bits(running.run, runs.folder / "two")
+
+
+@pytest.mark.long
+def test_other_launchers(runs: Work) -> None:
+    """torchrun, with a parent for each rank that it starts."""
+    line = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "29611"]
+    given = runs.arguments("torch", "torchrun", *LENGTH)
+    process = subprocess.run(
+        [*line, "-m", "resnet_core", *map(str, given)],
+        capture_output=True,
+        text=True,
+        env={**os.environ, **ENVIRONMENT},
+        timeout=300,
+        check=False,
+    )
+    done(process)
+    assert apart(runs.folder / "torchrun", runs.folder / "one") < RUN
+
+
+@pytest.fixture
+def refused(work: Work) -> Any:
+    def ask(backend: str, *more: str, **environment: str) -> str:
+        process = resnet(*work.arguments(backend, "none", *more), **environment)
+        assert process.returncode == 2
+        (line,) = process.stderr.splitlines()
+        assert not (work.folder / "none").exists()
+        return line
+
+    return ask
+
+
+@pytest.mark.parametrize("backend", ["numpy", "flax", "keras", "onnx"])
+def test_a_backend_that_does_not_offer_it_says_so(backend: str, refused: Any) -> None:
+    line = refused(backend, "--processes", "2")
+    expected = f"processes: backend {backend} does not train in several processes; use torch, or one process"
+    assert line == f"resnet: {expected}"
+
+
+def test_what_cannot_be_is_one_line(refused: Any) -> None:
+    """Of all processes together."""
+    variables = {"RANK": "0", "WORLD_SIZE": "4"}
+    message = "resnet: processes: received 2 where a launcher has made 4; leave --processes out"
+    assert refused("torch", "--processes", "2", **variables, MASTER_ADDR="127.0.0.1") == message
+    assert refused("torch", "--processes", "2", "--data", "nowhere.npz").startswith(
+        "resnet: data: received 'nowhere.npz'"
+    )
