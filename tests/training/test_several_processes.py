@@ -102,7 +102,7 @@ class Running:
         return max((int(name.removeprefix("step-")) for name in names), default=-1)
 
     def end(self) -> tuple[int, str]:
-        _, said = self.process.communicate(timeout=60)
+        _, said = self.process.communicate(timeout=300)
         return self.process.returncode, said.splitlines()[-1]
 
 
