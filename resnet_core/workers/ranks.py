@@ -50,6 +50,7 @@ class Rank:
     ) -> None:
         """Start it on these cores, all if there are none. Rank 0 has the terminal of this process."""
         self.number, self.stopped = number, 0.0
+        self.told: set[int] = set()
         self._folder = tempfile.TemporaryDirectory(prefix="resnet-", ignore_cleanup_errors=True)
         self._guard = Guard(self._folder.name)
         self._log = Path(self._folder.name) / "log"
@@ -72,8 +73,13 @@ class Rank:
         self._guard.watch(self.process.pid)
 
     def look(self) -> int | None:
-        """Its exit code, negative for a signal; None while it runs. Counts how long it stands still."""
+        """Its exit code, negative for a signal; None while it runs. Counts how long it stands still.
+
+        130 also for one that died of a signal that it was sent here: it was asked to end, and did.
+        """
         code = self.process.poll()
+        if code is not None and -code in self.told:
+            return 130
         still = code is None and _stands_still(self.process.pid)
         # In looks, and not by the clock: while this process is stopped too, nobody is late.
         self.stopped = self.stopped + LOOK if still else 0.0
@@ -82,6 +88,7 @@ class Rank:
     def tell(self, number: int) -> None:
         """Send a signal to the process alone."""
         if self.process.poll() is None:
+            self.told.add(number)
             self.process.send_signal(number)
 
     def end(self) -> None:

@@ -91,6 +91,13 @@ def test_what_asks_to_end_is_handed_on() -> None:
     assert supervise(running) == 130
 
 
+def test_a_rank_that_dies_of_what_was_handed_on_has_ended_as_asked() -> None:
+    """It was not killed by somebody else: as before it has begun to train, or while it fails for another's end."""
+    running = started(WAIT, WAIT)
+    threading.Timer(0.5, lambda: os.kill(os.getpid(), signal.SIGTERM)).start()
+    assert supervise(running) == 130
+
+
 def test_rank_0_may_take_its_time_when_all_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
     """To draw the curves, longer than one may live on after a failure; not for ever."""
     monkeypatch.setattr(ranks, "GRACE", 0.1)

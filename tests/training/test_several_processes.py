@@ -116,9 +116,9 @@ def test_a_run_that_was_killed_goes_on_in_any_number_of_processes(runs: Work, re
     while running.steps() < 3:
         time.sleep(0.01)
     assert killed(running, 1)
-    others = {"to three": ("--processes", "3")}
+    others: dict[str, tuple[str, ...]] = {"to one": ()}
     if request.config.getoption("--long"):
-        others["to one"] = ()
+        others["to three"] = ("--processes", "3")
     for other in others:
         shutil.copytree(running.run, runs.folder / other)
     process = done(resumed(runs, "killed", "--processes", "2"))
