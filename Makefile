@@ -53,7 +53,7 @@ ifeq ($(LOCKED),True)
 	$(RUN)/pip install --quiet --require-hashes --requirement requirements.lock
 	$(RUN)/pip install --quiet --no-deps --editable .
 else
-	$(RUN)/pip install --quiet --constraint constraints.txt --editable '.[all,test,docs,dev]'
+	$(RUN)/pip install --quiet --constraint constraints.txt --editable '.[all,test,browser,docs,dev]'
 endif
 	touch $@
 
@@ -63,7 +63,7 @@ lock:
 	$(PYTHON) -m venv .cache/lock
 	.cache/lock/bin/pip install --quiet pip-tools==7.6.2
 	.cache/lock/bin/pip-compile --quiet --generate-hashes --strip-extras --constraint constraints.txt \
-		$(addprefix --extra ,torch keras flax onnx train tensorboard test docs dev) \
+		$(addprefix --extra ,torch keras flax onnx train tensorboard test browser docs dev) \
 		--unsafe-package torch --unsafe-package tensorflow \
 		--no-header --no-annotate --no-emit-options --no-emit-index-url --no-emit-find-links --no-emit-trusted-host \
 		--output-file .cache/lock/all.txt pyproject.toml

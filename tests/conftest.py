@@ -44,7 +44,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """With `--numprocesses`, what shares worker processes stays together: no framework is started twice.
+    """With `--numprocesses`, what shares worker processes stays together: no framework and no browser is started twice.
 
     Tests that start processes of their own go one by one, and last, so that no core waits for the other.
     """
@@ -56,7 +56,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
             if folder == "parity":
                 return "zoo" if file == "test_zoo.py" else "referees" if "referee" in file else "the rest of parity"
             alone = file if file in ("test_bench.py", "test_site.py") else nodeid
-            return {"conformance": folder, "unit": file, "source": file}.get(folder, alone)
+            return {"browser": folder, "conformance": folder, "unit": file, "source": file}.get(folder, alone)
 
     return ByFolder(config, log)
 

@@ -1,15 +1,12 @@
 """The lesson in a real browser: what a reader does, by pointer, by touch and by keyboard.
 
-It needs Playwright for Python and a Chromium on the path; the tests are skipped where one is missing. What axe finds
-needs axe-core from npm too, in the folder `node_modules` of this one or of the checkout, or where AXE_CORE says.
+What they need, and when they are skipped: `tests/browsers.py`.
 """
 
 from __future__ import annotations
 
 import json
-import os
-import shutil
-from collections.abc import Iterator
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +18,6 @@ import resnet_core as rn
 from resnet_core.data.shipped import FOLDER
 from resnet_core.lessons.live import Live, live
 from resnet_core.prediction.network import trained_network
-
-playwright = pytest.importorskip("playwright.sync_api", reason="the lesson's browser tests need playwright")
-CHROMIUM = next(
-    (found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), ""
-)
-pytestmark = pytest.mark.skipif(not CHROMIUM, reason="the lesson's browser tests need a chromium on the path")
 
 #: What the page's logits may be away from the reference's.
 ALLOWED = 1e-4
@@ -45,25 +36,19 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """{language: the page of the network that ships}."""
-    folder = tmp_path_factory.mktemp("running")
-    for language in ("en", "zh"):
-        (folder / f"{language}.html").write_text(rn.lesson("resnet20", measured=False, language=language))
-    return {language: folder / f"{language}.html" for language in ("en", "zh")}
-
-
-@pytest.fixture(scope="module")
 def shipped() -> Live:
     return live(trained_network(FOLDER / "fashion_resnet20.safetensors"), shipped=True)
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with playwright.sync_playwright() as driver:
-        opened = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield opened
-        opened.close()
+def running(tmp_path_factory: pytest.TempPathFactory, shipped: Live) -> dict[str, Path]:
+    """{language: the page of the network that ships}, which is computed once for both."""
+    folder = tmp_path_factory.mktemp("running")
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(sys.modules["resnet_core.lessons.lesson"], "live", lambda *_, **__: shipped)
+        for language in ("en", "zh"):
+            (folder / f"{language}.html").write_text(rn.lesson("resnet20", measured=False, language=language))
+    return {language: folder / f"{language}.html" for language in ("en", "zh")}
 
 
 def visit(browser: Any, file: Path, place: str = "", *, width: int = 1400, **options: Any) -> Any:
@@ -76,6 +61,15 @@ def visit(browser: Any, file: Path, place: str = "", *, width: int = 1400, **opt
     page.on("request", lambda request: page.trouble.append(request.url) if "file://" not in request.url else None)
     page.goto(file.as_uri() + place)
     return page
+
+
+def until(page: Any, condition: str) -> None:
+    """Wait until the expression is true. Playwright's own way is evaluated in the page, which forbids that."""
+    for _ in range(200):
+        if page.evaluate(condition):
+            return
+        page.wait_for_timeout(50)
+    raise AssertionError(f"not within ten seconds: {condition}")
 
 
 def test_a_way_in_and_back(browser: Any, file: Path) -> None:
@@ -266,14 +260,14 @@ def test_a_picture_of_ones_own(browser: Any, running: dict[str, Path], shipped: 
     page.wait_for_selector("#live-classes[data-logits]")
     Image.fromarray(shipped.pictures[7, ..., 0]).save(tmp_path / "sneaker.png")
     page.set_input_files("#live-file", tmp_path / "sneaker.png")
-    page.wait_for_function("document.querySelector('#live-sample').value === ''")
+    until(page, "document.querySelector('#live-sample').value === ''")
     assert np.abs(logits(page) - shipped.logits[7]).max() < ALLOWED
     page.click("#live-invert")
     page.click("#live-invert")
     assert np.abs(logits(page) - shipped.logits[7]).max() < ALLOWED
     (tmp_path / "none.png").write_bytes(b"no picture")
     page.set_input_files("#live-file", tmp_path / "none.png")
-    page.wait_for_function("document.querySelector('#live-said').textContent.includes('no picture')")
+    until(page, "document.querySelector('#live-said').textContent.includes('no picture')")
     page.click("#live-draw")
     black = logits(page)
     page.locator("#live-picture").scroll_into_view_if_needed()
@@ -316,25 +310,14 @@ def test_it_fits_every_screen_in_both_languages(
     assert page.trouble == []
 
 
-def axe() -> str:
-    """The text of axe-core, or nothing."""
-    here = Path(__file__).parent
-    places = [
-        os.environ.get("AXE_CORE", ""),
-        *(str(up / "node_modules/axe-core/axe.min.js") for up in (here, here.parents[1])),
-    ]
-    return next((Path(place).read_text() for place in places if place and Path(place).is_file()), "")
-
-
-@pytest.mark.skipif(not axe(), reason="finding barriers needs axe-core: npm install axe-core")
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("language", ["en", "zh"])
-def test_axe_finds_no_barrier(browser: Any, running: dict[str, Path], language: str, scheme: str) -> None:
+def test_axe_finds_no_barrier(browser: Any, axe: str, running: dict[str, Path], language: str, scheme: str) -> None:
     page = visit(browser, running[language], color_scheme=scheme)
     page.wait_for_selector("#live-classes[data-logits]")
     page.click("#take-away")
     page.evaluate("document.querySelector('.answer').open = true")
-    page.evaluate(axe())
+    page.evaluate(axe)
     found = page.evaluate(
         "axe.run(document).then(found => found.violations.map(v => [v.id, v.nodes.map(n => n.html)]))"
     )

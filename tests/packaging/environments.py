@@ -35,7 +35,7 @@ BEGIN, END = "<!-- from tests/packaging/tested_versions.json -->", "<!-- so far 
 #: A requirement as `pyproject.toml` writes it: a name, the lowest version, where it holds.
 REQUIREMENT = re.compile(r"(?P<name>[\w-]+)>=(?P<lowest>[\w.]+)(?P<marker>; .+)?")
 #: Extras that are no part of a user's environment.
-WITHOUT = {"all", "dev", "docs"}
+WITHOUT = {"all", "browser", "dev", "docs"}
 #: Distributions that a CUDA build of PyTorch brings: gigabytes that no check here would use.
 CUDA = ("nvidia-", "cuda-", "triton")
 

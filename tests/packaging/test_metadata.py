@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -41,3 +42,23 @@ def test_every_backend_is_registered_and_has_its_extra(project: dict[str, Any]) 
 def test_the_core_depends_on_no_framework(project: dict[str, Any]) -> None:
     names = ("torch", "tensorflow", "keras", "jax", "flax", "optax")
     assert not [line for line in project["project"]["dependencies"] if line.startswith(names)]
+
+
+def test_the_lock_has_every_version_of_the_constraints_with_hashes() -> None:
+    text = (ROOT / "requirements.lock").read_text()
+    locked = {plain(name): version for name, version in re.findall(r"^([\w.-]+)==(\S+) \\\n    --hash=", text, re.M)}
+    assert len(locked) == text.count("==")
+    pinned = dict(line.split("==") for line in (ROOT / "constraints.txt").read_text().splitlines() if "#" not in line)
+    pinned.pop("torch")  # which is installed before, without a hash
+    assert {plain(name): locked.get(plain(name)) for name in pinned} == {plain(k): v for k, v in pinned.items()}
+
+
+def plain(name: str) -> str:
+    return re.sub("[._]", "-", name).lower()
+
+
+def test_every_tool_of_the_extras_is_pinned(project: dict[str, Any]) -> None:
+    pinned = {plain(line.split("==")[0]) for line in (ROOT / "constraints.txt").read_text().splitlines()}
+    extras = project["project"]["optional-dependencies"]
+    for extra in ("test", "browser", "docs", "dev"):
+        assert {plain(line.split(">=")[0]) for line in extras[extra]} <= pinned
