@@ -7,6 +7,7 @@ from resnet_core import tree
 TORCH = "https://docs.pytorch.org/docs/stable/generated/torch.nn"
 KERAS = "https://keras.io/api/layers"
 FLAX = "https://flax.readthedocs.io/en/stable/api_reference/flax.nnx/nn"
+JAX = "https://docs.jax.dev/en/latest/_autosummary/jax.numpy"
 NUMPY = "https://numpy.org/doc/stable/reference/generated"
 
 #: {kind: {backend: (what it is called there, its address)}}; a kind that a framework does not have has no entry.
@@ -46,7 +47,7 @@ PAGES: dict[type[tree.Node], dict[str, tuple[str, str]]] = {
     tree.MaxPool: {
         "torch": ("MaxPool2d", f"{TORCH}.MaxPool2d.html"),
         "keras": ("MaxPooling2D", f"{KERAS}/pooling_layers/max_pooling2d/"),
-        "flax": ("nnx.max_pool", "https://flax.readthedocs.io/en/stable/api_reference/flax.linen/layers.html"),
+        "flax": ("nnx.max_pool", f"{FLAX}/pooling.html"),
         "numpy": (
             "sliding_window_view",
             f"{NUMPY}/numpy.lib.stride_tricks.sliding_window_view.html",
@@ -55,21 +56,25 @@ PAGES: dict[type[tree.Node], dict[str, tuple[str, str]]] = {
     tree.AveragePool: {
         "torch": ("AvgPool2d", f"{TORCH}.AvgPool2d.html"),
         "keras": ("AveragePooling2D", f"{KERAS}/pooling_layers/average_pooling2d/"),
-        "flax": ("nnx.avg_pool", "https://flax.readthedocs.io/en/stable/api_reference/flax.linen/layers.html"),
+        "flax": ("nnx.avg_pool", f"{FLAX}/pooling.html"),
     },
     tree.Pad: {
         "torch": ("ZeroPad2d", f"{TORCH}.ZeroPad2d.html"),
         "keras": ("ZeroPadding2D", f"{KERAS}/reshaping_layers/zero_padding2d/"),
+        "flax": ("jnp.pad", f"{JAX}.pad.html"),
         "numpy": ("pad", f"{NUMPY}/numpy.pad.html"),
     },
     tree.GlobalAveragePool: {
         "torch": ("AdaptiveAvgPool2d", f"{TORCH}.AdaptiveAvgPool2d.html"),
         "keras": ("GlobalAveragePooling2D", f"{KERAS}/pooling_layers/global_average_pooling2d/"),
+        "flax": ("jnp.mean", f"{JAX}.mean.html"),
         "numpy": ("mean", f"{NUMPY}/numpy.mean.html"),
     },
     tree.GlobalMaxPool: {
         "torch": ("AdaptiveMaxPool2d", f"{TORCH}.AdaptiveMaxPool2d.html"),
         "keras": ("GlobalMaxPooling2D", f"{KERAS}/pooling_layers/global_max_pooling2d/"),
+        "flax": ("jnp.max", f"{JAX}.max.html"),
+        "numpy": ("max", f"{NUMPY}/numpy.max.html"),
     },
     tree.ChannelConv: {
         "torch": ("Conv1d", f"{TORCH}.Conv1d.html"),
