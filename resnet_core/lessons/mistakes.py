@@ -7,14 +7,17 @@ from html import escape
 from math import log10
 
 from resnet_core.lessons.columns import Column
-from resnet_core.lessons.damage import PICTURES, Damage, Measurement
+from resnet_core.lessons.damage import PICTURES, Damage, Measurement, has_room
 from resnet_core.lessons.differences import TOPICS, Topic, lines_of
 from resnet_core.lessons.picture import size_text
 from resnet_core.lessons.program_rows import FRAMEWORKS
 from resnet_core.lessons.texts import Texts
+from resnet_core.specification import ResNetSpec
 
 
-def mistakes(columns: Sequence[Column], found: Measurement | None, unmeasured: str, texts: Texts) -> Iterator[str]:
+def mistakes(
+    spec: ResNetSpec, columns: Sequence[Column], found: Measurement | None, unmeasured: str, texts: Texts
+) -> Iterator[str]:
     """What was computed on what, then a card for each mistake; without a measurement, why there is none."""
     if found is None:
         yield f"<p>{texts.html('measured.not', reason=escape(unmeasured))}</p>"
@@ -25,7 +28,7 @@ def mistakes(columns: Sequence[Column], found: Measurement | None, unmeasured: s
         how = texts("measured.how", depths=depths, channels=widths, size=size, count=PICTURES)
         yield f"<p>{escape(how)}</p>"
     columns = [column for column in columns if not column.missing]
-    topics = topics_of(found)
+    topics = topics_of(spec, found)
     for title, group in (
         ("", [topic for topic in topics if topic.alone]),
         (texts("measured.also"), [topic for topic in topics if not topic.alone]),
@@ -37,9 +40,11 @@ def mistakes(columns: Sequence[Column], found: Measurement | None, unmeasured: s
             yield f'<div class="topics">{"".join(cards)}</div>'
 
 
-def topics_of(found: Measurement | None) -> list[Topic]:
-    """What can go wrong in this network; unmeasured, what separates frameworks in any."""
-    return [topic for topic in TOPICS if (topic.alone if found is None else topic.key in found.damages)]
+def topics_of(spec: ResNetSpec, found: Measurement | None) -> list[Topic]:
+    """What can go wrong in this network; unmeasured, only what separates frameworks."""
+    if found is None:
+        return [topic for topic in TOPICS if topic.alone and has_room(spec, topic.key)]
+    return [topic for topic in TOPICS if topic.key in found.damages]
 
 
 def _topic(topic: Topic, damage: Damage | None, columns: Sequence[Column], texts: Texts) -> str:

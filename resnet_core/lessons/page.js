@@ -261,4 +261,6 @@
   });
 
   render(known(address()) ? address() : "overview");
+  // Without a script, a layer's address is its row in the table.
+  if (layers.has(address())) addEventListener("load", () => setTimeout(() => one(".picture").scrollIntoView({ block: "nearest" })));
 })();

@@ -71,7 +71,7 @@ def page(content: Content) -> str:
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     spec, texts = content.spec, content.texts
     plain = not any(block.shortcut is not None for section in content.sections for block in section.blocks)
-    topics = [topic for topic in topics_of(content.measurement) if topic.alone]
+    topics = [topic for topic in topics_of(spec, content.measurement) if topic.alone]
     name = spec.name or texts("page.nameless")
     titles = {f"title_{key}": texts.html(f"page.{key}") for key in TITLES}
     return Template(_file("page.html")).substitute(
@@ -91,7 +91,7 @@ def page(content: Content) -> str:
         choice="".join(_choice(content.columns)),
         note=escape(_note(content)),
         rows="\n".join(program_rows(content.columns, topics, texts)),
-        differences="\n".join(mistakes(content.columns, content.measurement, content.unmeasured, texts)),
+        differences="\n".join(mistakes(spec, content.columns, content.measurement, content.unmeasured, texts)),
         chart=chart(content.sections, texts),
         table=shape_table(content.sections, content.image, content.totals, texts),
         formulas="".join(_formulas(content.sections, plain, texts)),

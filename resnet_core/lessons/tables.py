@@ -65,11 +65,12 @@ def _block_row(block: Block, name: str, texts: Texts) -> str:
 
 def _layer_row(layer: Layer, name: str, deep: bool, texts: Texts) -> str:
     own, related = (escape(" ".join(keys)) for keys in layer_keys(layer, name))
-    kind, tail = type(layer.leaf).__name__, escape(layer.path[len(name) + 1 :])
+    kind, tail = type(layer.leaf).__name__, escape(layer.path[len(name) + 1 :]).replace(".", ".<wbr>")
     facts = f'data-kind="{kind}" data-in="{size_text(layer.input_shape)}" data-how="{escape(_how(layer, texts))}"'
     counts = "".join(f"<td class=r>{count:,}" if count else "<td class=r>" for count in (layer.parameters, layer.macs))
     return (
-        f'<tr class=layer data-layer="{escape(layer.path)}" data-own="{own}" data-rel="{related}" {facts}>'
+        f'<tr class=layer id="{escape(layer.path)}" data-layer="{escape(layer.path)}" data-own="{own}" '
+        f'data-rel="{related}" {facts}>'
         f'<th scope=row class={"deep" if deep else "flat"}><i class="dot k-{color(layer.leaf)}"></i>'
         f'<a href="#{escape(layer.path)}">{tail}</a><td>{escape(_kind(layer.leaf))}'
         f"<td class=r>{size_text(layer.output_shape)}{counts}</tr>"

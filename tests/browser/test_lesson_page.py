@@ -6,7 +6,7 @@ What they need, and when they are skipped: `tests/browsers.py`.
 from __future__ import annotations
 
 import json
-import sys
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +45,7 @@ def running(tmp_path_factory: pytest.TempPathFactory, shipped: Live) -> dict[str
     """{language: the page of the network that ships}, which is computed once for both."""
     folder = tmp_path_factory.mktemp("running")
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(sys.modules["resnet_core.lessons.lesson"], "live", lambda *_, **__: shipped)
+        patched.setattr(import_module("resnet_core.lessons.lesson"), "live", lambda *_, **__: shipped)
         for language in ("en", "zh"):
             (folder / f"{language}.html").write_text(rn.lesson("resnet20", measured=False, language=language))
     return {language: folder / f"{language}.html" for language in ("en", "zh")}
@@ -92,6 +92,17 @@ def test_a_way_in_and_back(browser: Any, file: Path) -> None:
     assert page.evaluate(SHOWN) == ["stage2"]
     page.click(".crumbs a[href='#overview']")
     assert page.evaluate(SHOWN) == ["overview"]
+    assert page.trouble == []
+
+
+def test_an_address_of_a_layer_opens_its_formula_and_not_its_row(browser: Any, file: Path) -> None:
+    page = visit(browser, file, "#stage1.block1.conv2")
+    assert page.evaluate(SHOWN) == ["stage1.block1", "layer"]
+    until(page, "document.querySelector('.picture').getBoundingClientRect().top < innerHeight")
+    page.wait_for_timeout(300)
+    assert page.locator("a[href='#stage1.block1.conv2'].el").is_visible()
+    assert page.evaluate("document.querySelector('#layer').getBoundingClientRect().top < innerHeight")
+    assert page.evaluate("document.querySelector('#layer').getBoundingClientRect().bottom > 0")
     assert page.trouble == []
 
 
@@ -174,6 +185,8 @@ def test_the_page_counts_its_programs_and_refuses_a_changed_one(browser: Any, fi
 def test_everything_is_there_without_javascript(browser: Any, file: Path) -> None:
     page = visit(browser, file, java_script_enabled=False)
     assert page.is_visible("[id='stage4.block2'] svg")
+    page.click("a[href='#stage1.block1.conv2'].el")  # a layer is then its row in the table
+    assert page.evaluate("document.querySelector(':target').dataset.layer") == "stage1.block1.conv2"
     assert page.is_visible(".l:has-text('sliding_window_view')")
     assert page.trouble == []
 
@@ -310,6 +323,12 @@ def test_it_fits_every_screen_in_both_languages(
     assert page.trouble == []
 
 
+def barriers(page: Any, axe: str) -> list[Any]:
+    """The rules that axe finds broken, and where."""
+    page.evaluate(axe)
+    return page.evaluate("axe.run(document).then(found => found.violations.map(v => [v.id, v.nodes.map(n => n.html)]))")
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("language", ["en", "zh"])
 def test_axe_finds_no_barrier(browser: Any, axe: str, running: dict[str, Path], language: str, scheme: str) -> None:
@@ -317,11 +336,40 @@ def test_axe_finds_no_barrier(browser: Any, axe: str, running: dict[str, Path], 
     page.wait_for_selector("#live-classes[data-logits]")
     page.click("#take-away")
     page.evaluate("document.querySelector('.answer').open = true")
-    page.evaluate(axe)
-    found = page.evaluate(
-        "axe.run(document).then(found => found.violations.map(v => [v.id, v.nodes.map(n => n.html)]))"
-    )
-    assert found == []
+    assert barriers(page, axe) == []
+
+
+#: A spec as a reader writes one.
+OWN = """
+name = "mine"
+block = "bottleneck"
+depths = [2, 1, 3]
+channels = [24, 40, 72]
+stem_channels = 24
+stem_type = "deep"
+attention = "se"
+activation = "silu"
+shortcut_pool = "average"
+classes = 7
+input_size = 65
+"""
+
+
+@pytest.mark.parametrize("spec", ["resnet50", "resnet_v2_50", "resnet18_d2l", "mine.toml"])
+def test_the_page_of_any_network_opens_on_a_phone_without_a_barrier(
+    browser: Any, axe: str, spec: str, tmp_path: Path
+) -> None:
+    (tmp_path / "mine.toml").write_text(OWN)
+    (tmp_path / "page.html").write_text(rn.lesson(str(tmp_path / spec) if "." in spec else spec, measured=False))
+    page = visit(browser, tmp_path / "page.html", width=SIZES["phone"])
+    page.wait_for_selector("[data-sum=numpy].yes")
+    assert page.locator("[data-sum].yes").count() == 4
+    assert page.evaluate("document.documentElement.scrollWidth") == SIZES["phone"]
+    for target in ("stage1", "stage1.block1", "stage1.block1.conv2"):
+        page.click(f".view:not([hidden]) a[href='#{target}']")
+    assert page.is_visible("#layer math")
+    assert barriers(page, axe) == []
+    assert page.trouble == []
 
 
 def test_it_prints(browser: Any, running: dict[str, Path]) -> None:

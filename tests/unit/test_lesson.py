@@ -23,7 +23,7 @@ from resnet_core.anti_unification import outline
 from resnet_core.errors import InputError
 from resnet_core.lessons.coloring import colored_lines
 from resnet_core.lessons.columns import Column, Piece, column, rows
-from resnet_core.lessons.damage import measure
+from resnet_core.lessons.damage import CHANGES, RUNS, has_room, measure
 from resnet_core.lessons.documentation import PAGES
 from resnet_core.lessons.mistakes import error_text
 from resnet_core.lessons.places import block_places, gate_places, network_places
@@ -361,6 +361,16 @@ def test_errors_are_said_in_two_digits() -> None:
     assert [error_text(error, Texts("en")) for error in (0, 0.00331, 0.47, 4.21)] == [
         "no change", "0.33 %", "47 %", "4.2 times the output",
     ]  # fmt: skip
+
+
+def test_unmeasured_a_page_has_the_mistakes_that_the_network_has_room_for(own: rn.ResNetSpec) -> None:
+    for spec in (rn.spec("resnet20"), rn.spec("resnet20", norm_epsilon=1e-3), own):
+        found = {topic for topic in (*CHANGES, *RUNS) if has_room(spec, topic)}
+        assert found == set(measure(spec).damages)
+    html = rn.lesson("resnet20", measured=False)
+    assert set(re.findall(r'id="topic-(\w+)"', html)) == {
+        "padding", "epsilon", "momentum", "variance", "layout", "flip",
+    }  # fmt: skip
 
 
 def test_unmeasured_pages_say_so(own: rn.ResNetSpec) -> None:
