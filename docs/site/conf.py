@@ -13,6 +13,7 @@ source_suffix = {".md": "markdown"}
 myst_enable_extensions = ["colon_fence"]
 myst_heading_anchors = 4
 nitpicky = True
+smartquotes_action = "qe"  # quotes and ellipses; of two hyphens, which begin an option, no dash is made
 templates_path = ["templates"]
 
 html_theme = "pydata_sphinx_theme"

@@ -124,6 +124,13 @@ def test_every_command_and_every_option_has_its_place(html: Path) -> None:
         assert words in re.sub("<[^>]*>", "", text)
 
 
+def test_no_option_has_lost_its_hyphens(html: Path) -> None:
+    """Typography makes a dash of two hyphens."""
+    assert "with --resume the run" in (html / "commands/train.html").read_text()
+    for file in html.rglob("*.html"):
+        assert not re.search(r"[\s(]–[a-z]", file.read_text()), file.name
+
+
 def test_every_page_and_every_notebook_is_in_the_site(html: Path) -> None:
     for source, name in pages.placed().items():
         if source.suffix == ".md":
