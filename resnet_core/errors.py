@@ -5,7 +5,11 @@ A message says what was received, what was expected and, where it helps, what to
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Sequence
+
+#: What people call the choices of this project.
+_OTHER_WORDS = dict.fromkeys(("cuda", "mps", "rocm"), "gpu")
 
 
 class ResNetError(Exception):
@@ -53,9 +57,14 @@ class WorkerError(ResNetError):
 
 
 def require_choice(name: str, value: str, allowed: Sequence[str]) -> None:
-    """Raise InputError unless the value of the argument `name` is one of those allowed."""
+    """Raise InputError, with the nearest, unless the value of the argument `name` is one of those allowed."""
     if value not in allowed:
-        raise InputError(f"{name}: received {value!r}; expected one of {', '.join(allowed)}")
+        word = str(value)
+        near = [_OTHER_WORDS.get(word, "")]
+        if word.isalpha():  # a number in a word is no slip: float16 is not nearly float64
+            near += difflib.get_close_matches(word, allowed, n=1, cutoff=0.75)
+        hint = next((f"did you mean {word}? " for word in near if word in allowed), "")
+        raise InputError(f"{name}: received {value!r}; {hint}expected one of {', '.join(allowed)}")
 
 
 def printable(text: str) -> str:

@@ -69,6 +69,13 @@ def convert_fields(
             refuse(field, value, known[field], error)
 
 
+def represent(struct: msgspec.Struct) -> str:
+    """The call that makes an equal one: every field that is not its default."""
+    fields = ((field, getattr(struct, field.name)) for field in msgspec.structs.fields(struct))
+    given = ", ".join(f"{field.name}={value!r}" for field, value in fields if value != field.default)
+    return f"{type(struct).__name__}({given})"
+
+
 def plain_fields(struct: msgspec.Struct) -> dict[str, Any]:
     """Every field, with lists for tuples, as written to a file."""
     return {field: list(value) if isinstance(value, tuple) else value for field, value in asdict(struct).items()}

@@ -28,7 +28,7 @@ from resnet_core.bounds import (
 )
 from resnet_core.combinations import RULES
 from resnet_core.errors import SpecError
-from resnet_core.fields import convert_fields, plain_fields, refuse, require_characters, require_known, show
+from resnet_core.fields import convert_fields, plain_fields, refuse, represent, require_characters, require_known, show
 from resnet_core.padding import output_size, symmetric
 
 Depth = Annotated[int, Meta(ge=1, le=10_000)]
@@ -196,6 +196,9 @@ class ResNetSpec(Struct, frozen=True, kw_only=True, omit_defaults=False):
         _check_widths(self)
         _check_combinations(self)
         _check_bounds(self)
+
+    def __repr__(self) -> str:
+        return represent(self)
 
     # The optional fields, with their defaults resolved.
 

@@ -67,6 +67,17 @@ def check_weights(
     return checked
 
 
+def dtype_name(dtype: object) -> str | None:
+    """What a framework's or NumPy's dtype is called here: torch.float64 is "float64". None stays None.
+
+    >>> dtype_name(np.float64), dtype_name(np.dtype("float32"))
+    ('float64', 'float32')
+    """
+    if dtype is None or isinstance(dtype, str):
+        return dtype
+    return str(getattr(dtype, "name", None) or getattr(dtype, "__name__", None) or str(dtype).rpartition(".")[2])
+
+
 def require_dtype(dtype: str, offered: Sequence[str] = ()) -> str:
     """The dtype, unchanged. Raises InputError unless it is "float32", "float64" or one `offered` besides."""
     require_choice("dtype", dtype, (*DTYPES, *offered))

@@ -327,7 +327,7 @@ def names(family: str | None = None, like: str | None = None) -> list[str]:
     Raises InputError, with the nearest, where there is none.
     """
     if family is not None and family not in FAMILIES:
-        hint = did_you_mean(family, FAMILIES)
+        hint = did_you_mean(family, FAMILIES) or ("like selects by name; " if set("*?[") & set(family) else "")
         raise InputError(f"family: received {family!r}; {hint}known are {', '.join(FAMILIES)}")
     members = list(ZOO if family is None else FAMILIES[family])
     if like is None:

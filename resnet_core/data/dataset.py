@@ -35,7 +35,7 @@ class Read(Protocol):
     def __call__(self, indices: np.ndarray, preparation: Preparation, crop: Crop | None = None) -> np.ndarray: ...
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Split:
     """Labels (n,) int64, and how the pictures are read.
 
@@ -53,8 +53,12 @@ class Split:
     def __len__(self) -> int:
         return len(self.labels)
 
+    def __repr__(self) -> str:
+        size = "" if self.size is None else f" of {self.size[0]}x{self.size[1]}"
+        return f"<Split: {len(self):,} pictures{size}>"
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, repr=False)
 class Dataset:
     """A training and a test split, and the names of the classes (numbers if they have no names).
 
@@ -85,6 +89,10 @@ class Dataset:
                 as_they_are = Preparation(size=split.size, channels=split.channels, resize="stretch")
                 found.update(np.ascontiguousarray(split.read(rows, as_they_are)).tobytes())
         return found.hexdigest()
+
+    def __repr__(self) -> str:
+        pictures = f"{len(self.train):,} training and {len(self.test):,} {self.test_name} pictures"
+        return f"<Dataset: {self.name}, {pictures} of {len(self.classes)} classes>"
 
     @property
     def test_name(self) -> str:

@@ -39,7 +39,15 @@ def load_image(path: str | os.PathLike[str], size: tuple[int, int], channels: in
 def load_images(
     files: str | os.PathLike[str] | Iterable[str | os.PathLike[str]], preparation: Preparation
 ) -> np.ndarray:
-    """Images (count, height, width, channels) float32 of one or several picture files. Raises as `prepared_image`."""
+    """Images (count, height, width, channels) float32 of one or several picture files.
+
+    Of a run or a file of weights, `trained_network(…).preparation` is the preparation. Raises as `prepared_image`.
+    """
+    if not isinstance(preparation, Preparation):
+        raise InputError(
+            f"preparation: received a {type(preparation).__name__}; expected a Preparation, such as "
+            "trained_network(run).preparation"
+        )
     named = [files] if isinstance(files, str | os.PathLike) else list(files)
     if not named:
         return np.empty((0, *preparation.size, preparation.channels), np.float32)

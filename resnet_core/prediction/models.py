@@ -14,7 +14,7 @@ from resnet_core.prediction.network import trained_network
 from resnet_core.spec_files import Source, brings_weights
 from resnet_core.spec_files import spec as read_spec
 from resnet_core.specification import ResNetSpec
-from resnet_core.weights import array_dtype, cast
+from resnet_core.weights import array_dtype, cast, dtype_name
 
 Given = Mapping[str, np.ndarray] | str | Path | None
 
@@ -26,18 +26,20 @@ def build(
     weights: Given = None,
     seed: int = 0,
     taps: tuple[str, ...] = (),
-    dtype: str | None = None,
+    dtype: object = None,
 ) -> Any:
     """A native model in the named backend: an nn.Module, a keras.Model, an nnx.Module …
 
-    `spec` is a name, a file, a run or a ResNetSpec. The model holds the neutral `weights`: arrays, a neutral file or a
-    torchvision checkpoint; without them those of the run or of the weight file that `spec` is, or else the spec's
-    initial weights for `seed`. With `taps` it returns {tap: output} instead of the logits. `dtype` is "float32" or
-    "float64"; None means float32, in Keras its global dtype policy, which may be a mixed one. For inference it may be
-    "bfloat16" or "float16", but in NumPy: parameters, statistics and arithmetic are then in half precision, and
-    arrays of weights and of outputs are float32. Raises as `load_backend` and `Backend` do.
+    `spec` is a name, a file, a run or a ResNetSpec. The model holds the neutral `weights`: arrays, a neutral file or
+    another library's; without them those of the run or of the weight file that `spec` is, or else the spec's initial
+    weights for `seed`. With `taps` it returns {tap: output} instead of the logits. `dtype` is "float32" or "float64",
+    by name or as a framework's own (`torch.float64`); None means float32, in Keras its global dtype policy, which may
+    be a mixed one. For inference it may be "bfloat16" or "float16", but in NumPy: parameters, statistics and arithmetic
+    are then in half precision, and arrays of weights and of outputs are float32. Raises as `load_backend` and
+    `Backend` do.
     """
     network = read_spec(spec)
+    dtype = dtype_name(dtype)
     given = _weights(spec, network, weights, backend, dtype)
     return load_backend(backend).build(network, weights=given, seed=seed, taps=taps, dtype=dtype)
 
@@ -49,7 +51,7 @@ def features(
     weights: Given = None,
     seed: int = 0,
     taps: tuple[str, ...] = (),
-    dtype: str | None = None,
+    dtype: object = None,
 ) -> Any:
     """`build` without the head's last layer: the model returns (batch, channels of the last stage).
 
@@ -58,6 +60,7 @@ def features(
     """
     network = read_spec(spec)
     headless = read_spec(network, classes=None)
+    dtype = dtype_name(dtype)
     given = _weights(spec, network, weights, backend, dtype)
     if given is not None:
         last = state(network).keys() - state(headless).keys()

@@ -71,6 +71,8 @@ def trained_network(
     if isinstance(weights, Mapping):
         arrays = check_weights(weights, state(spec))
         return TrainedNetwork(spec, arrays, *_standard(spec, "the given weights", size))
+    if not isinstance(weights, str | os.PathLike):
+        raise InputError(f"weights: received a {type(weights).__name__}; expected {{name: array}}, or a file's name")
     path = Path(weights)
     if is_weight_file(path):
         return _of_file(read_weight_file(path, spec=spec), path, spec, size)

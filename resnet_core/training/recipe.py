@@ -16,7 +16,7 @@ from msgspec.structs import force_setattr
 
 from resnet_core.bounds import MOST_NAME
 from resnet_core.errors import RecipeError
-from resnet_core.fields import convert_fields, refuse, require_characters
+from resnet_core.fields import convert_fields, refuse, represent, require_characters
 from resnet_core.specification import ResNetSpec
 
 Positive = Annotated[float, Meta(gt=0, le=1e9)]
@@ -160,6 +160,9 @@ class Recipe(Struct, frozen=True, kw_only=True, omit_defaults=False):
         if list(self.milestones) != sorted(set(self.milestones)):
             refuse("milestones", self.milestones, FIELDS["milestones"], RecipeError)
         self._check_augmentation()
+
+    def __repr__(self) -> str:
+        return represent(self)
 
     def _check_augmentation(self) -> None:
         if self.resize is not None and prod(self.resize) > MOST_PIXELS:

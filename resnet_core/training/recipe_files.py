@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 from pathlib import Path
 from typing import Any
@@ -105,9 +106,10 @@ def recipe(source: str | Path | Recipe, /, **overrides: Any) -> Recipe:
     elif source in RECIPES:
         fields = {"name": source, **RECIPES[source]}
     else:
-        raise RecipeError(
-            f"recipe: received {source!r}; expected a .toml or .json file, or one of {', '.join(RECIPES)}"
-        )
+        close = difflib.get_close_matches(str(source), RECIPES, n=1, cutoff=0.45)
+        hint = f"did you mean {close[0]}? " if close else ""
+        known = ", ".join(RECIPES)
+        raise RecipeError(f"recipe: received {source!r}; {hint}expected a .toml or .json file, or one of {known}")
     for one, other in (("epochs", "steps"), ("steps", "epochs")):
         if overrides.get(one) is not None and other not in overrides:
             fields.pop(other, None)  # one length replaces the other

@@ -406,6 +406,13 @@ def test_help_names_every_command() -> None:
         (["compare", "resnet20", "--backends", "numpy"], "backends: numpy is the reference and always runs"),
         (["compare", "resnet20", "--backends", ","], "backends: received none; registered are"),
         (["compare", "resnet20", "--device", "tpu"], "device: received 'tpu'; expected one of auto, cpu, gpu"),
+        (
+            ["compare", "resnet20", "--device", "cuda"],
+            "device: received 'cuda'; did you mean gpu? expected one of auto",
+        ),
+        (["compare", "resnet20", "--level", "logit"], "level: received 'logit'; did you mean logits? expected one of"),
+        (["list", "--family", "*50*"], "family: received '*50*'; like selects by name; known are "),
+        (["recipes", "adamm"], "recipe: received 'adamm'; did you mean fashion-adam? expected a .toml or .json file"),
         (["compare", "resnet20", "--level", "all"], "level: received 'all'; expected one of shapes, logits"),
         (["compare", "resnet20", "--dtype", "float16"], "dtype: received 'float16'; expected one of float32, float64"),
         (["compare", "resnet20", "--python", "torch"], "--python: received 'torch'; expected NAME=PATH"),

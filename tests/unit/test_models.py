@@ -13,7 +13,7 @@ from resnet_core.errors import InputError, WeightsError
 from resnet_core.numerics import relative_error
 from resnet_core.tolerances import TOLERANCES
 from resnet_core.training.reporting import EpochRecord
-from resnet_core.weights import check_weights, rounded
+from resnet_core.weights import check_weights, dtype_name, rounded
 
 SPEC = rn.spec("resnet_v2_50", channels=[4, 8], depths=[1, 1], classes=5, input_size=24)
 WEIGHTS = rn.probe_weights(SPEC)
@@ -113,6 +113,40 @@ def test_a_trained_network_is_printed_in_a_line(file: Path) -> None:
     rn.save_weights(file, WEIGHTS, SPEC, preparation=rn.Preparation(size=(24, 24)), classes=classes)
     printed = f"<TrainedNetwork: resnet_v2_50, {len(WEIGHTS)} tensors, 5 named classes, 24x24 pictures>"
     assert repr(rn.trained_network(file)) == printed
+
+
+@pytest.mark.parametrize("dtype", ["float64", np.float64, np.dtype("float64")])
+def test_a_dtype_is_a_name_or_a_frameworks_own(dtype: object) -> None:
+    model = rn.build(SPEC, "numpy", dtype=dtype)
+    assert {array.dtype.name for array in resnet_numpy.get_weights(model).values()} == {"float64"}
+
+
+def test_pytorchs_dtypes_have_the_same_names() -> None:
+    torch = pytest.importorskip("torch")
+    for name in ("float32", "float64", "bfloat16", "float16"):
+        assert dtype_name(getattr(torch, name)) == name
+
+
+def test_what_is_no_weights_is_said_in_a_line() -> None:
+    with pytest.raises(InputError, match=r"^weights: received a int; expected \{name: array\}, or a file's name$"):
+        rn.build(SPEC, "numpy", weights=5)  # type: ignore[arg-type]
+
+
+def test_a_spec_and_a_recipe_are_printed_by_what_is_not_their_default() -> None:
+    printed = "ResNetSpec(name='resnet18', depths=(2, 2, 2, 2), channels=(64, 128, 256, 512), block='basic', classes=5)"
+    assert repr(rn.spec("resnet18", classes=5)) == printed
+    assert eval(printed, {"ResNetSpec": rn.ResNetSpec}) == rn.spec("resnet18", classes=5)
+    assert repr(rn.recipe("d2l", epochs=2)) == (
+        "Recipe(name='d2l', learning_rate=0.05, epochs=2, batch_size=256, resize=(96, 96))"
+    )
+
+
+def test_a_data_set_is_printed_in_a_line(tmp_path: Path) -> None:
+    pictures, labels = np.zeros((6, 28, 28), np.uint8), np.arange(6) % 3
+    np.savez(tmp_path / "own.npz", x_train=pictures, y_train=labels, x_test=pictures[:3], y_test=labels[:3])
+    found = rn.dataset(tmp_path / "own.npz")
+    assert repr(found) == "<Dataset: own, 6 training and 3 test pictures of 3 classes>"
+    assert repr(found.train) == "<Split: 6 pictures of 28x28>"
 
 
 def test_a_runs_result_is_printed_in_a_line() -> None:
