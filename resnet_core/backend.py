@@ -295,6 +295,10 @@ def first_installed(preferred: str | None = None) -> str:
     raise MissingBackendError("no backend is installed; to install all: pip install 'resnet-core[all]'")
 
 
+#: In which a framework is imported; a command drops what is written to standard error meanwhile.
+importing: Callable[[], contextlib.AbstractContextManager[None]] = contextlib.nullcontext
+
+
 @cache
 def load_backend(name: str) -> Backend:
     """The backend's package, with its names and signatures checked. Imports the framework.
@@ -303,10 +307,11 @@ def load_backend(name: str) -> Backend:
     command) if its framework is not installed, BackendError if the package fails or does not keep the contract.
     """
     module = _installed(name)
-    for verb, signature in REQUIRED.items():
-        _check_verb(name, module, verb, signature, required=True)
-    for verb, signature in {**OPTIONAL, **EXTRAS}.items():
-        _check_verb(name, module, verb, signature, required=False)
+    with importing():
+        for verb, signature in REQUIRED.items():
+            _check_verb(name, module, verb, signature, required=True)
+        for verb, signature in {**OPTIONAL, **EXTRAS}.items():
+            _check_verb(name, module, verb, signature, required=False)
     return cast(Backend, module)
 
 

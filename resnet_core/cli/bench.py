@@ -61,7 +61,7 @@ def time_backends(
     ] = None,
     quiet: QuietFlag = False,
 ) -> None:
-    """Time a network in every backend, as built and at its fastest, after a proof that all do the same work."""
+    """Time a network in every backend, as built and fastest. First, all are proven to do the same work."""
     from resnet_core.benchmark.bench import ROUNDS, bench
     from resnet_core.benchmark.picture import draw_benchmark, require_drawable
 

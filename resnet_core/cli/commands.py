@@ -81,6 +81,10 @@ class _Group(TyperGroup):
         """The names alone; Typer's own looks at every command."""
         return list(self.commands)
 
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """`resnet help train` is `resnet train --help`."""
+        return super().parse_args(ctx, [*args[1:2], "--help"] if args[:1] == ["help"] else args)
+
     def invoke(self, ctx: Any) -> Any:
         """Ctrl-C in a command, which Typer would answer without a word or with an empty line, is said by `main`."""
         try:
@@ -121,7 +125,8 @@ def _run() -> int:
         command_path = "resnet" if context is None else context.command_path
         hint = option_hint(error)
         said = f"{error.message}{hint}" if hint else error.format_message()  # which also has options that are near
-        raise InputError(f"{said} See `{command_path} --help`.") from error
+        end = "" if said.endswith((".", "?", ")")) else "."
+        raise InputError(f"{said}{end} See `{command_path} --help`.") from error
     except ResNetError:
         status(quiet=False)("")  # the line of progress
         raise

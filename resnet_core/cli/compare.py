@@ -36,14 +36,15 @@ def compare_backends(
     spec: Annotated[
         str | None,
         typer.Argument(
-            metavar="[SPEC]", help="A name from `resnet list`, or a file; by default the shipped trained network."
+            metavar="SPEC", help="A name from `resnet list`, or a file; by default the shipped trained network."
         ),
     ] = None,
     backends: Annotated[str | None, typer.Option(metavar="A,B", help="By default all installed ones.")] = None,
     device: DeviceOption = "auto",
-    level: Annotated[str, typer.Option(help="shapes, logits, gradients or training.")] = "logits",
+    level: Annotated[str, typer.Option(metavar="L", help="shapes, logits, gradients or training.")] = "logits",
     dtype: Annotated[
-        str | None, typer.Option(help="float32 or float64; by default float32, or float64 for gradients and training.")
+        str | None,
+        typer.Option(metavar="TYPE", help="float32 or float64; by default what the level asks for."),
     ] = None,
     weights: Annotated[Path | None, typer.Option(metavar="F", help="Weights to use; by default random.")] = None,
     python: PythonOption = None,
@@ -63,7 +64,7 @@ def compare_backends(
     ] = None,
     quiet: QuietFlag = False,
 ) -> None:
-    """Build the network in every backend, run it on real images, and check that all compute the same."""
+    """Check that all backends compute the same, on real images. Each builds the network and runs it."""
     from resnet_core.benchmark.machine import core_versions, machine
     from resnet_core.comparison.compare import compare
     from resnet_core.comparison.page import page

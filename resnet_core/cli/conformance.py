@@ -34,7 +34,7 @@ def check_conformance(
     ] = 60.0,
     quiet: QuietFlag = False,
 ) -> None:
-    """Hold a backend to the contract: every verb and layer, on small networks, with planted defects."""
+    """Check that a backend keeps the contract. Every verb and layer, on small networks, with planted defects."""
     from resnet_core.cli import tables
     from resnet_core.conformance.kit import conformance
 

@@ -43,7 +43,7 @@ def convert_weights(
     as_json: JsonFlag = False,
     quiet: QuietFlag = False,
 ) -> None:
-    """Convert weights, and write a certificate beside them: both sides compute the same, measured."""
+    """Convert weights, with a certificate. It says, measured, that both sides compute the same."""
     from resnet_core.cli import tables
     from resnet_core.conversion.convert import convert
 
@@ -73,7 +73,7 @@ def certify_weights(
     spec: SpecOption = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Whether two files of weights compute the same, whoever wrote them. Exit code 1 if they do not."""
+    """Check whether two files of weights compute the same. Anyone may have written them. Exit code 1 if they do not."""
     from resnet_core.cli import tables
     from resnet_core.conversion.certificate import certify
     from resnet_core.conversion.read import import_weights

@@ -26,7 +26,7 @@ def draw_run_curves(
     ] = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Draw loss and accuracy against epochs: of one run, or of several over each other."""
+    """Draw loss and accuracy of one run, or of several together. They are drawn against epochs."""
     from resnet_core.training.curves import draw_curves, read_curves
 
     if output is None and not as_json and len(runs) > 1:

@@ -27,7 +27,9 @@ def check_data_set(
         float | None,
         typer.Option(metavar="SHARE", help="Hold out this share of every class of a folder without a test split."),
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="What is held out is drawn from it, as from a recipe's.")] = 0,
+    seed: Annotated[
+        int, typer.Option(metavar="N", min=0, help="What is held out is drawn from it, as from a recipe's.")
+    ] = 0,
     as_json: JsonFlag = False,
     quiet: QuietFlag = False,
 ) -> None:

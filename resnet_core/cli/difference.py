@@ -28,7 +28,7 @@ MOST = 30
 def diff_networks(
     left: SpecArgument,
     right: Annotated[
-        str | None, typer.Argument(metavar="[SPEC]", help="The other network; by default the same one.")
+        str | None, typer.Argument(metavar="SPEC", help="The other network; by default the same one.")
     ] = None,
     backends: Annotated[
         str, typer.Option(metavar="A,B", help="Whose programs are compared: one backend, or one for each network.")
@@ -43,7 +43,7 @@ def diff_networks(
     ] = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """What separates two networks, or one network in two frameworks: fields, layers, tensors, programs."""
+    """Show what separates two networks, or two frameworks. Compared are fields, layers, tensors and programs."""
     from resnet_core.difference.difference import diff
 
     names = [name.strip() for name in backends.split(",") if name.strip()]

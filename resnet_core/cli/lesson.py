@@ -35,12 +35,12 @@ def write_lesson(
     runs: Annotated[
         list[Path] | None, typer.Option(metavar="RUN", help="A run whose curves are shown; can be repeated.")
     ] = None,
-    language: Annotated[str, typer.Option("--lang", help="en or zh.")] = "en",
+    language: Annotated[str, typer.Option("--lang", metavar="L", help="en or zh.")] = "en",
     measure: Annotated[
         bool, typer.Option("--measure/--no-measure", help="Make each usual mistake once, to say what it costs.")
     ] = True,
 ) -> None:
-    """A page for teaching: the network's picture, its programs line by line beside each other, shapes and costs."""
+    """Write a page that teaches a network. It has its picture, its programs beside each other, shapes and costs."""
     if output.suffix.lower() not in (".html", ".htm"):
         raise InputError(f"lesson: received {output.name!r}; expected a file that ends in .html")
     if recipe is not None and not train:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
+import sys
+from collections.abc import Iterator
 from math import isfinite
 from pathlib import Path
 from typing import Annotated, Any
@@ -27,7 +30,7 @@ SetOption = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Replace a field of the spec; can be repeated.")
 ]
 BackendOption = Annotated[str, typer.Option(metavar="B", help="torch, keras, flax, numpy, …")]
-DeviceOption = Annotated[str, typer.Option(help="auto, cpu or gpu.")]
+DeviceOption = Annotated[str, typer.Option(metavar="D", help="auto, cpu or gpu.")]
 #: What a limit of time may be, ten days and more: a clock has an end.
 MOST_SECONDS = 1_000_000
 
@@ -64,7 +67,29 @@ ARGUMENTS: list[str] = []
 
 
 class Command(TyperCommand):
-    """A command whose options and arguments have a value, each of them, that is one: no empty text, no infinity."""
+    """A command whose options and arguments have a value, each of them, that is one: no empty text, no infinity.
+
+    Its help has the names of arguments as they are typed: SPEC, or [SPEC] where it may be left out. Typer's own braces
+    and types are others in each of its versions.
+    """
+
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+        """What follows the command's name in the first line of its help."""
+        arguments: Any = [each for each in self.params if each.param_type_name == "argument"]
+        return ["[OPTIONS]", *(each.metavar if each.required else f"[{each.metavar}]" for each in arguments)]
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        """The arguments and the options, with a line of help each."""
+        sections: dict[str, list[tuple[str, str]]] = {"argument": [], "option": []}
+        parameter: Any
+        for parameter in self.get_params(ctx):
+            if (record := parameter.get_help_record(ctx)) is not None:
+                kind = parameter.param_type_name
+                sections[kind].append((parameter.metavar, record[1]) if kind == "argument" else record)
+        for kind, records in sections.items():
+            if records:
+                with formatter.section(f"{kind.capitalize()}s"):
+                    formatter.write_dl(records)
 
     def parse_args(self, context: Any, arguments: list[str]) -> list[str]:
         ARGUMENTS[:] = arguments
@@ -113,12 +138,36 @@ def print_json(value: Any) -> None:
 
 
 def quiet_frameworks() -> None:
-    """Set the backend's environment variables, for commands that load its framework into their own process."""
-    from resnet_core.backend import apply_environment, backends
+    """Set the backend's environment variables, for commands that load its framework into their own process.
 
-    for name in backends():
+    TensorFlow writes of its build before anything can ask it not to: while a framework is imported, what it writes to
+    standard error is dropped. An error that it raises is said.
+    """
+    from resnet_core import backend
+
+    backend.importing = _without_standard_error
+    for name in backend.backends():
         with contextlib.suppress(ResNetError):  # a broken backend may not be the one that is used
-            apply_environment(name)
+            backend.apply_environment(name)
+
+
+@contextlib.contextmanager
+def _without_standard_error() -> Iterator[None]:
+    """What is written to standard error goes nowhere, by whatever library."""
+    sys.stderr.flush()
+    try:
+        kept = os.dup(2)
+    except OSError:  # whoever started this has closed it
+        yield
+        return
+    try:
+        with open(os.devnull, "wb") as nowhere:  # noqa: PTH123
+            os.dup2(nowhere.fileno(), 2)
+        yield
+    finally:
+        sys.stderr.flush()
+        os.dup2(kept, 2)
+        os.close(kept)
 
 
 def parse_pythons(assignments: list[str]) -> dict[str, str]:

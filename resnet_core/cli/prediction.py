@@ -35,7 +35,7 @@ def predict_pictures(
     backend: Annotated[
         str | None, typer.Option(metavar="B", help="By default the run's own, or one that is installed.")
     ] = None,
-    top: Annotated[int, typer.Option(min=1, help="How many classes to print.")] = 5,
+    top: Annotated[int, typer.Option(metavar="N", min=1, help="How many classes to print.")] = 5,
     labels: Annotated[
         Path | None,
         typer.Option(metavar="F", help="Class names, one a line, or imagenet; by default those of the weights."),

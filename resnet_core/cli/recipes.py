@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
 
 def list_recipes(
-    name: Annotated[str | None, typer.Argument(metavar="[RECIPE]", help="Print this one, or a file, as TOML.")] = None,
+    name: Annotated[str | None, typer.Argument(metavar="RECIPE", help="Print this one, or a file, as TOML.")] = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """List the recipes that training takes by name, or print one with all its fields."""
+    """List the recipes of training, or print one with its fields."""
     from resnet_core.training.recipe_files import ABOUT, RECIPES, recipe, recipe_to_toml
 
     if name is not None:

@@ -43,7 +43,8 @@ def show_spec(
         str | None, typer.Option("--input", metavar="SIZE", help="Image size: 224, or 480x640 (height x width).")
     ] = None,
     depth: Annotated[
-        int, typer.Option(min=1, max=3, help="1: stem, stages and head; 2: their blocks too; 3: all layers.")
+        int,
+        typer.Option(metavar="N", min=1, max=3, help="1: stem, stages and head; 2: their blocks too; 3: all layers."),
     ] = 3,
     backend: Annotated[
         str | None, typer.Option(metavar="B", help="Show instead what this backend calls each tensor.")
@@ -55,7 +56,7 @@ def show_spec(
     overrides: SetOption = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Show the layers of a network: shapes, parameters, multiply-accumulates; or a framework's names of its tensors."""
+    """Show a network's layers with shapes, parameters and MACs. Or what a framework calls each tensor."""
     if diagram is not None and (backend is not None or as_json):
         other = "--json" if backend is None else "--backend"
         raise InputError(f"show: received --diagram and {other}; expected one of them")

@@ -41,7 +41,7 @@ def print_source(
         typer.Option("--with", metavar="KEY=VALUE", help="Replace a field of the recipe; can be repeated."),
     ] = None,
 ) -> None:
-    """A complete program that builds the network in one framework; this project is not needed to run it."""
+    """Print a network as a program in one framework. It is complete: this project is not needed to run it."""
     from resnet_core.programs.source import source
     from resnet_core.training.recipe_files import DEFAULT, recipe_overrides
     from resnet_core.training.recipe_files import recipe as read_recipe

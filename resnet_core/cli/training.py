@@ -46,7 +46,7 @@ def train_network(
     ],
     spec: Annotated[
         str | None,
-        typer.Argument(metavar="[SPEC]", help="A name, a file, a run; with --resume, the run's own."),
+        typer.Argument(metavar="SPEC", help="A name, a file, a run; with --resume, the run's own."),
     ] = None,
     data: Annotated[
         str | None, typer.Option(metavar="D", help="fashion-mnist, mnist, cifar10, a folder, or an .npz file.")
@@ -70,13 +70,13 @@ def train_network(
         typer.Option(metavar="PARTS", help="Parts that are not trained: stem,stage1 … or backbone (all but the head)."),
     ] = None,
     device: DeviceOption = "auto",
-    dtype: Annotated[str, typer.Option(help="float32 or float64.")] = "float32",
+    dtype: Annotated[str, typer.Option(metavar="TYPE", help="float32 or float64.")] = "float32",
     data_dir: FolderOption = None,
     validation: ValidationOption = None,
     checkpoint_every: Annotated[
         int | None, typer.Option(metavar="STEPS", min=1, help="Steps between checkpoints; by default one epoch.")
     ] = None,
-    keep: Annotated[int, typer.Option(min=1, help="How many checkpoints to keep.")] = 3,
+    keep: Annotated[int, typer.Option(metavar="N", min=1, help="How many checkpoints to keep.")] = 3,
     processes: Annotated[
         int | None,
         typer.Option(metavar="N", min=1, max=4096, help="Train in N processes, which compute what one would."),
@@ -91,7 +91,7 @@ def train_network(
         typer.Option("--with", metavar="KEY=VALUE", help="Replace a field of the recipe; can be repeated."),
     ] = None,
 ) -> None:
-    """Train a network in one framework; the run can be resumed, and evaluated, in any other."""
+    """Train a network in one framework. The run can be resumed, and evaluated, in any other."""
     from resnet_core.backend import require_several
     from resnet_core.cli.processes import crashed, own_place, run_ranks, speak
     from resnet_core.cli.progress import TerminalReporter
@@ -170,7 +170,7 @@ def evaluate_run(
     as_json: JsonFlag = False,
     quiet: QuietFlag = False,
 ) -> None:
-    """Compute test accuracy and loss of a trained network, in any framework."""
+    """Compute a run's test accuracy and loss. The framework may be another than the run's."""
     from resnet_core.training.evaluation import evaluate
 
     quiet_frameworks()

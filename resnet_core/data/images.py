@@ -121,6 +121,8 @@ def _opened(path: str | os.PathLike[str]) -> Iterator[Image.Image]:
             return
     except (FileNotFoundError, NotADirectoryError):
         problem = f"does not exist, {expected}; check the path"
+        if str(path).startswith(("http:/", "https:/")):
+            problem = f"is an address, {expected}; save it as a file first"
     except PermissionError:
         problem = f"may not be read, {expected}; check the file's permissions"
     except UnidentifiedImageError:

@@ -22,7 +22,9 @@ import resnet_core as rn
 from command_line import in_process
 from hidden import hide
 from resnet_core.cli import tables
+from resnet_core.cli.commands import COMMANDS
 from resnet_core.cli.listing import summary
+from resnet_core.cli.options import _without_standard_error
 from resnet_core.comparison.result import BackendResult, Comparison
 from resnet_core.data.prepare import load_image
 from resnet_core.preparation import Preparation, standard_preparation
@@ -369,6 +371,28 @@ def test_help_names_every_command() -> None:
         assert f"\n  {command} " in text
 
 
+@pytest.mark.parametrize("command", [None, *COMMANDS])
+def test_help_is_cut_nowhere_and_has_arguments_as_they_are_typed(
+    command: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At 80 columns: no sentence ends in dots, and nothing is left of the program's types and braces."""
+    monkeypatch.setenv("COLUMNS", "80")
+    text = printed(*([command] if command else []), "--help")
+    usage, _, rest = text.partition("\n")
+    assert "..." not in rest
+    assert not {"<str>", "<path>", "<int", "TEXT", "INTEGER"} & set(text.split())
+    assert not set("{}<>") & set(usage)
+    assert "[[" not in usage
+    assert printed("help", *([command] if command else [])) == text
+
+
+def test_what_a_framework_writes_while_it_is_imported_is_dropped(capfd: pytest.CaptureFixture[str]) -> None:
+    with _without_standard_error():
+        os.write(2, b"dropped\n")
+    os.write(2, b"said\n")
+    assert capfd.readouterr().err == "said\n"
+
+
 # Bad input: exit code 2, one line on standard error, nothing on standard output
 
 
@@ -387,7 +411,7 @@ def test_help_names_every_command() -> None:
         (["show", "resnet18", "--set", "stem_kernel=4", "--input", "1"], "stem.conv: kernel 4x4"),
         (["show", "no.toml"], "no.toml: no such file; expected a spec in TOML or JSON"),
         (["show"], "Missing argument 'SPEC'"),
-        (["show", "resnet18", "--color"], "No such option: --color See `resnet show --help`"),
+        (["show", "resnet18", "--color"], "No such option: --color. See `resnet show --help`"),
         (
             ["show", "resnet18", "--num-classes", "9"],
             "--num-classes; classes is a field of the spec, --set classes=VALUE.",
