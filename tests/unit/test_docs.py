@@ -16,6 +16,8 @@ from resnet_core.preparation import FIELDS as PREPARATION
 from resnet_core.preparation import standard_preparation
 from resnet_core.spec_files import from_toml
 from resnet_core.specification import FIELDS, ResNetSpec
+from resnet_core.training.recipe import FIELDS as RECIPE
+from resnet_core.training.recipe import Recipe
 from resnet_core.zoo import FAMILIES, SOURCES, ZOO
 
 ROOT = Path(__file__).parents[2]
@@ -36,9 +38,9 @@ def rows(text: str) -> dict[str, list[str]]:
 ROWS = rows(FIELD_TABLES)
 
 
-def default_text(field: str) -> str:
+def default_text(field: str, kind: type[msgspec.Struct] = ResNetSpec) -> str:
     """The default as TOML has it."""
-    found = next(item for item in msgspec.structs.fields(ResNetSpec) if item.name == field)
+    found = next(item for item in msgspec.structs.fields(kind) if item.name == field)
     if found.required:
         return "required"
     return f"`{json.dumps('none' if found.default is None else found.default)}`"
@@ -170,6 +172,11 @@ def test_a_heading_that_is_not_there_is_found(tmp_path: Path) -> None:
 
 
 PICTURES = (ROOT / "docs" / "pictures.md").read_text()
+
+
+def test_every_field_of_a_recipe_stands_on_the_page_with_its_default_and_what_it_allows() -> None:
+    table = rows((ROOT / "docs" / "training.md").read_text().split("## The fields of a recipe")[1].split("\n## ")[0])
+    assert table == {f"`{field}`": [default_text(field, Recipe), allowed] for field, allowed in RECIPE.items()}
 
 
 def test_every_field_of_a_preparation_stands_on_the_page() -> None:
