@@ -122,13 +122,13 @@ def tap_info(
     """
     spec = read_spec(spec)
     tree = layer_tree(spec)
-    shapes, wide = node_shapes(tree, image_shape(spec, size)), node_shapes(tree, (_WIDE, _WIDE, spec.in_channels))
+    shapes, wide = node_shapes(tree, image_shape(spec, size)), node_shapes(tree, (WIDE, WIDE, spec.in_channels))
     found = tap_names(tree) if taps is None else tap_nodes(tree, taps)
     return {
         tap: TapInfo(
             path,
             channels=shapes[path][-1],
-            stride=round(_WIDE / wide[path][0]) if len(wide[path]) > 1 else None,
+            stride=round(WIDE / wide[path][0]) if len(wide[path]) > 1 else None,
             shape=shapes[path],
         )
         for tap, path in found.items()
@@ -136,7 +136,7 @@ def tap_info(
 
 
 #: The side of an image that every usual stride divides, and that is so large that what paddings add is nothing to it.
-_WIDE = (2 * 3 * 5 * 7) ** 8
+WIDE = (2 * 3 * 5 * 7) ** 8
 
 
 def node_shapes(tree: Chain, shape: Shape) -> dict[str, Shape]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from resnet_core.architecture import layer_tree
 from resnet_core.inputs import starting_weights
@@ -15,11 +15,12 @@ from resnet_core.tap_paths import Record, tap_nodes
 from resnet_core.tree import Chain
 from resnet_core.weights import require_dtype
 from resnet_torch import HALF_DTYPES
+from resnet_torch.habits import TimmHabits
 from resnet_torch.lowering import lower, tap
 from resnet_torch.weights import set_weights
 
 
-class ResNet(nn.Module):
+class ResNet(TimmHabits):
     """`stem`, `stage1` … `stageN`, `head`, one after another.
 
     Takes (batch, channels, height, width) of any size; returns the logits, or {tap: tensor} when built

@@ -16,6 +16,7 @@ from torch.utils.flop_counter import FlopCounterMode
 import resnet_core as rn
 import resnet_torch
 from resnet_core.tree import BatchNorm, Dropout, DropPath, ReLU, leaves
+from resnet_torch import habits
 from resnet_torch.inference import to_native
 from resnet_torch.lowering import lower
 from resnet_torch.model import ResNet
@@ -252,6 +253,8 @@ def idioms(session: Any, arrays: Any, *, name: str, folder: str) -> Answer:
     handle.remove()
     found["a hook sees a stage"] = len(seen) == 1
 
+    found |= _as_timm_has_it(model, x, ALL[name])
+
     sizes = {0: torch.export.Dim("batch"), 2: torch.export.Dim.AUTO, 3: torch.export.Dim.AUTO}
     program = torch.export.export(model, (x,), dynamic_shapes=(sizes,)).module()
     other = torch.randn(5, x.shape[1], x.shape[2] + 6, x.shape[3] + 4)
@@ -269,6 +272,38 @@ def idioms(session: Any, arrays: Any, *, name: str, folder: str) -> Answer:
     finally:
         torch.distributed.destroy_process_group()
     return found, None
+
+
+def _as_timm_has_it(model: Any, x: torch.Tensor, spec: rn.ResNetSpec) -> dict[str, bool]:
+    """{what timm's users expect: whether it is so}."""
+    maps, expected = model.forward_features(x), model(x)
+    vectors = model.forward_head(maps, pre_logits=True)
+    taps = {tap: info for tap, info in rn.tap_info(spec).items() if tap == "stem_relu" or tap.startswith("stage")}
+    levels = [{"num_chs": info.channels, "reduction": info.stride, "module": info.path} for info in taps.values()]
+    found = {
+        "forward_head of forward_features is forward": torch.equal(model.forward_head(maps), expected),
+        "the classifier reads what comes before the logits": torch.equal(model.get_classifier()(vectors), expected),
+        "num_features are the channels of the map": maps.ndim == 4 and maps.shape[1] == model.num_features,
+        "feature_info is what the taps are": model.feature_info == levels,
+    }
+    if hasattr(model, "head"):
+        other = copy.deepcopy(model)
+        other.reset_classifier(7)
+        found["a new classifier has its classes"] = other(x).shape[:2] == (len(x), 7)
+        other.reset_classifier(0)
+        found["without classes the features are returned"] = torch.equal(other(x), vectors)
+    return found
+
+
+def wrong_features(session: Any, arrays: Any) -> Answer:
+    """What is noticed of features that end behind the pool."""
+    model, x = example("cifar")
+    true, habits._AFTER_FEATURES = habits._AFTER_FEATURES, ("dropout", "linear")
+    try:
+        found = _as_timm_has_it(model, x, ALL["cifar"])
+    finally:
+        habits._AFTER_FEATURES = true
+    return [claim for claim, held in found.items() if not held], None
 
 
 def tapped(session: Any, arrays: Any, *, name: str, taps: list[str], sizes: list[tuple[int, int]]) -> Answer:

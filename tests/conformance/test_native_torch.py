@@ -154,6 +154,11 @@ def test_pytorchs_tools_work(name: str, tmp_path: Path, workers: Workers) -> Non
     assert [claim for claim, held in found.items() if not held] == []
 
 
+def test_features_that_end_behind_the_pool_are_noticed(workers: Workers) -> None:
+    found, _ = workers.call("torch", "native_torch:wrong_features")
+    assert found == ["num_features are the channels of the map"]
+
+
 def test_pytorch_counts_the_same_multiply_accumulates(workers: Workers, request: pytest.FixtureRequest) -> None:
     """Of the zoo, at full size, one of each kind or with `--long` all: a count that is not ours."""
     every = [name for name in rn.names() if "1202" not in name]  # seconds, and the same blocks as resnet110
