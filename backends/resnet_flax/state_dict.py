@@ -12,16 +12,18 @@ import numpy as np
 from flax import serialization
 
 from resnet_core.errors import WeightsError
+from resnet_core.weights import StateDict
 
 #: Above these a file is no network's state.
 MOST_TENSORS, DEEPEST = 100_000, 100
 _EXPECTED = "expected a state of Flax: nested names with arrays"
 
 
-def read_state_dict(path: Path) -> dict[str, np.ndarray]:
+def read_state_dict(path: Path) -> StateDict:
     """{names joined by /: array} of a .msgpack file, or of a folder that Orbax wrote. Executes no code.
 
-    float16 and bfloat16 become float32. Raises WeightsError for anything else.
+    float16 and bfloat16 become float32. What is no array, such as a scale that is not there, is in `beside`. Raises
+    WeightsError for anything else.
     """
     try:
         content = _orbax(path) if path.is_dir() else serialization.msgpack_restore(path.read_bytes())
@@ -30,9 +32,11 @@ def read_state_dict(path: Path) -> dict[str, np.ndarray]:
         raise WeightsError(f"{path}: cannot be read ({type(error).__name__}: {first[:120]}); {_EXPECTED}") from error
     if not isinstance(content, dict) or not content:
         raise WeightsError(f"{path}: holds a {type(content).__name__}; {_EXPECTED}")
-    found = dict(_flat(path, content))
-    if len(found) > MOST_TENSORS:
-        raise WeightsError(f"{path}: holds {len(found)} tensors; {_EXPECTED}")
+    entries = dict(_flat(path, content))
+    if len(entries) > MOST_TENSORS:
+        raise WeightsError(f"{path}: holds {len(entries)} tensors; {_EXPECTED}")
+    found = StateDict({name: array for name, array in entries.items() if array is not None})
+    found.beside = tuple(name for name, array in entries.items() if array is None)
     return found
 
 
@@ -64,14 +68,17 @@ def _orbax(folder: Path) -> Any:
         return reader.restore(place.absolute(), args=given)
 
 
-def _flat(path: Path, content: Mapping[Any, Any], place: str = "", depth: int = 0) -> Iterator[tuple[str, np.ndarray]]:
+def _flat(path: Path, content: Any, place: str = "", depth: int = 0) -> Iterator[tuple[str, np.ndarray | None]]:
+    """(name, array) of all that is in it, in lists by its number; None for what is no array."""
     if depth > DEEPEST:
         raise WeightsError(f"{path}: nests deeper than {DEEPEST} names; {_EXPECTED}")
-    for key, value in content.items():
+    for key, value in content.items() if isinstance(content, Mapping) else enumerate(content):
         name = f"{place}/{key}" if place else str(key)
-        if isinstance(value, Mapping):
+        if isinstance(value, Mapping | list | tuple):
             yield from _flat(path, value, name, depth + 1)
         elif isinstance(value, np.ndarray | np.generic | jax.Array | int | float):
             array = np.asarray(value)
             half = array.dtype in (jnp.bfloat16, jnp.float16)
             yield name, array.astype(np.float32) if half else array
+        else:
+            yield name, None
