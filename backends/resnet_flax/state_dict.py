@@ -41,7 +41,7 @@ def read_state_dict(path: Path) -> StateDict:
 
 
 def write_state_dict(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
-    """The arrays under their nested names, as `flax.serialization` writes them."""
+    """The arrays under their nested names: into an empty folder as Orbax writes them, else as `flax.serialization`."""
     state: dict[str, Any] = {}
     for name, array in arrays.items():
         *parents, last = name.split("/")
@@ -49,7 +49,25 @@ def write_state_dict(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
         for parent in parents:
             place = place.setdefault(parent, {})
         place[last] = np.array(array)
-    path.write_bytes(serialization.msgpack_serialize(state))
+    if path.is_dir():
+        _write_orbax(path, state)
+    else:
+        path.write_bytes(serialization.msgpack_serialize(state))
+
+
+def _write_orbax(folder: Path, state: Mapping[str, Any]) -> None:
+    import orbax.checkpoint
+
+    # Orbax makes its folder itself, by way of a temporary one beside it, so that here both lie inside.
+    inner = folder.absolute() / "checkpoint"
+    with orbax.checkpoint.Checkpointer(orbax.checkpoint.PyTreeCheckpointHandler()) as writer:
+        writer.save(inner, args=orbax.checkpoint.args.PyTreeSave(state))
+    for entry in list(inner.iterdir()):
+        entry.rename(folder / entry.name)
+    inner.rmdir()
+    committed = folder / "commit_success.txt"  # which stores without a rename look for; it says where this was written
+    if committed.exists():
+        committed.write_text("Checkpoint commit was successful", encoding="utf-8")
 
 
 def _orbax(folder: Path) -> Any:

@@ -27,7 +27,7 @@ FromOption = Annotated[
 
 def convert_weights(
     source: Annotated[Path, typer.Argument(metavar="SRC", help="A file of weights, anyone's; a folder or a run.")],
-    destination: Annotated[Path, typer.Argument(metavar="DST", help="The file to write.", callback=output_file)],
+    destination: Annotated[Path, typer.Argument(metavar="DST", help="The new file or folder.", callback=output_file)],
     spec: SpecOption = None,
     source_format: FromOption = None,
     destination_format: Annotated[

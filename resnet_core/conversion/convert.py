@@ -17,7 +17,8 @@ from resnet_core.conversion.certificate import Certificate, certify
 from resnet_core.conversion.configuration import transformers_files
 from resnet_core.conversion.export import Exported, export_weights
 from resnet_core.conversion.formats import FORMATS
-from resnet_core.conversion.read import FILES, Imported, backend_that_reads, import_weights, readers
+from resnet_core.conversion.naming import Format
+from resnet_core.conversion.read import Imported, backend_that_reads, import_weights, readers
 from resnet_core.deployment import deploy as deployed
 from resnet_core.deployment import what_folds
 from resnet_core.errors import InputError
@@ -152,11 +153,13 @@ def _format(target: Path, name: str | None) -> str:
         raise InputError(f"{target}: received the ending {target.suffix} for {name}{whose}; expected {listed}")
     if not known:
         listed = ", ".join(dict.fromkeys(ending for endings in writes.values() for ending in endings if ending))
+        folders = " or ".join(own for own, endings in writes.items() if "" in endings)
         raise InputError(
-            f"{target}: received the ending {target.suffix!r}; expected one of {listed}, or for hf a folder"
+            f"{target}: received the ending {target.suffix!r}; expected one of {listed}, or for {folders} a folder"
         )
     if name is None and len(known) > 1 and known[0] != NEUTRAL:
-        raise InputError(f"to: received none; {target.suffix} may be {' or '.join(known)}; say which with --to")
+        what = target.suffix or "a folder"
+        raise InputError(f"to: received none; {what} may be {' or '.join(known)}; say which with --to")
     return name or known[0]
 
 
@@ -172,9 +175,12 @@ def _write_own(path: Path, weights: Weights, spec: ResNetSpec, found: Imported) 
 
 
 def write_exported(path: Path, exported: Exported, found: Imported) -> None:
-    """The tensors in a file, with PyTorch's counters at 0; in a folder, with what transformers reads beside them."""
-    if path.is_dir():
-        write_exported(path / FILES[0], exported, found)
+    """The tensors in a file, with PyTorch's counters at 0; in a folder, with what transformers reads beside them.
+
+    A folder that has no such file is its library's own, such as Orbax'.
+    """
+    if path.is_dir() and exported.format.folder:
+        write_exported(path / exported.format.folder, exported, found)
         for name, content in transformers_files(exported.spec, found.preparation, found.classes).items():
             (path / name).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
         return
@@ -186,6 +192,14 @@ def write_exported(path: Path, exported: Exported, found: Imported) -> None:
     if path.suffix == ".safetensors":
         write_safetensors(path, arrays, {"format": "pt"})
         return
-    backend = backend_that_reads(path)
+    backend = _backend_that_writes(path, exported.format)
     with Worker(defaults=environment(backend)) as worker:
         worker.call("write_state_dict", arrays, backend=backend, path=str(path.absolute()))
+
+
+def _backend_that_writes(path: Path, format: Format) -> str:
+    """Whose files have this ending; a folder is written by who reads the format's files."""
+    if not path.is_dir():
+        return backend_that_reads(path)
+    endings = readers()
+    return next(endings[ending] for ending in format.writes if ending in endings)

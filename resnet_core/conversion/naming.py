@@ -133,6 +133,7 @@ class Format:
     - `layout`: of kernels: "oihw" as here, or "hwio".
     - `aliases`: {pattern: what stands in its place}, for what some files call otherwise, or put before every name.
     - `writes`: endings of the files that are written; "" is a folder.
+    - `folder`: the file of weights in such a folder, beside its configuration; "" where a backend writes all of it.
     - `not_carried`: patterns of names that are no part of the network, such as counters.
     - `numbered`: what layers are called where they have no names.
     - `refused`: {pattern of a name: the program of the library that has it, and why no spec says what it computes}.
@@ -146,6 +147,7 @@ class Format:
     layout: Literal["oihw", "hwio"] = "oihw"
     aliases: Mapping[str, str] = field(default_factory=dict)
     writes: tuple[str, ...] = ()
+    folder: str = ""
     not_carried: tuple[str, ...] = ()
     numbered: Numbered | None = None
     refused: Mapping[str, str] = field(default_factory=dict)

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+import orbax.checkpoint as ocp
 from flax import nnx, serialization
 from jax.sharding import NamedSharding, PartitionSpec
 from narrow import NEWER, SIZES, SPECS
@@ -77,14 +78,25 @@ def split_merge_clone(session: Any, arrays: Any, *, name: str) -> Answer:
 
 
 def state_from_a_file(session: Any, arrays: Any, *, name: str, folder: str) -> Answer:
-    """A state that was written is what `nnx.update` takes, and every value is the same bits; and not with a defect."""
-    spec, path = ALL[name], Path(folder) / "state.msgpack"
-    weights = rn.probe_weights(spec)
-    write_state_dict(path, export_weights(spec, weights, "nnx").arrays)
+    """A state that was written is what `nnx.update` takes, and every value is the same bits; and not with a defect.
 
-    def taken(change: str) -> bool:
+    In msgpack by Flax' reader, in a folder by Orbax' own.
+    """
+    spec, path, orbax = ALL[name], Path(folder) / "state.msgpack", Path(folder) / "state"
+    weights = rn.probe_weights(spec)
+    orbax.mkdir()
+    for place in (path, orbax):
+        write_state_dict(place, export_weights(spec, weights, "nnx").arrays)
+
+    def restored(place: Path) -> Any:
+        if place.is_file():
+            return serialization.msgpack_restore(place.read_bytes())
+        with ocp.StandardCheckpointer() as checkpointer:
+            return checkpointer.restore(place)
+
+    def taken(place: Path, change: str) -> bool:
         model = resnet_flax.build(spec, seed=5)
-        state = serialization.msgpack_restore(path.read_bytes())
+        state = restored(place)
         module: Any = state
         *modules, last = change.split("/")
         for each in modules:
@@ -97,14 +109,16 @@ def state_from_a_file(session: Any, arrays: Any, *, name: str, folder: str) -> A
             np.array_equal(found[key], array) and found[key].dtype == array.dtype for key, array in weights.items()
         )
 
-    read = read_state_dict(path)
-    names = {key: array.shape for key, array in read.items()}
-    own = recognize(names, spec=spec)
-    return {
-        "taken by nnx.update": taken(""),
-        "a last bit is seen": not taken("head/linear/bias"),
-        "read again": own.format.name == "nnx" and set(own.names.values()) == set(weights),
-    }, None
+    results = {}
+    for kind, place in (("msgpack", path), ("Orbax", orbax)):
+        own = recognize({key: array.shape for key, array in read_state_dict(place).items()}, spec=spec)
+        results |= {
+            f"{kind}: taken by nnx.update": taken(place, ""),
+            f"{kind}: a last bit is seen": not taken(place, "head/linear/bias"),
+            f"{kind}: read again": own.format.name == "nnx" and set(own.names.values()) == set(weights),
+        }
+    said = [file.name for file in orbax.rglob("*") if file.is_file() and str(orbax).encode() in file.read_bytes()]
+    return {**results, "no file says where it was written": said == []}, None
 
 
 def small_maps(session: Any, arrays: Any, *, everything: bool) -> Answer:

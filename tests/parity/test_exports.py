@@ -1,7 +1,7 @@
 """What is exported opens in the real programs, strictly, and computes the same there.
 
 `RESNET_REFEREES` names an interpreter with torch, torchvision, timm and transformers, `RESNET_REFEREES_SLIM` one with
-TensorFlow and tf_slim; without them this is skipped.
+TensorFlow and tf_slim, `RESNET_REFEREES_FLAX` the archive of Flax that has its example; without them this is skipped.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +20,14 @@ from safetensors.numpy import load_file, save_file
 
 import resnet_core as rn
 from referees import draw
+from referees.flax_example import NETWORKS
 from resnet_core.conversion.convert import convert
+from resnet_core.conversion.export import export_weights
 from resnet_core.weights import Weights
 
 SCRIPT = Path(__file__).parents[1] / "referees" / "check_exports.py"
 SLIM = SCRIPT.with_name("check_slim.py")
+FLAX = SCRIPT.with_name("check_flax.py")
 
 DENSE = {"output_stride": 8}
 
@@ -72,16 +76,16 @@ def save_reference(path: Path, spec: rn.ResNetSpec, weights: Weights, images: np
     np.savez(path, images=images, output=output, **arguments)
 
 
-def errors_there(python: str, script: Path, folder: Path) -> dict[str, float]:
-    """{file: error} that a script finds in another environment."""
+def found_there(python: str, script: Path, folder: Path) -> Any:
+    """What a script finds with another program, such as {file: error}."""
     environment = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
     done = subprocess.run(
         [python, str(script), str(folder)], capture_output=True, text=True, check=False, env=environment, timeout=900
     )
     assert done.returncode == 0, done.stderr[-3000:]
-    errors: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
-    print(errors)
-    return errors
+    found = json.loads(done.stdout.splitlines()[-1])
+    print(found.get("errors", found))
+    return found
 
 
 @pytest.mark.long
@@ -98,7 +102,7 @@ def test_real_programs_open_what_was_exported_and_compute_the_same(tmp_path: Pat
     cases.append({**cases[1], "file": "planted.safetensors"})
     _plant(tmp_path / cases[1]["file"], tmp_path / "planted.safetensors")
     (tmp_path / "cases.json").write_text(json.dumps(cases))
-    errors = errors_there(python, SCRIPT, tmp_path)
+    errors = found_there(python, SCRIPT, tmp_path)
     assert errors.pop("planted.safetensors") > 1e-3
     # An epsilon that went into the variances is rounded with them.
     assert {file: error for file, error in errors.items() if error > (1e-5 if file == "c.safetensors" else 1e-10)} == {}
@@ -122,7 +126,44 @@ def test_slims_saver_restores_what_was_exported_and_its_networks_compute_the_sam
         convert(tmp_path / "neutral.safetensors", tmp_path / f"dense_{name}.ckpt.index")
         image = draw.image((1, 65, 96, 3), number)
         save_reference(tmp_path / f"dense_{name}.npz", dense, weights, image, output_stride=16)
-    errors = errors_there(python, SLIM, tmp_path)
+    errors = found_there(python, SLIM, tmp_path)
     assert len(errors) == 6
     for file, error in errors.items():
         assert error > 1e-3 if file.startswith("planted") else error < 1e-10
+
+
+@pytest.mark.long
+def test_the_example_of_flax_takes_what_was_exported_and_is_the_network_that_is_told_of_it(tmp_path: Path) -> None:
+    if "RESNET_REFEREES_FLAX" not in os.environ:
+        pytest.skip("RESNET_REFEREES_FLAX is not set: the source distribution of Flax")
+    specs = {
+        name: rn.spec("flax_resnet50", name="", block=block, depths=depths, classes=10)
+        for name, (block, depths) in NETWORKS.items()
+    }
+    cases = []
+    for number, (name, ending) in enumerate((("ResNet18", ".msgpack"), ("ResNet50", ""), ("ResNet50", ".planted"))):
+        spec, planted = specs[name], ending == ".planted"
+        weights = rn.probe_weights(spec, number)
+        one, other = "stage1.block2.conv2.weight", "stage1.block3.conv2.weight"
+        own = {**weights, one: weights[other], other: weights[one]} if planted else weights
+        file = f"planted_{name}" if planted else f"{name}{ending}"
+        rn.save_weights(tmp_path / "neutral.safetensors", own, spec)
+        convert(tmp_path / "neutral.safetensors", tmp_path / file, destination_format="flax")
+        save_reference(tmp_path / f"{file}.npz", spec, weights, draw.image((1, 65, 96, 3), number))
+        cases.append({"file": file, "network": name})
+    (tmp_path / "cases.json").write_text(json.dumps(cases))
+    found = found_there(sys.executable, FLAX, tmp_path)
+    assert found["errors"].pop("planted_ResNet50") > 1e-3
+    assert max(found["errors"].values()) < 1e-10
+    assert len(found["errors"]) == 2
+    for name, spec in specs.items():
+        arrays = export_weights(
+            spec, {path: np.zeros(shape, np.float32) for path, shape in rn.state(spec).items()}, "flax"
+        )
+        own_tensors = {there: [list(array.shape), array.dtype.name] for there, array in arrays.arrays.items()}
+        assert own_tensors == found["tensors"][name]
+    small = rn.spec("flax_resnet50", channels=(4, 8), depths=(1, 2), classes=3)
+    zeros = [path for path, array in rn.initialize(small).items() if path.endswith("norm3.weight") and not array.any()]
+    assert zeros == [f"stage{stage}.block{block}.norm3.weight" for stage, block in ((1, 1), (2, 1), (2, 2))]
+    assert found["zeros"] == [f"BottleneckResNetBlock_{block}/BatchNorm_2/scale" for block in range(3)]
+    assert found["decay"] == pytest.approx(small.norm_decay, rel=1e-6)

@@ -5,6 +5,7 @@ The example is on no registry. The network here has its architecture, in our wor
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import subprocess
 import sys
@@ -16,8 +17,9 @@ import pytest
 import resnet_core as rn
 import resnet_numpy
 from engines import CPU, QUICK
-from resnet_core.conversion.convert import convert
-from resnet_core.conversion.read import import_weights
+from resnet_core.conversion.convert import convert, write_exported
+from resnet_core.conversion.export import Exported
+from resnet_core.conversion.read import Imported, import_weights
 from resnet_core.errors import InputError, WeightsError
 from resnet_core.numerics import relative_error
 
@@ -58,15 +60,38 @@ def test_the_example_is_recognized_and_computes_the_same(name: str, folder: Path
         assert error(rn.spec(found.spec, **slip)) > 1e-4
 
 
-def test_there_and_back_is_the_same_bits(folder: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("back", ["back.msgpack", "back"])
+def test_there_and_back_is_the_same_bits(back: str, folder: Path, tmp_path: Path) -> None:
     convert(folder / "bottleneck.msgpack", tmp_path / "w.safetensors")
-    there = convert(tmp_path / "w.safetensors", tmp_path / "back.msgpack", destination_format="flax")
+    there = convert(tmp_path / "w.safetensors", tmp_path / back, destination_format="flax")
     assert set(there.certificate.errors.values()) == {0.0}
-    first, second = (import_weights(path) for path in (folder / "bottleneck.msgpack", tmp_path / "back.msgpack"))
+    assert sorted(path.name for path in tmp_path.glob("back*")) == [back, f"{back}.certificate.json"]
+    first, second = (import_weights(path) for path in (folder / "bottleneck.msgpack", tmp_path / back))
     assert first.recognized is not None
     assert second.recognized is not None
     assert dict(second.recognized.names) == dict(first.recognized.names)
     assert all(np.array_equal(first.weights[name], array) for name, array in second.weights.items())
+
+
+def test_a_folder_is_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    spec = rn.spec("resnet20", depths=(1, 1, 1), classes=3)
+    rn.save_weights(tmp_path / "w.safetensors", rn.probe_weights(spec), spec)
+    old = tmp_path / "old"
+    old.mkdir()
+    (old / "mine").write_text("kept")
+    with pytest.raises(InputError, match=r"old: .*(is there already|Is a directory)"):
+        convert(tmp_path / "w.safetensors", old, destination_format="nnx")
+    assert [path.name for path in old.iterdir()] == ["mine"]
+
+    def damaged(path: Path, exported: Exported, found: Imported) -> None:
+        name = next(name for name in exported.arrays if name.endswith("bias"))
+        arrays = {**exported.arrays, name: np.nextafter(exported.arrays[name], np.float32(9))}
+        write_exported(path, dataclasses.replace(exported, arrays=arrays), found)
+
+    monkeypatch.setattr("resnet_core.conversion.convert.write_exported", damaged)
+    with pytest.raises(InputError, match="not written, since it would not compute the same"):
+        convert(tmp_path / "w.safetensors", tmp_path / "there", destination_format="nnx")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["old", "w.safetensors"]
 
 
 @pytest.mark.parametrize("name", ["nnx.msgpack", "nnx.orbax"])

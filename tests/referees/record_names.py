@@ -1,12 +1,14 @@
 """Record what the tensors of other programs are called, and their shapes and dtypes, as lists for the tests.
 
 Run in an environment with torch, torchvision, timm and transformers, and once more in one with Keras (README.md names
-the versions); each run replaces its own part of names.json:
+the versions), and with `RESNET_REFEREES_FLAX` in one with Flax; each run replaces its own part of names.json:
 
     python tests/referees/record_names.py
 """
 
 import json
+import os
+import tempfile
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -59,16 +61,30 @@ def of_keras() -> dict[str, Any]:
     return {"keras": found}
 
 
+def of_flax() -> dict[str, Any]:
+    from check_flax import tensors
+    from flax_example import program
+
+    with tempfile.TemporaryDirectory() as folder:
+        return {"flax": {"flax_resnet50": tensors(program("models", Path(folder)).ResNet50, 10)}}
+
+
 def main() -> None:
     known = json.loads(FILE.read_text()) if FILE.exists() else {"versions": {}}
+    found, packages = _found()
+    versions = {**known["versions"], **{package: version(package) for package in packages}}
+    FILE.write_text(json.dumps({**known, **found, "versions": versions}, separators=(",", ":")) + "\n")
+
+
+def _found() -> tuple[dict[str, Any], tuple[str, ...]]:
+    """(what is here, the packages that it is of)."""
+    if "RESNET_REFEREES_FLAX" in os.environ:
+        return of_flax(), ("flax",)
     try:
         version("timm")
     except PackageNotFoundError:
-        found, packages = of_keras(), ("keras",)
-    else:
-        found, packages = of_pytorch(), ("torch", "torchvision", "timm", "transformers")
-    versions = {**known["versions"], **{package: version(package) for package in packages}}
-    FILE.write_text(json.dumps({**known, **found, "versions": versions}, separators=(",", ":")) + "\n")
+        return of_keras(), ("keras",)
+    return of_pytorch(), ("torch", "torchvision", "timm", "transformers")
 
 
 if __name__ == "__main__":

@@ -231,6 +231,7 @@ def test_halves_are_widened_and_it_is_said(tmp_path: Path) -> None:
 BAD = [
     (["w.keras"], "received the ending '.keras'; expected one of .safetensors, .pth"),
     (["w.pth"], "to: received none; .pth may be torchvision or timm"),
+    (["there"], "to: received none; a folder may be hf or flax or nnx; say which with --to"),
     (
         ["w.h5", "--to", "hf"],
         "received the ending .h5 for hf; it is one of keras; expected none (a folder), .safetensors",

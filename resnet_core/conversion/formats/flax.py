@@ -46,6 +46,6 @@ FORMAT = Format(
     separator="/",
     aliases={r"^(params|batch_stats)/": "", r"/value$": ""},
     layout="hwio",
-    writes=(".msgpack",),
+    writes=(".msgpack", ""),
     not_carried=NOT_CARRIED,
 )

@@ -13,6 +13,6 @@ FORMAT = Format(
     separator="/",
     aliases={r"/value$": ""},
     layout="hwio",
-    writes=(".msgpack",),
+    writes=(".msgpack", ""),
     not_carried=NOT_CARRIED,
 )

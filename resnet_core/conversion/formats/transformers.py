@@ -37,5 +37,6 @@ FORMAT = Format(
         Style("ResNetModel", _BODY, fixed=_FIXED, configured=_CONFIGURED),
     ),
     writes=("", ".safetensors", ".bin"),
+    folder="model.safetensors",
     not_carried=COUNTERS,
 )
