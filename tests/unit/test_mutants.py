@@ -1,13 +1,14 @@
 """Every reader of other people's files: a damaged one is read or refused in a line, and what is accepted was checked.
 
-Mutants of files that the real programs wrote, 50 of each here, 10,000 with `--long`, read in a process as commands do,
-which a library that crashes or never ends takes along.
+Mutants of files that the real programs wrote, 50 of each here, 10,000 with `--long` (of Orbax' folder 1,000), read in a
+process as commands do, which a library that crashes or never ends takes along.
 """
 
 from __future__ import annotations
 
 import shutil
 import tracemalloc
+from collections.abc import Callable
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -41,6 +42,8 @@ FILES = {
 CHECKED = ("torchvision_basic.pth", "timm_squeezed/pytorch_model.bin")
 #: One of each reader; the others take the same way, and TensorFlow, which reads checkpoints, takes seconds to start.
 QUICK = ("timm_plain/model.safetensors", "timm_squeezed/pytorch_model.bin", "keras_v1.weights.h5", "flax_basic.msgpack")
+#: Mutants of a folder of Orbax, which takes far longer to read than a file.
+FOLDERS = 1_000
 PARAMETERS = [pytest.param(name, marks=() if name in QUICK else pytest.mark.long) for name in FILES]
 #: What reading a small file may take: of a worker all it has, a framework and what `bounded_memory` leaves it; of this
 #: process, which has had other tests in it, what is allocated here.
@@ -90,6 +93,16 @@ def same(arrays: Weights, others: Weights) -> bool:
     return arrays.keys() == others.keys() and all(np.array_equal(arrays[key], others[key]) for key in arrays)
 
 
+def mutant(data: bytes, rng: np.random.Generator, place: Callable[[], int]) -> bytes:
+    """The data with a few other bytes, sometimes cut off."""
+    changed = bytearray(data[: rng.integers(len(data))] if rng.random() < 0.1 else data)
+    for _ in range(rng.integers(1, 4)):
+        where = place() % max(1, len(changed))
+        if changed:
+            changed[where] = rng.integers(256)
+    return bytes(changed)
+
+
 @pytest.mark.parametrize("name", PARAMETERS)
 def test_mutants_are_read_or_refused_in_a_line(name: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
     source = FOLDER / name
@@ -104,11 +117,7 @@ def test_mutants_are_read_or_refused_in_a_line(name: str, tmp_path: Path, reques
     with closing(Reader(FILES[name], source)) as reader:
         whole = reader.read(source)
         for _ in range(10_000 if request.config.getoption("--long") else 50):
-            changed = bytearray(data[: rng.integers(len(data))] if rng.random() < 0.1 else data)
-            for _ in range(rng.integers(1, 4)):
-                place = structure() if rng.random() < 0.7 else -1 - structure()
-                changed[place % max(1, len(changed))] = rng.integers(256) if changed else 0
-            path.write_bytes(changed)
+            path.write_bytes(mutant(data, rng, lambda: structure() if rng.random() < 0.7 else -1 - structure()))
             try:
                 arrays = reader.read(path)
                 assert name not in CHECKED or same(arrays, whole)
@@ -116,6 +125,30 @@ def test_mutants_are_read_or_refused_in_a_line(name: str, tmp_path: Path, reques
                 check_weights(neutral_weights(found.format, found.style, found.names, arrays), state(found.spec))
             except InputError as error:
                 lines.append(str(error))
+        reader.check_memory()
+    assert not [line for line in lines if "\n" in line]
+    assert lines
+
+
+@pytest.mark.long
+def test_mutants_of_a_folder_of_orbax_are_read_or_refused_in_a_line(tmp_path: Path) -> None:
+    """One of its files is changed each time."""
+    source, folder, rng = FOLDER / "flax_bottleneck", tmp_path / "folder", np.random.default_rng(0)
+    spec, lines = import_weights(source).spec, []
+    files = sorted(path.relative_to(source) for path in source.rglob("*") if path.is_file())
+    shutil.copytree(source, folder)
+    with closing(Reader("flax", source)) as reader:
+        for _ in range(FOLDERS):
+            file = files[rng.integers(len(files))]
+            data = (source / file).read_bytes()
+            (folder / file).write_bytes(mutant(data, rng, partial(rng.integers, len(data))))
+            try:
+                arrays = reader.read(folder)
+                found = recognize({key: array.shape for key, array in arrays.items()}, spec=spec)
+                check_weights(neutral_weights(found.format, found.style, found.names, arrays), state(found.spec))
+            except InputError as error:
+                lines.append(str(error))
+            (folder / file).write_bytes(data)
         reader.check_memory()
     assert not [line for line in lines if "\n" in line]
     assert lines
