@@ -44,7 +44,7 @@ def time_backends(
         str | None, typer.Option(metavar="N or HxW", help="Size of the pictures; by default the spec's.")
     ] = None,
     device: DeviceOption = "auto",
-    dtype: Annotated[str, typer.Option(help="float32; bfloat16 or float16 for inference.")] = "float32",
+    dtype: Annotated[str, typer.Option(metavar="TYPE", help="float32; bfloat16 or float16 for inference.")] = "float32",
     rounds: Annotated[
         int | None, typer.Option(metavar="N", help="Rounds in which all take turns; by default 12.", min=1)
     ] = None,
