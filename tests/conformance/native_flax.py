@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
 from functools import partial
 from itertools import product
@@ -351,6 +353,17 @@ def printed(session: Any, arrays: Any) -> tuple[dict[str, str], None]:
     texts["with another block"] = repr(model)
     texts |= {name: str(rn.build(spec, "flax")) for name, spec in NEWER.items()}
     return texts, None
+
+
+def nnx_shows(session: Any, arrays: Any) -> tuple[dict[str, str], None]:
+    """What NNX' own functions show of a model: `nnx.tabulate` as a table, `nnx.display` printed, without a notebook."""
+    model = rn.build("resnet20", "flax")
+    model.eval()
+    table = nnx.tabulate(model, jnp.zeros((1, 32, 32, 3)), depth=1, console_kwargs={"width": 160})
+    displayed = io.StringIO()
+    with contextlib.redirect_stdout(displayed):
+        nnx.display(model)
+    return {"tabulate": table, "display": displayed.getvalue()}, None
 
 
 def random_layers(session: Any, arrays: Any, *, name: str) -> Answer:

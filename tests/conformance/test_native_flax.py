@@ -67,6 +67,14 @@ def test_a_printed_model_reads_like_the_network_that_it_now_is(workers: Workers)
         assert line in newer
 
 
+def test_nnxs_own_functions_show_a_model(workers: Workers) -> None:
+    shown, _ = workers.call("flax", "native_flax:nnx_shows")
+    rows = [line.split("│")[1].strip() for line in shown["tabulate"].splitlines() if line.count("│") > 2]
+    assert [name for name in rows if name.isalnum()] == ["stem", "stage1", "stage2", "stage3", "head"]
+    assert "269,722" in shown["tabulate"]  # its parameters
+    assert "ResNet" in shown["display"]
+
+
 @pytest.mark.parametrize("everything", [False, pytest.param(True, marks=pytest.mark.long)])
 def test_convolutions_of_small_maps_are_xlas_and_not_left_to_it(everything: bool, workers: Workers) -> None:
     found, _ = workers.call("flax", "native_flax:small_maps", everything=everything)
