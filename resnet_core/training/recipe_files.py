@@ -106,8 +106,9 @@ def recipe(source: str | Path | Recipe, /, **overrides: Any) -> Recipe:
     elif source in RECIPES:
         fields = {"name": source, **RECIPES[source]}
     else:
-        close = difflib.get_close_matches(str(source), RECIPES, n=1, cutoff=0.45)
-        hint = f"did you mean {close[0]}? " if close else ""
+        words = {word: name for name in RECIPES for word in (name, *name.split("-"))}  # "adam" is enough
+        close = difflib.get_close_matches(str(source), words, n=1)
+        hint = f"did you mean {words[close[0]]}? " if close else ""
         known = ", ".join(RECIPES)
         raise RecipeError(f"recipe: received {source!r}; {hint}expected a .toml or .json file, or one of {known}")
     for one, other in (("epochs", "steps"), ("steps", "epochs")):

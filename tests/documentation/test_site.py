@@ -120,7 +120,7 @@ def test_every_command_and_every_option_has_its_place(html: Path) -> None:
     made = commands.command_pages()
     assert set(made) == {"commands/index.md", *(f"commands/{name}.md" for name in COMMANDS)}
     text = (html / "commands" / "compare.html").read_text()
-    for words in ("--report F", "--time-limit SECONDS", "Build the network in every backend", "default: 600.0"):
+    for words in ("--report F", "--time-limit SECONDS", "Check that all backends compute the same", "default: 600.0"):
         assert words in re.sub("<[^>]*>", "", text)
 
 
