@@ -108,7 +108,7 @@ def test_numpy_trains_the_same_run_without_a_framework(work: Work) -> None:
 )
 def test_a_killed_run_resumes_to_the_same_bits(work: Work, backend: str, request: pytest.FixtureRequest) -> None:
     """SIGKILL at random moments, again and again: the weights at the end are those of a run nobody killed."""
-    usual, many = {"torch": (2, 30)}.get(backend, (1, 5))
+    usual, many = {"torch": (2, 40)}.get(backend, (1, 10))
     kills = many if request.config.getoption("--long") else usual
     moments, run = random.Random(1), work.folder / "run"
     often = ("--checkpoint-every", "3")
