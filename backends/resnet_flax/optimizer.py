@@ -6,16 +6,14 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 from jax import Array
 
-from resnet_core.layouts import to_hwio
 from resnet_core.training.contract import StepNumbers, TrainingState
 from resnet_core.training.parameters import Treatment
 from resnet_core.training.recipe import CLIP_EPSILON, Recipe
 from resnet_core.weights import Weights
-from resnet_flax.weights import to_neutral
+from resnet_flax.weights import from_neutral, to_neutral
 
 Arrays = dict[str, Array]  # by neutral name, in Flax's layout
 
@@ -29,7 +27,10 @@ class Optimizer:
         self.recipe, self.treatments = recipe, treatments
         mask = {name: treatment.decay > 0 for name, treatment in treatments.items()}
         self.native = optax.chain(*_transformations(recipe, mask))
-        restored = {slot: {name: _copied(state.slot(slot, name)) for name in treatments} for slot in recipe.slots}
+        restored = {
+            slot: {name: from_neutral(state.slot(slot, name), str(parameters[name].dtype)) for name in treatments}
+            for slot in recipe.slots
+        }
         trained = {name: parameters[name] for name in treatments}
         self.memory = jax.tree.map(lambda part: _filled(part, restored), self.native.init(trained), is_leaf=_remembers)
 
@@ -88,11 +89,6 @@ def _transformations(recipe: Recipe, mask: dict[str, bool]) -> list[optax.Gradie
         return [*decay, momentum]
     adam = scale_by_moments(recipe.betas, recipe.epsilon)
     return [*decay, adam] if recipe.optimizer == "adam" else [adam, *decay]
-
-
-def _copied(slot: np.ndarray) -> Array:
-    """In Flax's layout. JAX may keep the array that it is given, which the caller may change."""
-    return jax.device_put(np.array(to_hwio(slot), order="C"))
 
 
 def _remembers(part: Any) -> bool:

@@ -38,9 +38,7 @@ def set_weights(model: nnx.Module, weights: Mapping[str, np.ndarray]) -> None:
     with precision(dtype):
         for name, variable in found.items():
             # Replace the whole value, so that BatchNorm's float32 statistics get the model's dtype.
-            # Copied here: JAX may keep the array that it is given, and compiles a program where it copies one itself.
-            value = np.array(to_hwio(checked[name]), jnp.dtype(dtype), order="C")
-            variable.set_value(jax.device_put(value))
+            variable.set_value(from_neutral(checked[name], dtype))
 
 
 def native_tensors(model: nnx.Module) -> dict[str, tuple[str, tuple[int, ...]]]:
@@ -67,6 +65,11 @@ def neutral_name(path: tuple[Any, ...]) -> str:
     """("stem", "conv", "kernel") to "stem.conv.weight"."""
     *modules, variable = map(str, path)
     return ".".join((*modules, SUFFIXES[variable]))
+
+
+def from_neutral(array: np.ndarray, dtype: str) -> jax.Array:
+    """A copy in Flax's layout: JAX may keep the array that it is given, and compiles a program where it copies one."""
+    return jax.device_put(np.array(to_hwio(array), jnp.dtype(dtype), order="C"))
 
 
 def to_neutral(value: Any) -> np.ndarray:
