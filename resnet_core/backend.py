@@ -11,7 +11,6 @@ backend always come with a new `INTERFACE` version.
 from __future__ import annotations
 
 import contextlib
-import difflib
 import importlib
 import importlib.util
 import inspect
@@ -23,7 +22,7 @@ from importlib.metadata import EntryPoint, entry_points
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
-from resnet_core.errors import BackendError, InputError, MissingBackendError, ResNetError
+from resnet_core.errors import BackendError, InputError, MissingBackendError, ResNetError, likely
 from resnet_core.specification import ResNetSpec
 from resnet_core.tree import Chain
 
@@ -339,10 +338,8 @@ def unknown_backend(what: str, name: str, known: Sequence[str]) -> str:
     for other in known:
         with contextlib.suppress(ResNetError):  # a broken package may say nothing
             meant |= dict.fromkeys(declared(other, "KNOWN_AS", ()), other)
-    close = difflib.get_close_matches(name.lower(), meant, n=1, cutoff=0.6)
-    hint = f"did you mean {meant[close[0]]}? " if close else ""
     listed = ", ".join(known) or "none: this package is not installed (pip install -e .)"
-    return f"{what}: received {name!r}; {hint}registered are {listed}"
+    return f"{what}: received {name!r}; {likely(name.lower(), meant)}registered are {listed}"
 
 
 def environment(name: str) -> dict[str, str]:

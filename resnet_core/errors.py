@@ -6,7 +6,7 @@ A message says what was received, what was expected and, where it helps, what to
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 #: What people call the choices of this project.
 _OTHER_WORDS = dict.fromkeys(("cuda", "mps", "rocm"), "gpu")
@@ -65,6 +65,12 @@ def require_choice(name: str, value: str, allowed: Sequence[str]) -> None:
             near += difflib.get_close_matches(word, allowed, n=1, cutoff=0.75)
         hint = next((f"did you mean {word}? " for word in near if word in allowed), "")
         raise InputError(f"{name}: received {value!r}; {hint}expected one of {', '.join(allowed)}")
+
+
+def likely(received: str, known: Mapping[str, str]) -> str:
+    """ "did you mean torch? ", where one of the words is near, with what it stands for; otherwise nothing."""
+    close = difflib.get_close_matches(received, known, n=1)
+    return f"did you mean {known[close[0]]}? " if close else ""
 
 
 def printable(text: str) -> str:

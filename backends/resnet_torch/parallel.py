@@ -116,7 +116,8 @@ class ParallelTrainer(Trainer):
 class Shared:
     """What the norms of a model know of the whole batch: its `images`, and the `mask` (rows,) of those that are here.
 
-    `group` has the processes that have the others."""
+    `group` has the processes that have the others.
+    """
 
     group: Any
     images: int = 0

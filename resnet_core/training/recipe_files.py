@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 from pathlib import Path
 from typing import Any
 
-from resnet_core.errors import RecipeError
+from resnet_core.errors import RecipeError, likely
 from resnet_core.fields import (
     dump_toml,
     parse_assignments,
@@ -107,10 +106,8 @@ def recipe(source: str | Path | Recipe, /, **overrides: Any) -> Recipe:
         fields = {"name": source, **RECIPES[source]}
     else:
         words = {word: name for name in RECIPES for word in (name, *name.split("-"))}  # "adam" is enough
-        close = difflib.get_close_matches(str(source), words, n=1)
-        hint = f"did you mean {words[close[0]]}? " if close else ""
-        known = ", ".join(RECIPES)
-        raise RecipeError(f"recipe: received {source!r}; {hint}expected a .toml or .json file, or one of {known}")
+        expected = f"expected a .toml or .json file, or one of {', '.join(RECIPES)}"
+        raise RecipeError(f"recipe: received {source!r}; {likely(str(source), words)}{expected}")
     for one, other in (("epochs", "steps"), ("steps", "epochs")):
         if overrides.get(one) is not None and other not in overrides:
             fields.pop(other, None)  # one length replaces the other

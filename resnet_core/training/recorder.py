@@ -23,8 +23,7 @@ class RunRecorder:
     """Log, checkpoints, best weights and reporter of one run.
 
     `keep` is the number of checkpoints to keep, `data` the data set's fingerprint. Of several processes that train one
-    run, one `writes`. Raises InputError if the disk cannot
-    be written; what was saved before stays intact.
+    run, one `writes`. Raises InputError if the disk cannot be written; what was saved before stays intact.
     """
 
     folder: RunFolder

@@ -197,12 +197,10 @@ def train(
         state, sums = TrainingState({}), RunProgress()
         if place is not None:
             session["processes"] = place.processes
-        if not writes:
-            pass
-        elif resume:
+        if writes and resume:
             longer = epochs is not None or steps is not None
             state, sums = _resume(folder, network, pipeline, dtype, session, reporter, longer)
-        else:
+        elif writes:
             source = None if isinstance(data, Dataset) else str(data)
             held.enter_context(folder.held(new=True))
             state, sums = _begin(folder, network, pipeline, dtype, session, source, start)
