@@ -11,8 +11,12 @@ def formula(*parts: str) -> str:
 
 
 def row(*parts: str) -> str:
-    """One after another; a part that is no MathML yet is a variable, a number or a sign."""
-    return f"<mrow>{''.join(_part(part) for part in parts)}</mrow>"
+    """One after another; a part that is no MathML yet is a variable, a number or a sign.
+
+    Parentheses are as high as a fraction among the parts, but not as what stands below a sum beside them.
+    """
+    high = any(part.startswith("<mfrac>") for part in parts)
+    return f"<mrow>{''.join(_part(part, high) for part in parts)}</mrow>"
 
 
 def sub(base: str, *index: str) -> str:
@@ -45,9 +49,11 @@ def largest(over: str) -> str:
     return f'<munder><mi>max</mi>{_part(over)}</munder><mspace width=".2em"/>'
 
 
-def _part(text: str) -> str:
+def _part(text: str, high: bool = False) -> str:
     if text.startswith("<"):
         return text
     if text.replace(".", "").isdigit():
         return f"<mn>{text}</mn>"
+    if text in "()" and not high:
+        return f'<mo stretchy="false">{text}</mo>'
     return f"<mi>{escape(text)}</mi>" if text.isalpha() else f"<mo>{escape(text)}</mo>"

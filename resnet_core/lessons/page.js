@@ -49,7 +49,7 @@
 
   const describe = (name) => {
     const row = layers.get(name);
-    const kind = row ? row.dataset.kind : name === "sum" ? "Residual" : name.replace("kind.", "");
+    const kind = row ? row.dataset.kind : name.replace("kind.", "");
     const article = document.getElementById("kind." + kind);
     if (!article) return false;
     layer.replaceChildren(...[...article.cloneNode(true).childNodes]);
@@ -97,7 +97,7 @@
       crumbs.append(way);
     }
   };
-  const known = (name) => named.has(name) || layers.has(name) || name === "sum" || name.startsWith("kind.");
+  const known = (name) => named.has(name) || layers.has(name) || name.startsWith("kind.");
   const go = (name, pushed = true) => {
     root.classList.add("moves");
     if (pushed) history.pushState(null, "", "#" + name);

@@ -293,7 +293,7 @@ def _layer(layer: Layer, name: str, x: float, row: float, texts: Texts) -> str:
 
 def _sum(x: float, row: float, texts: Texts) -> str:
     circle = f'<circle cx="{x + 14:g}" cy="{row:g}" r="13" class="sum"/>' + svg.text(x + 14, row + 6, "+", "plus")
-    return svg.link("sum", texts("picture.sum"), (["block.add"], ["block.shortcut"]), circle)
+    return svg.link("kind.Residual", texts("picture.sum"), (["block.add"], ["block.shortcut"]), circle)
 
 
 def _shortcut(block: Block, name: str, ends: tuple[float, float], row: float, texts: Texts) -> str:

@@ -25,6 +25,11 @@ ALLOWED = 1e-4
 SIZES = {"phone": 390, "laptop": 1440, "projector": 1920}
 
 SHOWN = "[...document.querySelectorAll('.view')].filter(view => !view.hidden).map(view => view.id)"
+CUT_FORMULAS = """
+[...document.querySelectorAll("math")]
+  .filter((math) => math.firstChild.getBoundingClientRect().width > math.parentElement.clientWidth + 1)
+  .map((math) => math.textContent)
+"""
 LIT = "[...document.querySelectorAll('.l.on')].map(line => line.id)"
 
 
@@ -319,6 +324,7 @@ def test_it_fits_every_screen_in_both_languages(
     page = visit(browser, running[language], width=SIZES[size])
     page.wait_for_selector("#live-classes[data-logits]")
     assert page.evaluate("document.documentElement.scrollWidth") == SIZES[size]
+    assert page.evaluate(CUT_FORMULAS) == []
     assert page.evaluate("document.documentElement.lang") == {"en": "en", "zh": "zh-Hans"}[language]
     assert page.trouble == []
 
