@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 import zipfile
 from collections.abc import Iterator
 from contextlib import redirect_stdout
@@ -92,6 +93,18 @@ def sized(session: Any, arrays: Any, *, name: str) -> Answer:
         fixed.summary(line_length=120)
     same = resnet_keras.predict(fixed, images) == resnet_keras.predict(model, images)
     return [text.getvalue(), bool(same.all())], None
+
+
+def drawn(session: Any, arrays: Any, *, name: str, path: str) -> Answer:
+    """The layers and arrows of Keras' picture of the network at the spec's size, which Graphviz, if here, draws."""
+    model, images = example(name)
+    fixed = keras.models.clone_model(model, input_tensors=keras.Input((*SIZES[0], images.shape[-1])))
+    graph = keras.utils.model_to_dot(fixed, show_shapes=True, show_layer_names=True)
+    labels = [node.get("label") for node in graph.get_nodes() if node.get("label")]
+    joined = sum(len(layer.input) if isinstance(layer.input, list) else 1 for layer in fixed.layers[1:])
+    if shutil.which("dot"):
+        keras.utils.plot_model(fixed, path, show_shapes=True, show_layer_names=True)
+    return [labels, len(graph.get_edges()), [layer.name for layer in fixed.layers], joined], None
 
 
 def nested(session: Any, arrays: Any, *, name: str, path: str) -> Answer:

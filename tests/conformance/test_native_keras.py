@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import resnet_core as rn
 from conformance.narrow import NEWER, SPECS
@@ -176,6 +178,19 @@ def test_a_summary_has_the_sizes_of_a_network_of_fixed_size(name: str, workers: 
     assert same
     for part in ("stem_conv", "(None, 11, 9, 4)", "stage1_block1_conv1", "stage2_block1_shortcut_conv", "head_linear"):
         assert part in text
+
+
+def test_keras_draws_every_layer_by_its_name(tmp_path: Path, workers: Workers) -> None:
+    path = tmp_path / "d2l.png"
+    (labels, arrows, layers, inputs), _ = workers.call("keras", "native_keras:drawn", name="d2l", path=str(path))
+    assert len(labels) == len(layers)
+    for layer, label in zip(layers, labels, strict=True):
+        assert f"<b>{layer}</b>" in label
+    assert arrows == inputs
+    assert "(None, 11, 9, 4)" in labels[layers.index("stem_conv")]
+    if shutil.which("dot"):
+        with Image.open(path) as picture:
+            assert picture.height > 50 * len(layers)
 
 
 def test_a_network_too_deep_for_one_graph_is_nested(tmp_path: Path, workers: Workers) -> None:

@@ -23,7 +23,7 @@ def run(folder: Path, command: list[str], **environment: str) -> subprocess.Comp
         env={**os.environ, **CPU, **environment},
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=900,
         check=False,
     )
 
