@@ -181,6 +181,7 @@ def test_a_summary_has_the_sizes_of_a_network_of_fixed_size(name: str, workers: 
 
 
 def test_keras_draws_every_layer_by_its_name(tmp_path: Path, workers: Workers) -> None:
+    pytest.importorskip("pydot", reason="Keras draws with pydot, of the extra dev")
     path = tmp_path / "d2l.png"
     (labels, arrows, layers, inputs), _ = workers.call("keras", "native_keras:drawn", name="d2l", path=str(path))
     assert len(labels) == len(layers)
