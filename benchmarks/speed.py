@@ -6,25 +6,29 @@ Each contestant in a process of its own, as its users start it, in alternating p
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from argparse import ArgumentParser, Namespace
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from statistics import median
 from typing import Any
 
 from measure.frameworks import TIME_LIMIT, process_environment
 from measure.report import Report, milliseconds, parse_with_output_options
+from peers import NEEDS
 
 from resnet_core.backend import environment
 from resnet_core.benchmark.interval import median_interval
 from resnet_core.benchmark.timing import in_turn
 from resnet_core.errors import ResNetError
 from resnet_core.numerics import relative_error
+from resnet_core.tolerances import TOLERANCES
 from resnet_core.workers.parent import Worker
 
-#: The largest difference of logits, and of the loss of a first step, between two that do the same work.
-SAME = {"logits": 1e-5, "loss": 1e-4}
+#: The largest difference of logits, and of the loss of a first step, between two that do the same work. In bfloat16
+#: both round as they like: the bound is the project's own for it, and another network is far beyond it.
+SAME = {"logits": 1e-5, "loss": 1e-4, "bfloat16": TOLERANCES["half output"]["bfloat16"]}
 
 
 @dataclass(frozen=True)
@@ -36,11 +40,17 @@ class Side:
     contestant: str
     own: bool = True
 
-    def process(self) -> Worker:
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """The modules that it imports, besides the project's."""
+        return NEEDS.get(self.contestant, ())
+
+    def process(self, python: str) -> Worker:
         if self.own:
-            return Worker(defaults=environment(self.framework), environment=process_environment())
+            return Worker(python, defaults=environment(self.framework), environment=process_environment())
         # What a user's process has: nothing set.
-        return Worker(environment={**process_environment(), "GLIBC_TUNABLES": "", "TF_CPP_MIN_LOG_LEVEL": "3"})
+        user = {"GLIBC_TUNABLES": "", "TF_CPP_MIN_LOG_LEVEL": "3", "KERAS_BACKEND": "tensorflow"}
+        return Worker(python, environment={**process_environment(), **user})
 
 
 @dataclass(frozen=True)
@@ -52,6 +62,8 @@ class Pair:
     spec: str
     target: float
     kind: str = "logits"
+    batch: int = 0  #: where it is not the option's
+    size: int = 0
 
 
 def _ours(framework: str) -> Side:
@@ -63,6 +75,7 @@ def _training(framework: str) -> Side:
 
 
 ONNX = Side("onnx", "onnx", "ours")
+HALF = Side("torch, fast, bfloat16", "torch", "ours, bfloat16")
 EAGER = Side("torchvision's network, as it is", "torch", "by hand", own=False)
 COMPILED = Side("torchvision's network, compiled and frozen", "torch", "compiled by hand", own=False)
 NNX = Side("plain NNX", "flax", "by hand", own=False)
@@ -71,6 +84,11 @@ TRAINED_EAGER = Side("torchvision's network", "torch", "training by hand", own=F
 TRAINED_APPLICATION = Side("keras.applications", "keras", "training keras.applications", own=False)
 TRAINED_NNX = Side("plain NNX", "flax", "training by hand", own=False)
 PRINTED_NNX = Side("plain NNX", "flax", "printed", own=False)
+
+
+def _peer(name: str, framework: str = "torch") -> Side:
+    return Side(name, framework, name, own=False)
+
 
 PAIRS = (
     Pair(_ours("torch"), ONNX, "resnet50", 0.9),
@@ -85,6 +103,16 @@ PAIRS = (
     Pair(_training("flax"), TRAINED_NNX, "resnet50", 2.0, "loss"),
     Pair(_training("flax"), _training("torch"), "resnet50", 0.6, "loss"),
     Pair(_training("flax"), PRINTED_NNX, "resnext50_32x4d", 5.0, "loss"),
+    Pair(_training("flax"), PRINTED_NNX, "resnet20", 1.5, "loss", batch=128, size=32),
+    Pair(_ours("torch"), _peer("torchvision"), "resnet50", 1.0),
+    Pair(_ours("torch"), _peer("torchvision, compiled and frozen"), "resnet50", 1.05),
+    Pair(_ours("torch"), _peer("timm"), "resnet50", 1.0),
+    Pair(_ours("torch"), _peer("timm, compiled and frozen"), "resnet50", 1.05),
+    Pair(_ours("torch"), _peer("transformers"), "resnet50", 1.0),
+    Pair(_ours("keras"), _peer("KerasHub", "keras"), "resnet50", 1.1),
+    Pair(ONNX, _peer("OpenVINO", "onnx"), "resnet50", 0.9),
+    Pair(_ours("torch"), _peer("OpenVINO", "onnx"), "resnet50", 0.9),
+    Pair(HALF, _peer("OpenVINO, bfloat16", "onnx"), "resnet50", 0.8, "bfloat16"),
 )
 
 
@@ -101,8 +129,13 @@ def main() -> int:
         if options.only and not any(word in name for word in options.only):
             continue
         print(name, file=sys.stderr, flush=True)
+        python = next((one for one in [sys.executable, *options.python] if _has(one, pair)), None)
+        if python is None:
+            print(f"  left out: no Python given has {' and '.join(pair.theirs.needs)}", file=sys.stderr)
+            continue
+        pair = replace(pair, batch=pair.batch or options.batch, size=pair.size or options.size)
         try:
-            _measure(pair, options, report)
+            _measure(pair, python, options, report)
         except ResNetError as error:
             report.failed = True
             print(f"  {error}", file=sys.stderr)
@@ -119,9 +152,15 @@ def main() -> int:
     return 1 if report.failed else 0
 
 
-def _measure(pair: Pair, options: Namespace, report: Report) -> None:
-    settings = {"spec": pair.spec, "batch": options.batch, "size": options.size}
-    with pair.ours.process() as first, pair.theirs.process() as second:
+def _has(python: str, pair: Pair) -> bool:
+    """Whether this interpreter can import what the pair needs."""
+    code = f"import importlib; [importlib.import_module(name) for name in {pair.theirs.needs!r}]"
+    return subprocess.run([python, "-P", "-c", code], capture_output=True, check=False).returncode == 0
+
+
+def _measure(pair: Pair, python: str, options: Namespace, report: Report) -> None:
+    settings: dict[str, Any] = {"spec": pair.spec, "batch": pair.batch, "size": pair.size}
+    with pair.ours.process(python) as first, pair.theirs.process(python) as second:
         outputs, starts = [], []
         for side, worker in ((pair.ours, first), (pair.theirs, second)):
             about, found = worker.call(
@@ -142,7 +181,8 @@ def _measure(pair: Pair, options: Namespace, report: Report) -> None:
     row = (
         pair.ours.label,
         pair.theirs.label,
-        pair.spec,
+        pair.spec
+        + (f", {pair.batch} x {pair.size}²" if (pair.batch, pair.size) != (options.batch, options.size) else ""),
         milliseconds(median(ours)),
         milliseconds(median(theirs)),
         f"{ratio.median:.2f}",
@@ -152,7 +192,7 @@ def _measure(pair: Pair, options: Namespace, report: Report) -> None:
     result: dict[str, Any] = {
         "ours": pair.ours.label,
         "theirs": pair.theirs.label,
-        "spec": pair.spec,
+        **settings,
         "error": error,
         "ratio": ratio.median,
         "interval": [ratio.low, ratio.high],
@@ -184,6 +224,9 @@ def _options() -> Namespace:
     parser.add_argument("--size", type=int, help="height and width (224)")
     parser.add_argument("--pairs", type=int, help="pairs (8)")
     parser.add_argument("--only", action="append", metavar="WORD", help="only pairs with this word in them; repeatable")
+    parser.add_argument(
+        "--python", action="append", default=[], metavar="F", help="another Python, for libraries that this one lacks"
+    )
     parser.add_argument("--quick", action="store_true", help="batch 2, size 64, 2 pairs: does it run?")
     options = parse_with_output_options(parser)
     usual = {"batch": 2, "size": 64, "pairs": 2} if options.quick else {"batch": 16, "size": 224, "pairs": 8}

@@ -7,10 +7,12 @@ import importlib.util
 import sys
 import tempfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import peers
 import usage
 
 import resnet_core as rn
@@ -33,8 +35,8 @@ def prepare(
     backend = load_backend(framework)
     network = rn.spec(spec)
     random = np.random.default_rng(0)
-    images = random.standard_normal((batch, size, size, 3), dtype=np.float32)
-    labels = random.integers(0, 1000, batch)
+    images = random.standard_normal((batch, size, size, network.in_channels), dtype=np.float32)
+    labels = random.integers(0, network.classes or 0, batch)
     session.run = CONTESTANTS[contestant](backend, framework, network, images, labels)
     start = seconds(lambda: setattr(session, "first", session.run()))
     return {"versions": backend.versions(), "first_seconds": start}, {"output": np.asarray(session.first)}
@@ -45,10 +47,18 @@ def timed(session: Any, arrays: Any) -> tuple[float, None]:
     return seconds(session.run), None
 
 
-def _ours(backend: Any, framework: str, spec: rn.ResNetSpec, images: np.ndarray, labels: np.ndarray) -> Run:
-    backend.configure("cpu", "float32")
+def _ours(
+    backend: Any,
+    framework: str,
+    spec: rn.ResNetSpec,
+    images: np.ndarray,
+    labels: np.ndarray,
+    *,
+    dtype: str = "float32",
+) -> Run:
+    backend.configure("cpu", dtype)
     pictures, size = 10**6, (images.shape[1], images.shape[2])
-    model = fast_model(backend, spec, rn.probe_weights(spec), dtype="float32", pictures=pictures, size=size)
+    model = fast_model(backend, spec, rn.probe_weights(spec), dtype=dtype, pictures=pictures, size=size)
     return lambda: backend.predict(model, images)
 
 
@@ -136,8 +146,16 @@ def _applied(images: np.ndarray, weights: dict[str, np.ndarray], spec: rn.ResNet
     return model
 
 
+def _peer(name: str) -> Callable[..., Run]:
+    def run(backend: Any, framework: str, spec: rn.ResNetSpec, images: np.ndarray, labels: np.ndarray) -> Run:
+        return peers.CONTESTANTS[name](spec, rn.probe_weights(spec), images)
+
+    return run
+
+
 CONTESTANTS: dict[str, Callable[..., Run]] = {
     "ours": _ours,
+    "ours, bfloat16": partial(_ours, dtype="bfloat16"),
     "our training": _our_training,
     "by hand": _by_hand,
     "training by hand": _training_by_hand,
@@ -145,4 +163,5 @@ CONTESTANTS: dict[str, Callable[..., Run]] = {
     "printed": _printed,
     "keras.applications": _application,
     "training keras.applications": _training_application,
+    **{name: _peer(name) for name in peers.CONTESTANTS},
 }
