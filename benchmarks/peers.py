@@ -16,6 +16,7 @@ import usage
 
 import resnet_core as rn
 from resnet_core.conversion.convert import convert
+from resnet_core.errors import ResNetError
 
 Run = Callable[[], Any]
 Weights = dict[str, np.ndarray]
@@ -28,6 +29,7 @@ NEEDS = {
     "timm, compiled and frozen": ("timm", "torch"),
     "transformers": ("transformers", "torch"),
     "KerasHub": ("keras_hub", "tensorflow"),
+    "jaxnn": ("jaxnn", "flax"),
     "OpenVINO": ("openvino", "onnx"),
     "OpenVINO, bfloat16": ("openvino", "onnx"),
 }
@@ -103,6 +105,25 @@ def keras_hub(spec: rn.ResNetSpec, weights: Weights, images: np.ndarray) -> Run:
     return usage.load("keras").forward(network, images)  # type: ignore[no-any-return]
 
 
+def jaxnn(spec: rn.ResNetSpec, weights: Weights, images: np.ndarray) -> Run:
+    """timm's networks in NNX, by its names."""
+    import jax.numpy as jnp
+    from flax import nnx
+    from jaxnn import create_model
+
+    model = create_model(spec.name or "")
+    model.eval()
+    state = dict(nnx.state(model, (nnx.Param, nnx.BatchStat)).flat_state())
+    for name, array in weights.items():
+        *path, tensor = _jaxnn_name(name)
+        kind = {"weight": "kernel" if array.ndim > 1 else "scale", "running_mean": "mean", "running_var": "var"}
+        moved = array.transpose({4: (2, 3, 1, 0), 2: (1, 0)}.get(array.ndim))
+        state.pop((*path, kind.get(tensor, tensor)))[...] = jnp.asarray(moved)
+    if state:
+        raise ResNetError(f"jaxnn: not given: {', '.join('.'.join(map(str, path)) for path in state)}")
+    return usage.load("flax").forward(model, images)  # type: ignore[no-any-return]
+
+
 def openvino(spec: rn.ResNetSpec, weights: Weights, images: np.ndarray, *, precision: str = "f32") -> Run:
     """Our ONNX graph, of fixed size, for throughput."""
     import openvino as ov
@@ -140,6 +161,16 @@ def _hub_name(name: str) -> str:
     return f"stack{stage}_block{block}_{0 if parts[2:] else layer[-1]}_{kind}"
 
 
+def _jaxnn_name(name: str) -> list[str | int]:
+    """Where jaxnn has a tensor, with our name of it last."""
+    *parts, layer, tensor = name.split(".")
+    layer = layer.replace("norm", "bn")
+    if parts[0] in ("stem", "head"):
+        return [*(["fc", "fc"] if parts[0] == "head" else [f"{layer}1"]), tensor]
+    stage, block = (int(part.removeprefix("stage").removeprefix("block")) - 1 for part in parts[:2])
+    return ["stage_modules", stage, "layers", block, *(["downsample"] if parts[2:] else []), layer, tensor]
+
+
 CONTESTANTS: dict[str, Callable[..., Run]] = {
     "torchvision": torchvision,
     "torchvision, compiled and frozen": lambda *given: torchvision(*given, compiled=True),
@@ -147,6 +178,7 @@ CONTESTANTS: dict[str, Callable[..., Run]] = {
     "timm, compiled and frozen": lambda *given: timm(*given, compiled=True),
     "transformers": transformers,
     "KerasHub": keras_hub,
+    "jaxnn": jaxnn,
     "OpenVINO": openvino,
     "OpenVINO, bfloat16": lambda *given: openvino(*given, precision="bf16"),
 }

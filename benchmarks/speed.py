@@ -110,6 +110,7 @@ PAIRS = (
     Pair(_ours("torch"), _peer("timm, compiled and frozen"), "resnet50", 1.05),
     Pair(_ours("torch"), _peer("transformers"), "resnet50", 1.0),
     Pair(_ours("keras"), _peer("KerasHub", "keras"), "resnet50", 1.1),
+    Pair(_ours("flax"), _peer("jaxnn", "flax"), "resnet50", 1.5),
     Pair(ONNX, _peer("OpenVINO", "onnx"), "resnet50", 0.9),
     Pair(_ours("torch"), _peer("OpenVINO", "onnx"), "resnet50", 0.9),
     Pair(HALF, _peer("OpenVINO, bfloat16", "onnx"), "resnet50", 0.8, "bfloat16"),
