@@ -61,8 +61,8 @@ def main() -> int:
         found: dict[str, list[float]] = {}
         for value in values:
             print(f"{axis.name}: {value} {axis.what}", file=sys.stderr, flush=True)
-            for row in _measured(axis, value, options, report):
-                found.setdefault(row.backend, []).append(row.seconds.median)
+            for timed in _measured(axis, value, options, report):
+                found.setdefault(timed.backend, []).append(timed.seconds.median)
         curves[axis.name] = found
         for backend, seconds in found.items():
             if len(seconds) != len(values):  # a point had a problem, which has been told

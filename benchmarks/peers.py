@@ -115,7 +115,8 @@ def jaxnn(spec: rn.ResNetSpec, weights: Weights, images: np.ndarray) -> Run:
     model.eval()
     state = dict(nnx.state(model, (nnx.Param, nnx.BatchStat)).flat_state())
     for name, array in weights.items():
-        *path, tensor = _jaxnn_name(name)
+        path = _jaxnn_layer(name)
+        tensor = name.rpartition(".")[2]
         kind = {"weight": "kernel" if array.ndim > 1 else "scale", "running_mean": "mean", "running_var": "var"}
         moved = array.transpose({4: (2, 3, 1, 0), 2: (1, 0)}.get(array.ndim))
         state.pop((*path, kind.get(tensor, tensor)))[...] = jnp.asarray(moved)
@@ -161,14 +162,14 @@ def _hub_name(name: str) -> str:
     return f"stack{stage}_block{block}_{0 if parts[2:] else layer[-1]}_{kind}"
 
 
-def _jaxnn_name(name: str) -> list[str | int]:
-    """Where jaxnn has a tensor, with our name of it last."""
-    *parts, layer, tensor = name.split(".")
+def _jaxnn_layer(name: str) -> tuple[str | int, ...]:
+    """Where jaxnn has the layer of a tensor."""
+    *parts, layer, _ = name.split(".")
     layer = layer.replace("norm", "bn")
     if parts[0] in ("stem", "head"):
-        return [*(["fc", "fc"] if parts[0] == "head" else [f"{layer}1"]), tensor]
+        return ("fc", "fc") if parts[0] == "head" else (f"{layer}1",)
     stage, block = (int(part.removeprefix("stage").removeprefix("block")) - 1 for part in parts[:2])
-    return ["stage_modules", stage, "layers", block, *(["downsample"] if parts[2:] else []), layer, tensor]
+    return ("stage_modules", stage, "layers", block, *(["downsample"] if parts[2:] else []), layer)
 
 
 CONTESTANTS: dict[str, Callable[..., Run]] = {
