@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,11 @@ HUB = {
         "running_var": "moving_variance",
     },
 }
+
+
+def versions(contestant: str) -> dict[str, str]:
+    """Of the library itself, where the contestant is one of these."""
+    return {name: metadata.version(name.replace("_", "-")) for name in NEEDS.get(contestant, ())[:1]}
 
 
 def torchvision(spec: rn.ResNetSpec, weights: Weights, images: np.ndarray, *, compiled: bool = False) -> Run:

@@ -142,7 +142,7 @@ def main() -> int:
             print(f"  {error}", file=sys.stderr)
             row = (pair.ours.label, pair.theirs.label, pair.spec, "", "", "", "", "failed")
             report.add(row, {"ours": pair.ours.label, "theirs": pair.theirs.label, "error": str(error)})
-    report.notes += [
+    report.notes[:0] = [
         "Ratio: median over alternating pairs of their seconds / ours; above 1 ours is faster.",
         "Interval: binomial order statistics of the median; it needs six pairs, fewer give the extremes.",
         f"The same work, checked first: logits within {SAME['logits']:g}, the loss of a step within {SAME['loss']:g}.",
@@ -163,6 +163,7 @@ def _measure(pair: Pair, python: str, options: Namespace, report: Report) -> Non
     settings: dict[str, Any] = {"spec": pair.spec, "batch": pair.batch, "size": pair.size}
     with pair.ours.process(python) as first, pair.theirs.process(python) as second:
         outputs, starts = [], []
+        versions: dict[str, str] = {}
         for side, worker in ((pair.ours, first), (pair.theirs, second)):
             about, found = worker.call(
                 "speed_worker:prepare",
@@ -171,7 +172,7 @@ def _measure(pair: Pair, python: str, options: Namespace, report: Report) -> Non
                 time_limit=TIME_LIMIT,
                 **settings,
             )
-            report.versions.update(about["versions"])
+            versions |= about["versions"]
             outputs.append(found["output"])
             starts.append(about["first_seconds"])
         error = relative_error(*outputs)
@@ -202,7 +203,13 @@ def _measure(pair: Pair, python: str, options: Namespace, report: Report) -> Non
         "first_seconds": starts,
         "ours_seconds": ours,
         "theirs_seconds": theirs,
+        "versions": versions,
     }
+    if pair.theirs.needs:  # perhaps in another Python
+        listed = ", ".join(f"{name} {version}" for name, version in sorted(versions.items()))
+        report.notes.append(f"{pair.theirs.label}: {listed}.")
+    else:
+        report.versions.update(versions)
     report.add(row, result)
     print(f"  {row[5]} ({row[6]})", file=sys.stderr, flush=True)
 

@@ -39,7 +39,8 @@ def prepare(
     labels = random.integers(0, network.classes or 0, batch)
     session.run = CONTESTANTS[contestant](backend, framework, network, images, labels)
     start = seconds(lambda: setattr(session, "first", session.run()))
-    return {"versions": backend.versions(), "first_seconds": start}, {"output": np.asarray(session.first)}
+    versions = {**backend.versions(), **peers.versions(contestant)}
+    return {"versions": versions, "first_seconds": start}, {"output": np.asarray(session.first)}
 
 
 def timed(session: Any, arrays: Any) -> tuple[float, None]:
