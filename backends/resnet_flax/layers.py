@@ -5,12 +5,15 @@ from __future__ import annotations
 from functools import partial
 from typing import Any, cast
 
+import jax
 import jax.numpy as jnp
 from flax import nnx
 from jax import Array
 
 from resnet_core.padding import Pair
+from resnet_core.training.running_variance import group_weights
 from resnet_core.windows import blurred, dilated_average, partial_average
+from resnet_flax.normalization import BatchNorm
 
 
 class StandardizedConv(nnx.Conv):
@@ -39,6 +42,28 @@ class FrozenNorm(nnx.Module):
     def __call__(self, x: Array) -> Array:
         mean, var = self.mean.get_value(), self.var.get_value()
         return (x - mean) * (self.scale.get_value() / jnp.sqrt(var + self.epsilon)) + self.bias.get_value()
+
+
+class GroupedBatchNorm(BatchNorm):
+    """In training, each `rows` images of a batch by their own statistics; running ones learn from group after group.
+
+    It has the same state, so that an existing norm can be converted by changing its class.
+    """
+
+    rows: int
+
+    def __call__(self, x: Array, use_running_average: bool | None = None, *, mask: Array | None = None) -> Array:
+        evaluating = self.use_running_average if use_running_average is None else use_running_average
+        if evaluating is not False:
+            return super().__call__(x, use_running_average, mask=mask)
+        groups = x.reshape(-1, self.rows, *x.shape[1:])
+        outputs, means, variances = jax.vmap(self.normalized)(groups)
+        weights = jnp.asarray(group_weights(self.momentum, len(groups)), x.dtype)
+        for statistic, values in ((self.mean, means), (self.var, variances)):
+            learned = (weights[:, None] * values).sum(0)
+            kept = self.momentum ** len(groups) * statistic.get_value()
+            statistic.set_value(jax.lax.stop_gradient(kept + learned))
+        return outputs.reshape(x.shape)
 
 
 class DilatedAveragePool(nnx.Module):

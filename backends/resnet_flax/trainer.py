@@ -19,7 +19,9 @@ from resnet_core.training.recipe import Recipe
 from resnet_core.training.running_variance import variance_corrections
 from resnet_core.weights import require_training_dtype
 from resnet_flax.inference import predict, to_native
+from resnet_flax.layers import GroupedBatchNorm
 from resnet_flax.model import build
+from resnet_flax.normalization import BatchNorm
 from resnet_flax.optimizer import Arrays, Optimizer
 from resnet_flax.runtime import precision
 from resnet_flax.weights import neutral_name, to_neutral, variables
@@ -41,12 +43,16 @@ class Trainer:
         self.spec, self.dtype = spec, dtype
         with precision(dtype):
             self.model = build(spec, weights=state.weights, dtype=dtype)
+            for _, module in nnx.iter_graph(self.model) if recipe.groups > 1 else ():
+                if isinstance(module, BatchNorm):
+                    module.__class__ = GroupedBatchNorm
+                    module.rows = recipe.statistics_batch
             # Plain dictionaries of arrays, which JAX passes to a compiled step faster than NNX states.
             self.graph, parameters, statistics, self.rest = nnx.split(self.model, nnx.Param, nnx.BatchStat, ...)
             self.parameters, self.statistics = _arrays(parameters), _arrays(statistics)
             self.frozen = frozen_layers(spec, recipe)
             self.optimizer = Optimizer(recipe, self.parameters, state, treatments(spec, recipe))
-        self.parts = recipe.accumulate
+        self.parts, self.groups = recipe.accumulate, recipe.groups
         self.templates = {"parameters": parameters, "statistics": statistics}
         self.steps = state.step
 
@@ -112,7 +118,7 @@ class Trainer:
             return loss, (logits, _arrays(nnx.state(model, nnx.BatchStat)))
 
         (loss, (logits, after)), gradients = jax.value_and_grad(loss_of, has_aux=True)(trained)
-        corrections = variance_corrections(self.spec, images.shape, self.frozen)
+        corrections = variance_corrections(self.spec, images.shape, self.frozen, self.groups)
         for name, (decay, factor) in corrections.items():  # Flax's update is biased
             kept = decay * statistics[name]
             after[name] = kept + (after[name] - kept) * factor

@@ -9,7 +9,9 @@ import keras
 from keras import layers, ops
 
 from resnet_core import tree
+from resnet_core.training.running_variance import group_weights
 from resnet_core.windows import blurred, dilated_average, partial_average
+from resnet_keras.normalization import UnbiasedBatchNormalization
 
 FORMAT = "channels_last"
 ACTIVATIONS = {"silu": "silu", "hardswish": "hard_silu", "sigmoid": "sigmoid"}
@@ -98,3 +100,28 @@ class StandardizedConv2D(layers.Conv2D):
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "standardize": self.standardize}
+
+
+class GroupedBatchNormalization(UnbiasedBatchNormalization):
+    """In training, each `rows` images of a batch by their own statistics; running ones learn from group after group.
+
+    It has the same state, so an existing norm can be converted by changing its class.
+    """
+
+    rows: int
+
+    def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
+        if not (training and self.trainable):
+            return super().call(inputs, training=training, mask=mask)
+        _, height, width, channels = shape = ops.shape(inputs)
+        groups, count = shape[0] // self.rows, self.rows * height * width
+        values = ops.reshape(inputs, (groups, count, channels))
+        mean = ops.mean(values, axis=1, keepdims=True)
+        centered = values - mean
+        variance = ops.mean(centered * centered, axis=1, keepdims=True)
+        weights = group_weights(self.momentum, groups)[:, None]
+        for moving, found in ((self.moving_mean, mean), (self.moving_variance, variance * (count / (count - 1)))):
+            learned = ops.sum(ops.convert_to_tensor(weights, moving.dtype) * found[:, 0], axis=0)
+            moving.assign(self.momentum**groups * moving.value + learned)
+        outputs = centered * (self.gamma.value / ops.sqrt(variance + self.epsilon)) + self.beta.value
+        return ops.reshape(outputs, shape)

@@ -15,6 +15,7 @@ from resnet_core.training.parameters import frozen_layers, treatments
 from resnet_core.training.recipe import Recipe
 from resnet_core.weights import require_training_dtype
 from resnet_keras.inference import predict, to_native
+from resnet_keras.layers import GroupedBatchNormalization
 from resnet_keras.model import build
 from resnet_keras.normalization import UnbiasedBatchNormalization
 from resnet_keras.optimizer import Optimizer
@@ -35,6 +36,9 @@ class Trainer:
             layer.trainable = path not in frozen and not isinstance(leaves.get(path), tree.FrozenNorm)
             if isinstance(layer, keras.layers.BatchNormalization):
                 layer.__class__ = UnbiasedBatchNormalization  # from now on updated with the unbiased variance
+                if recipe.groups > 1:
+                    layer.__class__ = GroupedBatchNormalization
+                    layer.rows = recipe.statistics_batch
             if isinstance(layer, keras.layers.Dropout):
                 layer.__class__ = GivenDropout
                 self.dropouts[path] = layer

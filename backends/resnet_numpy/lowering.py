@@ -45,7 +45,8 @@ class Pass:
     DropPath multiplies by; without, it passes everything. `record` keeps the outputs of taps.
 
     Where others pass the rest of a batch, `whole` is the number of its images, `total` adds everyone's values up, and
-    the rows where `mask` is 0 are none of the batch's (`resnet_numpy.parallel`).
+    the rows where `mask` is 0 are none of the batch's (`resnet_numpy.parallel`). Of `rows` of a batch, a batch norm
+    takes the statistics by themselves; None: of all.
     """
 
     weights: Weights
@@ -59,6 +60,7 @@ class Pass:
     whole: int | None = None
     total: Callable[[Array], Array] = np.asarray
     mask: Array | None = None
+    rows: int | None = None
 
     def counted(self, x: Array) -> Array:
         """The values that statistics are about: 0 in rows that are none of the batch's."""
@@ -83,7 +85,7 @@ def _lower(node: tree.Node, x: Array, path: str, context: Pass) -> tuple[Array, 
         case tree.Conv():
             return _conv(node, x, path, context)
         case tree.BatchNorm():
-            return _batch_norm(node, x, path, context)
+            return _batch_norms(node, x, path, context)
         case tree.FrozenNorm():
             mean, variance = context.weights[f"{path}.running_mean"], context.weights[f"{path}.running_var"]
             scale = context.weights[f"{path}.weight"] / np.sqrt(variance + node.epsilon)
@@ -215,23 +217,36 @@ def _join(x: Array, shape: tuple[int, ...]) -> Array:
     return x.transpose(1, 0, 2).reshape(*shape[:-1], -1)
 
 
+def _batch_norms(node: tree.BatchNorm, x: Array, path: str, context: Pass) -> tuple[Array, Pullback]:
+    """Of each group of a batch by itself; the running statistics learn from one after another."""
+    groups = len(x) // (context.rows or len(x)) if len(x) else 1
+    values, pullbacks = zip(*(_batch_norm(node, own, path, context) for own in np.split(x, groups)), strict=True)
+
+    def backward(dy: Array) -> Array:
+        return np.concatenate([pullback(own) for pullback, own in zip(pullbacks, np.split(dy, groups), strict=True)])
+
+    return (np.concatenate(values), backward) if groups > 1 else (values[0], pullbacks[0])
+
+
 def _batch_norm(node: tree.BatchNorm, x: Array, path: str, context: Pass) -> tuple[Array, Pullback]:
-    mean, variance = context.weights[f"{path}.running_mean"], context.weights[f"{path}.running_var"]
+    names = f"{path}.running_mean", f"{path}.running_var"
+    mean, variance = (context.statistics.get(name, context.weights[name]) for name in names)  # or an earlier group's
     count, training = (context.whole or len(x)) * prod(x.shape[1:-1]), context.training and path not in context.frozen
     if training:
         old_mean, old_variance = mean, variance
         mean = context.total(context.counted(x).sum(IMAGE)) / count
         variance = context.total(context.counted((x - mean) ** 2).sum(IMAGE)) / count  # biased: what normalizes
         unbiased = variance * count / (count - 1)  # what the running variance learns
-        context.statistics[f"{path}.running_mean"] = node.decay * old_mean + (1 - node.decay) * mean
-        context.statistics[f"{path}.running_var"] = node.decay * old_variance + (1 - node.decay) * unbiased
+        for name, old, new in zip(names, (old_mean, old_variance), (mean, unbiased), strict=True):
+            context.statistics[name] = node.decay * old + (1 - node.decay) * new
     deviation = np.sqrt(variance + node.epsilon)
     scale = context.weights[f"{path}.weight"] / deviation
 
     def backward(dy: Array) -> Array:
         normalized = (x - mean) / deviation
-        context.gradients[f"{path}.weight"] = d_weight = (dy * normalized).sum(IMAGE)
-        context.gradients[f"{path}.bias"] = d_bias = dy.sum(IMAGE)
+        d_weight, d_bias = (dy * normalized).sum(IMAGE), dy.sum(IMAGE)
+        for name, gradient in ((f"{path}.weight", d_weight), (f"{path}.bias", d_bias)):
+            context.gradients[name] = context.gradients.get(name, 0.0) + gradient
         if not training:
             return dy * scale
         # Mean and variance are functions of x too: what they would carry away is taken out of the gradient.

@@ -40,17 +40,17 @@ class ResNet:
         return {tap: context.record.outputs[path] for tap, path in self.taps.items()} if self.taps else x
 
     def differentiate(
-        self, x: Array, frozen: Collection[str] = (), factors: Mapping[str, Array] | None = None, **shared: Any
+        self, x: Array, frozen: Collection[str] = (), factors: Mapping[str, Array] | None = None, **others: Any
     ) -> tuple[Array, Pullback, Pass]:
         """(logits, pullback, pass) in training mode, but for norms whose paths are `frozen`; no state is changed.
 
-        `factors` is what dropouts and drop paths multiply by, `shared` what else a `Pass` of one of several has.
+        `factors` is what dropouts and drop paths multiply by, `others` what else a `Pass` may have.
 
         The pullback takes the gradient of a loss with respect to the logits; calling it fills `pass.gradients`,
         {neutral name: gradient}. `pass.statistics` has the running statistics after a training step.
         """
         context = Pass(
-            self.float64(), training=True, differentiate=True, frozen=frozen, factors=factors or {}, **shared
+            self.float64(), training=True, differentiate=True, frozen=frozen, factors=factors or {}, **others
         )
         pullbacks: list[Pullback] = []
         x = np.asarray(x, np.float64)

@@ -15,6 +15,7 @@ from resnet_core.specification import ResNetSpec
 from resnet_core.training.contract import StepInputs, TrainingState
 from resnet_core.training.parallel.group import Group, total
 from resnet_core.training.recipe import Recipe
+from resnet_core.training.running_variance import learned_together
 from resnet_core.weights import Weights
 from resnet_numpy.inference import to_native
 from resnet_numpy.layers import Pullback
@@ -27,17 +28,29 @@ class ParallelTrainer(Trainer):
 
     inputs: ClassVar[frozenset[str]] = Trainer.inputs | {"whole", "mask"}
     equal: ClassVar[bool] = False
+    grouped: ClassVar[bool] = True
 
     def __init__(
         self, spec: ResNetSpec, recipe: Recipe, state: TrainingState, *, dtype: str | None = None, group: Group
     ) -> None:
         super().__init__(spec, recipe, state, dtype=dtype)
-        self.total = partial(total, group)
+        self.total, self.group, self.groups = partial(total, group), group, recipe.groups
+        self.decay = spec.norm_decay
 
     def _forward(self, part: StepInputs) -> tuple[np.ndarray, Pullback, Pass]:
         images = to_native(self.model, part.images)  # one image alone may be fine: there are others
+        if self.groups > 1:
+            found = self.model.differentiate(images, self.frozen, part.factors, rows=self.rows)
+            self._learn_together(found[2])
+            return found
         shared = {"whole": part.whole, "total": self.total, "mask": part.mask}
         return self.model.differentiate(images, self.frozen, part.factors, **shared)
+
+    def _learn_together(self, context: Pass) -> None:
+        """Running statistics that have learned from this process's groups learn from those of all."""
+        given = self.decay, self.groups, self.group.rank, self.group.processes, self.total
+        for name, value in context.statistics.items():
+            context.statistics[name] = learned_together(context.weights[name], value, *given)
 
     def _score(self, logits: np.ndarray, part: StepInputs) -> tuple[float, int, np.ndarray]:
         """Its share of the whole batch's."""

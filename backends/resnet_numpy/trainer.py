@@ -29,7 +29,7 @@ class Trainer:
         dtype = require_training_dtype(dtype or "float32")
         self.model = build(spec, weights=state.weights, dtype=dtype)
         self.frozen = frozen_layers(spec, recipe)
-        self.parts = recipe.accumulate
+        self.parts, self.rows = recipe.accumulate, recipe.statistics_batch
         self.optimizer = Optimizer(recipe, state, treatments(spec, recipe))
         self.steps = state.step
 
@@ -56,7 +56,7 @@ class Trainer:
 
     def _forward(self, part: StepInputs) -> tuple[np.ndarray, Pullback, Pass]:
         images = to_native(self.model, part.images, training=True)
-        return self.model.differentiate(images, self.frozen, part.factors)
+        return self.model.differentiate(images, self.frozen, part.factors, rows=self.rows)
 
     def _score(self, logits: np.ndarray, part: StepInputs) -> tuple[float, int, np.ndarray]:
         """(mean loss, correct images, gradient of the loss)."""

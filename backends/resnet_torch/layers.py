@@ -51,6 +51,21 @@ class FrozenBatchNorm2d(nn.Module):
         return f"{len(self.weight)}, epsilon={self.epsilon}"
 
 
+class GroupedBatchNorm2d(nn.BatchNorm2d):
+    """In training, each `rows` images of a batch by their own statistics; running ones learn from group after group.
+
+    It has the same state, so that an existing norm can be converted by changing its class.
+    """
+
+    rows: int
+
+    def forward(self, input: Tensor) -> Tensor:
+        if not self.training:
+            return super().forward(input)
+        groups = input.chunk(len(input) // self.rows)
+        return torch.cat([super(GroupedBatchNorm2d, self).forward(group) for group in groups])
+
+
 class LayerNorm2d(nn.LayerNorm):
     """A layer norm over the channels of each position (nn.LayerNorm acts on the last axis)."""
 

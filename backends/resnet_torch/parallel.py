@@ -20,8 +20,10 @@ from resnet_core.specification import ResNetSpec
 from resnet_core.training.contract import StepInputs, TrainingState
 from resnet_core.training.parallel.place import Place
 from resnet_core.training.recipe import Recipe
+from resnet_core.training.running_variance import learned_together
 from resnet_torch.differentiation import dropping
 from resnet_torch.inference import to_native
+from resnet_torch.layers import GroupedBatchNorm2d
 from resnet_torch.trainer import Trainer, hits
 
 
@@ -77,13 +79,15 @@ class ParallelTrainer(Trainer):
 
     inputs: ClassVar[frozenset[str]] = Trainer.inputs | {"whole", "mask"}
     equal: ClassVar[bool] = False
+    grouped: ClassVar[bool] = True
 
     def __init__(
         self, spec: ResNetSpec, recipe: Recipe, state: TrainingState, *, dtype: str | None = None, group: Any
     ) -> None:
         super().__init__(spec, recipe, state, dtype=dtype)
-        self.group, self.shared = group, Shared(group)
-        for module in self.model.modules():
+        self.group, self.shared, self.groups = group, Shared(group), recipe.groups
+        self.decay = spec.norm_decay
+        for module in self.model.modules() if self.groups == 1 else ():
             if isinstance(module, nn.BatchNorm2d):
                 module.__class__ = SharedBatchNorm2d
                 module.shared = self.shared  # type: ignore[assignment]
@@ -92,8 +96,23 @@ class ParallelTrainer(Trainer):
         images = to_native(self.model, part.images)  # one image alone may be fine: there are others
         self.shared.images = part.whole or len(images)
         self.shared.mask = None if part.mask is None else torch.tensor(part.mask, dtype=images.dtype).to(images.device)
+        norms = [m for m in self.model.modules() if isinstance(m, GroupedBatchNorm2d) and m.training]
+        before = [value.clone() for value in _running(norms)]
         with dropping(self.model, part.factors):
-            return self.model(images.to(memory_format=self.format))  # type: ignore[no-any-return]
+            logits: Tensor = self.model(images.to(memory_format=self.format))
+        if norms:
+            self._learn_together(norms, before)
+        return logits
+
+    @torch.no_grad()
+    def _learn_together(self, norms: list[GroupedBatchNorm2d], before: list[Tensor]) -> None:
+        """Running statistics that have learned from this process's groups learn from those of all, in one reduction."""
+        given = self.decay, self.groups, self.group.rank, self.group.processes, self.group.summed
+        found = learned_together(torch.cat(before), torch.cat(_running(norms)), *given)
+        values = found.split([len(value) for value in before])
+        for norm, mean, variance in zip(norms, values[::2], values[1::2], strict=True):
+            # In new tensors: the backward pass has kept the others.
+            norm.running_mean, norm.running_var = mean.clone(), variance.clone()
 
     def _score(self, logits: Tensor, part: StepInputs) -> tuple[Tensor, Tensor]:
         """Its share of the whole batch's."""
@@ -110,6 +129,11 @@ class ParallelTrainer(Trainer):
         for gradient, total in zip(gradients, summed, strict=True):
             gradient.copy_(total.view(gradient.shape))
         return loss, correct.round()
+
+
+def _running(norms: list[GroupedBatchNorm2d]) -> list[Tensor]:
+    """Running mean and variance of each, one after the other."""
+    return [value for norm in norms for value in (norm.running_mean, norm.running_var) if value is not None]
 
 
 @dataclass

@@ -6,7 +6,7 @@ from typing import ClassVar, cast
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from resnet_core.specification import ResNetSpec
@@ -16,6 +16,7 @@ from resnet_core.training.recipe import Recipe
 from resnet_core.weights import require_training_dtype
 from resnet_torch.differentiation import dropping
 from resnet_torch.inference import predict, to_native
+from resnet_torch.layers import GroupedBatchNorm2d
 from resnet_torch.model import build
 from resnet_torch.optimizer import Optimizer
 from resnet_torch.weights import get_weights
@@ -42,6 +43,10 @@ class Trainer:
         self.model.to(memory_format=self.format)  # type: ignore[call-overload]
         for path in frozen_layers(spec, recipe):
             self.model.get_submodule(path).eval().requires_grad_(False)
+        for module in self.model.modules() if recipe.groups > 1 else ():
+            if isinstance(module, nn.BatchNorm2d):
+                module.__class__ = GroupedBatchNorm2d
+                module.rows = recipe.statistics_batch  # type: ignore[assignment]
         self.parts = recipe.accumulate
         self.optimizer = Optimizer(recipe, self.model, state, treatments(spec, recipe))
         self.steps = state.step

@@ -81,7 +81,7 @@ def check(
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Make a function (context) or, with `cases`, (context, case) a check of the kit.
 
-    `needs` are some of `LEFT_OUT`, or inputs of a step.
+    `needs` are some of `LEFT_OUT`, inputs of a step, or "grouped", what a ParallelTrainer says of itself.
     """
 
     def register(function: Callable[..., None]) -> Callable[..., None]:

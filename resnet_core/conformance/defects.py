@@ -6,6 +6,7 @@ as it is: a proxy stands before it.
 
 from __future__ import annotations
 
+import copy
 import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -266,6 +267,18 @@ def _counts_what_fills_up(backend: Any) -> dict[str, Any]:
     return {"ParallelTrainer": ParallelTrainer}
 
 
+def _learns_in_another_order(backend: Any) -> dict[str, Any]:
+    """Where running statistics are put together, this rank takes itself for another."""
+
+    class ParallelTrainer(backend.ParallelTrainer):  # type: ignore[misc]
+        def __init__(self, *given: Any, group: Any, **named: Any) -> None:
+            other = copy.copy(group)
+            other.rank = group.processes - 1 - group.rank
+            super().__init__(*given, group=other, **named)
+
+    return {"ParallelTrainer": ParallelTrainer}
+
+
 def _other(**changes: Any) -> Callable[[Recipe, TrainingState], Recipe]:
     return lambda recipe, state: msgspec.structs.replace(recipe, **changes)
 
@@ -287,6 +300,10 @@ def _constant_rate(inputs: StepInputs) -> StepInputs:
 
 def _next_images_factors(inputs: StepInputs) -> StepInputs:
     return replace(inputs, factors={path: np.roll(factors, 1, 0) for path, factors in inputs.factors.items()})
+
+
+def _other_neighbors(inputs: StepInputs) -> StepInputs:
+    return replace(inputs, images=np.roll(inputs.images, 1, 0), targets=np.roll(inputs.targets, 1, 0))
 
 
 def _pictures_in_place(inputs: StepInputs) -> StepInputs:
@@ -402,6 +419,9 @@ DEFECTS: dict[str, Defect] = {
     "padding counts in several processes": Defect(
         "two processes take the steps of one", "", _counts_what_fills_up, "float64"
     ),
+    "groups learned from in another order": Defect(
+        "two processes take whole groups", "", _learns_in_another_order, "float64"
+    ),
     "fast changes the network": Defect(
         "what is fast computes the same", SMALL, _fast(lambda backend, model, quick: _twice(backend, quick))
     ),
@@ -515,6 +535,8 @@ DEFECTS: dict[str, Defect] = {
     "weight decay of norms and biases": Defect(STEP, "plain", _trainer(_other(decay_all=True))),
     "gradients as long as they come": Defect(STEP, "parts", _trainer(_other(clip_norm=None))),
     "a batch in one piece": Defect(STEP, "parts", _trainer(_other(accumulate=1))),
+    "statistics of the whole batch": Defect(STEP, "groups", _trainer(_other(statistics_batch=None))),
+    "groups of other images": Defect(STEP, "groups", _trainer(given=_other_neighbors)),
     "nothing is frozen": Defect(STEP, "parts", _trainer(_other(freeze=()), start=_every_slot)),
     "one learning rate for all parts": Defect(STEP, "parts", _trainer(_other(rates=()))),
     "no label smoothing": Defect(STEP, "nesterov", _trainer(given=_hard_targets)),

@@ -24,6 +24,7 @@ def open_backend(session: Session, arrays: Arrays, *, backend: str, dtype: str, 
     found = {name: getattr(session.backend, name, None) for name in LEFT_OUT}
     offered = [name for name, own in found.items() if callable(own) or (name == HALF_PRECISION and own)]
     offered += getattr(getattr(session.backend, "Trainer", None), "inputs", ())
+    offered += ["grouped"] if getattr(getattr(session.backend, "ParallelTrainer", None), "grouped", False) else []
     return {"exact_float64": exact, "offered": offered, "versions": session.backend.versions()}, None
 
 

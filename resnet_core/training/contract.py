@@ -144,6 +144,9 @@ class Trainer(Protocol):
 
         With `recipe.accumulate` above 1, the batch goes through the network in so many equal parts, one after another:
         a norm sees, and learns from, a part at a time, and the gradients and the loss are the means over the parts.
+        With `recipe.statistics_batch`, a batch norm takes so many images of a part by themselves, and learns from one
+        such group after another (`resnet_core.training.running_variance`): a step leaves what it would leave if each
+        group were a part.
 
         What the recipe freezes (`resnet_core.training.parameters`) stays as it is: parameters, and norms, which
         normalize by their running statistics.

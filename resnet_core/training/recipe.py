@@ -39,6 +39,8 @@ FIELDS: dict[str, str] = {
     "decay_all": "true, or false to spare norms and biases",
     "clip_norm": "a number above 0, to which the norm of all gradients together is scaled down, or none",
     "accumulate": "an integer from 1, the equal parts in which a batch goes through the network, to save memory",
+    "statistics_batch": "an integer from 1 that divides a batch or its parts, so many pictures a norm takes by "
+    "themselves, or none for all",
     "average": "a number from 0 and below 1, the weight of the old in a moving average that is evaluated, or none",
     "average_every": "an integer from 1, the steps between two updates of the average",
     "freeze": 'a list of parts of the network that are not trained, such as ["stem", "stage1"], or ["backbone"]',
@@ -78,7 +80,18 @@ MOST_PIXELS = 2**24
 CLIP_EPSILON = 1e-6
 
 #: Fields that may be None.
-OPTIONAL = ("average", "clip_norm", "epochs", "steps", "patience", "resize", "crop_area", "mean", "deviation")
+OPTIONAL = (
+    "average",
+    "clip_norm",
+    "statistics_batch",
+    "epochs",
+    "steps",
+    "patience",
+    "resize",
+    "crop_area",
+    "mean",
+    "deviation",
+)
 
 #: The optimizer's slots by neutral name: each has one array per parameter.
 SLOTS = {"sgd": ("momentum",), "adam": ("moment1", "moment2"), "adamw": ("moment1", "moment2")}
@@ -101,6 +114,7 @@ class Recipe(Struct, frozen=True, kw_only=True, omit_defaults=False):
     decay_all: bool = True
     clip_norm: Positive | None = None
     accumulate: Whole = 1
+    statistics_batch: Whole | None = None
     average: Fraction | None = None
     average_every: Whole = 1
     freeze: tuple[str, ...] = ()
@@ -147,6 +161,7 @@ class Recipe(Struct, frozen=True, kw_only=True, omit_defaults=False):
         if self.batch_size % self.accumulate or (self.accumulate > 1 and not self.drop_last):
             allowed = f"a divisor of batch_size = {self.batch_size}, with drop_last = true: all parts are equal"
             refuse("accumulate", self.accumulate, allowed, RecipeError)
+        self._check_statistics_batch()
         if self.average_every > 1 and self.average is None:
             refuse(
                 "average_every", self.average_every, "one only with an average, such as average = 0.999", RecipeError
@@ -164,6 +179,13 @@ class Recipe(Struct, frozen=True, kw_only=True, omit_defaults=False):
     def __repr__(self) -> str:
         return represent(self)
 
+    def _check_statistics_batch(self) -> None:
+        rows = self.batch_size // self.accumulate
+        if self.statistics_batch is not None and (rows % self.statistics_batch or not self.drop_last):
+            parts = f" in {self.accumulate} parts" if self.accumulate > 1 else ""
+            allowed = f"a divisor of {rows} (batch_size = {self.batch_size}{parts}), with drop_last = true: all groups "
+            refuse("statistics_batch", self.statistics_batch, f"{allowed}are equal", RecipeError)
+
     def _check_augmentation(self) -> None:
         if self.resize is not None and prod(self.resize) > MOST_PIXELS:
             refuse("resize", self.resize, f"at most {MOST_PIXELS:,} pixels", RecipeError)
@@ -180,6 +202,12 @@ class Recipe(Struct, frozen=True, kw_only=True, omit_defaults=False):
             )
         if self.mixup and self.cutmix:
             refuse("cutmix", self.cutmix, "0 with mixup: a batch is mixed in one way", RecipeError)
+
+    @property
+    def groups(self) -> int:
+        """Groups of a batch, or of a part of one, that a norm normalizes each by itself; 1: it takes all together."""
+        rows = self.batch_size // self.accumulate
+        return rows // (self.statistics_batch or rows)
 
     @property
     def slots(self) -> tuple[str, ...]:

@@ -38,6 +38,7 @@ from resnet_core.training.opening import opening_line, several_line
 from resnet_core.training.parallel.group import Group, any_of
 from resnet_core.training.parallel.handing_out import handed_out
 from resnet_core.training.parallel.place import Place
+from resnet_core.training.parallel.shards import require_whole_groups
 from resnet_core.training.parallel.trainer import ShardingTrainer
 from resnet_core.training.parameters import frozen_layers, treatments
 from resnet_core.training.pipeline import Pipeline
@@ -177,13 +178,15 @@ def train(
         treatments(network, plan)  # raises for parts that it has not
         frozen = frozen_layers(network, plan)
         for count, *size in pipeline.batch_shapes():
-            part = (count // plan.accumulate, *size)
+            part = (plan.statistics_batch or count // plan.accumulate, *size)
             variance_corrections(network, part, frozen)  # raises for a batch too small for a norm
         if place is not None:
             require_several(backend)
         module = load_backend(backend)
         make_trainer = optional(module, "Trainer" if place is None else "ParallelTrainer")
         require_random_layers(network, make_trainer.inputs)
+        if place is not None:
+            require_whole_groups(plan, place.processes, backend, grouped=getattr(make_trainer, "grouped", False))
         used = module.configure(device, dtype)
 
         board = TensorBoard(folder) if tensorboard and writes else None

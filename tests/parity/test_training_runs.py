@@ -70,6 +70,7 @@ RECIPES = {
         **DROP,
         **COMMON,
     ),
+    "groups": Recipe(learning_rate=0.05, momentum=0.9, statistics_batch=3, drop_last=True, **DROP, **COMMON),
     "frozen": Recipe(
         learning_rate=0.05,
         momentum=0.9,
@@ -193,10 +194,11 @@ def test_other_random_factors_are_caught(pool: EnginePool, defect: str) -> None:
     assert "loss" in wrong(pool, spec, found, truth(pool, spec, RECIPES["momentum"], 20), LOSS, WEIGHTS)
 
 
+@pytest.mark.parametrize("recipe", ["nesterov", pytest.param("groups", marks=pytest.mark.long)])
 @pytest.mark.parametrize("engine", ["keras_jax", "keras_torch"])
-def test_keras_on_jax_and_pytorch_trains_the_same(pool: EnginePool, engine: str) -> None:
-    found = run(pool, engine, SPEC, RECIPES["nesterov"], 3)
-    assert wrong(pool, SPEC, found, truth(pool, SPEC, RECIPES["nesterov"], 3), LOSS, WEIGHTS) == {}
+def test_keras_on_jax_and_pytorch_trains_the_same(pool: EnginePool, engine: str, recipe: str) -> None:
+    found = run(pool, engine, SPEC, RECIPES[recipe], 3)
+    assert wrong(pool, SPEC, found, truth(pool, SPEC, RECIPES[recipe], 3), LOSS, WEIGHTS) == {}
 
 
 @pytest.mark.parametrize(
@@ -217,6 +219,7 @@ def test_keras_on_jax_and_pytorch_trains_the_same(pool: EnginePool, engine: str)
         ("Keras' clipping", "keras", "clipped"),
         ("a batch in one piece", "flax", "parts"),
         ("summed parts", "torch", "parts"),
+        ("a variance of all groups", "flax", "groups"),
         ("nothing frozen", "flax", "frozen"),
         ("frozen norms normalize by the batch", "torch", "frozen"),
         ("frozen norms learn", "torch", "frozen"),

@@ -139,7 +139,19 @@ def _kingmas_epsilon(session: Any) -> tuple[Any, str, Any]:
 def _biased_variance(session: Any) -> tuple[Any, str, Any]:
     from resnet_flax import trainer
 
-    return trainer, "variance_corrections", lambda spec, shape, frozen: {}
+    return trainer, "variance_corrections", lambda *given: {}
+
+
+def _variance_of_all_groups(session: Any) -> tuple[Any, str, Any]:
+    """The running variance is unbiased by the values of all groups together."""
+    from resnet_flax import trainer
+
+    right = trainer.variance_corrections
+
+    def corrections(spec: Any, shape: Any, frozen: Any, groups: int) -> Any:
+        return right(spec, (shape[0] * groups, *shape[1:]), frozen, groups)
+
+    return trainer, "variance_corrections", corrections
 
 
 def _keras_biased_variance(session: Any) -> tuple[Any, str, Any]:
@@ -236,6 +248,7 @@ DEFECTS: dict[str, Callable[[Any], tuple[Any, str, Any]]] = {
     "rate inside the buffer": _rate_inside_the_buffer,
     "Kingma's epsilon": _kingmas_epsilon,
     "biased variance": _biased_variance,
+    "a variance of all groups": _variance_of_all_groups,
     "Keras' biased variance": _keras_biased_variance,
     "complement of the momentum": _recipe_defect(momentum=0.1),
     "no Nesterov": _recipe_defect(nesterov=False),

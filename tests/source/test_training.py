@@ -268,6 +268,7 @@ def test_what_becomes_of_the_pictures_is_said_and_mixed_targets_are_refused() ->
         {"clip_norm": 1.0},
         {"average": 0.0},
         {"accumulate": 2, "drop_last": True},
+        {"statistics_batch": 32, "drop_last": True},
     ],
     ids=str,
 )

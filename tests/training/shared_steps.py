@@ -38,10 +38,10 @@ Found = dict[str, np.ndarray]
 
 
 def steps(spec: rn.ResNetSpec, recipe: Recipe, count: int) -> Iterator[StepInputs]:
-    """The whole batches of a run, of different sizes; of one, where they go through the network in parts."""
+    """The whole batches of a run, of different sizes; of one, where they are divided into equal parts or groups."""
     for step in range(count):
         rng = np.random.default_rng([3, step % len(SIZES)])
-        size = 6 if recipe.accumulate > 1 else SIZES[step % len(SIZES)]
+        size = recipe.batch_size if recipe.drop_last else SIZES[step % len(SIZES)]
         images = rng.standard_normal((size, 16, 13, spec.in_channels)).astype(np.float32)
         targets = target_distribution(rng.integers(0, CLASSES, size), CLASSES, recipe.label_smoothing)
         yield step_inputs(spec, recipe.seed, step, images, targets, step_numbers(recipe, 1, step))

@@ -73,6 +73,16 @@ def test_overrides_replace_fields_and_the_length_is_said_once() -> None:
         ({"freeze": "stem"}, "freeze: received 'stem'; allowed is a list of parts"),
         ({"accumulate": 3}, "accumulate: received 3; allowed is a divisor of batch_size = 8"),
         ({"accumulate": 2}, "with drop_last = true"),
+        (
+            {"statistics_batch": 3},
+            "received 3; allowed is a divisor of 8 (batch_size = 8), with drop_last",
+        ),
+        ({"statistics_batch": 4}, "with drop_last = true: all groups are equal"),
+        (
+            {"statistics_batch": 8, "accumulate": 2, "drop_last": True},
+            "received 8; allowed is a divisor of 4 (batch_size = 8 in 2 parts)",
+        ),
+        ({"statistics_batch": 0}, "statistics_batch: received 0; allowed is an integer from 1 that divides a batch"),
         ({"clip_norm": 0}, "clip_norm: received 0; allowed is a number above 0"),
         ({"average_every": 2}, "average_every: received 2; allowed is one only with an average"),
         ({"nesterov": True}, "nesterov: received True; allowed is true only with a momentum"),

@@ -22,29 +22,30 @@ from resnet_core.workers.parent import Worker
 
 GROUP = "parallel"
 PROCESSES = 2
-RECIPE = RECIPES["momentum"]
-#: Not divided by the number of processes.
-IMAGES = 5
+#: {recipe: images of a batch}: not divided by the number of processes, and as many groups as there are processes.
+IMAGES = {"momentum": 5, "groups": 6}
 
 
-def whole(step: int) -> StepInputs:
+def whole(case: str, step: int) -> StepInputs:
     """The whole batch of a step."""
-    images, labels = batch(step)
-    targets = target_distribution(labels[:IMAGES], CLASSES, RECIPE.label_smoothing)
-    return StepInputs(images[:IMAGES], targets, step_numbers(RECIPE, 1, step))
+    recipe, (images, labels), count = RECIPES[case], batch(step), IMAGES[case]
+    targets = target_distribution(labels[:count], CLASSES, recipe.label_smoothing)
+    return StepInputs(images[:count], targets, step_numbers(recipe, 1, step))
 
 
-def taken(backend: Any, place: Place, dtype: str) -> tuple[list[StepResult], TrainingState]:
+def taken(backend: Any, place: Place, case: str, dtype: str) -> tuple[list[StepResult], TrainingState]:
     """What a process says and has after two steps: with shards of their own lengths, if it takes them, and filled up.
 
-    The lengths are two and three.
+    The lengths are two and three, or those of groups.
     """
     group = backend.join(place, "cpu")
     trainer = backend.ParallelTrainer(
-        TRAINED.spec, RECIPE, starting("momentum", STEPS, dtype), dtype=dtype, group=group
+        TRAINED.spec, RECIPES[case], starting(case, STEPS, dtype), dtype=dtype, group=group
     )
     results = [
-        trainer.step(shard(whole(STEPS + number), place.rank, place.processes, equal=trainer.equal or bool(number)))
+        trainer.step(
+            shard(whole(case, STEPS + number), place.rank, place.processes, equal=trainer.equal or bool(number))
+        )
         for number in range(2)
     ]
     found = trainer.state()
@@ -53,12 +54,12 @@ def taken(backend: Any, place: Place, dtype: str) -> tuple[list[StepResult], Tra
 
 
 def other(
-    session: Session, arrays: Arrays, *, package: str, rank: int, port: int, dtype: str
+    session: Session, arrays: Arrays, *, package: str, rank: int, port: int, case: str, dtype: str
 ) -> tuple[dict[str, Any], Arrays]:
     """One of the other processes."""
     backend = importlib.import_module(package)
     backend.configure("cpu", dtype)
-    results, found = taken(backend, Place(rank, PROCESSES, port=port), dtype)
+    results, found = taken(backend, Place(rank, PROCESSES, port=port), case, dtype)
     losses = [[result.loss, result.correct] for result in results]
     return {"results": losses, "step": found.step}, found.to_arrays()
 
@@ -66,16 +67,26 @@ def other(
 @check(GROUP, dtypes=("float64",), needs="ParallelTrainer join", fresh=True)
 def two_processes_take_the_steps_of_one(context: Context) -> None:
     """Loss, `correct`, weights, statistics and slots, of shards that are unequal, and of others that are filled up."""
-    dtype, start = context.dtype, starting("momentum", STEPS, context.dtype)
-    one = reference().Trainer(TRAINED.spec, RECIPE, start, dtype="float64")
-    true = [one.step(whole(STEPS + number)) for number in range(2)]
+    _steps_of_one(context, "momentum")
+
+
+@check(GROUP, dtypes=("float64",), needs="ParallelTrainer join grouped", fresh=True)
+def two_processes_take_whole_groups(context: Context) -> None:
+    """Norms take groups of the batch by themselves, of which each process has some: the same, of a recipe with them."""
+    _steps_of_one(context, "groups")
+
+
+def _steps_of_one(context: Context, case: str) -> None:
+    dtype, start = context.dtype, starting(case, STEPS, context.dtype)
+    one = reference().Trainer(TRAINED.spec, RECIPES[case], start, dtype="float64")
+    true = [one.step(whole(case, STEPS + number)) for number in range(2)]
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
     context.backend.configure("cpu", dtype)
     with Worker(defaults=context.backend.ENVIRONMENT) as worker:
         task = f"{__name__}:other"
-        worker.submit(task, package=context.backend.__name__, rank=1, port=port, dtype=dtype)
-        own = taken(context.backend, Place(0, PROCESSES, port=port), dtype)
+        worker.submit(task, package=context.backend.__name__, rank=1, port=port, case=case, dtype=dtype)
+        own = taken(context.backend, Place(0, PROCESSES, port=port), case, dtype)
         said, arrays = worker.result()
     theirs = [StepResult(*each) for each in said["results"]], TrainingState.from_arrays(arrays, said["step"])
     for rank, (results, found) in enumerate((own, theirs)):
@@ -83,5 +94,7 @@ def two_processes_take_the_steps_of_one(context: Context) -> None:
             what = f"rank {rank}: loss of step {step}"
             expect_close(what, np.array(result.loss), np.array(expected.loss), context.tolerance("step"))
             same = result.correct == expected.correct
-            expect(same, f"rank {rank}: correct: received {result.correct}; expected {expected.correct} of {IMAGES}")
+            expect(
+                same, f"rank {rank}: correct: received {result.correct}; expected {expected.correct} of {IMAGES[case]}"
+            )
         expect_state(f"rank {rank}", found, one.state(), context.tolerance("step"))

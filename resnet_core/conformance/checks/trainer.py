@@ -39,6 +39,7 @@ RECIPES = {
         **_DROP,
         **_COMMON,
     ),
+    "groups": Recipe(learning_rate=0.05, momentum=0.9, statistics_batch=3, drop_last=True, **_DROP, **_COMMON),
     "adam": Recipe(optimizer="adam", **_ADAM),
     "adamw": Recipe(optimizer="adamw", label_smoothing=0.1, **_ADAM),
 }

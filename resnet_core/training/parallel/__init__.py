@@ -6,7 +6,9 @@
 - **The loss** is the sum over the rows of all processes, divided by the rows of the whole batch; so where shards are
   unequal too. It is not a mean of the processes' means.
 - **Norms with batch statistics** normalize by the mean and the variance of the whole batch, and their running variance
-  learns the unbiased one of the whole batch. Other norms see one image, or constants, and need nobody else.
+  learns the unbiased one of the whole batch. Other norms see one image, or constants, and need nobody else. Where a
+  recipe has norms take groups of the batch by themselves (`statistics_batch`), each process has whole groups, and as
+  many as the others: its norms ask nobody, and only the running statistics are put together, in the order of the ranks.
 - **Gradients** are summed over the processes before they are clipped and before the optimizer sees them, so that
   parameters and slots stay equal in all processes.
 - **Filling up**: where a framework needs shards of equal length, and where a shard would be empty, rows fill it up that

@@ -27,6 +27,9 @@ class ParallelTrainer(Trainer, Protocol):
 
     #: Whether all shards must have the same number of rows.
     equal: ClassVar[bool]
+    #: Whether a shard may be whole groups that norms take by themselves (a recipe's `statistics_batch`). Their
+    #: statistics need nobody else; running ones learn from all groups, rank after rank (`learned_together`).
+    grouped: ClassVar[bool]
 
     def __init__(
         self, spec: ResNetSpec, recipe: Recipe, state: TrainingState, *, dtype: str | None = None, group: Group

@@ -6,7 +6,9 @@ from dataclasses import replace
 
 import numpy as np
 
+from resnet_core.errors import RecipeError
 from resnet_core.training.contract import StepInputs
+from resnet_core.training.recipe import Recipe
 
 
 def rows(count: int, rank: int, processes: int) -> np.ndarray:
@@ -44,3 +46,23 @@ def shard(inputs: StepInputs, rank: int, processes: int, parts: int = 1, *, equa
         whole=whole,
         mask=None if mask.all() else mask,
     )
+
+
+def require_whole_groups(recipe: Recipe, processes: int, backend: str, *, grouped: bool) -> None:
+    """Raise RecipeError where the groups of a `statistics_batch` cannot be shared by so many processes.
+
+    `grouped` says whether the backend's ParallelTrainer takes them.
+    """
+    if recipe.groups == 1:
+        return
+    received = f"statistics_batch: received {recipe.statistics_batch}"
+    if not grouped:
+        raise RecipeError(
+            f"{received} for {processes} processes, in which backend {backend} takes the statistics of all pictures; "
+            "use one process, another backend, or leave it out"
+        )
+    if recipe.groups % processes:
+        raise RecipeError(
+            f"{received}, which makes {recipe.groups} groups at a time, for {processes} processes; expected a number "
+            "of groups that they divide, since each process takes whole ones: use another number of either"
+        )
