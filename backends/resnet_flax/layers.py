@@ -56,14 +56,21 @@ class GroupedBatchNorm(BatchNorm):
         evaluating = self.use_running_average if use_running_average is None else use_running_average
         if evaluating is not False:
             return super().__call__(x, use_running_average, mask=mask)
-        groups = x.reshape(-1, self.rows, *x.shape[1:])
-        outputs, means, variances = jax.vmap(self.normalized)(groups)
-        weights = jnp.asarray(group_weights(self.momentum, len(groups)), x.dtype)
-        for statistic, values in ((self.mean, means), (self.var, variances)):
-            learned = (weights[:, None] * values).sum(0)
-            kept = self.momentum ** len(groups) * statistic.get_value()
-            statistic.set_value(jax.lax.stop_gradient(kept + learned))
-        return outputs.reshape(x.shape)
+        values = x.reshape(-1, self.rows * x[0, ..., 0].size, x.shape[-1])
+        groups, count, channels = values.shape
+        ones = jnp.ones((groups, count), x.dtype)  # sums as products, as in `BatchNorm`
+        total = partial(jnp.einsum, "gn,gnc->gc", ones, precision=jax.lax.Precision.HIGHEST)
+        spread = partial(jnp.einsum, "gn,gc->gnc", ones, precision=jax.lax.Precision.HIGHEST)
+        means = total(values) / count
+        centered = values - spread(means)
+        variances = total(centered**2) / count
+        weights = jnp.asarray(group_weights(self.momentum, groups), x.dtype)
+        for statistic, found in ((self.mean, means), (self.var, variances)):
+            kept = self.momentum**groups * statistic.get_value()
+            statistic.set_value(jax.lax.stop_gradient(kept + weights @ found))
+        factors = self.scale.get_value() * jax.lax.rsqrt(variances + self.epsilon)
+        shifts = jnp.broadcast_to(self.bias.get_value(), (groups, channels))
+        return (centered * spread(factors) + spread(shifts)).reshape(x.shape)
 
 
 class DilatedAveragePool(nnx.Module):

@@ -26,31 +26,29 @@ class BatchNorm(nnx.BatchNorm):
         full = x.dtype in (jnp.float32, jnp.float64)
         if evaluating is not False or not usual or not full or jax.default_backend() != "cpu":
             return super().__call__(x, use_running_average, mask=mask)
-        output, mean, variance = self.normalized(x)
-        for statistic, value in ((self.mean, mean), (self.var, variance)):
-            statistic.set_value(lax.stop_gradient(self.momentum * statistic.get_value() + (1 - self.momentum) * value))
-        return output
-
-    def normalized(self, x: Array) -> tuple[Array, Array, Array]:
-        """(output, mean, biased variance) by the statistics of these images."""
-        mean = _mean(x)
+        count = x.size // x.shape[-1]
+        mean = _total(x) / count
         centered = x - _spread(mean, x)
-        variance = _mean(centered**2)
+        variance = _total(centered**2) / count
+        for statistic, value in ((self.mean, mean), (self.var, variance)):
+            kept = self.momentum * statistic.get_value()
+            statistic.set_value(lax.stop_gradient(kept + (1 - self.momentum) * value))
         factor = self.scale.get_value() * lax.rsqrt(variance + self.epsilon)
-        return centered * _spread(factor, x) + _spread(self.bias.get_value(), x), mean, variance
+        return centered * _spread(factor, x) + _spread(self.bias.get_value(), x)
 
 
-def _mean(x: Array) -> Array:
-    """(batch, height, width, channels) to (channels,): the mean over everything else."""
+def _total(x: Array) -> Array:
+    """(batch, height, width, channels) to (channels,): the sum over everything else."""
     pixels = x.reshape(x.shape[0], -1, x.shape[-1])
-    return _product("bn,bnc->bc", jnp.ones(pixels.shape[:2], x.dtype), pixels).sum(0) / (x.size // x.shape[-1])
+    return _product("bn,bnc->bc", jnp.ones(pixels.shape[:2], x.dtype), pixels).sum(0)
 
 
 def _spread(values: Array, like: Array) -> Array:
-    """(channels,) to the shape of `like`; the derivative is a sum by products too."""
-    batch, *_, channels = like.shape
+    """(channels,) to the shape of `like`; the derivative is a `_total`."""
+    batch, *size, channels = like.shape
     ones = jnp.ones((batch, like.size // (batch * channels)), like.dtype)
-    return _product("bn,bc->bnc", ones, jnp.broadcast_to(values, (batch, channels))).reshape(like.shape)
+    spread = _product("bn,bc->bnc", ones, jnp.broadcast_to(values, (batch, channels)))
+    return spread.reshape(batch, *size, channels)
 
 
 def _product(form: str, *factors: Any) -> Array:

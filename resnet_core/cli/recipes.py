@@ -38,7 +38,7 @@ def list_recipes(
     table.columns[-1].no_wrap = False
     for found in recipes:
         batch = str(found.batch_size)
-        table.add_row(found.name, found.optimizer, f"{found.learning_rate:g}", _length(found), batch, ABOUT[found.name])
+        table.add_row(found.name, found.optimizer, f"{found.rate:g}", _length(found), batch, ABOUT[found.name])
     tables.show(table)
 
 

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from resnet_core.errors import InputError
-from resnet_core.fields import plain_fields, show
+from resnet_core.fields import show
 from resnet_core.outline import literal
 from resnet_core.source_text import Program, docstring, indented, plain, rename
 from resnet_core.training.recipe import Recipe
-from resnet_core.training.recipe_files import RECIPES
+from resnet_core.training.recipe_files import RECIPES, changes
 
 #: What a recipe has where it says nothing.
 _USUAL = Recipe(learning_rate=1.0, batch_size=1, steps=1)
@@ -37,7 +37,13 @@ class TrainingText:
     @cached_property
     def rate(self) -> str:
         """The recipe's learning rate, as a number."""
-        return _number(self.recipe.learning_rate)
+        return _number(self.recipe.rate)
+
+    @cached_property
+    def start(self) -> str:
+        """The rate that the warm-up rises from; "" for 0."""
+        start = min(self.recipe.warmup_from, self.recipe.rate)
+        return _number(start) if start else ""
 
     @cached_property
     def warmup(self) -> str:
@@ -86,7 +92,8 @@ class TrainingText:
             lines.append(f"warmup = {warmup}")
             warmup = "warmup"
         if warmup:
-            rate += f" * min(step + 1, {warmup}) / {warmup}"
+            full = f"({rate} - {self.start})" if self.start else rate
+            rate = f"{self.start}{' + ' * bool(self.start)}{full} * min(step + 1, {warmup}) / {warmup}"
         if self.cosine:
             length = self._steps(self.recipe.steps or self.recipe.epochs or 0)
             passed, rest = (f"max(step - {warmup}, 0)", f"({length} - {warmup})") if warmup else ("step", length)
@@ -161,7 +168,8 @@ class TrainingText:
         recipe, parts = self.recipe, []
         unit = "step" if recipe.steps is not None else "epoch"
         if self.warmup:
-            parts.append(f"rises to {self.rate} in {_count(recipe.warmup, unit)}")
+            start = f"from {self.start} " if self.start else ""
+            parts.append(f"rises {start}to {self.rate} in {_count(recipe.warmup, unit)}")
         if self.cosine:
             parts.append(f"falls {'' if self.warmup else f'from {self.rate} '}along half a cosine to 0")
         if recipe.milestones:
@@ -181,9 +189,14 @@ class TrainingText:
         if recipe.crop_area:
             low, high = (f"{100 * share:g}%" for share in recipe.crop_area)
             parts.append(f"cropped at random to {low} to {high} of their area")
+        if recipe.crop_side:
+            shorter = " to ".join(map(str, recipe.crop_side))
+            parts.append(f"scaled at random to {shorter} pixels on their shorter side and cropped")
         jitter = [name for name in ("brightness", "contrast", "saturation", "hue") if getattr(recipe, name)]
         if jitter:
             parts.append(f"jittered in {', '.join(jitter)}")
+        if recipe.lighting:
+            parts.append(f"lit in a random color of deviation {_number(recipe.lighting)}")
         if recipe.mean == "pixel":
             parts.append("less the mean training picture")
         if recipe.pad_crop:
@@ -214,8 +227,7 @@ def recipe_options(recipe: Recipe | None) -> str:
         return ""
     if recipe.name not in RECIPES:
         return f" --train --recipe {recipe.name or 'recipe'}.toml"
-    named, own = plain_fields(Recipe(name=recipe.name, **RECIPES[recipe.name])), plain_fields(recipe)
-    changed = [f" --with {key}={plain(own[key])}" for key in own if own[key] != named[key]]
+    changed = [f" --with {key}={plain(value)}" for key, value in changes(recipe).items()]
     return f" --train --recipe {recipe.name}{''.join(changed)}"
 
 

@@ -1,4 +1,4 @@
-"""Augmentation of a batch, row by row: random resized crop, color jitter, cut-out.
+"""Augmentation of a batch, row by row: random resized crop, color jitter, colored light, cut-out.
 
 Each number is drawn for one row, from the seed, the purpose, the step and the row. So a row does not depend on the
 others, nor one augmentation on whether there is another, and nothing has to be saved to resume a run.
@@ -16,8 +16,13 @@ from resnet_core.data.dataset import Box, Crop
 from resnet_core.data.jitter import OPERATIONS, jittered
 from resnet_core.training.recipe import Recipe
 
-#: The purpose of a generator, the second number of its seed; the pipeline has 0 and 1.
-CROP, COLOR, CUTOUT, PARTNERS, SHARES = 2, 3, 4, 5, 6
+#: The purpose of a generator, the second number of its seed; the pipeline has 0 and 1, random layers 7.
+CROP, COLOR, CUTOUT, PARTNERS, SHARES, LIGHT = 2, 3, 4, 5, 6, 8
+
+#: The principal components of the colors (red, green, blue, from 0 to 1) of ImageNet's pixels, one in each column, and
+#: their variances: the constants of Facebook's training of ResNets (fb.resnet.torch), and of most programs since.
+COMPONENTS = np.array([[-0.5675, 0.7192, 0.4009], [-0.5808, -0.0045, -0.8140], [-0.5836, -0.6948, 0.4203]])
+VARIANCES = np.array([0.2175, 0.0188, 0.0045])
 
 #: How often a crop of random area and shape is tried before the largest in the center is taken.
 TRIES = 10
@@ -28,14 +33,18 @@ def generator(recipe: Recipe, purpose: int, step: int, row: int = 0) -> np.rando
     return np.random.default_rng([recipe.seed, purpose, step, row])
 
 
-def random_crop(recipe: Recipe, step: int) -> Crop | None:
-    """Where each row's picture is cropped in this step; None if the recipe has no `crop_area`."""
-    area = recipe.crop_area
-    if area is None:
+def random_crop(recipe: Recipe, step: int, size: tuple[int, int]) -> Crop | None:
+    """Where each row's picture is cropped to `size` in this step; None if the recipe has no such crop."""
+    area, sides = recipe.crop_area, recipe.crop_side
+    if area is None and sides is None:
         return None
 
     def crop(row: int, height: int, width: int) -> Box:
-        return crop_box(generator(recipe, CROP, step, row), height, width, area, recipe.crop_ratio)
+        rng = generator(recipe, CROP, step, row)
+        if sides is not None:
+            return scaled_box(rng, height, width, sides, size)
+        assert area is not None
+        return crop_box(rng, height, width, area, recipe.crop_ratio)
 
     return crop
 
@@ -65,12 +74,30 @@ def crop_box(
     return (height - own_height) // 2, (width - own_width) // 2, own_height, own_width
 
 
+def scaled_box(rng: np.random.Generator, height: int, width: int, sides: tuple[int, int], size: tuple[int, int]) -> Box:
+    """The random part of a picture that has this `size` once its shorter side is one of `sides`, both included.
+
+    He et al. 2015, section 3.4. The part is stretched to `size` alone, which is the same to within the rounding of its
+    place and sides to pixels of the picture.
+    """
+    scale = min(height, width) / int(rng.integers(sides[0], sides[1] + 1))
+    own_height, own_width = (max(1, round(length * scale)) for length in size)
+    top = int(rng.integers(0, height - own_height + 1))
+    left = int(rng.integers(0, width - own_width + 1))
+    return top, left, own_height, own_width
+
+
 def recolored(recipe: Recipe, pictures: np.ndarray, step: int) -> np.ndarray:
     """The pictures (batch, height, width, 1 or 3) uint8 with their colors jittered, each in an order of its own.
 
     A factor is uniform in [max(0, 1 - s), 1 + s] for brightness, contrast and saturation of strength s, and in [-s, s]
-    for the hue: torchvision's ColorJitter. All are drawn, whatever the recipe asks, so that each is independent.
+    for the hue: torchvision's ColorJitter. All are drawn, whatever the recipe asks, so that each is independent. With
+    `lighting`, float32 pictures in another light.
     """
+    return lit(recipe, _jittered(recipe, pictures, step), step)
+
+
+def _jittered(recipe: Recipe, pictures: np.ndarray, step: int) -> np.ndarray:
     strengths = {name: getattr(recipe, name) for name in OPERATIONS if getattr(recipe, name)}
     if not strengths:
         return pictures
@@ -87,6 +114,19 @@ def _recolored(picture: np.ndarray, strengths: dict[str, float], rng: np.random.
         low, high = (-strength, strength) if name == "hue" else (max(0.0, 1 - strength), 1 + strength)
         factors[name] = low + (high - low) * shares[name]
     return jittered(picture, factors, order)
+
+
+def lit(recipe: Recipe, pictures: np.ndarray, step: int) -> np.ndarray:
+    """The pictures with one color added to all pixels of each: Krizhevsky et al. 2012, section 4.1.
+
+    Along each principal component of ImageNet's colors it is a normal number of deviation `lighting`, times the
+    component's variance. Nothing is clipped: float32, from 0 to 255 and a little beyond. Gray pictures are left alone.
+    """
+    if not recipe.lighting or pictures.shape[-1] != 3:
+        return pictures
+    draws = [generator(recipe, LIGHT, step, row).normal(0, recipe.lighting, 3) for row in range(len(pictures))]
+    colors = (np.array(draws) * VARIANCES) @ COMPONENTS.T * 255
+    return pictures + colors[:, None, None, :].astype(np.float32)
 
 
 def cut_out(recipe: Recipe, images: np.ndarray, step: int) -> np.ndarray:

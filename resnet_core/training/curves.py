@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from resnet_core.errors import InputError
 from resnet_core.presentation.figure_file import new_figure, write_figure
+from resnet_core.training.recipe_files import title
 from resnet_core.training.reporting import EpochRecord
 from resnet_core.training.run_folder import RunFolder
 
@@ -172,7 +173,7 @@ def _read(path: Path, name: str) -> RunCurves:
     return RunCurves(
         name,
         spec.name,
-        recipe.name,
+        title(recipe),
         tuple(record for record in records if record["kind"] == "step"),
         tuple(EpochRecord.from_json(record) for record in records if record["kind"] == "epoch"),
         changes,

@@ -10,6 +10,7 @@ from resnet_core.specification import ResNetSpec
 from resnet_core.training.parallel.group import Group
 from resnet_core.training.parameters import treatments
 from resnet_core.training.pipeline import Pipeline
+from resnet_core.training.recipe_files import title
 
 
 def opening_line(spec: ResNetSpec, pipeline: Pipeline, *, backend: str, device: str, done: int) -> str:
@@ -23,7 +24,7 @@ def opening_line(spec: ResNetSpec, pipeline: Pipeline, *, backend: str, device: 
     pictures = f"{data.name}: {len(data.train):,} training and {len(data.test):,} {data.test_name} pictures"
     taken = f", {done:,} of them taken" if done else ""
     length = f"{pipeline.total_steps:,} steps, {pipeline.steps_per_epoch:,} an epoch{taken}"
-    return f"{network} on {pictures}; {length}, by the recipe {pipeline.recipe.name}, in {backend} on {device}"
+    return f"{network} on {pictures}; {length}, by the recipe {title(pipeline.recipe)}, in {backend} on {device}"
 
 
 def several_line(group: Group, run: Path) -> str:

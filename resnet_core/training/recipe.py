@@ -31,6 +31,7 @@ FIELDS: dict[str, str] = {
     "name": f"text of at most {MOST_NAME} characters",
     "optimizer": '"sgd", "adam" or "adamw"',
     "learning_rate": "a number above 0",
+    "rate_batch": "an integer from 1, the batch_size that learning_rate is for, by which it is scaled, or none",
     "momentum": "a number from 0 and below 1, the weight of the old buffer (sgd only)",
     "nesterov": "true or false (with a momentum above 0)",
     "betas": "two numbers from 0 and below 1, the weights of the old moments (adam and adamw)",
@@ -49,6 +50,7 @@ FIELDS: dict[str, str] = {
     "milestones": "rising numbers above 0, when the learning rate drops, in the unit of the length (epochs or steps)",
     "factor": "a number above 0, what the learning rate is multiplied by at each milestone",
     "warmup": "a number from 0, how long the learning rate rises from 0, in the unit of the length",
+    "warmup_from": "a number from 0, the learning rate that it rises from (with a warmup), at most the full one",
     "epochs": "an integer from 1, or none if steps gives the length",
     "steps": "an integer from 1, or none if epochs gives the length",
     "patience": "an integer from 1, after how many epochs without a better test accuracy the run ends, or none",
@@ -61,10 +63,13 @@ FIELDS: dict[str, str] = {
     "crop_area": "two numbers above 0 and at most 1, between which the area of a random crop is, as a share of the "
     "picture's, or none for no such crop",
     "crop_ratio": "two numbers above 0, between which width / height of such a crop is",
+    "crop_side": "two rising integers from 1, between which a picture's shorter side is scaled before a crop of the "
+    "image's size, or none for no such crop",
     "brightness": "a number from 0, how far from 1 the random factor may be",
     "contrast": "a number from 0, how far from 1 the random factor may be",
     "saturation": "a number from 0, how far from 1 the random factor may be",
     "hue": "a number from 0 to 0.5, how far the hues may turn, as a share of the circle",
+    "lighting": "a number from 0, the deviation of the random share of each principal component of ImageNet's colors",
     "cutout": "an integer from 0, the side of the square that is blanked in each picture, in pixels",
     "mixup": "a number from 0, alpha of the Beta distribution of the shares; 0 does not mix",
     "cutmix": "a number from 0, alpha of the Beta distribution of the shares; 0 does not mix",
@@ -81,16 +86,8 @@ CLIP_EPSILON = 1e-6
 
 #: Fields that may be None.
 OPTIONAL = (
-    "average",
-    "clip_norm",
-    "statistics_batch",
-    "epochs",
-    "steps",
-    "patience",
-    "resize",
-    "crop_area",
-    "mean",
-    "deviation",
+    *("rate_batch", "clip_norm", "statistics_batch", "average", "epochs", "steps", "patience", "resize"),
+    *("crop_area", "crop_side", "mean", "deviation"),
 )
 
 #: The optimizer's slots by neutral name: each has one array per parameter.
@@ -106,6 +103,7 @@ class Recipe(Struct, frozen=True, kw_only=True, omit_defaults=False):
     name: Annotated[str, Meta(max_length=MOST_NAME)] = ""
     optimizer: Literal["sgd", "adam", "adamw"] = "sgd"
     learning_rate: Positive
+    rate_batch: Whole | None = None
     momentum: Fraction = 0.0
     nesterov: bool = False
     betas: tuple[Fraction, Fraction] = (0.9, 0.999)
@@ -124,6 +122,7 @@ class Recipe(Struct, frozen=True, kw_only=True, omit_defaults=False):
     milestones: Annotated[tuple[Positive, ...], Meta(max_length=10_000)] = ()
     factor: Positive = 0.1
     warmup: Annotated[float, Meta(ge=0, le=1e9)] = 0.0
+    warmup_from: Annotated[float, Meta(ge=0, le=1e9)] = 0.0
     epochs: Whole | None = None
     steps: Whole | None = None
     patience: Whole | None = None
@@ -136,10 +135,12 @@ class Recipe(Struct, frozen=True, kw_only=True, omit_defaults=False):
     flip: bool = False
     crop_area: tuple[Share, Share] | None = None
     crop_ratio: tuple[Positive, Positive] = (3 / 4, 4 / 3)
+    crop_side: tuple[Pixels, Pixels] | None = None
     brightness: Strength = 0.0
     contrast: Strength = 0.0
     saturation: Strength = 0.0
     hue: Annotated[float, Meta(ge=0, le=0.5)] = 0.0
+    lighting: Strength = 0.0
     cutout: Annotated[int, Meta(ge=0, le=100_000)] = 0
     mixup: Strength = 0.0
     cutmix: Strength = 0.0
@@ -172,6 +173,8 @@ class Recipe(Struct, frozen=True, kw_only=True, omit_defaults=False):
             refuse("momentum", self.momentum, 'a momentum only with optimizer = "sgd"; adam has betas', RecipeError)
         if (self.schedule == "step") != bool(self.milestones):
             refuse("milestones", self.milestones, 'some with schedule = "step", and none without', RecipeError)
+        if self.warmup_from and not self.warmup:
+            refuse("warmup_from", self.warmup_from, "a rate only with a warmup, such as warmup = 5", RecipeError)
         if list(self.milestones) != sorted(set(self.milestones)):
             refuse("milestones", self.milestones, FIELDS["milestones"], RecipeError)
         self._check_augmentation()
@@ -189,19 +192,23 @@ class Recipe(Struct, frozen=True, kw_only=True, omit_defaults=False):
     def _check_augmentation(self) -> None:
         if self.resize is not None and prod(self.resize) > MOST_PIXELS:
             refuse("resize", self.resize, f"at most {MOST_PIXELS:,} pixels", RecipeError)
-        for field in ("crop_area", "crop_ratio"):
+        for field in ("crop_area", "crop_ratio", "crop_side"):
             bounds = getattr(self, field)
             if bounds is not None and bounds[0] > bounds[1]:
                 refuse(field, bounds, f"{FIELDS[field]}; the smaller one first", RecipeError)
-        if self.crop_area is not None and self.mean == "pixel":
-            refuse(
-                "mean",
-                self.mean,
-                "a list of numbers or none with crop_area, after which no pixel is in its place",
-                RecipeError,
-            )
+        crops = [field for field in ("crop_area", "crop_side") if getattr(self, field) is not None]
+        if len(crops) > 1:
+            refuse("crop_side", self.crop_side, "none with crop_area: a picture is cropped in one way", RecipeError)
+        if crops and self.mean == "pixel":
+            allowed = f"a list of numbers or none with {crops[0]}, after which no pixel is in its place"
+            refuse("mean", self.mean, allowed, RecipeError)
         if self.mixup and self.cutmix:
             refuse("cutmix", self.cutmix, "0 with mixup: a batch is mixed in one way", RecipeError)
+
+    @property
+    def rate(self) -> float:
+        """The full learning rate: `learning_rate`, scaled linearly from `rate_batch` to `batch_size`."""
+        return self.learning_rate * (1 if self.rate_batch is None else self.batch_size / self.rate_batch)
 
     @property
     def groups(self) -> int:

@@ -54,6 +54,43 @@ RECIPES: dict[str, dict[str, Any]] = {
         "mean": list(GRAY_MEAN),
         "deviation": list(GRAY_DEVIATION),
     },
+    # He et al. 2015, section 3.4. The paper drops the rate when the error plateaus: here it is 30 and 60 epochs.
+    "imagenet-2015": {
+        "learning_rate": 0.1,
+        "momentum": 0.9,
+        "weight_decay": 1e-4,
+        "schedule": "step",
+        "milestones": [150_000, 300_000],
+        "steps": 600_000,
+        "batch_size": 256,
+        "flip": True,
+        "crop_side": [256, 480],
+        "lighting": 0.1,
+        "mean": list(IMAGENET_MEAN),
+        "deviation": list(IMAGENET_DEVIATION),
+    },
+    # Goyal et al. 2017, arXiv:1706.02677, sections 2.1 (linear scaling), 2.2 (gradual warm-up), 2.3 (statistics of 32)
+    # and 5.1 (everything else).
+    "imagenet-goyal": {
+        "learning_rate": 0.1,
+        "rate_batch": 256,
+        "momentum": 0.9,
+        "nesterov": True,
+        "weight_decay": 1e-4,
+        "decay_all": False,
+        "statistics_batch": 32,
+        "schedule": "step",
+        "milestones": [30, 60, 80],
+        "warmup": 5,
+        "warmup_from": 0.1,
+        "epochs": 90,
+        "batch_size": 8192,
+        "drop_last": True,
+        "flip": True,
+        "crop_area": [0.08, 1],
+        "mean": list(IMAGENET_MEAN),
+        "deviation": list(IMAGENET_DEVIATION),
+    },
     # For some hundred or thousand pictures of one's own: small batches, a small rate, ImageNet's constants, which the
     # weights were trained with.
     "fine-tune": {
@@ -78,8 +115,13 @@ ABOUT = {
     "fashion-adam": "a first run; the default",
     "cifar-2015": "He et al. 2015, section 4.2; crops and flips",
     "fashion-resnet20": "the network that ships",
+    "imagenet-2015": "He et al. 2015, section 3.4; from a random scale",
+    "imagenet-goyal": "Goyal et al. 2017; large batches, many GPUs",
     "fine-tune": "your own pictures, from trained weights, for which it is the default",
 }
+
+#: Changed fields of a recipe that its title lists, in a line that has more to say.
+MOST_SHOWN = 6
 
 #: The recipe of a new run unless another is given.
 DEFAULT = "fashion-adam"
@@ -122,6 +164,31 @@ def recipe(source: str | Path | Recipe, /, **overrides: Any) -> Recipe:
 def recipe_fields(recipe: Recipe) -> dict[str, Any]:
     """Every field as a plain value, as in a recipe's file."""
     return {**plain_fields(recipe), "rates": dict(recipe.rates)}
+
+
+def changes(recipe: Recipe) -> dict[str, Any]:
+    """The fields in which a recipe differs from the named one of its name; {} where there is none."""
+    if recipe.name not in RECIPES:
+        return {}
+    named, own = recipe_fields(Recipe(name=recipe.name, **RECIPES[recipe.name])), recipe_fields(recipe)
+    return {field: value for field, value in own.items() if value != named[field]}
+
+
+def title(recipe: Recipe) -> str:
+    """What a recipe is called where it is shown: its name, and what differs from the recipe of that name.
+
+    >>> title(recipe("fashion-adam", batch_size=64))
+    'fashion-adam with batch_size = 64'
+    """
+    found = changes(recipe)
+    for one, other in (("epochs", "steps"), ("steps", "epochs")):
+        if found.get(one, "") is None and other in found:
+            del found[one]  # the other length says it
+    texts = [f"{field} = {'none' if value is None else json.dumps(value)}" for field, value in found.items()]
+    if len(texts) > MOST_SHOWN:
+        texts[MOST_SHOWN - 1 :] = [f"{len(texts) - MOST_SHOWN + 1} other fields changed"]
+    listed = ", ".join(texts[:-1]) + " and " * (len(texts) > 1) + "".join(texts[-1:])
+    return f"{recipe.name or 'without a name'}{' with ' * bool(texts)}{listed}"
 
 
 def recipe_overrides(assignments: list[str]) -> dict[str, Any]:

@@ -26,18 +26,19 @@ def total_steps(recipe: Recipe, per_epoch: int) -> int:
 def learning_rate(recipe: Recipe, per_epoch: int, step: int) -> float:
     """The learning rate of a step.
 
-    The recipe's rate times a linear warm-up (whose last step has the full rate), and times 1 ("constant"), `factor`
-    for every milestone passed ("step"), or a half cosine from 1 at the end of the warm-up to 0 at the end of the run
-    ("cosine").
+    The recipe's full rate times 1 ("constant"), `factor` for every milestone passed ("step"), or a half cosine from 1
+    at the end of the warm-up to 0 at the end of the run ("cosine"). In a warm-up it rises to that, from `warmup_from`
+    if that is less, by equal amounts: the first in the first step, the last in the last.
     """
     unit = 1 if recipe.steps is not None else per_epoch
     warmup, total = round(recipe.warmup * unit), total_steps(recipe, per_epoch)
-    rate = recipe.learning_rate
+    rate = recipe.rate
     if recipe.schedule == "step":
         rate *= recipe.factor ** sum(step >= round(milestone * unit) for milestone in recipe.milestones)
     elif recipe.schedule == "cosine" and step >= warmup:
         rate *= (1 + math.cos(math.pi * (step - warmup) / max(1, total - warmup))) / 2
-    return rate * (step + 1) / warmup if step < warmup else rate
+    start = min(recipe.warmup_from, recipe.rate)
+    return start + (rate - start) * (step + 1) / warmup if step < warmup else rate
 
 
 def step_numbers(recipe: Recipe, per_epoch: int, step: int) -> StepNumbers:

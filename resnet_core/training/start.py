@@ -44,7 +44,7 @@ from resnet_core.training.parameters import frozen_layers, treatments
 from resnet_core.training.pipeline import Pipeline
 from resnet_core.training.random_factors import require_random_layers
 from resnet_core.training.recipe import Recipe, check_trainable
-from resnet_core.training.recipe_files import default_recipe
+from resnet_core.training.recipe_files import default_recipe, title
 from resnet_core.training.recipe_files import recipe as read_recipe
 from resnet_core.training.recorder import RunRecorder
 from resnet_core.training.reporting import EpochRecord, Progress, Reporter, Several, as_reporter
@@ -197,6 +197,7 @@ def train(
         if place is not None:
             group = optional(module, "join")(place, used)
         session: dict[str, Any] = {"backend": backend, "device": used, "versions": module.versions()}
+        session["recipe"] = title(plan)
         state, sums = TrainingState({}), RunProgress()
         if place is not None:
             session["processes"] = place.processes

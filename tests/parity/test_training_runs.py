@@ -160,7 +160,7 @@ def test_twenty_steps_are_the_same_run(pool: EnginePool, recipe: str, engine: st
 @pytest.mark.parametrize("name", NAMED)
 def test_two_steps_of_every_named_recipe(pool: EnginePool, name: str, engine: str) -> None:
     """On the numbers of one batch: what a recipe does to pictures is the pipeline's."""
-    plan = named(name, steps=2, batch_size=6)
+    plan = named(name, steps=2, batch_size=6, statistics_batch=None)
     found, true = run(pool, engine, SPEC, plan, 2), truth(pool, SPEC, plan, 2)
     assert wrong(pool, SPEC, found, true, STEP, STEP) == {}
 

@@ -182,13 +182,21 @@ def test_every_planted_defect_of_the_training_is_found(backend: str, pool: Engin
 
 #: Every form that the expression of the rate can take.
 SCHEDULES: dict[str, Recipe] = {
-    **{name: named(name) for name in RECIPES},
+    **{name: named(name, statistics_batch=None) for name in RECIPES},
     **KINDS,
     "rising only": Recipe(learning_rate=0.1, warmup=5, steps=9, batch_size=1),
     "rising to the end": Recipe(learning_rate=0.1, schedule="cosine", warmup=3, epochs=3, batch_size=1),
     "half an epoch": Recipe(learning_rate=0.1, schedule="cosine", warmup=0.5, epochs=3, batch_size=1),
     "two drops": Recipe(learning_rate=0.1, schedule="step", milestones=[1, 2.25], factor=0.3, epochs=4, batch_size=1),
     "rise and drop": Recipe(learning_rate=3e-5, schedule="step", milestones=[2, 3], warmup=2, epochs=4, batch_size=1),
+    "rise from above": Recipe(learning_rate=0.1, warmup=5, warmup_from=0.03, steps=9, batch_size=4, rate_batch=2),
+    "rise from the full rate": Recipe(learning_rate=0.1, warmup=5, warmup_from=3, steps=9, batch_size=1),
+    "rise from above and fall": Recipe(
+        learning_rate=0.1, schedule="cosine", warmup=1, warmup_from=0.03, epochs=3, batch_size=1
+    ),
+    "rise from above and drop": Recipe(
+        learning_rate=0.1, schedule="step", milestones=[1], warmup=2, warmup_from=0.03, epochs=3, batch_size=1
+    ),
     "cosine in steps": Recipe(learning_rate=0.1, schedule="cosine", steps=50, batch_size=1),
 }
 

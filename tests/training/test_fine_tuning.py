@@ -59,7 +59,7 @@ def test_classes_channels_and_size_follow_from_the_data_and_are_said(work: Work)
     process = done(resnet("train", "resnet20", *NARROW, *more))
     assert (
         "classes = 3, in_channels = 3, 20 x 20) on pictures: 12 training and 6 test pictures; 2 steps, 2 an epoch, "
-        "by the recipe fashion-adam, in numpy on cpu"
+        "by the recipe fashion-adam with epochs = 1 and batch_size = 6, in numpy on cpu"
     ) in process.stderr
     found = rn.trained_network(work.folder / "run")
     assert (found.spec.classes, found.classes) == (3, ("a", "b", "c"))

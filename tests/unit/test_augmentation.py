@@ -20,11 +20,19 @@ from resnet_core.data.jitter import OPERATIONS, jittered
 from resnet_core.data.named import dataset
 from resnet_core.errors import DataError
 from resnet_core.training import augmentation
-from resnet_core.training.augmentation import CROP, crop_box, generator, random_crop
+from resnet_core.training.augmentation import (
+    COMPONENTS,
+    CROP,
+    VARIANCES,
+    crop_box,
+    generator,
+    lit,
+    random_crop,
+    scaled_box,
+)
 from resnet_core.training.mixing import mixing
 from resnet_core.training.pipeline import Pipeline
 from resnet_core.training.recipe import Recipe
-from resnet_core.training.recipe_files import RECIPES
 from resnet_core.training.recipe_files import recipe as named
 from resnet_core.training.targets import target_distribution
 
@@ -65,7 +73,7 @@ def color(tmp_path: Path) -> Dataset:
     return data_set(tmp_path, COLOR)
 
 
-@pytest.mark.parametrize("name", RECIPES)
+@pytest.mark.parametrize("name", BATCHES)
 def test_recipes_without_it_have_the_batches_they_had(name: str, gray: Dataset, color: Dataset) -> None:
     plan = pipeline(color if name == "fine-tune" else gray, named(name, batch_size=16))
     digest = hashlib.sha256()
@@ -165,12 +173,89 @@ def test_arrays_are_cropped_too_and_a_crop_of_everything_changes_nothing(gray: D
         np.testing.assert_array_equal(whole.batch(2)[0], plain.batch(2)[0])
         part = pipeline(data, recipe(crop_area=[0.3, 0.5]))
         assert part.batch(2)[0].shape == plain.batch(2)[0].shape
-        crop = random_crop(part.recipe, 2)
+        crop = random_crop(part.recipe, 2, (28, 28))
         assert crop is not None
         top, left, height, width = crop(4, 28, 28)
         picture = np.rint(plain.batch(2)[0][4] * 255).astype(np.uint8)[top : top + height, left : left + width]
         resized = Image.fromarray(picture[..., 0]).resize((28, 28), Image.Resampling.BILINEAR)
         np.testing.assert_array_equal(np.rint(part.batch(2)[0][4][..., 0] * 255), np.asarray(resized))
+
+
+@pytest.mark.parametrize(
+    ("size", "numbers", "box"),
+    [
+        # Scaled by 256 / 512, a crop of 224 is one of 448 here.
+        ((512, 700), [256, 10, 252], (10, 252, 448, 448)),
+        # By 480 / 500: 224 / 0.96 = 233.3.
+        ((600, 500), [480, 367, 267], (367, 267, 233, 233)),
+        # Enlarged: 224 of 320 pixels are 70 of 100.
+        ((100, 120), [320, 30, 50], (30, 50, 70, 70)),
+    ],
+)
+def test_a_crop_at_a_random_scale_by_hand(size: tuple[int, int], numbers: list[float], box: tuple[int, ...]) -> None:
+    planned: Any = Planned(*numbers)
+    assert scaled_box(planned, *size, (256, 480), (224, 224)) == box
+    assert not planned.numbers
+    assert scaled_box(np.random.default_rng(0), *size, (224, 224), (224, 112))[2] == min(size)  # both ends belong to it
+
+
+def test_scales_are_drawn_evenly_and_all_of_a_picture_is_reached() -> None:
+    rng = np.random.default_rng(5)
+    top, left, height, width = np.array([scaled_box(rng, 600, 500, (256, 480), (224, 224)) for _ in range(4000)]).T
+    assert (height == width).all()
+    side = 224 * 500 / height
+    assert (side.min(), side.max()) == pytest.approx((256, 480), abs=1.2)  # a pixel in 233
+    assert side.mean() == pytest.approx(368, abs=4)
+    assert side.std() == pytest.approx(225 / math.sqrt(12), abs=2)
+    assert min(top.min(), left.min()) == 0
+    assert ((top + height).max(), (left + width).max()) == (600, 500)
+    assert (top / (600 - height)).mean() == pytest.approx(0.5, abs=0.02)
+
+
+def test_a_scaled_and_cropped_picture_is_what_pillow_makes_of_it(tmp_path: Path) -> None:
+    """Scaled as a whole, and cropped there: the same but at the edges, where the part alone has no neighbors."""
+    rng = np.random.default_rng(1)
+    photos = rng.integers(0, 256, (100, 64, 80, 3), np.uint8)
+    data = data_set(tmp_path, photos)
+    plan = pipeline(data, recipe(resize=[16, 20], crop_side=[32, 32]))
+    compared = 0
+    for step in range(6):
+        indices = np.random.default_rng([0, 0, 0]).permutation(76)[12 * step : 12 * step + 12]
+        for row, (index, image) in enumerate(zip(indices, plan.batch(step)[0], strict=True)):
+            own = np.random.default_rng([0, CROP, step, row])
+            top, left, height, width = scaled_box(own, 64, 80, (32, 32), (16, 20))
+            assert (height, width) == (32, 40)
+            if top % 2 or left % 2:  # between two pixels of the scaled picture
+                continue
+            whole = Image.fromarray(photos[index]).resize((40, 32), Image.Resampling.BILINEAR)
+            part = np.asarray(whole)[top // 2 : top // 2 + 16, left // 2 : left // 2 + 20]
+            np.testing.assert_array_equal(np.rint(image * 255)[1:-1, 1:-1], part[1:-1, 1:-1])
+            compared += 1
+    assert compared > 8
+    with pytest.raises(DataError, match=r"crop_side: received \[24, 40\]; the images are 32x32, which is cut out of"):
+        pipeline(data, recipe(resize=[32, 32], crop_side=[24, 40]))
+
+
+def test_colored_light_is_one_color_for_each_picture(color: Dataset, gray: Dataset) -> None:
+    before, after = pipeline(color, recipe()), pipeline(color, recipe(lighting=0.1))
+    for step in (0, 3):
+        added = after.batch(step)[0] - before.batch(step)[0]
+        assert np.ptp(added, axis=(1, 2)).max() < 1e-6  # no pixel differs, and none is clipped
+        for row, shift in enumerate(added[:, 0, 0]):
+            a = np.random.default_rng([0, 8, step, row]).normal(0, 0.1, 3)
+            expected = sum(a[k] * VARIANCES[k] * COMPONENTS[:, k] for k in range(3))
+            np.testing.assert_allclose(shift, expected, atol=1e-6)
+    np.testing.assert_allclose(COMPONENTS.T @ COMPONENTS, np.eye(3), atol=2e-4)
+    np.testing.assert_array_equal(
+        pipeline(gray, recipe(lighting=0.1)).batch(1)[0], pipeline(gray, recipe()).batch(1)[0]
+    )
+
+
+def test_colored_light_has_the_deviations_of_the_formula() -> None:
+    pictures = np.zeros((4000, 1, 1, 3), np.uint8)
+    colors = lit(recipe(lighting=0.5), pictures, 0)[:, 0, 0].astype(np.float64) / 255
+    assert colors.mean(0) == pytest.approx(0, abs=0.005)
+    np.testing.assert_allclose((colors @ COMPONENTS).std(0), 0.5 * VARIANCES, rtol=0.05)
 
 
 def luminance(pixels: np.ndarray) -> np.ndarray:
@@ -318,7 +403,8 @@ def test_cut_mix_takes_a_box_of_the_partner_and_as_much_of_its_target(color: Dat
 
 
 EVERYTHING: dict[str, Any] = {
-    "crop_area": [0.3, 1], "brightness": 0.4, "contrast": 0.4, "saturation": 0.4, "hue": 0.1, "pad_crop": 1,
+    "crop_area": [0.3, 1], "brightness": 0.4, "contrast": 0.4, "saturation": 0.4, "hue": 0.1, "lighting": 0.1,
+    "pad_crop": 1,
     "flip": True, "cutout": 6, "mixup": 0.3, "mean": [0.4, 0.4, 0.3], "deviation": [0.3, 0.2, 0.3],
 }  # fmt: skip
 

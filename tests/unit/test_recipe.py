@@ -20,6 +20,7 @@ from resnet_core.training.recipe_files import (
     recipe_overrides,
     recipe_to_json,
     save_recipe,
+    title,
 )
 from resnet_core.tree import Chain, Conv, Leaf, Tensor
 
@@ -36,6 +37,37 @@ def test_the_named_recipes_are_the_seeds() -> None:
     cifar = recipe("cifar-2015")
     assert (cifar.learning_rate, cifar.momentum, cifar.weight_decay, cifar.steps) == (0.1, 0.9, 1e-4, 64_000)
     assert (cifar.milestones, cifar.factor, cifar.pad_crop, cifar.flip) == ((32_000, 48_000), 0.1, 4, True)
+
+
+def test_the_recipes_of_imagenet_are_the_papers() -> None:
+    """He et al. 2015, section 3.4; Goyal et al. 2017, sections 2.1, 2.2, 2.3 and 5.1."""
+    he = recipe("imagenet-2015")
+    assert (he.optimizer, he.rate, he.momentum, he.nesterov, he.weight_decay) == ("sgd", 0.1, 0.9, False, 1e-4)
+    assert (he.batch_size, he.steps, he.factor, he.warmup, he.statistics_batch) == (256, 600_000, 0.1, 0.0, None)
+    assert (he.crop_side, he.crop_area, he.flip, he.lighting, he.label_smoothing) == ((256, 480), None, True, 0.1, 0.0)
+    goyal = recipe("imagenet-goyal")
+    assert (goyal.batch_size, goyal.epochs, goyal.milestones, goyal.factor) == (8192, 90, (30, 60, 80), 0.1)
+    assert (goyal.optimizer, goyal.momentum, goyal.nesterov, goyal.weight_decay) == ("sgd", 0.9, True, 1e-4)
+    assert (goyal.rate, goyal.warmup, goyal.warmup_from, goyal.statistics_batch) == (3.2, 5, 0.1, 32)
+    assert (goyal.crop_area, goyal.crop_ratio, goyal.flip, goyal.decay_all) == ((0.08, 1), (3 / 4, 4 / 3), True, False)
+    for size, rate in ((256, 0.1), (512, 0.2), (1024, 0.4)):  # the paper's table of batches
+        assert recipe(goyal, batch_size=size).rate == pytest.approx(rate, rel=1e-15)
+
+
+def test_a_title_says_what_was_changed() -> None:
+    assert title(recipe("fashion-adam")) == "fashion-adam"
+    assert title(recipe("fashion-adam", batch_size=64)) == "fashion-adam with batch_size = 64"
+    assert title(recipe("fashion-adam", epochs=2, seed=0)) == "fashion-adam"
+    changed = recipe("d2l", schedule="cosine", resize=None, steps=10, rates={"head": 2})
+    assert title(changed) == ('d2l with rates = {"head": 2.0}, schedule = "cosine", steps = 10 and resize = none')
+    many = recipe(
+        "d2l", **{"flip": True, "hue": 0.1, "brightness": 1, "contrast": 1, "cutout": 1, "mixup": 1, "seed": 1}
+    )
+    assert title(many) == (
+        "d2l with flip = true, brightness = 1.0, contrast = 1.0, hue = 0.1, cutout = 1 and 2 other fields changed"
+    )
+    assert title(Recipe(name="mine", **SMALL)) == "mine"
+    assert title(Recipe(**SMALL)) == "without a name"
 
 
 @pytest.mark.parametrize("name", RECIPES)
@@ -83,6 +115,18 @@ def test_overrides_replace_fields_and_the_length_is_said_once() -> None:
             "received 8; allowed is a divisor of 4 (batch_size = 8 in 2 parts)",
         ),
         ({"statistics_batch": 0}, "statistics_batch: received 0; allowed is an integer from 1 that divides a batch"),
+        (
+            {"rate_batch": 0},
+            "rate_batch: received 0; allowed is an integer from 1, the batch_size that",
+        ),
+        ({"warmup_from": 0.1}, "warmup_from: received 0.1; allowed is a rate only with a warmup, such as warmup = 5"),
+        ({"crop_side": [480, 256]}, "crop_side: received [480, 256]; allowed is two rising integers from 1"),
+        ({"crop_side": [8, 9], "crop_area": [0.1, 1]}, "crop_side: received [8, 9]; allowed is none with crop_area"),
+        (
+            {"crop_side": [8, 9], "mean": "pixel"},
+            "mean: received 'pixel'; allowed is a list of numbers or none with",
+        ),
+        ({"lighting": -1}, "lighting: received -1; allowed is a number from 0"),
         ({"clip_norm": 0}, "clip_norm: received 0; allowed is a number above 0"),
         ({"average_every": 2}, "average_every: received 2; allowed is one only with an average"),
         ({"nesterov": True}, "nesterov: received True; allowed is true only with a momentum"),
@@ -126,8 +170,8 @@ def test_a_bad_recipe_is_one_clear_line(fields: dict[str, Any], words: str, tmp_
 
 
 def test_an_unknown_name_lists_the_known_ones() -> None:
-    with pytest.raises(RecipeError, match=r"received 'imagenet'; expected a \.toml or \.json file, or one of d2l"):
-        recipe("imagenet")
+    with pytest.raises(RecipeError, match=r"received 'lars'; expected a \.toml or \.json file, or one of d2l"):
+        recipe("lars")
     with pytest.raises(RecipeError, match="learning_rate: missing"):
         recipe_from_json('{"batch_size": 3}')
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import pytest
@@ -30,6 +31,27 @@ def test_milestones_of_a_run_in_epochs_are_epochs() -> None:
 
 def test_the_warm_up_ends_at_the_full_rate() -> None:
     assert rates(5, warmup=4) == [0.25, 0.5, 0.75, 1.0, 1.0]
+
+
+def test_a_warm_up_may_start_above_zero_and_never_falls() -> None:
+    assert rates(5, warmup=4, warmup_from=0.2) == pytest.approx([0.4, 0.6, 0.8, 1.0, 1.0], rel=1e-15)
+    assert rates(3, warmup=2, warmup_from=5.0) == [1.0, 1.0, 1.0]
+    falling = rates(4, warmup=2, warmup_from=0.5, schedule="step", milestones=[1], factor=0.8)
+    assert falling == pytest.approx([0.75, 0.8, 0.8, 0.8], rel=1e-15)
+
+
+def test_a_rate_is_scaled_with_the_batch() -> None:
+    goyal = Recipe(
+        learning_rate=0.1, rate_batch=256, batch_size=8192, epochs=90, warmup=5, warmup_from=0.1,
+        schedule="step", milestones=[30, 60, 80], drop_last=True,
+    )  # fmt: skip
+    per_epoch = steps_per_epoch(goyal, 1_281_167)
+    assert per_epoch == 156
+    found = [learning_rate(goyal, per_epoch, step) for step in range(total_steps(goyal, per_epoch))]
+    assert found[0] == pytest.approx(0.1 + 3.1 / 780)
+    assert found[779:4680] == [3.2] * 3901
+    assert [found[epoch * 156] for epoch in (30, 60, 80, 89)] == pytest.approx([0.32, 0.032, 0.0032, 0.0032])
+    assert max(abs(b - a - 3.1 / 780) for a, b in itertools.pairwise(found[:780])) < 1e-14
 
 
 def test_the_cosine_starts_at_the_warm_ups_end_and_would_be_zero_after_the_last_step() -> None:
