@@ -8,6 +8,8 @@ import subprocess
 from importlib.metadata import version
 from pathlib import Path
 
+from resnet_core.cores import cores
+
 Facts = dict[str, str | int | float]
 
 
@@ -15,7 +17,7 @@ def machine() -> Facts:
     """Processor, cores that this process may use, system, memory, and the load before anything was timed."""
     facts: Facts = {
         "cpu": _cpu_model(),
-        "cores": _usable_cores(),
+        "cores": cores(),
         "platform": f"{platform.system()} {platform.machine()}",
     }
     if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
@@ -30,12 +32,6 @@ def core_versions() -> dict[str, str]:
     """Versions of what every benchmark uses; those of each framework come from its process."""
     packages = ("numpy", "resnet-core")
     return {"python": platform.python_version(), **{name: version(name) for name in packages}}
-
-
-def _usable_cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _cpu_model() -> str:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 
+from resnet_core.cores import cores
 from resnet_core.data.dataset import Dataset, Split
 from resnet_core.data.images import read_picture
+from resnet_core.data.pictures import Pictures
+from resnet_core.data.up_front import a_few_at_a_time
 from resnet_core.errors import InputError
 
 
@@ -72,20 +75,21 @@ def _report(split: Split, names: tuple[str, ...], tell: Callable[[int], None]) -
         return SplitReport(classes, sizes, {})
     found: Counter[tuple[int, int]] = Counter()
     bad: dict[str, str] = {}
-    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-        for number, (file, size) in enumerate(zip(split.files, pool.map(_look, split.files), strict=True), start=1):
+    files = split.files
+    with ThreadPoolExecutor(cores()) as pool:
+        for row, size in enumerate(a_few_at_a_time(pool, partial(_look, files), range(len(files)))):
             if isinstance(size, str):
-                bad[str(file)] = size
+                bad[str(files[row])] = size
             else:
                 found[size] += 1
-            tell(number)
+            tell(row + 1)
     return SplitReport(classes, dict(found.most_common()), bad)
 
 
-def _look(file: str | os.PathLike[str]) -> tuple[int, int] | str:
+def _look(files: Pictures, row: int) -> tuple[int, int] | str:
     """(height, width), or what is wrong."""
     try:
-        picture = read_picture(file, "RGB")
+        picture = read_picture(files[row], "RGB", files.content(row))
     except InputError as error:
         return str(error)
     return picture.height, picture.width

@@ -7,11 +7,11 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Literal, Protocol
 
 import numpy as np
 
+from resnet_core.data.pictures import Pictures
 from resnet_core.preparation import Preparation
 
 Size = tuple[int, int]
@@ -40,7 +40,7 @@ class Split:
     """Labels (n,) int64, and how the pictures are read.
 
     `size` and `channels` are those of the pictures, or None if they vary (a folder of files). `resize` is how pictures
-    of another size get there; `files` are theirs, if they are files.
+    of another size get there; `files` are they as they are stored, if each is by itself.
     """
 
     labels: np.ndarray
@@ -48,7 +48,7 @@ class Split:
     size: Size | None
     channels: int | None
     resize: Literal["cover", "stretch"]
-    files: tuple[Path, ...] | None = None
+    files: Pictures | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -82,8 +82,8 @@ class Dataset:
         for split in (self.train, self.test):
             found.update(np.ascontiguousarray(split.labels, "<i8").tobytes())
             if split.files is not None:
-                for file in split.files:
-                    found.update(json.dumps([file.parent.name, file.name, _size(file)]).encode())
+                for told in split.files.told_apart():
+                    found.update(told)
             elif split.size is not None and split.channels is not None and len(split):
                 rows = np.unique(np.linspace(0, len(split) - 1, FINGERPRINT_PICTURES).astype(np.int64))
                 as_they_are = Preparation(size=split.size, channels=split.channels, resize="stretch")
@@ -103,10 +103,3 @@ class Dataset:
 def test_name(held_out: float | None) -> str:
     """What pictures are called that nothing is trained on: "validation" where they are a share of the training ones."""
     return "test" if held_out is None else "validation"
-
-
-def _size(file: Path) -> int:
-    try:
-        return file.stat().st_size
-    except OSError:  # what cannot be read is named where pictures are read
-        return -1

@@ -8,6 +8,7 @@ Pillow is imported only when it is needed.
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import stat
@@ -30,6 +31,9 @@ MAXIMUM_PIXELS = 89_478_485
 
 #: Of a side: a picture of one row of millions of pixels takes long to be read and cannot be shown to a network.
 MAXIMUM_SIDE = 100_000
+
+#: How the names of pictures end.
+PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
 
 #: The folder of the shipped pictures.
 SAMPLES = Path(__file__).with_name("sample")
@@ -80,39 +84,40 @@ class _IgnoredWarnings:
 _WARNINGS = _IgnoredWarnings()
 
 
-def read_picture(path: str | os.PathLike[str], mode: str) -> Image.Image:
+def read_picture(path: str | os.PathLike[str], mode: str, content: bytes | None = None) -> Image.Image:
     """The picture in a file: upright (EXIF), in `mode` "L" or "RGB".
 
-    Transparent pixels are blended with white, and 16 bits per channel become 8.
+    Where there is `content`, it is the file's, and the path is how messages call it. Transparent pixels are blended
+    with white, and 16 bits per channel become 8.
     Raises InputError for a file that is missing, not a picture, damaged or too large (over MAXIMUM_PIXELS).
     """
     from PIL import ImageOps
 
-    with _opened(path) as picture:
+    with _opened(path, content) as picture:
         picture.load()
         ImageOps.exif_transpose(picture, in_place=True)  # each copy of a large picture is hundreds of megabytes
         flat = _flatten(picture)
         return flat.convert(mode) if flat.mode != mode or flat is picture else flat
 
 
-def check_header(path: str | os.PathLike[str]) -> None:
+def check_header(path: str | os.PathLike[str], content: bytes | None = None) -> None:
     """Raise InputError where `read_picture` would by the header alone; the pixels are not read."""
-    with _opened(path):
+    with _opened(path, content):
         pass
 
 
 @contextmanager
-def _opened(path: str | os.PathLike[str]) -> Iterator[Image.Image]:
+def _opened(path: str | os.PathLike[str], content: bytes | None) -> Iterator[Image.Image]:
     """The picture with its header read; what is raised inside is explained too."""
     from PIL import Image, UnidentifiedImageError
 
     expected = "expected a picture such as a JPEG or PNG"
-    if os.path.isdir(path):  # noqa: PTH112 (which has no error for a name that is too long)
+    if content is None and os.path.isdir(path):  # noqa: PTH112 (which has no error for a name that is too long)
         raise InputError(f"{str(path)!r} is a folder, {expected}; name one file in it")
     try:
-        if not stat.S_ISREG(Path(path).stat().st_mode):
+        if content is None and not stat.S_ISREG(Path(path).stat().st_mode):
             raise UnidentifiedImageError  # a pipe or a device may never end
-        with _WARNINGS, Image.open(path) as picture:
+        with _WARNINGS, Image.open(path if content is None else io.BytesIO(content)) as picture:
             if picture.width * picture.height > MAXIMUM_PIXELS:
                 raise Image.DecompressionBombError
             if max(picture.size) > MAXIMUM_SIDE:

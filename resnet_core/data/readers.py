@@ -5,18 +5,16 @@ Anything damaged or inconsistent raises DataError, one line that names the file.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from resnet_core.data.archives import idx_array, npz_arrays, tar_members
 from resnet_core.data.dataset import Crop, Dataset, Split
-from resnet_core.data.held_out import HoldOut, held_out
-from resnet_core.data.images import read_picture
-from resnet_core.data.prepare import cropped, fitted, picture_mode, pixels
+from resnet_core.data.folders import folder_dataset, holds_pictures, subfolders
+from resnet_core.data.held_out import HoldOut
+from resnet_core.data.prepare import cropped, fitted, pixels
 from resnet_core.errors import DataError
-from resnet_core.fields import require_characters
 from resnet_core.preparation import Preparation
 
 CLASSES = {
@@ -28,8 +26,6 @@ CLASSES = {
 
 #: Classes of a data set: more than any has, and few enough to be counted.
 MOST_CLASSES = 100_000
-
-PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
 
 
 def read_dataset(name: str, path: Path, validation: HoldOut | None = None) -> Dataset:
@@ -44,9 +40,9 @@ def read_dataset(name: str, path: Path, validation: HoldOut | None = None) -> Da
     if (path / "cifar-10-binary.tar.gz").exists():
         return _cifar(name, path / "cifar-10-binary.tar.gz")
     if (path / "train").is_dir():
-        return _folder(name, path, path / "train", validation)
-    if not any(path.glob("*-ubyte*")) and any(_pictures(path / name) for name in _subfolders(path)):
-        return _folder(name, path, path, validation)
+        return folder_dataset(name, path, path / "train", validation)
+    if not any(path.glob("*-ubyte*")) and any(holds_pictures(path / name) for name in subfolders(path)):
+        return folder_dataset(name, path, path, validation)
     return _idx(name, path)
 
 
@@ -139,65 +135,3 @@ def _cifar(name: str, path: Path) -> Dataset:
 def _npz(path: Path) -> Dataset:
     pictures, labels, test_pictures, test_labels = npz_arrays(path, ("x_train", "y_train", "x_test", "y_test"))
     return _arrays(path.stem, (pictures, labels.reshape(-1)), (test_pictures, test_labels.reshape(-1)), path)
-
-
-def _folder(name: str, folder: Path, train: Path, validation: HoldOut | None) -> Dataset:
-    """A folder with train/, or with the classes themselves: then `train` is the folder."""
-    parts = ("test", "val", "validation") if train != folder else ()
-    test = next((folder / part for part in parts if (folder / part).is_dir()), None)
-    classes = tuple(_subfolders(train))
-    if test is not None:
-        return Dataset(name, _picture_split(*_files(train, classes)), _picture_split(*_files(test, classes)), classes)
-    if validation is None:
-        raise DataError(
-            f"{folder}: has {'train/' if parts else 'a folder for each class'} but none of test/, val/ and "
-            "validation/; hold out a share of its pictures with validation = 0.2"
-        )
-    paths, labels = _files(train, classes)
-    chosen = held_out([f"{path.parent.name}/{path.name}" for path in paths], np.array(labels), classes, validation)
-    kept, taken = (
-        _picture_split([paths[index] for index in indices], [labels[index] for index in indices])
-        for indices in (np.flatnonzero(~chosen), np.flatnonzero(chosen))
-    )
-    return Dataset(name, kept, taken, classes, validation.share)
-
-
-def _subfolders(folder: Path) -> list[str]:
-    """Names of the folders that hold a class each; hidden ones, which programs leave there, do not."""
-    names = sorted(path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
-    for name in names:
-        require_characters(str(folder), name, DataError)
-    return names
-
-
-def _pictures(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.glob("*") if path.suffix.lower() in PICTURES)
-
-
-def _files(folder: Path, classes: tuple[str, ...]) -> tuple[list[Path], list[int]]:
-    """(the pictures of every class in the folder, their labels)."""
-    unknown = [name for name in _subfolders(folder) if name not in classes]
-    if unknown:
-        raise DataError(f"{folder}: the class {unknown[0]!r} is not among those of train/: {', '.join(classes)}")
-    paths, labels = [], []
-    for label, name in enumerate(classes):
-        for path in _pictures(folder / name):
-            paths.append(path)
-            labels.append(label)
-    if not paths:
-        raise DataError(f"{folder}: no pictures; expected {folder.name}/CLASS/*.png, .jpg, …")
-    return paths, labels
-
-
-def _picture_split(paths: Sequence[Path], labels: Sequence[int]) -> Split:
-    def read(indices: np.ndarray, preparation: Preparation, crop: Crop | None = None) -> np.ndarray:
-        found = []
-        for row, index in enumerate(indices):
-            picture = read_picture(paths[index], picture_mode(preparation.channels))
-            if crop is None:
-                found.append(fitted(picture, preparation, paths[index]))
-            else:
-                found.append(cropped(picture, crop(row, picture.height, picture.width), preparation))
-        return np.stack([pixels(picture) for picture in found])
-
-    return Split(np.array(labels, np.int64), read, None, None, "cover", tuple(paths))

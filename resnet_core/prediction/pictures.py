@@ -10,8 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
+from resnet_core.cores import cores
+from resnet_core.data.images import PICTURES
 from resnet_core.data.prepare import prepared_image
-from resnet_core.data.readers import PICTURES
 from resnet_core.errors import InputError
 from resnet_core.preparation import Preparation
 
@@ -47,7 +48,7 @@ def picture_files(sources: PathLike | Sequence[PathLike]) -> list[str]:
 def picture_batches(files: Sequence[str], preparation: Preparation, size: int) -> Iterator[PictureBatch]:
     """The files in batches of `size`; the next one is read while one is in use. Two are in memory at a time."""
     chunks = [files[start : start + size] for start in range(0, len(files), size)]
-    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:  # Pillow decodes and resizes without Python's lock
+    with ThreadPoolExecutor(cores()) as pool:  # Pillow decodes and resizes without Python's lock
         waiting = [pool.submit(_read, file, preparation) for file in chunks[0]]
         for index, chunk in enumerate(chunks):
             read = [future.result() for future in waiting]

@@ -8,7 +8,7 @@ others, nor one augmentation on whether there is another, and nothing has to be 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -33,14 +33,14 @@ def generator(recipe: Recipe, purpose: int, step: int, row: int = 0) -> np.rando
     return np.random.default_rng([recipe.seed, purpose, step, row])
 
 
-def random_crop(recipe: Recipe, step: int, size: tuple[int, int]) -> Crop | None:
-    """Where each row's picture is cropped to `size` in this step; None if the recipe has no such crop."""
+def random_crop(recipe: Recipe, step: int, size: tuple[int, int], rows: Sequence[int]) -> Crop | None:
+    """Where the pictures of these rows of a batch are cropped to `size` in this step; None if they are not."""
     area, sides = recipe.crop_area, recipe.crop_side
     if area is None and sides is None:
         return None
 
-    def crop(row: int, height: int, width: int) -> Box:
-        rng = generator(recipe, CROP, step, row)
+    def crop(number: int, height: int, width: int) -> Box:
+        rng = generator(recipe, CROP, step, rows[number])
         if sides is not None:
             return scaled_box(rng, height, width, sides, size)
         assert area is not None
@@ -87,26 +87,25 @@ def scaled_box(rng: np.random.Generator, height: int, width: int, sides: tuple[i
     return top, left, own_height, own_width
 
 
-def recolored(recipe: Recipe, pictures: np.ndarray, step: int) -> np.ndarray:
-    """The pictures (batch, height, width, 1 or 3) uint8 with their colors jittered, each in an order of its own.
+def recolored(recipe: Recipe, pictures: np.ndarray, step: int, rows: Sequence[int]) -> np.ndarray:
+    """The pictures of `rows`, (rows, height, width, 1 or 3) uint8, with jittered colors, each in an order of its own.
 
     A factor is uniform in [max(0, 1 - s), 1 + s] for brightness, contrast and saturation of strength s, and in [-s, s]
     for the hue: torchvision's ColorJitter. All are drawn, whatever the recipe asks, so that each is independent. With
     `lighting`, float32 pictures in another light.
     """
-    return lit(recipe, _jittered(recipe, pictures, step), step)
+    return lit(recipe, _jittered(recipe, pictures, step, rows), step, rows)
 
 
-def _jittered(recipe: Recipe, pictures: np.ndarray, step: int) -> np.ndarray:
+def _jittered(recipe: Recipe, pictures: np.ndarray, step: int, rows: Sequence[int]) -> np.ndarray:
     strengths = {name: getattr(recipe, name) for name in OPERATIONS if getattr(recipe, name)}
     if not strengths:
         return pictures
-    return np.stack(
-        [_recolored(picture, strengths, generator(recipe, COLOR, step, row)) for row, picture in enumerate(pictures)]
-    )
+    generators = (generator(recipe, COLOR, step, row) for row in rows)
+    return np.stack([_recolored(*each, strengths) for each in zip(pictures, generators, strict=True)])
 
 
-def _recolored(picture: np.ndarray, strengths: dict[str, float], rng: np.random.Generator) -> np.ndarray:
+def _recolored(picture: np.ndarray, rng: np.random.Generator, strengths: dict[str, float]) -> np.ndarray:
     order = [OPERATIONS[index] for index in rng.permutation(len(OPERATIONS))]
     shares = dict(zip(OPERATIONS, rng.random(len(OPERATIONS)).tolist(), strict=True))
     factors = {}
@@ -116,21 +115,22 @@ def _recolored(picture: np.ndarray, strengths: dict[str, float], rng: np.random.
     return jittered(picture, factors, order)
 
 
-def lit(recipe: Recipe, pictures: np.ndarray, step: int) -> np.ndarray:
-    """The pictures with one color added to all pixels of each: Krizhevsky et al. 2012, section 4.1.
+def lit(recipe: Recipe, pictures: np.ndarray, step: int, rows: Sequence[int]) -> np.ndarray:
+    """The pictures of `rows` with one color added to all pixels of each: Krizhevsky et al. 2012, section 4.1.
 
     Along each principal component of ImageNet's colors it is a normal number of deviation `lighting`, times the
     component's variance. Nothing is clipped: float32, from 0 to 255 and a little beyond. Gray pictures are left alone.
     """
     if not recipe.lighting or pictures.shape[-1] != 3:
         return pictures
-    draws = [generator(recipe, LIGHT, step, row).normal(0, recipe.lighting, 3) for row in range(len(pictures))]
-    colors = (np.array(draws) * VARIANCES) @ COMPONENTS.T * 255
+    draws = [generator(recipe, LIGHT, step, row).normal(0, recipe.lighting, 3) for row in rows]
+    # No product of matrices, which rounds as the number of rows has it.
+    colors = ((np.array(draws) * VARIANCES)[:, None, :] * COMPONENTS).sum(-1) * 255
     return pictures + colors[:, None, None, :].astype(np.float32)
 
 
-def cut_out(recipe: Recipe, images: np.ndarray, step: int) -> np.ndarray:
-    """The images with a square of zeros in each, which is the mean: DeVries & Taylor 2017, arXiv:1708.04552.
+def cut_out(recipe: Recipe, images: np.ndarray, step: int, rows: Sequence[int]) -> np.ndarray:
+    """The images of `rows` with a square of zeros in each, which is the mean: DeVries & Taylor 2017, arXiv:1708.04552.
 
     Its center is uniform over the pixels, so that a part of it may lie outside. `images` are normalized, and changed
     in place.
@@ -138,14 +138,14 @@ def cut_out(recipe: Recipe, images: np.ndarray, step: int) -> np.ndarray:
     side = recipe.cutout
     if side:
         height, width = images.shape[1:3]
-        for image, (row, column) in zip(images, _centers(recipe, images.shape, step), strict=True):
+        for image, (row, column) in zip(images, _centers(recipe, images.shape, step, rows), strict=True):
             top, left = row - side // 2, column - side // 2
             bottom, right = min(top + side, height), min(left + side, width)
             image[max(top, 0) : bottom, max(left, 0) : right] = 0
     return images
 
 
-def _centers(recipe: Recipe, shape: tuple[int, ...], step: int) -> Iterable[tuple[int, int]]:
-    for row in range(shape[0]):
+def _centers(recipe: Recipe, shape: tuple[int, ...], step: int, rows: Sequence[int]) -> Iterable[tuple[int, int]]:
+    for row in rows:
         rng = generator(recipe, CUTOUT, step, row)
         yield int(rng.integers(shape[1])), int(rng.integers(shape[2]))

@@ -16,6 +16,7 @@ from resnet_core.data.named import dataset
 from resnet_core.errors import require_choice
 from resnet_core.inference import fast_model
 from resnet_core.numerics import log_softmax
+from resnet_core.training.parallel.shards import Share
 from resnet_core.training.pipeline import Pipeline
 from resnet_core.training.run_folder import RunFolder
 from resnet_core.weight_file import load_weights
@@ -75,18 +76,20 @@ class Evaluation:
 
 
 def score(
-    predict: Callable[[np.ndarray], np.ndarray],
+    predict: Callable[..., np.ndarray],
     pipeline: Pipeline,
     progress: Callable[[int, int], None] = lambda done, total: None,
+    share: Share | None = None,
 ) -> Scores:
     """The scores of a network on the pipeline's test pictures.
 
-    `predict` maps images (batch, height, width, channels) to logits (batch, classes). The loss is without label
+    `predict` maps images (batch, height, width, channels) to logits (batch, classes). With `share`, it is given those
+    that this process predicts, and how many all are, and returns the logits of all. The loss is without label
     smoothing. `progress` is called with (pictures seen, pictures in all).
     """
     loss, among, seen, classes = 0.0, 0, 0, []
-    for images, labels in pipeline.test_batches():
-        logits = predict(images)
+    for images, labels in pipeline.test_batches(None if share is None else share.tested):
+        logits = predict(images) if share is None else predict(images, len(labels))
         own = logits[np.arange(len(labels)), labels]
         loss -= log_softmax(logits)[np.arange(len(labels)), labels].sum()
         among += int(((logits > own[:, None]).sum(-1) < 5).sum())

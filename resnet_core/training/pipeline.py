@@ -1,26 +1,28 @@
 """Batches as a pure function of the step: shuffled, augmented and normalized in the same way for every backend.
 
 No state is kept between batches. The order of an epoch depends on the seed and the epoch, the augmentation of a
-batch on the seed and the step. So a run can be resumed from its step alone, any batch can be inspected by itself,
-and several processes could each take a part of a global batch.
+batch on the seed and the step. So a run can be resumed from its step alone, any batch can be inspected by itself, and
+some rows of a batch can be prepared without the others: by each of several processes, and by each of several workers.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property, lru_cache
 from math import prod
+from typing import NamedTuple
 
 import numpy as np
 from msgspec.structs import replace
 
+from resnet_core.cores import cores
 from resnet_core.data.dataset import Dataset, Size
 from resnet_core.data.jitter import OPERATIONS
 from resnet_core.data.prepare import normalized
 from resnet_core.errors import DataError
 from resnet_core.preparation import Inputs, Preparation
 from resnet_core.specification import ResNetSpec
+from resnet_core.training.ahead import Each, ahead
 from resnet_core.training.augmentation import cut_out, random_crop, recolored
 from resnet_core.training.mixing import mixing
 from resnet_core.training.recipe import Recipe
@@ -38,12 +40,21 @@ MOST_VALUES = 2**31
 #: Pictures in an evaluation batch.
 EVALUATION_BATCH = 500
 
+#: Values of the images that a worker prepares at once: some of 224 x 224, a batch of small ones.
+PIECE = 2**19
+
+#: Which rows of a batch of so many are prepared.
+Rows = Callable[[int], np.ndarray]
+
 
 class Pipeline:
-    """Training and test batches for a data set, a recipe and a network. Raises InputError if they do not fit."""
+    """Training and test batches for a data set, a recipe and a network. Raises InputError if they do not fit.
 
-    def __init__(self, data: Dataset, recipe: Recipe, spec: ResNetSpec) -> None:
-        self.data, self.recipe = data, recipe
+    `workers` threads prepare what is used next, by default one for each core; batches do not depend on them.
+    """
+
+    def __init__(self, data: Dataset, recipe: Recipe, spec: ResNetSpec, workers: int | None = None) -> None:
+        self.data, self.recipe, self.workers = data, recipe, workers or cores()
         self.size: Size = recipe.resize or data.train.size or spec.input_size
         self.channels = spec.in_channels
         self._check(spec)
@@ -61,47 +72,53 @@ class Pipeline:
                 f"{values:,} values; expected at most {MOST_VALUES:,}: use a smaller batch_size, or resize"
             )
         self.total_steps = total_steps(recipe, self.steps_per_epoch)
-        self._order = lru_cache(maxsize=1)(self._draw_order)
+        self._order = lru_cache(maxsize=2)(self._draw_order)  # two epochs, where one ends
 
-    def batch(self, step: int) -> Batch:
+    def batch(self, step: int, rows: Rows | None = None, each: Each = map) -> Batch:
         """(images, labels) of one step: (batch, height, width, channels) float32 and (batch,) int64.
 
-        Where a recipe mixes images, the labels are those before; `targets` has what to learn.
+        With `rows`, only their images of the whole batch, in this order, and all labels. Where a recipe mixes images,
+        the labels are those before; `targets` has what to learn. `each` is given the work in pieces.
         """
         epoch, position = divmod(step, self.steps_per_epoch)
         size = self.recipe.batch_size
         indices = self._order(epoch)[position * size : (position + 1) * size]
-        crop = random_crop(self.recipe, step, self.size)
-        crops = {} if crop is None else {"crop": crop}
-        pictures = recolored(self.recipe, self.data.train.read(indices, self.preparation, **crops), step)
-        if self.recipe.mean == "pixel":  # before the crop, which moves the pixels
-            pictures = pictures - self._mean_picture
-        images = cut_out(self.recipe, normalized(self._augmented(pictures, step), self._centered), step)
-        mixed = mixing(self.recipe, step, len(images), self.size)
-        return images if mixed is None else mixed.images(images), self.data.train.labels[indices]
+        taken = _taken(len(indices), rows)
+        mixed = mixing(self.recipe, step, len(indices), self.size, taken)
+        if mixed is None:
+            images = self._images(step, indices, taken, each)
+        else:  # a row's partner may be in another process's shard
+            needed = np.unique(np.concatenate([taken, mixed.partners]))
+            found = self._images(step, indices, needed, each)
+            own, others = (found[np.searchsorted(needed, every)] for every in (taken, mixed.partners))
+            images = mixed.images(own, others)
+        return images, self.data.train.labels[indices]
 
-    def targets(self, step: int, labels: np.ndarray) -> np.ndarray:
-        """The target distribution (batch, classes) float64 of a step's batch with these labels."""
-        targets = target_distribution(labels, len(self.data.classes), self.recipe.label_smoothing)
-        mixed = mixing(self.recipe, step, len(labels), self.size)
-        return targets if mixed is None else mixed.targets(targets)
+    def targets(self, step: int, labels: np.ndarray, rows: Rows | None = None) -> np.ndarray:
+        """The target distribution (batch or rows, classes) float64 of a step's batch with these labels."""
+        taken = _taken(len(labels), rows)
+        mixed = mixing(self.recipe, step, len(labels), self.size, taken)
+        classes, smoothing = len(self.data.classes), self.recipe.label_smoothing
+        targets = target_distribution(labels[taken], classes, smoothing)
+        if mixed is None:
+            return targets
+        return mixed.targets(targets, target_distribution(labels[mixed.partners], classes, smoothing))
 
-    def batches(self, start: int, stop: int) -> Iterator[tuple[int, Batch]]:
-        """(step, batch) for range(start, stop); the next batch is prepared while the current one is in use."""
-        with ThreadPoolExecutor(1) as pool:
-            following = pool.submit(self.batch, start) if start < stop else None
-            for step in range(start, stop):
-                assert following is not None
-                batch = following.result()
-                following = pool.submit(self.batch, step + 1) if step + 1 < stop else None
-                yield step, batch
+    def batches(self, start: int, stop: int, rows: Rows | None = None) -> Iterator[tuple[int, Batch]]:
+        """(step, batch) for range(start, stop); the next ones are prepared while the current one is in use."""
+        return ahead(lambda step, each: (step, self.batch(step, rows, each)), range(start, stop), self.workers)
 
-    def test_batches(self) -> Iterator[Batch]:
+    def test_batches(self, rows: Rows | None = None) -> Iterator[Batch]:
         """The test pictures in order, without augmentation, as (images, labels) like `batch`."""
         split = self.data.test
-        for start in range(0, len(split), EVALUATION_BATCH):
-            indices = np.arange(start, min(start + EVALUATION_BATCH, len(split)))
-            yield normalized(split.read(indices, self.preparation), self.preparation), split.labels[indices]
+
+        def make(start: int, each: Each) -> Batch:
+            indices, preparation = np.arange(start, min(start + EVALUATION_BATCH, len(split))), self.preparation
+            own = indices[_taken(len(indices), rows)]
+            images = self._in_pieces(lambda some: normalized(split.read(some, preparation), preparation), own, each)
+            return images, split.labels[indices]
+
+        return ahead(make, range(0, len(split), EVALUATION_BATCH), self.workers)
 
     def batch_shapes(self) -> list[tuple[int, ...]]:
         """Shapes of the training batches that occur."""
@@ -139,23 +156,69 @@ class Pipeline:
     def _mean_picture(self) -> np.ndarray:
         """(height, width, channels) float32 from 0 to 255: the mean of all training pictures."""
         split, total = self.data.train, np.zeros((*self.size, self.channels), np.int64)
-        for start in range(0, len(split), EVALUATION_BATCH):
+
+        def make(start: int, each: Each) -> Iterable[np.ndarray]:
             indices = np.arange(start, min(start + EVALUATION_BATCH, len(split)))
-            total += split.read(indices, self._resizing).sum(0, dtype=np.int64)
+            pieces = (indices[first : first + self._piece] for first in range(0, len(indices), self._piece))
+            return each(lambda some: split.read(some, self._resizing).sum(0, dtype=np.int64), pieces)
+
+        for sums in ahead(make, range(0, len(split), EVALUATION_BATCH), self.workers):
+            for each in sums:
+                total += each
         return (total / len(split)).astype(np.float32)
 
-    def _augmented(self, pictures: np.ndarray, step: int) -> np.ndarray:
+    @property
+    def _piece(self) -> int:
+        """Images that a worker prepares at once."""
+        return max(1, PIECE // prod((*self.size, self.channels)))
+
+    def _in_pieces(self, prepare: Callable[[np.ndarray], np.ndarray], rows: np.ndarray, each: Each) -> np.ndarray:
+        """Images (rows, height, width, channels) float32, of which `prepare` makes those of some rows."""
+        if 0 < len(rows) <= self._piece:
+            return prepare(rows)
+        images = np.empty((len(rows), *self.size, self.channels), np.float32)
+
+        def fill(part: slice) -> None:
+            images[part] = prepare(rows[part])
+
+        for _ in each(fill, (slice(start, start + self._piece) for start in range(0, len(rows), self._piece))):
+            pass
+        return images
+
+    def _images(self, step: int, indices: np.ndarray, rows: np.ndarray, each: Each) -> np.ndarray:
+        """Of these rows of the batch of these pictures, before any are mixed."""
+        draws, preparation = self._draws(step, len(indices)), self.preparation
+        mean = self._mean_picture if self.recipe.mean == "pixel" else None
+
+        def prepare(some: np.ndarray) -> np.ndarray:
+            numbers = some.tolist()
+            crop = random_crop(self.recipe, step, self.size, numbers)
+            crops = {} if crop is None else {"crop": crop}
+            pictures = self.data.train.read(indices[some], preparation, **crops)
+            pictures = recolored(self.recipe, pictures, step, numbers)
+            if mean is not None:  # before the crop, which moves the pixels
+                pictures = pictures - mean
+            images = normalized(self._augmented(pictures, draws.of(some)), self._centered)
+            return cut_out(self.recipe, images, step, numbers)
+
+        return self._in_pieces(prepare, rows, each)
+
+    def _draws(self, step: int, count: int) -> _Draws:
+        """For a whole batch, since its rows have one generator."""
+        rng, pad = np.random.default_rng([self.recipe.seed, _AUGMENT, step]), self.recipe.pad_crop
+        corners = rng.integers(0, 2 * pad + 1, size=(2, count, 1)) if pad else None
+        return _Draws(corners, rng.random(size=(count, 1, 1, 1)) < 0.5 if self.recipe.flip else None)
+
+    def _augmented(self, pictures: np.ndarray, draws: _Draws) -> np.ndarray:
         """A random crop of the zero-padded pictures, randomly mirrored: He et al. 2015, section 4.2."""
-        rng = np.random.default_rng([self.recipe.seed, _AUGMENT, step])
         count, height, width, _ = pictures.shape
-        if pad := self.recipe.pad_crop:
+        if draws.corners is not None:
+            pad = self.recipe.pad_crop
             padded = np.pad(pictures, ((0, 0), (pad, pad), (pad, pad), (0, 0)))
-            corners = rng.integers(0, 2 * pad + 1, size=(2, count, 1))
-            rows, columns = corners[0] + np.arange(height), corners[1] + np.arange(width)
+            rows, columns = draws.corners[0] + np.arange(height), draws.corners[1] + np.arange(width)
             pictures = padded[np.arange(count)[:, None, None], rows[:, :, None], columns[:, None, :]]
-        if self.recipe.flip:
-            mirrored = rng.random(size=(count, 1, 1, 1)) < 0.5
-            pictures = np.where(mirrored, pictures[:, :, ::-1], pictures)
+        if draws.mirrored is not None:
+            pictures = np.where(draws.mirrored, pictures[:, :, ::-1], pictures)
         return pictures
 
     def _check(self, spec: ResNetSpec) -> None:
@@ -190,3 +253,19 @@ class Pipeline:
                     f"{field}: received {len(values)} numbers; the pictures have {spec.in_channels} channels: "
                     f"give as many, such as {field} = {[round(sum(values) / len(values), 3)] * spec.in_channels}"
                 )
+
+
+class _Draws(NamedTuple):
+    """Where a batch's padded pictures are cropped, (2, batch, 1), and which are mirrored, (batch, 1, 1, 1) bool."""
+
+    corners: np.ndarray | None
+    mirrored: np.ndarray | None
+
+    def of(self, rows: np.ndarray) -> _Draws:
+        """Those of some rows."""
+        corners = None if self.corners is None else self.corners[:, rows]
+        return _Draws(corners, None if self.mirrored is None else self.mirrored[rows])
+
+
+def _taken(count: int, rows: Rows | None) -> np.ndarray:
+    return np.arange(count) if rows is None else rows(count)

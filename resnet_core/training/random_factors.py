@@ -30,10 +30,20 @@ class _Layer(NamedTuple):
 
 
 def step_inputs(
-    spec: ResNetSpec, seed: int, step: int, images: np.ndarray, targets: np.ndarray, numbers: StepNumbers
+    spec: ResNetSpec,
+    seed: int,
+    step: int,
+    images: np.ndarray,
+    targets: np.ndarray,
+    numbers: StepNumbers,
+    count: int | None = None,
 ) -> StepInputs:
-    """The inputs of a step (counted from 0) of a run with this seed."""
-    return StepInputs(images, targets, numbers, random_factors(layer_tree(spec), seed, step, images.shape))
+    """The inputs of a step (counted from 0) of a run with this seed.
+
+    The factors are those of a batch of `count` images; by default, these are all.
+    """
+    shape = (len(images) if count is None else count, *images.shape[1:])
+    return StepInputs(images, targets, numbers, random_factors(layer_tree(spec), seed, step, shape))
 
 
 def random_factors(tree: Chain, seed: int, step: int, images: Shape) -> dict[str, np.ndarray]:

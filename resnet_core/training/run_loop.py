@@ -20,7 +20,8 @@ from resnet_core.specification import ResNetSpec
 from resnet_core.training.contract import StepResult, Trainer
 from resnet_core.training.evaluation import score
 from resnet_core.training.interruptions import deferred_interruptions
-from resnet_core.training.pipeline import Pipeline
+from resnet_core.training.parallel.shards import Share
+from resnet_core.training.pipeline import Pipeline, Rows
 from resnet_core.training.random_factors import step_inputs
 from resnet_core.training.recorder import RunRecorder
 from resnet_core.training.reporting import EpochRecord, StepRecord
@@ -66,7 +67,8 @@ class RunProgress:
 class RunLoop:
     """The steps of a run. `checkpoint_every` is in steps; the end of an epoch is always saved.
 
-    Several processes that train one run `agree` after each step whether it was interrupted in any of them.
+    Several processes that train one run `agree` after each step whether it was interrupted in any of them, and each
+    prepares its `share` of every batch alone.
     """
 
     spec: ResNetSpec
@@ -77,6 +79,7 @@ class RunLoop:
     backend: str
     checkpoint_every: int
     agree: Callable[[bool], bool] = bool
+    share: Share | None = None
 
     def run(self, start: int, stop: int) -> int:
         """Take the steps in range(start, stop); the last one is saved.
@@ -94,7 +97,7 @@ class RunLoop:
         if self.exhausted:
             return done
         with deferred_interruptions() as interrupted:
-            for step, (images, labels) in self.pipeline.batches(start, stop):
+            for step, (images, labels) in self.pipeline.batches(start, stop, self._rows):
                 self._step(step, images, labels)
                 done = step + 1
                 ends_epoch = done % per_epoch == 0
@@ -114,11 +117,18 @@ class RunLoop:
         """Whether the run has ended early."""
         return self.progress.exhausted(self.pipeline.recipe.patience)
 
+    @property
+    def _rows(self) -> Rows | None:
+        """Which rows of a batch are prepared here; None for all."""
+        return None if self.share is None else self.share.rows
+
     def _step(self, step: int, images: np.ndarray, labels: np.ndarray) -> None:
         recipe = self.pipeline.recipe
         numbers = step_numbers(recipe, self.pipeline.steps_per_epoch, step)
-        targets = self.pipeline.targets(step, labels)
-        inputs = step_inputs(self.spec, recipe.seed, step, images, targets, numbers)
+        targets = self.pipeline.targets(step, labels, self._rows)
+        inputs = step_inputs(self.spec, recipe.seed, step, images, targets, numbers, len(labels))
+        if self.share is not None:
+            inputs = self.share.inputs(inputs, len(labels))
         begin = time.perf_counter()
         result = self.trainer.step(inputs)
         seconds = time.perf_counter() - begin
@@ -135,7 +145,7 @@ class RunLoop:
         self.recorder.step(record, len(labels))
 
     def _end_epoch(self, done: int) -> None:
-        progress, scores = self.progress, score(self.trainer.predict, self.pipeline)
+        progress, scores = self.progress, score(self.trainer.predict, self.pipeline, share=self.share)
         record = EpochRecord(
             step=done,
             epoch=-(-done // self.pipeline.steps_per_epoch),

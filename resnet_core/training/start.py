@@ -38,7 +38,7 @@ from resnet_core.training.opening import opening_line, several_line
 from resnet_core.training.parallel.group import Group, any_of
 from resnet_core.training.parallel.handing_out import handed_out
 from resnet_core.training.parallel.place import Place
-from resnet_core.training.parallel.shards import require_whole_groups
+from resnet_core.training.parallel.shards import Share, require_whole_groups
 from resnet_core.training.parallel.trainer import ShardingTrainer
 from resnet_core.training.parameters import frozen_layers, treatments
 from resnet_core.training.pipeline import Pipeline
@@ -192,7 +192,8 @@ def train(
         board = TensorBoard(folder) if tensorboard and writes else None
         reporter = as_reporter(progress if writes else None)
         reporter = reporter if board is None else Several(reporter, board)
-        require_pictures(pictures, reporter.note)
+        if place is None or place.local_rank == 0:  # once on a machine
+            require_pictures(pictures, reporter.note)
         group: Group | None = None
         if place is not None:
             group = optional(module, "join")(place, used)
@@ -231,6 +232,7 @@ def train(
             backend,
             checkpoint_every or pipeline.steps_per_epoch,
             bool if group is None else partial(any_of, group),
+            None if group is None else Share(group.rank, group.processes, plan.accumulate, make_trainer.equal),
         )
         total = pipeline.total_steps
         stop = total if until is None else min(total, until * pipeline.steps_per_epoch)

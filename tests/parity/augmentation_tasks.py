@@ -44,19 +44,19 @@ def _next_row(recipe: Any, purpose: int, step: int, row: int = 0) -> np.random.G
     return np.random.default_rng([recipe.seed, purpose, step, row + 1])
 
 
-def _blended(self: Mixing, images: np.ndarray) -> np.ndarray:
+def _blended(self: Mixing, images: np.ndarray, others: np.ndarray) -> np.ndarray:
     """With the shares of the other one."""
     shares = self.shares[:, None, None, None]
-    return (1 - shares) * images + shares * images[self.partners]
+    return (1 - shares) * images + shares * others
 
 
 DEFECTS: dict[str, Callable[[], AbstractContextManager[Any]]] = {
-    "targets are not mixed": lambda: patch.object(Mixing, "targets", lambda self, targets: targets),
+    "targets are not mixed": lambda: patch.object(Mixing, "targets", lambda self, targets, others: targets),
     "images are mixed the other way round": lambda: patch.object(Mixing, "images", _blended),
     "a crop is rounded down": lambda: patch.object(augmentation, "round", int, create=True),
     "a crop is tried once": lambda: patch.object(augmentation, "TRIES", 1),
     "rows count from one": lambda: patch.object(augmentation, "generator", _next_row),
-    "nothing is cut out": lambda: patch.object(pipeline_module, "cut_out", lambda recipe, images, step: images),
+    "nothing is cut out": lambda: patch.object(pipeline_module, "cut_out", lambda recipe, images, step, rows: images),
     "the order of the jitter is fixed": lambda: patch.object(
         augmentation, "jittered", lambda pixels, factors, order: _jittered(pixels, factors, augmentation.OPERATIONS)
     ),

@@ -37,9 +37,9 @@ def looked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     names: list[str] = []
     own = up_front.check_header
 
-    def check_header(path: Path) -> None:
+    def check_header(path: Path, content: bytes | None) -> None:
         names.append(path.name)
-        own(path)
+        own(path, content)
 
     monkeypatch.setattr(up_front, "check_header", check_header)
     return names

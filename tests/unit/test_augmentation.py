@@ -173,7 +173,7 @@ def test_arrays_are_cropped_too_and_a_crop_of_everything_changes_nothing(gray: D
         np.testing.assert_array_equal(whole.batch(2)[0], plain.batch(2)[0])
         part = pipeline(data, recipe(crop_area=[0.3, 0.5]))
         assert part.batch(2)[0].shape == plain.batch(2)[0].shape
-        crop = random_crop(part.recipe, 2, (28, 28))
+        crop = random_crop(part.recipe, 2, (28, 28), range(12))
         assert crop is not None
         top, left, height, width = crop(4, 28, 28)
         picture = np.rint(plain.batch(2)[0][4] * 255).astype(np.uint8)[top : top + height, left : left + width]
@@ -253,7 +253,7 @@ def test_colored_light_is_one_color_for_each_picture(color: Dataset, gray: Datas
 
 def test_colored_light_has_the_deviations_of_the_formula() -> None:
     pictures = np.zeros((4000, 1, 1, 3), np.uint8)
-    colors = lit(recipe(lighting=0.5), pictures, 0)[:, 0, 0].astype(np.float64) / 255
+    colors = lit(recipe(lighting=0.5), pictures, 0, range(len(pictures)))[:, 0, 0].astype(np.float64) / 255
     assert colors.mean(0) == pytest.approx(0, abs=0.005)
     np.testing.assert_allclose((colors @ COMPONENTS).std(0), 0.5 * VARIANCES, rtol=0.05)
 
@@ -358,7 +358,7 @@ def test_images_and_targets_are_mixed_alike(gray: Dataset) -> None:
     images, labels = plain.batch(3)
     found, same = mixed.batch(3)
     np.testing.assert_array_equal(same, labels)
-    mix = mixing(mixed.recipe, 3, 12, (28, 28))
+    mix = mixing(mixed.recipe, 3, 12, (28, 28), np.arange(12))
     assert mix is not None
     assert sorted(mix.partners) == list(range(12))
     targets = target_distribution(labels, 10, 0.1)
@@ -374,11 +374,11 @@ def test_images_and_targets_are_mixed_alike(gray: Dataset) -> None:
 
 def test_shares_are_from_the_beta_distribution() -> None:
     for alpha in (0.2, 1.0, 8.0):
-        steps = [mixing(recipe(mixup=alpha), step, 100, (5, 5)) for step in range(20)]
+        steps = [mixing(recipe(mixup=alpha), step, 100, (5, 5), np.arange(100)) for step in range(20)]
         shares = np.concatenate([mix.shares for mix in steps if mix is not None])
         assert shares.mean() == pytest.approx(0.5, abs=0.03)
         assert shares.var() == pytest.approx(1 / (4 * (2 * alpha + 1)), abs=0.01)
-    mix = mixing(recipe(mixup=1e-9), 0, 100, (5, 5))
+    mix = mixing(recipe(mixup=1e-9), 0, 100, (5, 5), np.arange(100))
     assert mix is not None
     assert set(mix.shares) == {0, 1}  # no mixing at all, and no division by nothing
 
@@ -386,7 +386,7 @@ def test_shares_are_from_the_beta_distribution() -> None:
 def test_cut_mix_takes_a_box_of_the_partner_and_as_much_of_its_target(color: Dataset) -> None:
     plain, mixed = pipeline(color, recipe()), pipeline(color, recipe(cutmix=1))
     images, labels = plain.batch(2)
-    mix = mixing(mixed.recipe, 2, 12, (28, 28))
+    mix = mixing(mixed.recipe, 2, 12, (28, 28), np.arange(12))
     assert mix is not None
     sizes = set()
     for row, (top, left, height, width) in enumerate(mix.boxes):

@@ -1,8 +1,8 @@
 """One run by several processes: N of them compute what one would. The contract, without any framework.
 
-- **The batch is the recipe's**, whatever the number of processes. Each makes the very batch that one process would
-  make, a pure function of the seed and the step, and takes its rows of it (`shards`): so are crops, mixing, and the
-  factors of dropouts and drop paths, which depend neither on the number of processes nor on the rank.
+- **The batch is the recipe's**, whatever the number of processes. Each prepares its rows (`shards`) of the very batch
+  that one process would make, a pure function of the seed and the step: so are crops, mixing, and the factors of
+  dropouts and drop paths, which depend neither on the number of processes nor on the rank.
 - **The loss** is the sum over the rows of all processes, divided by the rows of the whole batch; so where shards are
   unequal too. It is not a mean of the processes' means.
 - **Norms with batch statistics** normalize by the mean and the variance of the whole batch, and their running variance

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -24,28 +24,53 @@ def longest(count: int, processes: int) -> int:
     return -(-count // processes)
 
 
-def shard(inputs: StepInputs, rank: int, processes: int, parts: int = 1, *, equal: bool = False) -> StepInputs:
-    """One rank's inputs of a step whose whole batch is in `inputs`, and goes through the network in `parts`.
+@dataclass(frozen=True)
+class Share:
+    """One rank's part of every batch, which goes through the network in `parts`.
 
     Each part is divided by itself, so that the same images see each other in a norm as in one process. Where `equal`,
     all shards are as long as the longest, otherwise those without a row have one: it is filled up with the part's first
     row, which the mask leaves out.
     """
-    whole = len(inputs.images)
-    count = whole // parts
-    own = rows(count, rank, processes)
-    length = max(longest(count, processes) if equal else len(own), 1)
-    filled = np.concatenate([own, np.zeros(length - len(own), own.dtype)])
-    taken = np.concatenate([part * count + filled for part in range(parts)])
-    mask = np.tile(np.arange(length) < len(own), parts).astype(np.float64)
-    return replace(
-        inputs,
-        images=inputs.images[taken],
-        targets=inputs.targets[taken],
-        factors={path: given[taken] for path, given in inputs.factors.items()},
-        whole=whole,
-        mask=None if mask.all() else mask,
-    )
+
+    rank: int
+    processes: int
+    parts: int = 1
+    equal: bool = False
+
+    def rows(self, count: int) -> np.ndarray:
+        """The rows of a batch of `count`, with those that fill the shard up."""
+        own, length = self._own(count // self.parts)
+        filled = np.concatenate([own, np.zeros(length - len(own), own.dtype)])
+        return np.concatenate([part * (count // self.parts) + filled for part in range(self.parts)])
+
+    def inputs(self, inputs: StepInputs, count: int) -> StepInputs:
+        """Those of this rank's step on a batch of `count`, whose images and targets are those of its rows already."""
+        own, length = self._own(count // self.parts)
+        mask = np.tile(np.arange(length) < len(own), self.parts).astype(np.float64)
+        taken = self.rows(count)
+        return replace(
+            inputs,
+            factors={path: given[taken] for path, given in inputs.factors.items()},
+            whole=count,
+            mask=None if mask.all() else mask,
+        )
+
+    def tested(self, count: int) -> np.ndarray:
+        """The rows of a batch of `count` that this rank predicts."""
+        return rows(count, self.rank, self.processes)
+
+    def _own(self, count: int) -> tuple[np.ndarray, int]:
+        """(its rows of a part of `count`, how many its shard has)."""
+        own = rows(count, self.rank, self.processes)
+        return own, max(longest(count, self.processes) if self.equal else len(own), 1)
+
+
+def shard(inputs: StepInputs, rank: int, processes: int, parts: int = 1, *, equal: bool = False) -> StepInputs:
+    """One rank's inputs of a step whose whole batch is in `inputs`: what its `Share` takes of them."""
+    share, whole = Share(rank, processes, parts, equal), len(inputs.images)
+    taken = share.rows(whole)
+    return share.inputs(replace(inputs, images=inputs.images[taken], targets=inputs.targets[taken]), whole)
 
 
 def require_whole_groups(recipe: Recipe, processes: int, backend: str, *, grouped: bool) -> None:
