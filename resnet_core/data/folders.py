@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 
 from resnet_core.data.dataset import Dataset
-from resnet_core.data.held_out import HoldOut, held_out
+from resnet_core.data.held_out import HoldOut
 from resnet_core.data.images import PICTURES
 from resnet_core.data.index import Entry, Index, Part, known
 from resnet_core.data.pictures import Pictures
-from resnet_core.data.stored import stored_split
+from resnet_core.data.stored import held_out_dataset, stored_split
 from resnet_core.errors import DataError
 from resnet_core.fields import require_characters
 
@@ -71,19 +71,7 @@ def folder_dataset(name: str, folder: Path, train: Path, validation: HoldOut | N
         )
     assert validation is not None
     names = [f"{own}/{each}" for own, part in zip(classes, index.parts, strict=True) for each in part.pictures()]
-    return divided(name, Pictures(index, range(ends[0]), store), labels[0], names, classes, validation)
-
-
-def divided(
-    name: str, pictures: Pictures, labels: np.ndarray, names: Sequence[str], classes: tuple[str, ...], rule: HoldOut
-) -> Dataset:
-    """The data set of pictures that are all for training, of which a share is held out by their `names`."""
-    chosen = held_out(names, labels, classes, rule)
-    kept, taken = (
-        stored_split(Pictures(pictures.catalog, np.asarray(pictures.numbers)[rows], pictures.store), labels[rows])
-        for rows in (np.flatnonzero(~chosen), np.flatnonzero(chosen))
-    )
-    return Dataset(name, kept, taken, classes, rule.share)
+    return held_out_dataset(name, Pictures(index, range(ends[0]), store), labels[0], names, classes, validation)
 
 
 def subfolders(folder: Path) -> list[str]:

@@ -11,6 +11,7 @@ from resnet_core.data.dataset import Dataset
 from resnet_core.data.download import DownloadError, download
 from resnet_core.data.held_out import HoldOut
 from resnet_core.data.readers import read_dataset
+from resnet_core.data.shard_files import is_pattern
 from resnet_core.errors import DataError
 from resnet_core.files import reading
 
@@ -53,7 +54,8 @@ def dataset(
 ) -> Dataset:
     """A data set by name, from a folder of IDX files or of pictures (`train/CLASS/…`, `test/CLASS/…`), or from an .npz.
 
-    Of a folder of pictures without `test/`, or of classes without `train/` (`CLASS/…`), the share `validation` of every
+    Or from tar files in WebDataset's layout: a folder of them, one, or a pattern such as `{train,val}-{000..012}.tar`.
+    Of pictures without a test split, or of classes without `train/` (`CLASS/…`), the share `validation` of every
     class is held out, drawn from the seed; data with a test split of its own is left as it is.
 
     A named data set is looked for in `folder` itself, then in `folder`/NAME, and downloaded to the latter; the folder
@@ -64,7 +66,7 @@ def dataset(
         name = str(source)
         return read_dataset(name, _place(name, Path(folder) if folder is not None else default_folder()))
     path = Path(source)
-    if not path.exists():
+    if not path.exists() and not is_pattern(path):
         raise DataError(f"data: received {str(source)!r}; expected {', '.join(NAMED)}, a folder, or an .npz file")
     return read_dataset(path.absolute().name, path, rule)
 

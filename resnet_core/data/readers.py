@@ -1,4 +1,4 @@
-"""Readers of data sets: IDX files, CIFAR's binary files, .npz, folders of pictures by class.
+"""Readers of data sets: IDX files, CIFAR's binary files, .npz; folders of pictures and shards have files of their own.
 
 Anything damaged or inconsistent raises DataError, one line that names the file.
 """
@@ -9,11 +9,13 @@ from pathlib import Path
 
 import numpy as np
 
+from resnet_core.data import tar_files
 from resnet_core.data.archives import idx_array, npz_arrays, tar_members
 from resnet_core.data.dataset import Crop, Dataset, Split
 from resnet_core.data.folders import folder_dataset, holds_pictures, subfolders
 from resnet_core.data.held_out import HoldOut
 from resnet_core.data.prepare import cropped, fitted, pixels
+from resnet_core.data.shard_files import MOST_CLASSES, Reader, found_shards, require_plain, shards_dataset
 from resnet_core.errors import DataError
 from resnet_core.preparation import Preparation
 
@@ -24,25 +26,32 @@ CLASSES = {
     "cifar10": ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"),
 }  # fmt: skip
 
-#: Classes of a data set: more than any has, and few enough to be counted.
-MOST_CLASSES = 100_000
+
+#: What shards are read by; those of the first kind of which there are some.
+SHARDS: tuple[Reader, ...] = (tar_files,)
 
 
 def read_dataset(name: str, path: Path, validation: HoldOut | None = None) -> Dataset:
     """The data set at `path`, in any supported form; `name` is used in messages and to look up class names.
 
-    Of a folder of pictures without a test split, `validation` is held out. Raises DataError.
+    Of pictures without a test split, `validation` is held out. Raises DataError.
     """
     if path.suffix == ".npz" and path.is_file():
         return _npz(path)
-    if not path.is_dir():
-        raise DataError(f"{path}: expected a folder of IDX files, a folder of pictures by class, or an .npz file")
-    if (path / "cifar-10-binary.tar.gz").exists():
+    if path.is_dir() and (path / "cifar-10-binary.tar.gz").exists():
         return _cifar(name, path / "cifar-10-binary.tar.gz")
-    if (path / "train").is_dir():
-        return folder_dataset(name, path, path / "train", validation)
-    if not any(path.glob("*-ubyte*")) and any(holds_pictures(path / name) for name in subfolders(path)):
-        return folder_dataset(name, path, path, validation)
+    train = path / "train" if (path / "train").is_dir() else path
+    by_class = path.is_dir() and any(holds_pictures(train / each) for each in subfolders(train))
+    for reader in () if by_class else SHARDS:
+        if (shards := found_shards(path, reader.ENDING)) is not None:
+            return shards_dataset(name, shards, reader, validation)
+    if not path.is_dir():
+        raise DataError(
+            f"{path}: expected a folder of IDX files, a folder of pictures by class, .tar files, or an .npz file"
+        )
+    if train != path or (by_class and not any(path.glob("*-ubyte*"))):
+        return folder_dataset(name, path, train, validation)
+    require_plain(path)
     return _idx(name, path)
 
 
