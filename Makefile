@@ -63,7 +63,7 @@ lock:
 	$(PYTHON) -m venv .cache/lock
 	.cache/lock/bin/pip install --quiet pip-tools==7.6.2
 	.cache/lock/bin/pip-compile --quiet --generate-hashes --strip-extras --constraint constraints.txt \
-		$(addprefix --extra ,torch keras flax onnx train tensorboard test browser docs dev) \
+		$(addprefix --extra ,torch keras flax onnx train tensorboard data test browser docs dev) \
 		--unsafe-package torch --unsafe-package tensorflow \
 		--no-header --no-annotate --no-emit-options --no-emit-index-url --no-emit-find-links --no-emit-trusted-host \
 		--output-file .cache/lock/all.txt pyproject.toml

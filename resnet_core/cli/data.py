@@ -19,7 +19,9 @@ MOST = 5
 
 
 def check_data_set(
-    data: Annotated[str, typer.Argument(metavar="D", help="fashion-mnist, mnist, cifar10, a folder, or an .npz file.")],
+    data: Annotated[
+        str, typer.Argument(metavar="D", help="fashion-mnist, mnist, cifar10, a folder, .npz, .tar, or .parquet.")
+    ],
     data_dir: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Where named data sets are, or are downloaded to.")
     ] = None,

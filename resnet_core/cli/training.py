@@ -49,7 +49,7 @@ def train_network(
         typer.Argument(metavar="SPEC", help="A name, a file, a run; with --resume, the run's own."),
     ] = None,
     data: Annotated[
-        str | None, typer.Option(metavar="D", help="fashion-mnist, mnist, cifar10, a folder, or an .npz file.")
+        str | None, typer.Option(metavar="D", help="fashion-mnist, mnist, cifar10, a folder, .npz, .tar, or .parquet.")
     ] = None,
     backend: Annotated[str | None, typer.Option(metavar="B", help="torch, keras, flax, numpy, …")] = None,
     recipe: Annotated[str | None, typer.Option(metavar="F", help="A name from `resnet recipes`, or a file.")] = None,

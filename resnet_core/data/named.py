@@ -54,7 +54,8 @@ def dataset(
 ) -> Dataset:
     """A data set by name, from a folder of IDX files or of pictures (`train/CLASS/…`, `test/CLASS/…`), or from an .npz.
 
-    Or from tar files in WebDataset's layout: a folder of them, one, or a pattern such as `{train,val}-{000..012}.tar`.
+    Or from tar files in WebDataset's layout, or Parquet files as Hugging Face's `datasets` writes them: a folder of
+    them, one, or a pattern such as `{train,val}-{000..012}.tar`.
     Of pictures without a test split, or of classes without `train/` (`CLASS/…`), the share `validation` of every
     class is held out, drawn from the seed; data with a test split of its own is left as it is.
 
@@ -67,7 +68,9 @@ def dataset(
         return read_dataset(name, _place(name, Path(folder) if folder is not None else default_folder()))
     path = Path(source)
     if not path.exists() and not is_pattern(path):
-        raise DataError(f"data: received {str(source)!r}; expected {', '.join(NAMED)}, a folder, or an .npz file")
+        raise DataError(
+            f"data: received {str(source)!r}; expected {', '.join(NAMED)}, a folder, or an .npz, .tar or .parquet file"
+        )
     return read_dataset(path.absolute().name, path, rule)
 
 

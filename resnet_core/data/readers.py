@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from resnet_core.data import tar_files
+from resnet_core.data import parquet_files, tar_files
 from resnet_core.data.archives import idx_array, npz_arrays, tar_members
 from resnet_core.data.dataset import Crop, Dataset, Split
 from resnet_core.data.folders import folder_dataset, holds_pictures, subfolders
@@ -28,7 +28,7 @@ CLASSES = {
 
 
 #: What shards are read by; those of the first kind of which there are some.
-SHARDS: tuple[Reader, ...] = (tar_files,)
+SHARDS: tuple[Reader, ...] = (tar_files, parquet_files)
 
 
 def read_dataset(name: str, path: Path, validation: HoldOut | None = None) -> Dataset:
@@ -47,7 +47,8 @@ def read_dataset(name: str, path: Path, validation: HoldOut | None = None) -> Da
             return shards_dataset(name, shards, reader, validation)
     if not path.is_dir():
         raise DataError(
-            f"{path}: expected a folder of IDX files, a folder of pictures by class, .tar files, or an .npz file"
+            f"{path}: expected a folder of IDX files, a folder of pictures by class, .tar or .parquet files, or an "
+            ".npz file"
         )
     if train != path or (by_class and not any(path.glob("*-ubyte*"))):
         return folder_dataset(name, path, train, validation)

@@ -23,8 +23,9 @@ from resnet_core.data.images import check_header, read_picture
 from resnet_core.data.pictures import Pictures
 from resnet_core.errors import DataError, InputError
 
-#: How a whole file ends, by kind.
+#: How a whole file ends, by kind, and by how it begins where a picture has no name.
 ENDS = {".jpg": b"\xff\xd9", ".jpeg": b"\xff\xd9", ".png": b"IEND\xaeB`\x82"}
+BEGINS = {b"\xff\xd8\xff": ".jpg", b"\x89PNG\r\n\x1a\n": ".png"}
 
 #: Pictures from which on it is said that they are looked at.
 MANY = 1000
@@ -81,7 +82,8 @@ def _problem(files: Pictures, row: int) -> str:
     try:
         content = files.content(row)
         check_header(path, content)
-        end = ENDS.get(path.suffix.lower())
+        begins = (kind for start, kind in BEGINS.items() if content is not None and content.startswith(start))
+        end = ENDS.get(path.suffix.lower() or next(begins, ""))
         if end is None or _last_bytes(path, content, len(end)) != end:
             read_picture(path, "RGB", content)
     except InputError as error:

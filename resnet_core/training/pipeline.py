@@ -172,16 +172,24 @@ class Pipeline:
         """Images that a worker prepares at once."""
         return max(1, PIECE // prod((*self.size, self.channels)))
 
-    def _in_pieces(self, prepare: Callable[[np.ndarray], np.ndarray], rows: np.ndarray, each: Each) -> np.ndarray:
-        """Images (rows, height, width, channels) float32, of which `prepare` makes those of some rows."""
+    def _in_pieces(
+        self,
+        prepare: Callable[[np.ndarray], np.ndarray],
+        rows: np.ndarray,
+        each: Each,
+        order: np.ndarray | None = None,
+    ) -> np.ndarray:
+        """Images (rows, height, width, channels) float32, of which `prepare` makes those of some rows, in any order."""
         if 0 < len(rows) <= self._piece:
             return prepare(rows)
         images = np.empty((len(rows), *self.size, self.channels), np.float32)
+        places = np.arange(len(rows)) if order is None else order
 
-        def fill(part: slice) -> None:
-            images[part] = prepare(rows[part])
+        def fill(start: int) -> None:
+            some = places[start : start + self._piece]
+            images[some] = prepare(rows[some])
 
-        for _ in each(fill, (slice(start, start + self._piece) for start in range(0, len(rows), self._piece))):
+        for _ in each(fill, range(0, len(rows), self._piece)):
             pass
         return images
 
@@ -201,7 +209,9 @@ class Pipeline:
             images = normalized(self._augmented(pictures, draws.of(some)), self._centered)
             return cut_out(self.recipe, images, step, numbers)
 
-        return self._in_pieces(prepare, rows, each)
+        # As they are stored, where they are files: some are read a stretch at a time.
+        order = None if self.data.train.files is None else np.argsort(indices[rows], kind="stable")
+        return self._in_pieces(prepare, rows, each, order)
 
     def _draws(self, step: int, count: int) -> _Draws:
         """For a whole batch, since its rows have one generator."""

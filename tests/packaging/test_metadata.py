@@ -34,9 +34,8 @@ def test_every_backend_is_registered_and_has_its_extra(project: dict[str, Any]) 
     frameworks = set(registered) - {"numpy"}  # which the core needs anyway
     for name in frameworks:
         assert any(line.startswith(name) for line in extras[name])
-    assert extras["all"] == [
-        f"resnet-core[{','.join([*(name for name in registered if name in frameworks), 'train', 'tensorboard'])}]"
-    ]
+    everything = [*(name for name in registered if name in frameworks), "train", "tensorboard", "data"]
+    assert extras["all"] == [f"resnet-core[{','.join(everything)}]"]
 
 
 def test_the_core_depends_on_no_framework(project: dict[str, Any]) -> None:

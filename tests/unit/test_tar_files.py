@@ -13,45 +13,19 @@ from typing import Any
 import numpy as np
 import pytest
 
-import resnet_core as rn
 from command_line import in_process
 from resnet_core.data import tar_files
 from resnet_core.data.check import check_data
-from resnet_core.data.dataset import Dataset
 from resnet_core.data.named import dataset
 from resnet_core.data.up_front import require_pictures
 from resnet_core.errors import DataError, InputError
 from resnet_core.preparation import Preparation
-from resnet_core.training.parallel.shards import Share
-from resnet_core.training.pipeline import Pipeline
-from resnet_core.training.recipe import Recipe
-from shards import pictures, samples, write_folder, write_tar, write_tars
-
-NAMES = ("ant", "bee", "cow")
+from shards import NAMES, pictures, pipeline, require_same, samples, write_folder, write_tar, write_tars
 
 
 @pytest.fixture(autouse=True)
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-
-
-def pipeline(data: Dataset) -> Pipeline:
-    fields: dict[str, Any] = {"crop_area": [0.3, 1], "mixup": 0.3, "flip": True, "resize": [12, 10]}
-    plan = Recipe(learning_rate=0.1, epochs=2, batch_size=8, **fields)
-    return Pipeline(data, plan, rn.spec("resnet20", classes=3), workers=2)
-
-
-def require_same(data: Dataset, other: Dataset) -> None:
-    """The same batches, of one process and of the last of three."""
-    one, two = pipeline(data), pipeline(other)
-    for (step, (images, labels)), (_, (expected, same)) in zip(one.batches(0, 8), two.batches(0, 8), strict=True):
-        np.testing.assert_array_equal(images, expected)
-        np.testing.assert_array_equal(labels, same)
-        share = Share(2, 3)
-        np.testing.assert_array_equal(one.batch(step, share.rows)[0], expected[share.rows(len(labels))])
-    for (images, labels), (expected, same) in zip(one.test_batches(), two.test_batches(), strict=True):
-        np.testing.assert_array_equal(images, expected)
-        np.testing.assert_array_equal(labels, same)
 
 
 @pytest.mark.parametrize("names", [None, NAMES], ids=["numbers", "names"])
