@@ -30,7 +30,9 @@ def predict_pictures(
     network: Annotated[
         str, typer.Argument(metavar="RUN|SPEC", help="A run or a file of weights; or a spec, with --weights.")
     ],
-    pictures: Annotated[list[Path], typer.Argument(metavar="PICTURE…", help="Pictures, and folders of them.")],
+    pictures: Annotated[
+        list[Path], typer.Argument(metavar="PICTURE…", help="Pictures, folders of them, .tar, .parquet.")
+    ],
     weights: Annotated[Path | None, typer.Option(metavar="F", help="A neutral file, or another library's.")] = None,
     backend: Annotated[
         str | None, typer.Option(metavar="B", help="By default the run's own, or one that is installed.")

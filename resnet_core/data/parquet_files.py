@@ -31,13 +31,16 @@ KEPT = 2**28
 _EXPECTED = "a Parquet file with pictures"
 
 
-def part(root: Path, name: str, stamp: tuple[int, int]) -> Part:
-    """The pictures in a Parquet file, by row. Raises DataError, one line."""
+def part(root: Path, name: str, stamp: tuple[int, int], *, labeled: bool = True) -> Part:
+    """The pictures in a Parquet file, by row. Raises DataError, one line.
+
+    With `labeled`, there has to be a column of classes; without, it is left alone.
+    """
     path = root / name
     opened = _opened(path)
     try:
         schema, metadata = opened.schema_arrow, opened.metadata
-        image, label, classes = _columns(path, schema)
+        image, label, classes = _columns(path, schema, labeled)
         groups = [metadata.row_group(number) for number in range(metadata.num_row_groups)]
         rows = [group.num_rows for group in groups]
         if min(rows, default=0) < 0 or sum(rows) > MOST_ROWS or sum(rows) != metadata.num_rows:
@@ -155,8 +158,8 @@ def _opened(path: Path) -> Any:
         raise _damaged(path, error) from error
 
 
-def _columns(path: Path, schema: Any) -> tuple[str, str, list[str] | None]:
-    """(the pictures' column, the classes' column, the names of the classes if there are some)."""
+def _columns(path: Path, schema: Any, labeled: bool) -> tuple[str, str | None, list[str] | None]:
+    """(the pictures' column, the classes' column if it is wanted, the names of the classes if there are some)."""
     from pyarrow import types
 
     features = _features(schema)
@@ -165,6 +168,8 @@ def _columns(path: Path, schema: Any) -> tuple[str, str, list[str] | None]:
     told = [name for name in pictures if features.get(name, {}).get("_type") == "Image"]
     named = [name for name in labels if features.get(name, {}).get("_type") == "ClassLabel"]
     pictures, labels = told or pictures, named or [name for name in labels if name == "label"] or labels
+    if len(pictures) == 1 and not labeled:
+        return pictures[0], None, None
     if len(pictures) != 1 or len(labels) != 1:
         found = ", ".join(f"{printable(field.name)} ({printable(str(field.type))[:40]})" for field in list(schema)[:10])
         raise DataError(
@@ -201,7 +206,9 @@ def _has_bytes(kind: Any) -> bool:
     return at >= 0 and (types.is_binary(kind.field(at).type) or types.is_large_binary(kind.field(at).type))
 
 
-def _labels(path: Path, opened: Any, group: int, column: str, count: int) -> np.ndarray:
+def _labels(path: Path, opened: Any, group: int, column: str | None, count: int) -> np.ndarray:
+    if column is None:
+        return np.full(count, -1)
     found = opened.read_row_group(group, columns=[column], use_threads=False).column(0)
     if len(found) != count or found.null_count:
         raise DataError(

@@ -18,12 +18,12 @@ if TYPE_CHECKING:
     from PIL import Image
 
 
-def prepared_image(path: str | os.PathLike[str], preparation: Preparation) -> np.ndarray:
-    """The image (height, width, channels) float32 from a picture file.
+def prepared_image(path: str | os.PathLike[str], preparation: Preparation, content: bytes | None = None) -> np.ndarray:
+    """The image (height, width, channels) float32 from a picture file, or from its `content`.
 
     Raises InputError, naming the file, as `read_picture` and `fitted` do.
     """
-    picture = read_picture(path, picture_mode(preparation.channels))
+    picture = read_picture(path, picture_mode(preparation.channels), content)
     return normalized(pixels(fitted(picture, preparation, path)), preparation)
 
 

@@ -14,8 +14,16 @@ from resnet_core.data.archives import idx_array, npz_arrays, tar_members
 from resnet_core.data.dataset import Crop, Dataset, Split
 from resnet_core.data.folders import folder_dataset, holds_pictures, subfolders
 from resnet_core.data.held_out import HoldOut
+from resnet_core.data.pictures import Pictures
 from resnet_core.data.prepare import cropped, fitted, pixels
-from resnet_core.data.shard_files import MOST_CLASSES, Reader, found_shards, require_plain, shards_dataset
+from resnet_core.data.shard_files import (
+    MOST_CLASSES,
+    Reader,
+    found_shards,
+    require_plain,
+    shard_pictures,
+    shards_dataset,
+)
 from resnet_core.errors import DataError
 from resnet_core.preparation import Preparation
 
@@ -54,6 +62,14 @@ def read_dataset(name: str, path: Path, validation: HoldOut | None = None) -> Da
         return folder_dataset(name, path, train, validation)
     require_plain(path)
     return _idx(name, path)
+
+
+def pictures_in_shards(path: Path) -> Pictures | None:
+    """All pictures in the shards that a folder, a file or a pattern stands for; None if there are no shards."""
+    for reader in SHARDS:
+        if (shards := found_shards(path, reader.ENDING)) is not None:
+            return shard_pictures(shards, reader)
+    return None
 
 
 def _arrays(

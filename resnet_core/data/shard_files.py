@@ -51,8 +51,11 @@ class Reader(Protocol):
     #: The ending of the files, such as ".tar".
     ENDING: str
 
-    def part(self, root: Path, name: str, stamp: tuple[int, int]) -> Part:
-        """The pictures in the file `name` below `root`. Raises InputError."""
+    def part(self, root: Path, name: str, stamp: tuple[int, int], *, labeled: bool = True) -> Part:
+        """The pictures in the file `name` below `root`, with their classes unless those do not matter.
+
+        Raises InputError.
+        """
         ...
 
     def store(self, root: Path) -> Store: ...
@@ -138,13 +141,20 @@ def shards_dataset(name: str, shards: Shards, reader: Reader, validation: HoldOu
     return Dataset(name, stored_split(pictures, labels[:count]), stored_split(tested, labels[count:]), classes)
 
 
-def _part(root: Path, name: str, reader: Reader, old: Part | None) -> Part:
+def shard_pictures(shards: Shards, reader: Reader) -> Pictures:
+    """All pictures in these files, whatever their classes. Raises DataError."""
+    parts = [_part(shards.root, name, reader, None, labeled=False) for name in shards.names]
+    index = Index(shards.key, reader.ENDING, parts, {})
+    return Pictures(index, range(int(index.starts[-1])), reader.store(shards.root))
+
+
+def _part(root: Path, name: str, reader: Reader, old: Part | None, *, labeled: bool = True) -> Part:
     try:
         found = (root / name).stat()
     except OSError as error:
         raise DataError(f"{root / name}: cannot be read ({error.strerror}); expected a {reader.ENDING} file") from error
     stamp = (found.st_size, found.st_mtime_ns)
-    return old if old is not None and old.stamp == stamp else reader.part(root, name, stamp)
+    return old if old is not None and old.stamp == stamp else reader.part(root, name, stamp, labeled=labeled)
 
 
 def _uses(shards: Shards) -> dict[str, list[str]]:

@@ -41,22 +41,25 @@ class _Sample:
     label: int | str | None = None
 
 
-def part(root: Path, name: str, stamp: tuple[int, int]) -> Part:
-    """The pictures in a tar file, with their places, in its order. Raises DataError, one line."""
+def part(root: Path, name: str, stamp: tuple[int, int], *, labeled: bool = True) -> Part:
+    """The pictures in a tar file, with their places, in its order. Raises DataError, one line.
+
+    With `labeled`, each has to have a class; without, classes are left alone.
+    """
     path = root / name
     try:
         with reading(path, _EXPECTED) as file:
-            samples = _samples(path, file)
+            samples = _samples(path, file, labeled)
     except InputError as error:
         raise error if isinstance(error, DataError) else DataError(str(error)) from error
     except (*DAMAGED, MemoryError) as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise DataError(f"{path}: not a whole tar file ({reason[:200]}); get a fresh copy") from error
     for key, sample in samples.items():
-        if sample.picture is None or sample.label is None:
-            has, lacks = (
-                ("a class", "picture (.jpg, .png)") if sample.picture is None else ("a picture", "class (.cls, .json)")
-            )
+        if sample.picture is None or (labeled and sample.label is None):
+            has, lacks = "a picture", "class (.cls, .json)"
+            if sample.picture is None:
+                has, lacks = "a class", "picture (.jpg, .png)"
             raise DataError(f"{path}: the sample {printable(key)!r} has {has} and no {lacks}; expected both")
     labels = [sample.label for sample in samples.values()]
     classes = sorted({label for label in labels if isinstance(label, str)})
@@ -65,11 +68,11 @@ def part(root: Path, name: str, stamp: tuple[int, int]) -> Part:
             f"{path}: some classes are numbers, and some names such as {printable(classes[0])!r}; expected either"
         )
     numbers = {label: number for number, label in enumerate(classes)}
-    entries: list[Entry] = [
-        (*sample.picture, numbers[sample.label] if isinstance(sample.label, str) else sample.label)
-        for sample in samples.values()
-        if sample.picture is not None and sample.label is not None
-    ]
+    entries: list[Entry] = []
+    for sample in samples.values():
+        own = numbers[sample.label] if isinstance(sample.label, str) else sample.label
+        if sample.picture is not None:
+            entries.append((*sample.picture, -1 if own is None else own))
     return Part.of(name, entries, stamp, {"classes": classes or None})
 
 
@@ -118,7 +121,7 @@ class _Headers:
         return self.file.read(size)
 
 
-def _samples(path: Path, file: BinaryIO) -> dict[str, _Sample]:
+def _samples(path: Path, file: BinaryIO, labeled: bool) -> dict[str, _Sample]:
     start = file.read(8)
     for magic, kind in _COMPRESSED.items():
         if start.startswith(magic):
@@ -128,7 +131,7 @@ def _samples(path: Path, file: BinaryIO) -> dict[str, _Sample]:
     with tarfile.open(fileobj=_Headers(path, file), mode="r:") as archive:  # type: ignore[call-overload]
         while (member := archive.next()) is not None:
             archive.members.clear()  # type: ignore[attr-defined]  # which it would keep
-            _add(path, file, member, samples)
+            _add(path, file, member, samples, labeled)
         end = archive.offset  # type: ignore[attr-defined]
     file.seek(end)
     block = file.read(tarfile.BLOCKSIZE)
@@ -138,7 +141,7 @@ def _samples(path: Path, file: BinaryIO) -> dict[str, _Sample]:
     return samples
 
 
-def _add(path: Path, file: BinaryIO, member: tarfile.TarInfo, samples: dict[str, _Sample]) -> None:
+def _add(path: Path, file: BinaryIO, member: tarfile.TarInfo, samples: dict[str, _Sample], labeled: bool) -> None:
     shown = f"{path}: {printable(member.name)}"
     if member.size < 0 or member.offset_data < member.offset + tarfile.BLOCKSIZE:
         raise DataError(f"{shown} has {member.size:,} bytes; get a fresh copy")
@@ -162,7 +165,7 @@ def _add(path: Path, file: BinaryIO, member: tarfile.TarInfo, samples: dict[str,
         if member.size > MOST_PICTURE:
             raise DataError(f"{shown} has {member.size:,} bytes; expected a picture of at most {MOST_PICTURE:,}")
         sample.picture = (member.name, member.size, member.offset_data)
-    elif ending in ("cls", "json"):
+    elif labeled and ending in ("cls", "json"):
         sample = samples.setdefault(key, _Sample())
         if member.size > MOST_CLASS:
             raise DataError(f"{shown} has {member.size:,} bytes; expected a class in at most {MOST_CLASS:,}")

@@ -12,7 +12,9 @@ import numpy as np
 
 from resnet_core.cores import cores
 from resnet_core.data.images import PICTURES
+from resnet_core.data.pictures import Pictures
 from resnet_core.data.prepare import prepared_image
+from resnet_core.data.readers import pictures_in_shards
 from resnet_core.errors import InputError
 from resnet_core.preparation import Preparation
 
@@ -28,21 +30,46 @@ class PictureBatch:
     images: np.ndarray
 
 
+class StoredName(str):
+    """What a picture in a shard is called, which knows where it is."""
+
+    pictures: Pictures
+    row: int
+
+
 def picture_files(sources: PathLike | Sequence[PathLike]) -> list[str]:
-    """The named files, and of each folder the pictures in it, by name. Raises InputError for a folder without any."""
+    """The named files, and of each folder the pictures in it, by name; of shards, all pictures in them.
+
+    Raises InputError for a folder without any.
+    """
     named = [sources] if isinstance(sources, str | os.PathLike) else list(sources)
     files: list[str] = []
     for source in named:
         if not os.path.isdir(source):  # noqa: PTH112 (which has no error for a name that is too long)
-            files.append(os.fspath(source))
+            files += _in_shards(Path(source)) or [os.fspath(source)]
             continue
         found = sorted(str(path) for path in Path(source).rglob("*") if path.suffix.lower() in PICTURES)
+        found = found or _in_shards(Path(source))
         if not found:
             raise InputError(f"{source}: a folder without pictures; expected some that end in {', '.join(PICTURES)}")
         files += found
     if not files:
         raise InputError("pictures: received none; expected files, or folders with pictures in them")
     return files
+
+
+def _in_shards(path: Path) -> list[str]:
+    """The pictures in tar or Parquet files; none where there are no such files."""
+    try:
+        found = pictures_in_shards(path)
+    except OSError:  # a name that is none
+        return []
+    names: list[str] = []
+    for row, name in enumerate(found or ()):
+        own = StoredName(name)
+        own.pictures, own.row = found, row  # type: ignore[assignment]
+        names.append(own)
+    return names
 
 
 def picture_batches(files: Sequence[str], preparation: Preparation, size: int) -> Iterator[PictureBatch]:
@@ -61,6 +88,8 @@ def picture_batches(files: Sequence[str], preparation: Preparation, size: int) -
 
 def _read(file: str, preparation: Preparation) -> tuple[np.ndarray | None, str | None]:
     try:
+        if isinstance(file, StoredName):
+            return prepared_image(file, preparation, file.pictures.content(file.row)), None
         return prepared_image(file, preparation), None
     except InputError as error:
         return None, str(error)

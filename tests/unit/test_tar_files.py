@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import resnet_core as rn
 from command_line import in_process
 from resnet_core.data import tar_files
 from resnet_core.data.check import check_data
@@ -20,7 +21,8 @@ from resnet_core.data.named import dataset
 from resnet_core.data.up_front import require_pictures
 from resnet_core.errors import DataError, InputError
 from resnet_core.preparation import Preparation
-from shards import NAMES, pictures, pipeline, require_same, samples, write_folder, write_tar, write_tars
+from resnet_core.training.recipe import Recipe
+from shards import NAMES, pictures, pipeline, require_same, samples, write_folder, write_parquet, write_tar, write_tars
 
 
 @pytest.fixture(autouse=True)
@@ -79,9 +81,9 @@ def test_a_known_file_is_not_read_again_until_it_changes(tmp_path: Path, monkeyp
     read: list[str] = []
     own = tar_files.part
 
-    def noted(root: Path, name: str, stamp: tuple[int, int]) -> Any:
+    def noted(root: Path, name: str, stamp: tuple[int, int], **named: Any) -> Any:
         read.append(name)
-        return own(root, name, stamp)
+        return own(root, name, stamp, **named)
 
     monkeypatch.setattr(tar_files, "part", noted)
     data = dataset(write_tars(tmp_path / "tars"))
@@ -268,3 +270,26 @@ def test_a_run_on_tar_files_is_the_run_on_the_folder(tmp_path: Path) -> None:
     assert json.loads(process.stdout)["accuracy"] == two[-1]["test_accuracy"]
     other = in_process("train", "--out", tmp_path / "two" / "run", "--resume", "--epochs", "3")
     assert other.returncode == 0, other.stderr
+
+
+def test_predict_takes_shards_with_and_without_classes(tmp_path: Path) -> None:
+    """Their pictures are those of the folder; one that cannot be read is named, and the others are predicted."""
+    folder = write_folder(tmp_path / "folder", NAMES)
+    spec = rn.spec("resnet20", depths=[1], channels=[4], classes=3, input_size=12)
+    plan = Recipe(learning_rate=0.1, epochs=1, batch_size=8)
+    rn.train(spec, folder, backend="numpy", out=tmp_path / "run", recipe=plan)
+    found = pictures(8, first=25)
+    files = [folder / "test" / NAMES[label] / name for name, _, label in found]
+    expected = rn.predict(tmp_path / "run", files, backend="numpy")
+    write_tar(tmp_path / "tars" / "a.tar", [(name, content) for name, content, _ in found])
+    write_parquet(tmp_path / "files" / "a.parquet", found)
+    for given in (tmp_path / "tars", tmp_path / "tars" / "a.tar", tmp_path / "tars" / "{a,a}.tar", tmp_path / "files"):
+        told = rn.predict(tmp_path / "run", given, backend="numpy")
+        assert [each.top for each in told] == [each.top for each in expected]
+        assert len({each.image for each in told}) == 8
+    write_tar(tmp_path / "b.tar", [("a.jpg", found[0][1]), ("b.jpg", b"no picture")])
+    good, bad = rn.predict(tmp_path / "run", tmp_path / "b.tar", backend="numpy")
+    assert good.error is None
+    assert bad.error is not None
+    assert bad.image == str(tmp_path / "b.tar" / "b.jpg")
+    assert f"'{bad.image}' is not a picture" in bad.error
