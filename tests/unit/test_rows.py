@@ -40,6 +40,7 @@ EVERYTHING: dict[str, Any] = {
 
 FIELDS: dict[str, dict[str, Any]] = {
     "mixup": {**EVERYTHING, "mixup": 0.4},
+    "light": {**EVERYTHING, "crop_area": None, "crop_side": [28, 40], "lighting": 0.2},
     "cutmix": {**EVERYTHING, "cutmix": 1.0},
     "mean picture": {"mean": "pixel", "pad_crop": 2, "flip": True, "resize": [20, 26]},
 }
@@ -90,7 +91,7 @@ def test_batches_are_what_they_were_when_they_were_prepared_whole(name: str, arr
 
 
 @pytest.mark.parametrize("piece", [1, 20 * 26 * 3 * 2, 2**19])
-@pytest.mark.parametrize("name", RECORDED)
+@pytest.mark.parametrize("name", FIELDS)
 def test_rows_are_those_of_the_whole(name: str, piece: int, files: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
     """For any number of processes, of batches that it does not divide, with rows that fill a shard up."""
     fields = FIELDS[name]
