@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Protocol, TypeVar
 
-#: Items that are ready, or in work, while another one is in use.
+#: Items that are ready, or in work, while another one is in use: with two, no worker waits for the last piece of one.
 AHEAD = 2
 
 Item = TypeVar("Item")
@@ -26,19 +26,19 @@ class Each(Protocol):
     def __call__(self, work: Callable[[S], T], pieces: Iterable[S], /) -> Iterable[T]: ...
 
 
-def ahead(make: Callable[[Item, Each], Made], items: Iterable[Item], workers: int) -> Iterator[Made]:
-    """`make(item, each)` of every item, in order, while earlier ones are in use.
+def ahead(make: Callable[[Item, Each], Made], items: Iterable[Item], workers: int, most: int = AHEAD) -> Iterator[Made]:
+    """`make(item, each)` of every item, in order, `most` of them while an earlier one is in use.
 
     `make` gives its pieces to `each`, and so to one of the `workers`. An error is raised where the item's turn is. When
     the generator is closed, what has not begun is left undone.
     """
     waiting: deque[Future[Made]] = deque()
-    makers, pool = ThreadPoolExecutor(AHEAD, "ahead"), ThreadPoolExecutor(workers, "worker")
+    makers, pool = ThreadPoolExecutor(most, "ahead"), ThreadPoolExecutor(workers, "worker")
     try:
         following = iter(items)
         for item in following:
             waiting.append(makers.submit(make, item, pool.map))
-            if len(waiting) == AHEAD:
+            if len(waiting) == most:
                 break
         while waiting:
             made = waiting.popleft().result()

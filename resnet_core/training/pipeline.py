@@ -22,7 +22,7 @@ from resnet_core.data.prepare import normalized
 from resnet_core.errors import DataError
 from resnet_core.preparation import Inputs, Preparation
 from resnet_core.specification import ResNetSpec
-from resnet_core.training.ahead import Each, ahead
+from resnet_core.training.ahead import AHEAD, Each, ahead
 from resnet_core.training.augmentation import cut_out, random_crop, recolored
 from resnet_core.training.mixing import mixing
 from resnet_core.training.recipe import Recipe
@@ -42,6 +42,9 @@ EVALUATION_BATCH = 500
 
 #: Values of the images that a worker prepares at once: some of 224 x 224, a batch of small ones.
 PIECE = 2**19
+
+#: Values of a batch of which only one is prepared ahead, half a GiB: its pieces keep all workers busy.
+LARGE = 2**27
 
 #: Which rows of a batch of so many are prepared.
 Rows = Callable[[int], np.ndarray]
@@ -90,8 +93,8 @@ class Pipeline:
         else:  # a row's partner may be in another process's shard
             needed = np.unique(np.concatenate([taken, mixed.partners]))
             found = self._images(step, indices, needed, each)
-            own, others = (found[np.searchsorted(needed, every)] for every in (taken, mixed.partners))
-            images = mixed.images(own, others)
+            own = found if rows is None else found[np.searchsorted(needed, taken)]
+            images = mixed.images(own, found[np.searchsorted(needed, mixed.partners)])
         return images, self.data.train.labels[indices]
 
     def targets(self, step: int, labels: np.ndarray, rows: Rows | None = None) -> np.ndarray:
@@ -106,7 +109,11 @@ class Pipeline:
 
     def batches(self, start: int, stop: int, rows: Rows | None = None) -> Iterator[tuple[int, Batch]]:
         """(step, batch) for range(start, stop); the next ones are prepared while the current one is in use."""
-        return ahead(lambda step, each: (step, self.batch(step, rows, each)), range(start, stop), self.workers)
+        large = prod(self.batch_shapes()[0]) > LARGE
+        steps = range(start, stop)
+        return ahead(
+            lambda step, each: (step, self.batch(step, rows, each)), steps, self.workers, 1 if large else AHEAD
+        )
 
     def test_batches(self, rows: Rows | None = None) -> Iterator[Batch]:
         """The test pictures in order, without augmentation, as (images, labels) like `batch`."""

@@ -99,6 +99,7 @@ def test_rows_are_those_of_the_whole(name: str, piece: int, files: Dataset, monk
     expected = dict(whole.batches(0, whole.total_steps))
     tested = list(whole.test_batches())
     monkeypatch.setattr(pipeline_module, "PIECE", piece)
+    monkeypatch.setattr(pipeline_module, "LARGE", piece)  # both ways
     for processes in (1, 2, 3, 4):
         for rank in range(processes):
             share = Share(rank, processes, equal=True)
@@ -193,6 +194,13 @@ def test_only_some_are_made_ahead_and_what_has_not_begun_is_left_undone() -> Non
     assert time.monotonic() - start < 5
     assert list(ahead(lambda item, each: sum(each(int, [item, item])), range(7), workers=3)) == [0, 2, 4, 6, 8, 10, 12]
     assert list(ahead(make, [], workers=1)) == []
+    for most in (1, 3):
+        begun.clear()
+        found = ahead(lambda item, each: begun.append(item), range(9), 2, most)
+        next(found)
+        time.sleep(0.05)
+        assert sorted(begun) == list(range(1 + most))
+        found.close()  # type: ignore[attr-defined]
 
 
 def test_an_error_of_a_piece_is_raised_in_turn() -> None:
