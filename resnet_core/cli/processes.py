@@ -6,17 +6,58 @@ import os
 import socket
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import typer
 
 from resnet_core.cli.output import complain
 from resnet_core.errors import InputError, WorkerError
-from resnet_core.training.parallel.launched import launched, variables
+from resnet_core.files import read_bytes
+from resnet_core.training.parallel.launched import launched, parents_port, run_name, variables
 from resnet_core.training.parallel.place import Place
-from resnet_core.workers.ranks import CRASHED, MARK, TERMINAL, Rank, shares, supervise
+from resnet_core.workers.heartbeat import AFTER
+from resnet_core.workers.meeting import Seat, meet
+from resnet_core.workers.ranks import CRASHED, FILES, MARK, TERMINAL, WELL, Rank, shares, supervise
 
 #: By which variable a process is told how many threads it may have.
 THREADS = "OMP_NUM_THREADS"
+#: "1" or "0": whether the run goes on, as rank 0's machine knows.
+RESUMES = "RESNET_RESUMES"
+
+#: What all ranks read of a run that goes on: they get it from rank 0's parent.
+_DESCRIPTION = ("spec.toml", "recipe.toml", "run.json")
+#: Characters of each: all together they are one message.
+_LONGEST = 2**20
+
+
+@dataclass(frozen=True)
+class Run:
+    """The run that a command was asked for: its folder, and whether it goes on with the one that is there.
+
+    `complete` says that the arguments are enough to begin one too. A launcher starts the same line again after a
+    failure: there, such a line goes on where there is a run, and begins it where there is none.
+    """
+
+    folder: Path
+    resumes: bool
+    complete: bool
+
+    def orders(self) -> dict[str, Any]:
+        """What rank 0's parent knows, of several: whether the run goes on, and the files of _DESCRIPTION."""
+        resumes = self.resumes and not (self.complete and not (self.folder / "run.json").exists())
+        found = [self.folder / name for name in _DESCRIPTION] if resumes else []
+        files = {path.name: read_bytes(path, "a run's file", _LONGEST).decode() for path in found if path.exists()}
+        return {"resumes": resumes, "files": files}
+
+    def told(self) -> Run:
+        """In a rank of a launcher's, the run as rank 0's parent knows it, in a folder that is here; otherwise this."""
+        given = os.environ.get(RESUMES)
+        if given is None:
+            return self
+        folder = Path(os.environ[FILES]) if FILES in os.environ else self.folder
+        return Run(folder, given == "1", self.complete)
 
 
 def own_place() -> Place | None:
@@ -24,11 +65,11 @@ def own_place() -> Place | None:
     return launched(os.environ) if MARK in os.environ else None
 
 
-def run_ranks(arguments: Sequence[str], processes: int | None) -> None:
+def run_ranks(arguments: Sequence[str], processes: int | None, run: Run) -> None:
     """Run the command with these arguments in several processes, if that is asked for, and exit as they do.
 
     Returns where there is nothing to start: for one process, and in a rank. Raises InputError, one line, where a
-    launcher has made another number of processes.
+    launcher has made another number of processes, and what `meet` does.
     """
     if MARK in os.environ:
         return
@@ -40,22 +81,77 @@ def run_ranks(arguments: Sequence[str], processes: int | None) -> None:
     if place is None and processes in (None, 1):
         return
     command = [sys.executable, "-P", "-m", "resnet_core", "train", *arguments]
-    if place is not None:
-        ranks = [Rank(place.rank, command, {}, ())]
-    else:
+    if place is None:
         assert processes is not None
-        port = _free_port()
-        ranks = []
-        for number, cores in enumerate(shares(processes)):
-            own = variables(Place(number, processes, number, port=port))
-            threads = {} if THREADS in os.environ or not cores else {THREADS: str(len(cores))}
-            ranks.append(Rank(number, command, {**own, **threads}, cores))
+        code = _all_here(command, processes)
+    else:
+        code = _one_of_several(command, place, run)
+    raise typer.Exit(code)
+
+
+def _all_here(command: Sequence[str], processes: int) -> int:
+    """The exit code of a run whose ranks all are this process's children."""
+    port = _free_port()
+    ranks = []
+    for number, cores in enumerate(shares(processes)):
+        own = variables(Place(number, processes, number, port=port))
+        threads = {} if THREADS in os.environ or not cores else {THREADS: str(len(cores))}
+        ranks.append(Rank(number, command, {**own, **threads}, cores))
     try:
-        code = supervise(ranks)
+        return supervise(ranks)
     except WorkerError as error:
         complain(str(error))
+        return 1
+
+
+def _one_of_several(command: Sequence[str], place: Place, run: Run) -> int:
+    """The exit code of a launcher's process, whose rank is one of the run's.
+
+    The line of a failure is written once on each machine: by the parent of its first rank.
+    """
+    speaks = place.local_rank == 0
+
+    def note(line: str) -> None:
+        if speaks:
+            complain(line)
+
+    host = socket.gethostname() or "this host"
+    port = parents_port(place.port)
+    seat = Seat(place.rank, place.processes, place.address, port, host, run_name(os.environ))
+    try:
+        others, orders = meet(seat, run.orders, note)
+        orders = checked(orders)
+    except WorkerError as error:
+        note(str(error))
+        return 1
+    # Rank 0 reads the run itself; on other machines the folder may be another, or none.
+    files = orders["files"] if orders["resumes"] and place.rank != 0 else None
+    try:
+        told = {RESUMES: "1" if orders["resumes"] else "0"}
+        rank = Rank(place.rank, command, told, (), name=seat.name, files=files)
+        code = supervise([rank], others)
+        if code in WELL:
+            others.leave()
+        else:
+            others.fail(f"{seat.name} ended with exit code {code}, and has said why; {AFTER}")
+    except WorkerError as error:
+        others.fail(str(error))
+        if speaks or others.cut:
+            complain(str(error))
         code = 1
-    raise typer.Exit(code)
+    finally:
+        others.close()
+    return code
+
+
+def checked(orders: Any) -> dict[str, Any]:
+    """Orders as another machine sent them. Raises WorkerError for what `Run.orders` does not give."""
+    match orders:
+        case {"resumes": bool(resumes), "files": dict(files)} if files.keys() <= set(_DESCRIPTION) and all(
+            isinstance(text, str) and len(text) <= _LONGEST for text in files.values()
+        ):
+            return {"resumes": resumes, "files": files}
+    raise WorkerError("rank 0 gave orders that cannot be read; expected the same version of this project on all hosts")
 
 
 def speak() -> None:

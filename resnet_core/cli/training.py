@@ -93,7 +93,7 @@ def train_network(
 ) -> None:
     """Train a network in one framework. The run can be resumed, and evaluated, in any other."""
     from resnet_core.backend import require_several
-    from resnet_core.cli.processes import crashed, own_place, run_ranks, speak
+    from resnet_core.cli.processes import Run, crashed, own_place, run_ranks, speak
     from resnet_core.cli.progress import TerminalReporter
     from resnet_core.conversion.read import import_weights
     from resnet_core.data.dataset import test_name
@@ -114,19 +114,22 @@ def train_network(
     given = recipe is not None or fields
     plan = read_recipe(recipe or default_recipe(weights), **fields) if given else None
     start = None if weights is None else import_weights(weights, likely=network).weights
-    evaluated = test_name(RunFolder(out).validation(validation) if resume else validation)
     if processes not in (None, 1) and (used := backend or (RunFolder(out).last_backend() if resume else None)):
         require_several(used)  # before any process is started
-    run_ranks(ARGUMENTS, processes)
-    place = own_place()
+    asked = Run(out, resume, complete=None not in (spec, data, backend))
+    run_ranks(ARGUMENTS, processes, asked)
+    told, place = asked.told(), own_place()
+    if told is not asked and told.resumes and asked.complete:
+        start = None  # a launcher has started the line again that began the run
     speaks = place is None or place.rank == 0
+    evaluated = test_name(RunFolder(told.folder).validation(validation) if told.resumes else validation)
     reporter = TerminalReporter(quiet=quiet or not speaks, test_name=evaluated)
     try:
         result = train(
-            network, data, backend=backend, out=out, recipe=plan, resume=resume, until=until, epochs=epochs,
-            steps=steps, weights=start, device=device, dtype=dtype, data_dir=data_dir, validation=validation,
-            checkpoint_every=checkpoint_every, keep=keep, tensorboard=tensorboard, progress=reporter,
-            adapt=[field for field in adapt if field not in fixed], place=place,
+            network, data, backend=backend, out=told.folder, recipe=plan, resume=told.resumes, until=until,
+            epochs=epochs, steps=steps, weights=start, device=device, dtype=dtype, data_dir=data_dir,
+            validation=validation, checkpoint_every=checkpoint_every, keep=keep, tensorboard=tensorboard,
+            progress=reporter, adapt=[field for field in adapt if field not in fixed], place=place,
         )  # fmt: skip
     except TrainingError as error:
         reporter.close()

@@ -30,6 +30,6 @@ def opening_line(spec: ResNetSpec, pipeline: Pipeline, *, backend: str, device: 
 def several_line(group: Group, run: Path) -> str:
     """What several processes do of a run."""
     return (
-        f"{group.processes} processes, each with its rows of every batch; rank 0 alone writes {run}, and hands out the "
-        "weights with which all begin"
+        f"{group.processes} processes, each with its rows of every batch; rank 0 alone writes {run}, which no other "
+        "machine needs to see, and hands out the weights with which all begin"
     )

@@ -3,7 +3,7 @@
 A parent has all ranks of this machine, or the one that another launcher made of it. It computes nothing, so whatever a
 rank does with its framework, its parent is awake: it sees at once that a rank has ended, however it did, and that one
 is stopped, which no rank could say of itself. Then it ends the others, which wait for that one inside their framework,
-and writes one line that names it.
+and writes one line that names it. Parents of one rank each hear of each other (`heartbeat`).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -22,21 +22,24 @@ from typing import Any
 from resnet_core.errors import WorkerError
 from resnet_core.workers.child import one_line
 from resnet_core.workers.guard import Guard
+from resnet_core.workers.heartbeat import AFTER, LOOK, Nobody, Others
 from resnet_core.workers.parent import DEFAULTS, signal_name
 
 #: Says to a process that it is a rank's, and has a parent.
 MARK = "RESNET_RANK"
 #: The descriptor on which a rank speaks to the user; what its framework prints goes to its log.
 TERMINAL = "RESNET_TERMINAL"
+#: The folder with the files that a rank was given by its parent.
+FILES = "RESNET_FILES"
 #: Exit code of a rank that an error ended which nobody foresaw; its log has it.
 CRASHED = 70
 
 #: How a rank ends that has done what it should: finished, or asked to end, with everything saved.
 WELL = (0, 130)
 
-#: Seconds between two looks; that a rank may stand still, which a debugger or Ctrl-Z makes of it; that others may live
-#: on after one has failed, of which one may be the reason; and after one has ended well, while rank 0 draws its curves.
-LOOK, STOPPED, GRACE, PATIENCE = 0.05, 10.0, 5.0, 60.0
+#: Seconds that a rank may stand still, which a debugger or Ctrl-Z makes of it; that others may live on after one has
+#: failed, of which one may be the reason; and after one has ended well, while rank 0 draws its curves.
+STOPPED, GRACE, PATIENCE = 10.0, 5.0, 60.0
 
 _FORWARDED = ("SIGINT", "SIGTERM", "SIGHUP")
 _LAST = 64 * 1024
@@ -46,20 +49,37 @@ class Rank:
     """A process and what it leaves: its exit code, and a log."""
 
     def __init__(
-        self, number: int, command: Sequence[str], environment: Mapping[str, str], cores: Sequence[int]
+        self,
+        number: int,
+        command: Sequence[str],
+        environment: Mapping[str, str],
+        cores: Sequence[int],
+        *,
+        name: str = "",
+        files: Mapping[str, str] | None = None,
     ) -> None:
-        """Start it on these cores, all if there are none. Rank 0 has the terminal of this process."""
-        self.number, self.stopped = number, 0.0
+        """Start it on these cores, all if there are none. Rank 0 has the terminal of this process.
+
+        Lines call it by its `name`. It finds `files`, {name: text}, in a folder of its own, which FILES names.
+        """
+        self.number, self.stopped, self.name = number, 0.0, name or f"rank {number}"
         self.told: set[int] = set()
         self._folder = tempfile.TemporaryDirectory(prefix="resnet-", ignore_cleanup_errors=True)
         self._guard = Guard(self._folder.name)
         self._log = Path(self._folder.name) / "log"
+        given = Path(self._folder.name) / "files"
+        if files is not None:
+            given.mkdir()
+        for file, text in (files or {}).items():
+            (given / file).write_text(text, encoding="utf-8")
         speaks = number == 0
         with ExitStack() as opened:
             log = opened.enter_context(self._log.open("wb"))
             terminal = os.dup(2)
             opened.callback(os.close, terminal)
             own = {MARK: "1", **({TERMINAL: str(terminal)} if speaks else {})}
+            if files is not None:
+                own[FILES] = str(given)
             opened.enter_context(_on(cores))
             self.process = subprocess.Popen(
                 command,
@@ -111,38 +131,42 @@ class Rank:
         return one_line(next((line for line in reversed(lines) if line.strip()), "no output").removeprefix("resnet: "))
 
 
-def supervise(ranks: Sequence[Rank], failed: Callable[[], str | None] = lambda: None) -> int:
+def supervise(ranks: Sequence[Rank], others: Others | None = None) -> int:
     """The exit code of a run by these processes, which all have ended. Ctrl-C, SIGTERM and SIGHUP are forwarded.
 
-    `failed` is asked at every look whether a rank elsewhere has failed, and says so in a line. Raises WorkerError, one
-    line that names the rank, where one was killed, stands still, or ended with an error that it has not told the user.
+    `others` are the parents of further ranks. Raises WorkerError, one line that names the rank, where one was killed,
+    stands still, or ended with an error that it has not told the user, here or elsewhere.
     """
     with _forwarding(ranks):
         try:
-            return _watch(ranks, failed)
+            return _watch(ranks, others or Nobody())
         finally:
             for rank in ranks:
                 rank.close()
 
 
-def _watch(ranks: Sequence[Rank], failed: Callable[[], str | None]) -> int:
+def _watch(ranks: Sequence[Rank], others: Others) -> int:
     left: float | None = None  # seconds, once one has ended
     while True:
         codes = {rank: rank.look() for rank in ranks}
         for rank, code in codes.items():
-            if code is not None and code < 0:
-                raise WorkerError(_line(rank.number, f"was killed by {signal_name(-code)}"))
+            # One that aborts may do so for another, as JAX' client does, whose parent is then heard first.
+            if code is not None and code < 0 and (code == -signal.SIGKILL or not others.several):
+                raise WorkerError(_line(rank, _ended(rank, code)))
             if rank.stopped >= STOPPED:
-                raise WorkerError(_line(rank.number, f"was stopped, and stood still for {STOPPED:g} s"))
+                raise WorkerError(_line(rank, f"was stopped, and stood still for {STOPPED:g} s"))
         ended = {rank: code for rank, code in codes.items() if code is not None}
-        if any(rank.number == 0 and code not in (*WELL, CRASHED) for rank, code in ended.items()):
-            return next(code for rank, code in ended.items() if rank.number == 0)  # it has said why
-        if len(ended) == len(ranks) or (left is not None and left <= 0):
+        for rank, code in ended.items():
+            if rank.number == 0 and code > 0 and code not in (*WELL, CRASHED):
+                return code  # it has said why
+        well = all(code in WELL for code in ended.values())
+        # A rank that failed may have done so for one that is not here: its parent will say so.
+        if (len(ended) == len(ranks) and (well or not others.several)) or (left is not None and left <= 0):
             return _outcome(codes)
-        if message := failed():
+        if message := others.look():
             raise WorkerError(message)
-        if ended:
-            most = PATIENCE if all(code in WELL for code in ended.values()) else GRACE
+        if ended or others.ended:
+            most = PATIENCE if well else GRACE
             left = most if left is None else min(left - LOOK, most)
         time.sleep(LOOK)
 
@@ -152,15 +176,19 @@ def _outcome(codes: Mapping[Rank, int | None]) -> int:
     ended = {rank: code for rank, code in codes.items() if code is not None}
     for rank, code in sorted(ended.items(), key=lambda item: item[1] == CRASHED):
         if code not in WELL:
-            raise WorkerError(_line(rank.number, f"ended with exit code {code}: {rank.said()}"))
+            raise WorkerError(_line(rank, _ended(rank, code)))
     for rank, found in codes.items():
         if found is None:
-            raise WorkerError(_line(rank.number, f"did not end within {PATIENCE:g} s of the others"))
+            raise WorkerError(_line(rank, f"did not end within {PATIENCE:g} s of the others"))
     return max(ended.values())
 
 
-def _line(number: int, what: str) -> str:
-    return f"rank {number} {what}; all others were ended. What was saved is whole: --resume goes on from there"
+def _ended(rank: Rank, code: int) -> str:
+    return f"was killed by {signal_name(-code)}" if code < 0 else f"ended with exit code {code}: {rank.said()}"
+
+
+def _line(rank: Rank, what: str) -> str:
+    return f"{rank.name} {what}; {AFTER}"
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from resnet_core.cli.processes import own_place, run_ranks
+from resnet_core.cli.processes import RESUMES, Run, checked, own_place, run_ranks
 from resnet_core.errors import InputError, WorkerError
 from resnet_core.training.parallel.launched import launched, variables
 from resnet_core.training.parallel.place import Place
@@ -107,13 +107,6 @@ def test_rank_0_may_take_its_time_when_all_is_done(monkeypatch: pytest.MonkeyPat
         supervise(started(WAIT, "raise SystemExit(130)"))
 
 
-def test_a_failure_elsewhere_ends_all() -> None:
-    running = started(WAIT, WAIT)
-    with pytest.raises(WorkerError, match=r"^rank 7 does not answer$"):
-        supervise(running, lambda: "rank 7 does not answer")
-    assert all(map(gone, running))
-
-
 def test_a_rank_ends_with_its_parent() -> None:
     """However that ends."""
     program = (
@@ -203,10 +196,10 @@ def test_the_number_of_a_launcher_is_its_own(monkeypatch: pytest.MonkeyPatch) ->
     for name, value in TORCHRUN.items():
         monkeypatch.setenv(name, value)
     with pytest.raises(InputError, match="processes: received 2 where a launcher has made 8; leave --processes out"):
-        run_ranks([], 2)
+        run_ranks([], 2, Run(Path("run"), resumes=False, complete=True))
     assert own_place() is None
     monkeypatch.setenv(ranks.MARK, "1")
-    run_ranks([], 2)  # in a rank, nothing is started
+    run_ranks([], 2, Run(Path("run"), resumes=False, complete=True))  # in a rank, nothing is started
     assert own_place() == Place(3, 8, 1, "host0", 1234)
 
 
@@ -217,3 +210,48 @@ def test_a_stopped_rank_would_be_waited_for(monkeypatch: pytest.MonkeyPatch) -> 
     running = started("import os, signal; os.kill(os.getpid(), signal.SIGSTOP)", "import time; time.sleep(1)")
     threading.Timer(1.5, lambda: os.kill(running[0].process.pid, signal.SIGCONT)).start()
     assert supervise(running) == 0
+
+
+def test_a_line_of_a_launcher_goes_on_or_begins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As rank 0's machine knows, of which the others are told, with what they read of the run."""
+    run = tmp_path / "run"
+    assert Run(run, resumes=True, complete=True).orders() == {"resumes": False, "files": {}}
+    assert Run(run, resumes=True, complete=False).orders() == {"resumes": True, "files": {}}  # then refused by rank 0
+    run.mkdir()
+    (run / "run.json").write_text("{}")
+    (run / "last.safetensors").touch()
+    asked = Run(run, resumes=True, complete=True)
+    assert asked.orders() == {"resumes": True, "files": {"run.json": "{}"}}
+    assert Run(run, resumes=False, complete=True).orders()["resumes"] is False  # refused: the folder is not empty
+    assert asked.told() is asked
+    monkeypatch.setenv(RESUMES, "0")
+    assert asked.told() == Run(run, resumes=False, complete=True)
+    monkeypatch.setenv(RESUMES, "1")
+    monkeypatch.setenv(ranks.FILES, str(tmp_path))
+    assert asked.told() == Run(tmp_path, resumes=True, complete=True)
+
+
+@pytest.mark.parametrize(
+    "orders",
+    [
+        None,
+        {"resumes": 1, "files": {}},
+        {"resumes": True},
+        {"resumes": True, "files": {"../run.json": "{}"}},
+        {"resumes": True, "files": {"run.json": 1}},
+        {"resumes": True, "files": {"run.json": "x" * 2_000_000}},
+    ],
+)
+def test_orders_from_elsewhere_are_checked(orders: object) -> None:
+    """They are files that are written here."""
+    with pytest.raises(WorkerError, match=r"^rank 0 gave orders that cannot be read; expected the same version"):
+        checked(orders)
+
+
+def test_a_rank_finds_the_files_that_it_is_given() -> None:
+    text = (
+        f"import os, pathlib, sys; sys.exit(pathlib.Path(os.environ[{ranks.FILES!r}], 'run.json').read_text() != 'ä')"
+    )
+    rank = Rank(1, [sys.executable, "-c", text], {}, (), files={"run.json": "ä"})
+    assert supervise([rank]) == 0
+    assert gone(rank)

@@ -23,6 +23,12 @@ LAUNCHERS = (
 #: Where processes meet unless MASTER_PORT says otherwise; torchrun's own.
 PORT = 29500
 
+#: What a launcher calls a run, the same in all its processes, as far as it is known.
+_RUN = ("TORCHELASTIC_RUN_ID", "PMIX_NAMESPACE", "SLURM_JOB_ID", "SLURM_STEP_ID")
+
+#: How far from MASTER_PORT, which is the framework's, the port is at which the processes' parents meet.
+_AWAY = 10_000
+
 #: A host, or the first of a list such as node[03-07,9],other.
 _FIRST_HOST = re.compile(r"([^\[,]+)(?:\[(\d+)[^\]]*\])?")
 
@@ -49,6 +55,16 @@ def launched(environment: Mapping[str, str]) -> Place | None:
                 _number(environment, "MASTER_PORT") if environment.get("MASTER_PORT") else PORT,
             )
     return None
+
+
+def run_name(environment: Mapping[str, str]) -> str:
+    """What the launcher calls this run: two that are not the same have different names, if it gives any."""
+    return "/".join(environment.get(name, "")[:100] for name in _RUN)
+
+
+def parents_port(port: int) -> int:
+    """The port at which the parents meet, for the one at which the processes do. Systems hand out higher ones."""
+    return port - _AWAY if port >= _AWAY + 1024 else port + _AWAY
 
 
 def variables(place: Place) -> dict[str, str]:

@@ -1,0 +1,112 @@
+"""Runs whose processes somebody else has started, found and ended by their ranks."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from run_work import ENVIRONMENT, Work, command
+
+#: Of a run of twenty steps, two epochs, of batches that two processes do not divide.
+LENGTH = ("--dtype=float64", "--epochs=2", "--with=batch_size=7", "--set=dropout=0.2", "--checkpoint-every=3")
+#: The same for a run that is to be ended long before its end.
+LONG = ("--dtype=float64", "--epochs=3000", "--with=batch_size=7", "--set=dropout=0.2", "--checkpoint-every=50")
+
+
+def free_port() -> int:
+    """For MASTER_PORT, with the port where the parents meet free too: below those that the system hands out."""
+    for port in range(21_000 + os.getpid() % 10_000, 32_000):
+        try:
+            for each in (port, port - 10_000):
+                socket.create_server(("", each)).close()
+        except OSError:
+            continue
+        return port
+    raise AssertionError("no port is free")
+
+
+class Launched:
+    """`resnet train` in one process for each rank, each with variables of its own, as a launcher makes them.
+
+    `prefixes` come before each one's command, and `outs` are their folders.
+    """
+
+    def __init__(
+        self,
+        work: Work,
+        outs: Sequence[str],
+        *more: str,
+        port: int | None = None,
+        address: str = "127.0.0.1",
+        prefixes: Sequence[Sequence[str]] = (),
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        self.run = work.folder / outs[0]
+        own = {"WORLD_SIZE": str(len(outs)), "MASTER_ADDR": address, "MASTER_PORT": str(port or free_port())}
+        self.processes = [
+            subprocess.Popen(
+                [*(prefixes[rank] if prefixes else ()), *command(*work.arguments("torch", out, *more))],
+                env={**os.environ, **ENVIRONMENT, **own, "RANK": str(rank), **(environment or {})},
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+            for rank, out in enumerate(outs)
+        ]
+
+    def close(self) -> None:
+        """Kill what still runs."""
+        for process in self.processes:
+            process.kill()
+            process.communicate()
+
+    def steps(self) -> int:
+        return steps(self.run)
+
+    def wait(self, step: int) -> None:
+        """Until a step is saved."""
+        while self.steps() < step:
+            assert all(process.poll() is None for process in self.processes), self.end()
+            time.sleep(0.01)
+
+    def end(self) -> list[tuple[int, str]]:
+        """Exit code and last line of each; nothing is left."""
+        try:
+            said = [process.communicate(timeout=120)[1] for process in self.processes]
+        finally:
+            self.close()
+        return [(p.returncode, (text.splitlines() or [""])[-1]) for p, text in zip(self.processes, said, strict=True)]
+
+
+def steps(run: Path) -> int:
+    """The last step that is saved, -1 without any."""
+    names = [path.stem for path in (run / "checkpoints").glob("step-*.safetensors")]
+    return max((int(name.removeprefix("step-")) for name in names), default=-1)
+
+
+def worker(parent: int, rank: int) -> int:
+    """The process of a rank somewhere below this one, as soon as it is there."""
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        for process in _below(parent):
+            try:
+                variables = Path(f"/proc/{process}/environ").read_bytes().split(b"\0")
+            except OSError:
+                continue
+            names = (b"RANK", b"OMPI_COMM_WORLD_RANK")
+            if b"RESNET_RANK=1" in variables and any(b"%s=%d" % (name, rank) in variables for name in names):
+                return process
+        time.sleep(0.02)
+    raise AssertionError(f"rank {rank} has not been started")
+
+
+def _below(process: int) -> list[int]:
+    try:
+        children = list(map(int, Path(f"/proc/{process}/task/{process}/children").read_text().split()))
+    except OSError:
+        return []
+    return children + [each for child in children for each in _below(child)]
