@@ -6,7 +6,7 @@ import os
 import socket
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,10 @@ from resnet_core.workers.ranks import CRASHED, FILES, MARK, TERMINAL, WELL, Rank
 
 #: By which variable a process is told how many threads it may have.
 THREADS = "OMP_NUM_THREADS"
+#: Says that MASTER_PORT is torchrun's own, for a store in which PyTorch's ranks meet. It keeps what ranks wrote there
+#: that were killed, so that those of a restart may look for them; and no other framework can meet there. So rank 0's
+#: machine gives another port.
+HELD = "TORCHELASTIC_USE_AGENT_STORE"
 #: "1" or "0": whether the run goes on, as rank 0's machine knows.
 RESUMES = "RESNET_RESUMES"
 
@@ -44,12 +48,12 @@ class Run:
     resumes: bool
     complete: bool
 
-    def orders(self) -> dict[str, Any]:
-        """What rank 0's parent knows, of several: whether the run goes on, and the files of _DESCRIPTION."""
+    def orders(self, port: int) -> dict[str, Any]:
+        """What rank 0's parent knows, of several: whether the run goes on, the files of _DESCRIPTION, and the port."""
         resumes = self.resumes and not (self.complete and not (self.folder / "run.json").exists())
         found = [self.folder / name for name in _DESCRIPTION] if resumes else []
         files = {path.name: read_bytes(path, "a run's file", _LONGEST).decode() for path in found if path.exists()}
-        return {"resumes": resumes, "files": files}
+        return {"resumes": resumes, "files": files, "port": port}
 
     def told(self) -> Run:
         """In a rank of a launcher's, the run as rank 0's parent knows it, in a folder that is here; otherwise this."""
@@ -119,7 +123,7 @@ def _one_of_several(command: Sequence[str], place: Place, run: Run) -> int:
     port = parents_port(place.port)
     seat = Seat(place.rank, place.processes, place.address, port, host, run_name(os.environ))
     try:
-        others, orders = meet(seat, run.orders, note)
+        others, orders = meet(seat, lambda: run.orders(_free_port("") if HELD in os.environ else place.port), note)
         orders = checked(orders)
     except WorkerError as error:
         note(str(error))
@@ -127,7 +131,8 @@ def _one_of_several(command: Sequence[str], place: Place, run: Run) -> int:
     # Rank 0 reads the run itself; on other machines the folder may be another, or none.
     files = orders["files"] if orders["resumes"] and place.rank != 0 else None
     try:
-        told = {RESUMES: "1" if orders["resumes"] else "0"}
+        own = variables(replace(place, port=orders["port"])) if HELD in os.environ else {}
+        told = {**own, HELD: "False", RESUMES: "1" if orders["resumes"] else "0"}
         rank = Rank(place.rank, command, told, (), name=seat.name, files=files)
         code = supervise([rank], others)
         if code in WELL:
@@ -147,10 +152,12 @@ def _one_of_several(command: Sequence[str], place: Place, run: Run) -> int:
 def checked(orders: Any) -> dict[str, Any]:
     """Orders as another machine sent them. Raises WorkerError for what `Run.orders` does not give."""
     match orders:
-        case {"resumes": bool(resumes), "files": dict(files)} if files.keys() <= set(_DESCRIPTION) and all(
-            isinstance(text, str) and len(text) <= _LONGEST for text in files.values()
+        case {"resumes": bool(resumes), "files": dict(files), "port": int(port)} if (
+            0 < port < 2**16
+            and files.keys() <= set(_DESCRIPTION)
+            and all(isinstance(text, str) and len(text) <= _LONGEST for text in files.values())
         ):
-            return {"resumes": resumes, "files": files}
+            return {"resumes": resumes, "files": files, "port": port}
     raise WorkerError("rank 0 gave orders that cannot be read; expected the same version of this project on all hosts")
 
 
@@ -168,6 +175,6 @@ def crashed() -> typer.Exit:
     return typer.Exit(CRASHED)
 
 
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
+def _free_port(address: str = "127.0.0.1") -> int:
+    with socket.create_server((address, 0)) as server:
         return int(server.getsockname()[1])

@@ -82,6 +82,39 @@ class Launched:
         return [(p.returncode, (text.splitlines() or [""])[-1]) for p, text in zip(self.processes, said, strict=True)]
 
 
+class Launcher:
+    """A launcher's command, before `resnet` and its arguments, and the processes that it starts."""
+
+    def __init__(self, work: Work, out: str, launcher: Sequence[str], *more: str, **environment: str) -> None:
+        self.run = work.folder / out
+        self.process = subprocess.Popen(
+            [*launcher, "-m", "resnet_core", *map(str, work.arguments("torch", out, *more))],
+            env={**os.environ, **ENVIRONMENT, **environment},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def wait(self, step: int) -> None:
+        """Until a step is saved."""
+        while steps(self.run) < step:
+            assert self.process.poll() is None, self.end()
+            time.sleep(0.01)
+
+    def end(self) -> tuple[int, str]:
+        """Exit code, and all that was said to the user."""
+        try:
+            _, said = self.process.communicate(timeout=120)
+        finally:
+            self.close()
+        return self.process.returncode, said
+
+    def close(self) -> None:
+        """Kill the launcher, if it still runs; its processes end with it, or are its own to end."""
+        self.process.kill()
+        self.process.communicate()
+
+
 def steps(run: Path) -> int:
     """The last step that is saved, -1 without any."""
     names = [path.stem for path in (run / "checkpoints").glob("step-*.safetensors")]

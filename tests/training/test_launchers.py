@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
 import pytest
-from launched_runs import LENGTH, LONG, Launched, free_port, worker
+from launched_runs import LENGTH, LONG, Launched, Launcher, free_port, worker
 from run_work import Work, done
 from test_several_processes import RUN, apart, same_bits
 
@@ -110,3 +112,145 @@ def test_a_port_that_is_another_runs_is_said(runs: Work) -> None:
         assert "cannot listen at port" in said
         assert "a run has begun there, with all its ranks" in heard
         first.wait(first.steps() + 50)
+
+
+def torchrun(*options: str) -> list[str]:
+    """Two processes here. Some seconds between two looks are for large jobs."""
+    fixed = ["--nproc-per-node=2", f"--master-port={free_port()}", "--monitor-interval=0.1"]
+    return [sys.executable, "-m", "torch.distributed.run", *fixed, *options]
+
+
+#: OpenMPI asks whoever is root twice. It would give each process one core.
+MPIRUN = {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
+mpirun_is_here = pytest.mark.skipif(shutil.which("mpirun") is None, reason="OpenMPI's mpirun is not installed")
+
+
+def mpirun() -> list[str]:
+    return ["mpirun", "-n", "2", "--oversubscribe", "--bind-to", "none", sys.executable]
+
+
+@pytest.mark.long
+def test_torchrun(runs: Work) -> None:
+    """And, with its own restarts, a rank that is killed: the same line, with --resume from the start."""
+    code, said = Launcher(runs, "torchrun", torchrun(), *LENGTH).end()
+    assert code == 0, said
+    assert same_bits(runs.folder / "torchrun", runs.folder / "two")
+    longer = [*LENGTH[:1], "--epochs=40", *LENGTH[2:4], "--checkpoint-every=11", "--resume"]
+    with closing(Launcher(runs, "restarted", torchrun("--max-restarts=2"), *longer)) as running:
+        for rank, step in ((1, 22), (0, 44)):
+            running.wait(step)
+            os.kill(worker(running.process.pid, rank), signal.SIGKILL)
+            time.sleep(1)  # until all others have ended too
+        code, said = running.end()
+    assert code == 0, said
+    for rank in 0, 1:
+        assert said.count(f"resnet: rank {rank} on ") == 1, "one line on each machine"
+    done(runs.train("torch", "long two", *longer[:-1], "--processes", "2"))
+    assert same_bits(running.run, runs.folder / "long two")
+
+
+@pytest.mark.long
+def test_torchrun_without_restarts_ends_in_time(runs: Work) -> None:
+    with closing(Launcher(runs, "ended", torchrun(), *LONG)) as running:
+        running.wait(50)
+        begin = time.monotonic()
+        os.kill(worker(running.process.pid, 0), signal.SIGKILL)
+        code, said = running.end()
+    assert time.monotonic() - begin < 30
+    assert code == 1
+    assert said.count(" was killed by SIGKILL (out of memory?); all others were ended") == 1
+
+
+@pytest.mark.long
+@mpirun_is_here
+def test_mpirun(runs: Work) -> None:
+    """And a rank that is killed: OpenMPI ends the others a second later, and the line is there by then."""
+    code, said = Launcher(runs, "mpirun", mpirun(), *LENGTH, MASTER_PORT=str(free_port()), **MPIRUN).end()
+    assert code == 0, said
+    assert same_bits(runs.folder / "mpirun", runs.folder / "two")
+    port = str(free_port())
+    with closing(Launcher(runs, "ended by mpirun", mpirun(), *LONG, MASTER_PORT=port, **MPIRUN)) as running:
+        running.wait(50)
+        begin = time.monotonic()
+        os.kill(worker(running.process.pid, 1), signal.SIGKILL)
+        code, said = running.end()
+    assert time.monotonic() - begin < 30
+    assert code != 0
+    assert said.count("rank 1 on ") == 1
+    assert said.count(" was killed by SIGKILL (out of memory?); all others were ended") == 1
+
+
+@pytest.fixture(scope="module")
+def hosts() -> Iterator[list[str]]:
+    """Two network namespaces, joined by a cable, as two hosts; the address of the first is 10.77.0.1."""
+    if os.geteuid() != 0 or shutil.which("ip") is None or shutil.which("unshare") is None:
+        pytest.skip("two hosts are network namespaces, which only root can make, with ip and unshare")
+    names = [f"resnet-{os.getpid()}-{host}" for host in "ab"]
+
+    def ip(*words: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(["ip", *words], capture_output=True, text=True, check=False)
+
+    try:
+        for name in names:
+            if made := ip("netns", "add", name).stderr:
+                pytest.skip(f"network namespaces cannot be made here ({made.strip()})")
+        first, second = names
+        if made := ip("link", "add", "cable", "netns", first, "type", "veth", "peer", "cable", "netns", second).stderr:
+            pytest.skip(f"a veth pair cannot be made here ({made.strip()})")
+        for number, name in enumerate(names, 1):
+            for words in (f"addr add 10.77.0.{number}/24 dev cable", "link set cable up", "link set lo up"):
+                assert not ip("-n", name, *words.split()).stderr
+        yield names
+    finally:
+        for name in names:
+            ip("netns", "del", name)
+
+
+def inside(name: str, host: str) -> list[str]:
+    """What precedes a command in a namespace, with a name for the host."""
+    return ["ip", "netns", "exec", name, "unshare", "--uts", "sh", "-c", f'hostname {host} && exec "$@"', "sh"]
+
+
+#: Gloo goes by the host's name, which nobody knows here.
+CABLE = {"GLOO_SOCKET_IFNAME": "cable"}
+
+
+def on_two(runs: Work, hosts: list[str], out: str, *more: str) -> Launched:
+    """A run of a process on each host, without a shared folder."""
+    prefixes = [inside(name, host) for name, host in zip(hosts, ("left", "right"), strict=True)]
+    outs = [out, f"{out} elsewhere"]
+    return Launched(runs, outs, *more, address="10.77.0.1", prefixes=prefixes, environment=CABLE, port=29500)
+
+
+def test_two_hosts(runs: Work, hosts: list[str]) -> None:
+    """The run of one process; each rank reaches the other over the cable alone."""
+    both = on_two(runs, hosts, "hosts", *LENGTH)
+    assert [code for code, _ in both.end()] == [0, 0]
+    assert apart(both.run, runs.folder / "one") < RUN
+    assert same_bits(both.run, runs.folder / "two")
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("rank", [0, 1])
+def test_a_failure_on_one_host_ends_the_other(runs: Work, hosts: list[str], rank: int) -> None:
+    """Killed; and a cable that is pulled, of which no side is told anything."""
+    with closing(on_two(runs, hosts, f"ended {rank}", *LONG)) as both:
+        both.wait(50)
+        begin = time.monotonic()
+        os.kill(worker(both.processes[rank].pid, rank), signal.SIGKILL)
+        line = f"resnet: rank {rank} on {('left', 'right')[rank]} was killed by SIGKILL (out of memory?); {AFTER}"
+        assert both.end() == [(1, line)] * 2
+        assert time.monotonic() - begin < 30
+    with closing(on_two(runs, hosts, f"cut {rank}", *LONG)) as both:
+        both.wait(50)
+        begin = time.monotonic()
+        subprocess.run(["ip", "-n", hosts[rank], "link", "set", "cable", "down"], check=True)
+        try:
+            (left, said), (right, heard) = both.end()
+        finally:
+            subprocess.run(["ip", "-n", hosts[rank], "link", "set", "cable", "up"], check=True)
+        assert (left, right) == (1, 1)
+        assert time.monotonic() - begin < 30
+        lost = "has not been heard of for 15 s: lost, or stopped"
+        assert said == f"resnet: rank 1 on right {lost}; {AFTER}"
+        assert heard == f"resnet: rank 0 on left {lost}; {AFTER}"

@@ -215,14 +215,18 @@ def test_a_stopped_rank_would_be_waited_for(monkeypatch: pytest.MonkeyPatch) -> 
 def test_a_line_of_a_launcher_goes_on_or_begins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As rank 0's machine knows, of which the others are told, with what they read of the run."""
     run = tmp_path / "run"
-    assert Run(run, resumes=True, complete=True).orders() == {"resumes": False, "files": {}}
-    assert Run(run, resumes=True, complete=False).orders() == {"resumes": True, "files": {}}  # then refused by rank 0
+    assert Run(run, resumes=True, complete=True).orders(1) == {"resumes": False, "files": {}, "port": 1}
+    assert Run(run, resumes=True, complete=False).orders(1) == {
+        "resumes": True,
+        "files": {},
+        "port": 1,
+    }  # then refused by rank 0
     run.mkdir()
     (run / "run.json").write_text("{}")
     (run / "last.safetensors").touch()
     asked = Run(run, resumes=True, complete=True)
-    assert asked.orders() == {"resumes": True, "files": {"run.json": "{}"}}
-    assert Run(run, resumes=False, complete=True).orders()["resumes"] is False  # refused: the folder is not empty
+    assert asked.orders(1) == {"resumes": True, "files": {"run.json": "{}"}, "port": 1}
+    assert Run(run, resumes=False, complete=True).orders(1)["resumes"] is False  # refused: the folder is not empty
     assert asked.told() is asked
     monkeypatch.setenv(RESUMES, "0")
     assert asked.told() == Run(run, resumes=False, complete=True)
@@ -235,11 +239,12 @@ def test_a_line_of_a_launcher_goes_on_or_begins(tmp_path: Path, monkeypatch: pyt
     "orders",
     [
         None,
-        {"resumes": 1, "files": {}},
-        {"resumes": True},
-        {"resumes": True, "files": {"../run.json": "{}"}},
-        {"resumes": True, "files": {"run.json": 1}},
-        {"resumes": True, "files": {"run.json": "x" * 2_000_000}},
+        {"resumes": 1, "files": {}, "port": 1},
+        {"resumes": True, "port": 1},
+        {"resumes": True, "files": {"../run.json": "{}"}, "port": 1},
+        {"resumes": True, "files": {"run.json": 1}, "port": 1},
+        {"resumes": True, "files": {"run.json": "x" * 2_000_000}, "port": 1},
+        {"resumes": True, "files": {}, "port": 70000},
     ],
 )
 def test_orders_from_elsewhere_are_checked(orders: object) -> None:

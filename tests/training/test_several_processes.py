@@ -8,7 +8,6 @@ import random
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -180,23 +179,6 @@ def test_whoever_is_asked_to_end_all_save_once(runs: Work) -> None:
     assert said == f"resnet: stopped after step {running.steps()}, which is saved; use --resume to continue"
     done(resumed(runs, "asked", "--processes", "2"))
     assert same_bits(running.run, runs.folder / "two")
-
-
-@pytest.mark.long
-def test_other_launchers(runs: Work) -> None:
-    """torchrun, with a parent for each rank that it starts."""
-    line = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "29611"]
-    given = runs.arguments("torch", "torchrun", *LENGTH)
-    process = subprocess.run(
-        [*line, "-m", "resnet_core", *map(str, given)],
-        capture_output=True,
-        text=True,
-        env={**os.environ, **ENVIRONMENT},
-        timeout=300,
-        check=False,
-    )
-    done(process)
-    assert apart(runs.folder / "torchrun", runs.folder / "one") < RUN
 
 
 @pytest.fixture
