@@ -222,6 +222,7 @@ def on_two(runs: Work, hosts: list[str], out: str, *more: str) -> Launched:
     return Launched(runs, outs, *more, address="10.77.0.1", prefixes=prefixes, environment=CABLE, port=29500)
 
 
+@pytest.mark.long
 def test_two_hosts(runs: Work, hosts: list[str]) -> None:
     """The run of one process; each rank reaches the other over the cable alone."""
     both = on_two(runs, hosts, "hosts", *LENGTH)
