@@ -23,9 +23,9 @@ ENGINES: dict[str, tuple[str, dict[str, str]]] = {
 CPU = {"CUDA_VISIBLE_DEVICES": "", "JAX_PLATFORMS": "cpu"}
 
 #: XLA's last optimization pass and its newer code generator for fusions take three quarters of the compile time
-#: and change no operation, and one module of code is made faster than many in parallel; compiled programs are kept
-#: between runs; the engines work at the same time, so that more threads in each would only wait for one another.
-#: `resnet compare` runs with none of this.
+#: and change no operation, but how its sums are rounded; one module of code is made faster than many in parallel;
+#: compiled programs are kept between runs; the engines work at the same time, so that more threads in each would only
+#: wait for one another. `resnet compare` runs with none of this.
 QUICK = {
     **dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "TF_NUM_INTRAOP_THREADS"), "1"),
     "XLA_FLAGS": f"{os.environ.get('XLA_FLAGS', '')} {resnet_flax.QUICK_ENVIRONMENT['XLA_FLAGS']} "

@@ -9,9 +9,11 @@ from resnet_core.errors import InputError
 
 
 @pytest.fixture(scope="session")
-def pool(device: str, device_required: bool, pythons: dict[str, str]) -> Iterator[EnginePool]:
+def pool(
+    device: str, device_required: bool, pythons: dict[str, str], request: pytest.FixtureRequest
+) -> Iterator[EnginePool]:
     """The engines. Without the device that was asked for, tests skip with the reason, or fail if it is required."""
-    pool = EnginePool(device, pythons)
+    pool = EnginePool(device, pythons, optimized=request.config.getoption("--long"))
     try:
         if device == "gpu":
             for name in ENGINES.keys() - {"onnx"}:  # the usual onnxruntime has no GPU
