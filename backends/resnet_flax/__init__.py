@@ -11,12 +11,13 @@ from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
-from resnet_core.backend import HOMES, lazy_exports
+from resnet_core.backend import HOMES, PARALLEL_HOMES, lazy_exports
 
 if TYPE_CHECKING:
     from resnet_flax.differentiation import gradients, train_forward
     from resnet_flax.inference import modes, predict
     from resnet_flax.model import build, build_tree
+    from resnet_flax.parallel import ParallelTrainer, join
     from resnet_flax.runtime import configure, exact_float64, peak_device_memory, random_state, versions
     from resnet_flax.speed import fast
     from resnet_flax.state_dict import read_state_dict, write_state_dict
@@ -56,6 +57,7 @@ __all__ = [
     "ENVIRONMENT",
     "FRAMEWORK",
     "INTERFACE",
+    "ParallelTrainer",
     "Trainer",
     "build",
     "build_tree",
@@ -64,6 +66,7 @@ __all__ = [
     "fast",
     "get_weights",
     "gradients",
+    "join",
     "modes",
     "native_tensors",
     "peak_device_memory",
@@ -77,4 +80,4 @@ __all__ = [
 ]
 
 _FILES = dict.fromkeys(("read_state_dict", "write_state_dict"), "state_dict")
-__getattr__ = lazy_exports(__name__, HOMES | _FILES)
+__getattr__ = lazy_exports(__name__, {**HOMES, **PARALLEL_HOMES, **_FILES})

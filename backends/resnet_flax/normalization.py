@@ -9,12 +9,16 @@ backward, and rounds less (jax 0.10.2, two cores of an AMD EPYC, 16 maps of 14 x
 
 from __future__ import annotations
 
+from contextvars import ContextVar
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
 from jax import Array, lax
+
+#: (batch,): which rows statistics are about, while a batch is traced that others fill up.
+COUNTED: ContextVar[Array | None] = ContextVar("COUNTED", default=None)
 
 
 class BatchNorm(nnx.BatchNorm):
@@ -23,13 +27,15 @@ class BatchNorm(nnx.BatchNorm):
     def __call__(self, x: Array, use_running_average: bool | None = None, *, mask: Array | None = None) -> Array:
         evaluating = self.use_running_average if use_running_average is None else use_running_average
         usual = mask is None and self.axis_name is None and x.ndim == 4 and x.dtype == self.scale.get_value().dtype
-        full = x.dtype in (jnp.float32, jnp.float64)
+        full, counted = x.dtype in (jnp.float32, jnp.float64), COUNTED.get()
         if evaluating is not False or not usual or not full or jax.default_backend() != "cpu":
+            mask = mask if counted is None else counted.reshape(-1, *(1,) * (x.ndim - 1)) > 0
             return super().__call__(x, use_running_average, mask=mask)
-        count = x.size // x.shape[-1]
-        mean = _total(x) / count
+        rows = jnp.ones(len(x), x.dtype) if counted is None else counted
+        count = (len(x) if counted is None else counted.sum()) * (x[0].size // x.shape[-1])
+        mean = _total(x, rows) / count
         centered = x - _spread(mean, x)
-        variance = _total(centered**2) / count
+        variance = _total(centered**2, rows) / count
         for statistic, value in ((self.mean, mean), (self.var, variance)):
             kept = self.momentum * statistic.get_value()
             statistic.set_value(lax.stop_gradient(kept + (1 - self.momentum) * value))
@@ -37,10 +43,11 @@ class BatchNorm(nnx.BatchNorm):
         return centered * _spread(factor, x) + _spread(self.bias.get_value(), x)
 
 
-def _total(x: Array) -> Array:
-    """(batch, height, width, channels) to (channels,): the sum over everything else."""
+def _total(x: Array, rows: Array) -> Array:
+    """(batch, height, width, channels) to (channels,): the sum over everything else, of rows by their weights."""
     pixels = x.reshape(x.shape[0], -1, x.shape[-1])
-    return _product("bn,bnc->bc", jnp.ones(pixels.shape[:2], x.dtype), pixels).sum(0)
+    weights = jnp.broadcast_to(rows[:, None], pixels.shape[:2])
+    return _product("bn,bnc->bc", weights, pixels).sum(0)
 
 
 def _spread(values: Array, like: Array) -> Array:

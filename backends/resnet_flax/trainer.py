@@ -30,7 +30,8 @@ jax.tree_util.register_dataclass(
     StepNumbers, data_fields=["learning_rate", "correction1", "correction2"], meta_fields=[]
 )
 
-Batch = tuple[Array, Array, Arrays]  #: images, targets, factors of random layers
+#: Images, targets, factors of random layers, and which rows are the batch's where others fill it up.
+Batch = tuple[Array, Array, Arrays, Array | None]
 
 
 class Trainer:
@@ -58,53 +59,70 @@ class Trainer:
 
     def step(self, inputs: StepInputs) -> StepResult:
         with precision(self.dtype):
-            images = to_native(self.model, inputs.images, training=True)
-            factors = {path: jnp.asarray(given, self.dtype) for path, given in inputs.factors.items()}
-            batch = images, jnp.asarray(inputs.targets, self.dtype), factors
             self.parameters, self.statistics, self.optimizer.memory, loss, correct = self._step(
-                self.parameters, self.statistics, self.optimizer.memory, batch, inputs.numbers
+                self.parameters,
+                self.statistics,
+                self.optimizer.memory,
+                self._batch(inputs),
+                inputs.numbers,
+                inputs.whole or len(inputs.images),
             )
             self.steps += 1
             return StepResult(float(loss), int(correct))
 
     def predict(self, images: np.ndarray) -> np.ndarray:
-        values = {**self.parameters, **self.statistics}
+        values = self._values()
         for name, variable in variables(self.model):
             if variable.get_value() is not values[name]:
                 variable.set_value(values[name])
         return np.asarray(predict(self.model, images))
 
     def state(self) -> TrainingState:
-        values = {**self.parameters, **self.statistics}
+        values = self._values()
         weights = {name: to_neutral(values[name]) for name, _ in variables(self.model)}
         return TrainingState(weights, self.optimizer.get_slots(), self.steps)
 
-    @partial(jax.jit, static_argnums=0, donate_argnums=(1, 2, 3))
+    def _values(self) -> Arrays:
+        return {**self.parameters, **self.statistics}
+
+    def _batch(self, inputs: StepInputs) -> Batch:
+        images = to_native(self.model, inputs.images, training=True)
+        factors = {path: jnp.asarray(given, self.dtype) for path, given in inputs.factors.items()}
+        return images, jnp.asarray(inputs.targets, self.dtype), factors, None
+
+    def _cut(self, batch: Batch) -> Batch:
+        """The parts along a first axis."""
+        return jax.tree.map(lambda whole: whole.reshape(self.parts, -1, *whole.shape[1:]), batch)  # type: ignore[no-any-return]
+
+    @partial(jax.jit, static_argnums=(0, 6), donate_argnums=(1, 2, 3))
     def _step(
-        self, parameters: Arrays, statistics: Arrays, memory: Any, batch: Batch, numbers: StepNumbers
+        self, parameters: Arrays, statistics: Arrays, memory: Any, batch: Batch, numbers: StepNumbers, count: int
     ) -> tuple[Arrays, Arrays, Any, Array, Array]:
+        """`count` is the batch's, without what fills it up."""
         trained = {name: parameters[name] for name in self.optimizer.treatments}
 
         def part(carried: tuple[Arrays, Arrays], given: Batch) -> tuple[tuple[Arrays, Arrays], Any]:
             statistics, sums = carried
-            gradients, statistics, loss, correct = self._gradients(parameters, trained, statistics, *given)
+            gradients, statistics, loss, correct = self._gradients(
+                parameters, trained, statistics, given, count // self.parts
+            )
             return (statistics, jax.tree.map(jnp.add, sums, gradients)), (loss, correct)
 
         if self.parts == 1:
-            gradients, statistics, loss, correct = self._gradients(parameters, trained, statistics, *batch)
+            gradients, statistics, loss, correct = self._gradients(parameters, trained, statistics, batch, count)
         else:  # a scan: one part is in memory at a time
-            cut = jax.tree.map(lambda whole: whole.reshape(self.parts, -1, *whole.shape[1:]), batch)
             zeros = jax.tree.map(jnp.zeros_like, trained)
-            (statistics, sums), (losses, counts) = jax.lax.scan(part, (statistics, zeros), cut)
+            (statistics, sums), (losses, counts) = jax.lax.scan(part, (statistics, zeros), self._cut(batch))
             gradients = {name: value / self.parts for name, value in sums.items()}
             loss, correct = losses.mean(), counts.sum()
         trained, memory = self.optimizer.update(gradients, memory, trained, numbers)
         return {**parameters, **trained}, statistics, memory, loss, correct
 
     def _gradients(
-        self, parameters: Arrays, trained: Arrays, statistics: Arrays, images: Array, targets: Array, factors: Arrays
+        self, parameters: Arrays, trained: Arrays, statistics: Arrays, batch: Batch, count: int
     ) -> tuple[Arrays, Arrays, Array, Array]:
-        """(gradients, statistics afterwards, loss, correct) of a batch or a part of one."""
+        """(gradients, statistics afterwards, loss, correct) of a batch of `count` or a part of one."""
+        images, _, factors, _ = batch
 
         def loss_of(trained: Arrays) -> tuple[Array, tuple[Array, Arrays]]:
             values = {**parameters, **trained}
@@ -113,20 +131,29 @@ class Trainer:
             evaluating = nnx.view(model, use_running_average=True, deterministic=True, raise_if_not_found=False)
             learning = nnx.view(evaluating, only=self._learns, use_running_average=False, raise_if_not_found=False)
             _multiply(learning, factors)
-            logits = learning(images)
-            loss = optax.softmax_cross_entropy(logits, targets).mean()
-            return loss, (logits, _arrays(nnx.state(model, nnx.BatchStat)))
+            loss, correct = self._score(learning(images), batch, count)
+            return loss, (correct, _arrays(nnx.state(model, nnx.BatchStat)))
 
-        (loss, (logits, after)), gradients = jax.value_and_grad(loss_of, has_aux=True)(trained)
-        corrections = variance_corrections(self.spec, images.shape, self.frozen, self.groups)
+        (loss, (correct, after)), gradients = jax.value_and_grad(loss_of, has_aux=True)(trained)
+        corrections = variance_corrections(self.spec, (count, *images.shape[1:]), self.frozen, self.groups)
         for name, (decay, factor) in corrections.items():  # Flax's update is biased
             kept = decay * statistics[name]
             after[name] = kept + (after[name] - kept) * factor
-        return gradients, after, loss, (logits.argmax(-1) == targets.argmax(-1)).sum()
+        return gradients, after, loss, correct
+
+    def _score(self, logits: Array, batch: Batch, count: int) -> tuple[Array, Array]:
+        """(mean loss, correct images)."""
+        targets = batch[1]
+        return optax.softmax_cross_entropy(logits, targets).mean(), hits(logits, targets).sum()
 
     def _learns(self, path: tuple[Any, ...], module: Any) -> bool:
         """Whether a module is in training mode: NNX views those that are not frozen."""
         return ".".join(map(str, path)) not in self.frozen
+
+
+def hits(logits: Array, targets: Array) -> Array:
+    """(batch,): whether the largest logit of an image is at the class of its largest target."""
+    return logits.argmax(-1) == targets.argmax(-1)
 
 
 def _arrays(state: nnx.State) -> Arrays:

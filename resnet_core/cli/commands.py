@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from functools import cache
@@ -37,6 +38,9 @@ COMMANDS = {
     "curves": ("curves", "draw_run_curves"),
     "conformance": ("conformance", "check_conformance"),
 }
+
+#: Set in a process that is one of several of a run (`workers.ranks.MARK`, which other commands need not import).
+RANK = "RESNET_RANK"
 
 #: What the commands and their group have alike.
 _STYLE: Any = {
@@ -104,7 +108,12 @@ USAGE_ERROR: Any = typer.BadParameter.__base__
 def main() -> NoReturn:
     """Run the command line; every error that the user can fix is one line on stderr."""
     prepare_streams()
-    sys.exit(exit_code(_run))
+    code = exit_code(_run)
+    if code and RANK in os.environ:
+        from resnet_core.cli.processes import end
+
+        end(code)
+    sys.exit(code)
 
 
 @cache

@@ -34,6 +34,9 @@ FILES = "RESNET_FILES"
 #: Exit code of a rank that an error ended which nobody foresaw; its log has it.
 CRASHED = 70
 
+#: How a rank may end because another did: by an error, or aborted by JAX' client.
+FOLLOWING = (CRASHED, -signal.SIGABRT)
+
 #: How a rank ends that has done what it should: finished, or asked to end, with everything saved.
 WELL = (0, 130)
 
@@ -150,8 +153,9 @@ def _watch(ranks: Sequence[Rank], others: Others) -> int:
     while True:
         codes = {rank: rank.look() for rank in ranks}
         for rank, code in codes.items():
-            # One that aborts may do so for another, as JAX' client does, whose parent is then heard first.
-            if code is not None and code < 0 and (code == -signal.SIGKILL or not others.several):
+            # One that aborts may do so for another, as JAX' client does, here or where a parent will be heard first.
+            alone = code not in FOLLOWING and not others.several
+            if code is not None and code < 0 and (code == -signal.SIGKILL or alone):
                 raise WorkerError(_line(rank, _ended(rank, code)))
             if rank.stopped >= STOPPED:
                 raise WorkerError(_line(rank, f"was stopped, and stood still for {STOPPED:g} s"))
@@ -174,7 +178,7 @@ def _watch(ranks: Sequence[Rank], others: Others) -> int:
 def _outcome(codes: Mapping[Rank, int | None]) -> int:
     """The exit code where rank 0 has not said anything, and nobody is waited for any longer."""
     ended = {rank: code for rank, code in codes.items() if code is not None}
-    for rank, code in sorted(ended.items(), key=lambda item: item[1] == CRASHED):
+    for rank, code in sorted(ended.items(), key=lambda item: item[1] in FOLLOWING):
         if code not in WELL:
             raise WorkerError(_line(rank, _ended(rank, code)))
     for rank, found in codes.items():

@@ -25,7 +25,7 @@ BUDGETS = {
     "model": (("__init__", "lowering", "model", "weights", "inference", "runtime"), 460),
     "layers that a framework lacks": (("layers",), 160),
     "speed": (("speed",), 30),
-    "what a framework computes slowly": ((), 110),
+    "what a framework computes slowly": ((), 120),
     "what a compiler takes long for": ((), 50),
     "training": (("differentiation", "optimizer", "trainer"), 245),
     "several processes": (("parallel",), 155),
@@ -43,7 +43,6 @@ FILES = {f"{name}.py" for names, _ in BUDGETS.values() for name in names}
 WITHOUT = {
     "numpy": ("speed", "fast", "join"),
     "keras": ("several processes", *PARALLEL_HOMES),
-    "flax": ("several processes", *PARALLEL_HOMES),
 }
 #: What is left out by a backend for inference: the parts of the budgets, and the verbs.
 TRAINING = ("layers that a framework lacks", "training", "several processes", "programs", "programs that train")

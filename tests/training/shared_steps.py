@@ -24,6 +24,7 @@ SPECS = {
     "group norm": rn.spec("resnet20", norm="group", norm_group_channels=2, **SMALL),
     "layer norm": rn.spec("resnet20", norm="layer", **SMALL),
     "frozen norm": rn.spec("resnet20", norm="frozen", **SMALL),
+    "equal blocks": rn.spec("resnet20", channels=[4], depths=[4], classes=CLASSES),
 }
 COMMON: dict[str, Any] = {"batch_size": 6, "steps": 20, "weight_decay": 1e-3}
 RECIPES = {

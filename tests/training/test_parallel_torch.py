@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -12,18 +10,16 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from parallel_groups import met, problems, shared, started
 from shared_steps import RECIPES, SPECS, Found, differences, one_process, start, taken, without_gradient
 
 import resnet_core as rn
 import resnet_torch
-from engines import CPU, TESTS
 from resnet_core.training.contract import StepInputs
 from resnet_core.training.parallel.threads import ThreadGroup, together
 from resnet_core.training.parallel.trainer import ShardingTrainer
 from resnet_core.workers.parent import Worker
 from resnet_torch import parallel
-
-ONE_STEP, TWENTY_STEPS = 1e-12, 1e-10
 
 truth = cache(lambda spec, recipe, count: one_process(resnet_torch.Trainer, spec, recipe, count))
 zeros = cache(lambda spec: without_gradient(resnet_torch.Trainer, spec))
@@ -47,13 +43,7 @@ def wrong(processes: int, spec: rn.ResNetSpec, recipe: Any, count: int, *, equal
         own = resnet_torch.ParallelTrainer(spec, recipe, start(spec), dtype="float64", group=group)
         return taken(ShardingTrainer(own, group, recipe.accumulate, equal=equal), spec, recipe, count)
 
-    return _problems(together(processes, work), spec, recipe, count)
-
-
-def _problems(every: list[Found], spec: rn.ResNetSpec, recipe: Any, count: int) -> dict[str, float]:
-    apart = {name: np.inf for name in every[0] for own in every[1:] if not np.array_equal(own[name], every[0][name])}
-    tolerance = ONE_STEP if count == 1 else TWENTY_STEPS
-    return apart | differences(every[0], truth(spec, recipe, count), tolerance, zeros(spec))
+    return problems(together(processes, work), truth(spec, recipe, count), zeros(spec), count)
 
 
 @pytest.fixture(autouse=True)
@@ -169,27 +159,8 @@ def test_the_model_is_an_ordinary_one_to_whoever_saves_it(tmp_path: Path) -> Non
 
 @pytest.fixture(scope="module")
 def workers() -> Iterator[list[Worker]]:
-    """Three processes with PyTorch."""
-    variables = {**CPU, "PYTHONPATH": f"{TESTS}:{TESTS / 'training'}", "OMP_NUM_THREADS": "1"}
-    with ExitStack() as stack:
-        yield [stack.enter_context(Worker(environment=variables)) for _ in range(3)]
-
-
-def met(workers: list[Worker], processes: int) -> list[Worker]:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port = server.getsockname()[1]
-    chosen = workers[:processes]
-    for rank, worker in enumerate(chosen):
-        worker.submit("parallel_tasks:meet", rank=rank, processes=processes, port=port)
-    for worker in chosen:
-        worker.result(60)
-    return chosen
-
-
-def shared(workers: list[Worker], spec: str, recipe: str, count: int, dtype: str = "float64") -> list[Found]:
-    for worker in workers:
-        worker.submit("parallel_tasks:share", spec=spec, recipe=recipe, count=count, dtype=dtype)
-    return [worker.result(60)[1] for worker in workers]
+    with started("torch", 3) as found:
+        yield found
 
 
 @pytest.mark.parametrize(
@@ -206,7 +177,7 @@ def test_real_processes(workers: list[Worker], processes: int, recipe: str, coun
     spec, plan = SPECS["batch norm"], RECIPES[recipe]
     group = met(workers, processes)
     every = shared(group, "batch norm", recipe, count)
-    assert _problems(every, spec, plan, count) == {}
+    assert problems(every, truth(spec, plan, count), zeros(spec), count) == {}
     first, again = (shared(group, "batch norm", recipe, 3)[0] for _ in range(2))
     assert all(np.array_equal(first[name], again[name]) for name in first)
     rounded = shared(group, "batch norm", recipe, 1, "float32")[0]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -69,13 +70,13 @@ def test_two_processes_train_the_run_of_one(runs: Work) -> None:
 class Running:
     """A run of two processes, and which of the system's they are."""
 
-    def __init__(self, work: Work, out: str, *more: str) -> None:
+    def __init__(self, work: Work, out: str, *more: str, backend: str = "torch", **environment: str) -> None:
         self.run = work.folder / out
         begun = (self.run / "run.json").exists()
-        given = ["train", "--out", self.run, *RESUME] if begun else work.arguments("torch", out, *LENGTH)
+        given = ["train", "--out", self.run, *RESUME] if begun else work.arguments(backend, out, *LENGTH)
         self.process = subprocess.Popen(
             command(*given, "--processes", "2", *more),
-            env={**os.environ, **ENVIRONMENT},
+            env={**os.environ, **ENVIRONMENT, **environment},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -144,6 +145,40 @@ def killed(running: Running, rank: int) -> bool:
     return True
 
 
+def test_flax_trains_in_two_processes(work: Work) -> None:
+    """What gloo prints is not the run's; and one that fails does not wait for those that wait for it."""
+    given = ("--steps=2", "--with=batch_size=7", "--processes", "2")
+    process = done(work.train("flax", "run", *given))
+    (line,) = process.stdout.splitlines()
+    assert line.startswith(f"{work.folder / 'run'}: 2 steps")
+    begin = time.monotonic()
+    again = work.train("flax", "run", *given)
+    assert time.monotonic() - begin < 50
+    assert again.returncode == 2
+    assert re.fullmatch(r"resnet: .*/run: .*\n", again.stderr)
+
+
+@pytest.mark.long
+@in_proc
+@pytest.mark.parametrize("backend", ["flax"])
+def test_other_backends_do_the_same(backend: str, work: Work) -> None:
+    """One process, two, a rank that is killed, and going on in as many and in three."""
+    done(work.train(backend, "one", *LENGTH))
+    done(work.train(backend, "two", *LENGTH, "--processes", "2"))
+    assert apart(work.folder / "two", work.folder / "one") < RUN
+    for rank in (1, 0):
+        running = Running(work, f"killed {rank}", backend=backend)
+        while running.steps() < 3:
+            time.sleep(0.01)
+        assert killed(running, rank)
+        shutil.copytree(running.run, work.folder / f"to three {rank}")
+        resume = ("--resume", "--dtype", "float64", "--backend", backend, "--device", "cpu")
+        done(resnet("train", "--out", running.run, *resume, "--processes", "2"))
+        assert same_bits(running.run, work.folder / "two")
+        done(resnet("train", "--out", work.folder / f"to three {rank}", *resume, "--processes", "3"))
+        assert apart(work.folder / f"to three {rank}", work.folder / "one") < RUN
+
+
 @pytest.mark.long
 @in_proc
 def test_twenty_kills(runs: Work) -> None:
@@ -193,10 +228,10 @@ def refused(work: Work) -> Any:
     return ask
 
 
-@pytest.mark.parametrize("backend", ["numpy", "flax", "keras", "onnx"])
+@pytest.mark.parametrize("backend", ["numpy", "keras", "onnx"])
 def test_a_backend_that_does_not_offer_it_says_so(backend: str, refused: Any) -> None:
     line = refused(backend, "--processes", "2")
-    expected = f"processes: backend {backend} does not train in several processes; use torch, or one process"
+    expected = f"processes: backend {backend} does not train in several processes; use flax or torch, or one process"
     assert line == f"resnet: {expected}"
 
 

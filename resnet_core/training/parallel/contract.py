@@ -1,7 +1,7 @@
 """What a backend offers so that several processes train one network, in its file `parallel.py`.
 
 In each framework it is the framework's own way: PyTorch adds up what `torch.distributed` reduces, in norms of our own;
-in JAX the same compiled step would take batches that are sharded over a mesh, whose statistics and sums are global.
+in JAX the same compiled step takes batches that are sharded over a mesh, whose statistics and sums are global.
 """
 
 from __future__ import annotations

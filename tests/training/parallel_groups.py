@@ -1,0 +1,64 @@
+"""Worker processes that train together, and what they are held to."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+
+import numpy as np
+from shared_steps import Found, differences
+
+from engines import CPU, TESTS
+from resnet_core.workers.parent import Worker
+
+ONE_STEP, TWENTY_STEPS = 1e-12, 1e-10
+LIMIT = 240
+
+
+@contextmanager
+def started(backend: str, number: int, environment: Mapping[str, str] = CPU) -> Iterator[list[Worker]]:
+    """So many processes with a backend, of a thread each."""
+    variables = {**CPU, **environment, "PYTHONPATH": f"{TESTS}:{TESTS / 'training'}", "OMP_NUM_THREADS": "1"}
+    with ExitStack() as stack:
+        workers = [stack.enter_context(Worker(environment=variables)) for _ in range(number)]
+        asked(workers, "parallel_tasks:prepare", backend=backend)
+        yield workers
+
+
+def asked(workers: Sequence[Worker], task: str, arrays: Found | None = None, **arguments: object) -> list[Found]:
+    """What each of them answers, all at once."""
+    for worker in workers:
+        worker.submit(task, arrays, **arguments)
+    return [worker.result(LIMIT)[1] for worker in workers]
+
+
+def met(workers: Sequence[Worker], processes: int) -> Sequence[Worker]:
+    """The first few as a group."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    chosen = workers[:processes]
+    for rank, worker in enumerate(chosen):
+        worker.submit("parallel_tasks:meet", rank=rank, processes=processes, port=port)
+    for worker in chosen:
+        worker.result(LIMIT)
+    return chosen
+
+
+def shared(workers: Sequence[Worker], spec: str, recipe: str, count: int, dtype: str = "float64") -> list[Found]:
+    """What each of a group has after so many steps."""
+    return asked(workers, "parallel_tasks:share", spec=spec, recipe=recipe, count=count, dtype=dtype)
+
+
+def alone(worker: Worker, spec: str, recipe: str, count: int, dtype: str = "float64") -> tuple[Found, set[str]]:
+    """The truth, which is what one process has, and whose gradients are rounding alone."""
+    zeros, true = worker.call(
+        "parallel_tasks:alone", time_limit=LIMIT, spec=spec, recipe=recipe, count=count, dtype=dtype
+    )
+    return true, set(zeros)
+
+
+def problems(every: Sequence[Found], true: Found, zeros: set[str], count: int) -> dict[str, float]:
+    """What any process has that differs from the truth; and whether all have the same bits."""
+    apart = {name: np.inf for name in every[0] for own in every[1:] if not np.array_equal(own[name], every[0][name])}
+    return apart | differences(every[0], true, ONE_STEP if count == 1 else TWENTY_STEPS, zeros)
