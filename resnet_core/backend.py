@@ -356,6 +356,8 @@ def declared(name: str, attribute: str, default: Any) -> Any:
       in which they are written.
     - `QUICK_ENVIRONMENT`: environment variables that make small programs fast; `resnet conformance` sets them unless
       the user has.
+    - `ONE_PROCESS`: why several processes cannot train a network, and what to do, where only what the backend computes
+      with is the reason.
     - `HALF_DTYPES`: which of "bfloat16" and "float16" `build` and `build_tree` take.
     - `default_dtype()`: the dtype that weights must have where none is given, unless that is always float32.
 
@@ -388,8 +390,11 @@ def require_several(name: str) -> None:
 
     No framework is imported. Raises as `load_backend` does for one that is none.
     """
+    if reason := declared(name, "ONE_PROCESS", ""):
+        raise InputError(f"processes: {reason}")
     if not _exports(name, "join"):
-        others = [other for other in backends() if _exports(other, "join")]
+        several = [other for other in backends() if _exports(other, "join")]
+        others = [other for other in several if not declared(other, "ONE_PROCESS", "")]
         offering = f"use {' or '.join(others)}" if others else "none that is installed does"
         raise InputError(f"processes: backend {name} does not train in several processes; {offering}, or one process")
 

@@ -18,13 +18,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from resnet_core.backend import HOMES, lazy_exports
+from resnet_core.backend import HOMES, PARALLEL_HOMES, lazy_exports
 
 if TYPE_CHECKING:
     from resnet_keras.differentiation import gradients, train_forward
     from resnet_keras.inference import modes, predict
     from resnet_keras.model import build, build_tree, default_dtype
     from resnet_keras.own_programs import run_program
+    from resnet_keras.parallel import ParallelTrainer, join
     from resnet_keras.runtime import configure, exact_float64, peak_device_memory, random_state, versions
     from resnet_keras.speed import fast
     from resnet_keras.state_dict import read_state_dict, write_state_dict
@@ -66,6 +67,10 @@ READS = (".h5", ".keras", ".index")
 #: Whose own programs `run_program` runs, {format of weights: the module that has them}.
 PROGRAMS: Mapping[str, str] = {"keras": "keras"}
 
+#: Why several processes cannot train a network here.
+_ALONE = "Keras on {} trains in one process; set KERAS_BACKEND=jax, with which runs and weights are the same"
+ONE_PROCESS = "" if _engine() == "jax" else _ALONE.format(_engine())
+
 #: What else people call it.
 KNOWN_AS = ("tf", "tensorflow")
 
@@ -73,6 +78,7 @@ __all__ = [
     "ENVIRONMENT",
     "FRAMEWORK",
     "INTERFACE",
+    "ParallelTrainer",
     "Trainer",
     "build",
     "build_tree",
@@ -82,6 +88,7 @@ __all__ = [
     "fast",
     "get_weights",
     "gradients",
+    "join",
     "modes",
     "native_tensors",
     "peak_device_memory",
@@ -96,4 +103,4 @@ __all__ = [
 ]
 
 _FILES = dict.fromkeys(("read_state_dict", "write_state_dict"), "state_dict") | {"run_program": "own_programs"}
-__getattr__ = lazy_exports(__name__, {**HOMES, "default_dtype": "model", **_FILES})
+__getattr__ = lazy_exports(__name__, {**HOMES, **PARALLEL_HOMES, "default_dtype": "model", **_FILES})

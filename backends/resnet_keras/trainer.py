@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, ClassVar
 
 import keras
@@ -82,10 +84,14 @@ class Trainer:
         return self.networks[key]
 
     def predict(self, images: np.ndarray) -> np.ndarray:
-        return np.asarray(predict(self.model, images))
+        return np.asarray(predict(self._current(), images))
 
     def state(self) -> TrainingState:
-        return TrainingState(get_weights(self.model), self.optimizer.get_slots(), self.steps)
+        return TrainingState(get_weights(self._current()), self.optimizer.get_slots(), self.steps)
+
+    def _current(self) -> keras.Model:
+        """The model, with what was learned in its variables."""
+        return self.model
 
 
 class Network(keras.Model):
@@ -97,13 +103,8 @@ class Network(keras.Model):
         object.__setattr__(self, "dropouts", dropouts)  # Keras would track and rename them
 
     def call(self, inputs: dict[str, Any], training: bool | None = None) -> Any:
-        try:
-            for path, layer in self.dropouts.items():
-                object.__setattr__(layer, "factors", inputs.get(path))
+        with multiplying(self.dropouts, inputs):
             return self.model(inputs["images"], training=training)
-        finally:
-            for layer in self.dropouts.values():
-                object.__setattr__(layer, "factors", None)
 
 
 class GivenDropout(keras.layers.Dropout):
@@ -119,3 +120,15 @@ class GivenDropout(keras.layers.Dropout):
             return inputs
         shape = keras.ops.shape(inputs) if self.noise_shape is None else (-1, *self.noise_shape[1:])
         return inputs * keras.ops.reshape(self.factors, shape)
+
+
+@contextmanager
+def multiplying(dropouts: Mapping[str, GivenDropout], factors: Mapping[str, Any]) -> Iterator[None]:
+    """Inside, each dropout multiplies by its factors, if there are any."""
+    try:
+        for path, layer in dropouts.items():
+            object.__setattr__(layer, "factors", factors.get(path))
+        yield
+    finally:
+        for layer in dropouts.values():
+            object.__setattr__(layer, "factors", None)

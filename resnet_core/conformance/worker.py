@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from resnet_core.backend import load_backend
+from resnet_core.backend import PARALLEL_HOMES, load_backend
 from resnet_core.conformance.check import CHECKS, HALF_PRECISION, LEFT_OUT, Context, Violation
 from resnet_core.conformance.defects import DEFECTS, Proxy
 from resnet_core.workers.child import Arrays, Session
@@ -23,6 +23,8 @@ def open_backend(session: Session, arrays: Arrays, *, backend: str, dtype: str, 
         session.backend.configure("cpu", dtype)
     found = {name: getattr(session.backend, name, None) for name in LEFT_OUT}
     offered = [name for name, own in found.items() if callable(own) or (name == HALF_PRECISION and own)]
+    if getattr(session.backend, "ONE_PROCESS", ""):
+        offered = [name for name in offered if name not in PARALLEL_HOMES]
     offered += getattr(getattr(session.backend, "Trainer", None), "inputs", ())
     offered += ["grouped"] if getattr(getattr(session.backend, "ParallelTrainer", None), "grouped", False) else []
     return {"exact_float64": exact, "offered": offered, "versions": session.backend.versions()}, None

@@ -42,7 +42,6 @@ FILES = {f"{name}.py" for names, _ in BUDGETS.values() for name in names}
 #: share its steps are threads.
 WITHOUT = {
     "numpy": ("speed", "fast", "join"),
-    "keras": ("several processes", *PARALLEL_HOMES),
 }
 #: What is left out by a backend for inference: the parts of the budgets, and the verbs.
 TRAINING = ("layers that a framework lacks", "training", "several processes", "programs", "programs that train")

@@ -74,7 +74,7 @@ def test_other_norms_and_random_layers(devices: Worker, name: str) -> None:
 
 def test_loops_over_equal_blocks_have_the_same_statistics(devices: Worker) -> None:
     """Filled up, four rows of six in the loop of a compiled step."""
-    loops, found = devices.call("parallel_devices:loops", time_limit=LIMIT, processes=4)
+    loops, found = devices.call("parallel_defects_flax:loops", time_limit=LIMIT, processes=4)
     assert loops
     of = {
         kind: {name.removeprefix(f"{kind}."): array for name, array in found.items() if name.startswith(f"{kind}.")}
@@ -86,7 +86,7 @@ def test_loops_over_equal_blocks_have_the_same_statistics(devices: Worker) -> No
 def test_processes_only_add_up(devices: Worker) -> None:
     """XLA finds no reason to move rows from one to another."""
     text, _ = devices.call(
-        "parallel_devices:collectives", time_limit=LIMIT, spec="batch norm", recipe="parts", processes=4
+        "parallel_defects_flax:collectives", time_limit=LIMIT, spec="batch norm", recipe="parts", processes=4
     )
     kinds = set(re.findall(r" (all-[a-z]+|reduce-scatter|collective-[a-z]+)(?:-start)?\(", text))
     assert kinds == {"all-reduce"}

@@ -33,10 +33,16 @@ def whole(case: str, step: int) -> StepInputs:
     return StepInputs(images[:count], targets, step_numbers(recipe, 1, step))
 
 
-def taken(backend: Any, place: Place, case: str, dtype: str) -> tuple[list[StepResult], TrainingState]:
-    """What a process says and has after two steps: with shards of their own lengths, if it takes them, and filled up.
+def steps(dtype: str) -> int:
+    """How many a process takes."""
+    return 2 if dtype == "float64" else 1
 
-    The lengths are two and three, or those of groups.
+
+def taken(backend: Any, place: Place, case: str, dtype: str) -> tuple[list[StepResult], TrainingState]:
+    """What a process says and has after its steps: with shards of their own lengths, if it takes them, and filled up.
+
+    The lengths are two and three, or those of groups. In float32 there is the first step alone: a second begins with
+    the first one's noise.
     """
     group = backend.join(place, "cpu")
     trainer = backend.ParallelTrainer(
@@ -46,7 +52,7 @@ def taken(backend: Any, place: Place, case: str, dtype: str) -> tuple[list[StepR
         trainer.step(
             shard(whole(case, STEPS + number), place.rank, place.processes, equal=trainer.equal or bool(number))
         )
-        for number in range(2)
+        for number in range(steps(dtype))
     ]
     found = trainer.state()
     group.leave()
@@ -64,22 +70,22 @@ def other(
     return {"results": losses, "step": found.step}, found.to_arrays()
 
 
-@check(GROUP, dtypes=("float64",), needs="ParallelTrainer join", fresh=True)
+@check(GROUP, needs="ParallelTrainer join", fresh=True)
 def two_processes_take_the_steps_of_one(context: Context) -> None:
     """Loss, `correct`, weights, statistics and slots, of shards that are unequal, and of others that are filled up."""
     _steps_of_one(context, "momentum")
 
 
-@check(GROUP, dtypes=("float64",), needs="ParallelTrainer join grouped", fresh=True)
+@check(GROUP, needs="ParallelTrainer join grouped", fresh=True)
 def two_processes_take_whole_groups(context: Context) -> None:
     """Norms take groups of the batch by themselves, of which each process has some: the same, of a recipe with them."""
     _steps_of_one(context, "groups")
 
 
 def _steps_of_one(context: Context, case: str) -> None:
-    dtype, start = context.dtype, starting(case, STEPS, context.dtype)
+    dtype, start = context.dtype, starting(case, STEPS, "float64")
     one = reference().Trainer(TRAINED.spec, RECIPES[case], start, dtype="float64")
-    true = [one.step(whole(case, STEPS + number)) for number in range(2)]
+    true = [one.step(whole(case, STEPS + number)) for number in range(steps(dtype))]
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
     context.backend.configure("cpu", dtype)

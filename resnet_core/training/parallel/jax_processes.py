@@ -51,7 +51,8 @@ class JaxProcesses:
 
     def shared(self, array: Any) -> Any:
         """The array that all processes have alike."""
-        return self.jax.make_array_from_process_local_data(self.everywhere, np.asarray(array), np.shape(array))
+        copy = np.array(array)  # JAX may keep what it is given
+        return self.jax.make_array_from_process_local_data(self.everywhere, copy, copy.shape)
 
 
 def joined(jax: Any, place: Place, device: str) -> JaxProcesses:

@@ -1,0 +1,103 @@
+"""Keras on JAX in several processes computes what it does in one: over devices of a process, and by real processes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cache
+
+import numpy as np
+import pytest
+from parallel_groups import alone, asked, met, problems, shared, started
+from shared_steps import Found, differences
+
+from engines import QUICK
+from resnet_core.workers.parent import Worker
+
+ENVIRONMENT = {**QUICK, "KERAS_BACKEND": "jax"}
+#: Four devices, of which a group takes some.
+DEVICES = {**ENVIRONMENT, "XLA_FLAGS": f"{QUICK['XLA_FLAGS']} --xla_force_host_platform_device_count=4"}
+
+
+@pytest.fixture(scope="module")
+def devices() -> Iterator[Worker]:
+    """A process with several devices."""
+    with started("keras", 1, DEVICES) as (worker,):
+        yield worker
+
+
+@pytest.fixture(scope="module")
+def workers() -> Iterator[list[Worker]]:
+    with started("keras", 3, ENVIRONMENT) as found:
+        yield found
+
+
+@cache
+def _truth(worker: Worker, spec: str, recipe: str, count: int) -> tuple[Found, set[str]]:
+    return alone(worker, spec, recipe, count)
+
+
+def wrong(worker: Worker, processes: int, spec: str, recipe: str, defect: str = "") -> dict[str, float]:
+    """What so many devices have after a step that one has not."""
+    given = {"spec": spec, "recipe": recipe, "count": 1}
+    found = asked([worker], "parallel_devices:share", processes=processes, defect=defect, **given)
+    return problems(found, *_truth(worker, spec, recipe, 1), 1)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "processes"), [("momentum", 4), ("adamw", 2), pytest.param("adamw", 3, marks=pytest.mark.long)]
+)
+def test_a_step_of_several_is_the_step_of_one(devices: Worker, recipe: str, processes: int) -> None:
+    assert wrong(devices, processes, "batch norm", recipe) == {}
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", ["random", "group norm", "layer norm", "frozen norm"])
+def test_other_norms_and_random_layers(devices: Worker, name: str) -> None:
+    assert wrong(devices, 4, name, "momentum") == {}
+
+
+#: {defect: what differs at least}.
+SEEN = {
+    "statistics per rank": "weight.stem.norm.running_mean",
+    "a mean of means": "loss",
+    "one rank's rows twice": "loss",
+    "another order of rows on one rank": "loss",
+    "the running variance by the local count": "weight.stem.norm.running_var",
+    "padding in the statistics": "weight.stem.norm.running_mean",
+    "padding in the loss": "loss",
+    "padding among the correct": "correct",
+}
+
+
+@pytest.mark.parametrize("defect", SEEN)
+def test_a_planted_defect_is_caught(devices: Worker, defect: str) -> None:
+    """By one step of four on six images."""
+    caught = wrong(devices, 4, "batch norm", "momentum", defect)
+    assert SEEN[defect] in caught
+    if "local count" in defect:
+        assert all(name.endswith("running_var") for name in caught)
+    if "correct" in defect:
+        assert list(caught) == ["correct"]
+
+
+def test_two_processes(workers: list[Worker]) -> None:
+    """By gloo: a step in two parts, of which the processes have one image or two, and what they predict."""
+    group = met(workers, 2)
+    assert problems(shared(group, "batch norm", "parts", 1), *_truth(workers[2], "batch norm", "parts", 1), 1) == {}
+    images = np.random.default_rng(1).standard_normal((5, 16, 13, 3)).astype(np.float32)
+    for own in asked(group, "parallel_tasks:predict", {"images": images}, spec="batch norm"):
+        assert np.abs(own["found"] - own["true"]).max() < 1e-13
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(("processes", "recipe"), [(2, "adamw"), (3, "momentum"), (3, "parts")])
+def test_real_processes(workers: list[Worker], processes: int, recipe: str) -> None:
+    """Twice to the same bits; in float32, one step is within what its rounding makes."""
+    group = met(workers, processes)
+    every = shared(group, "batch norm", recipe, 20)
+    true, zeros = _truth(workers[0], "batch norm", recipe, 20)
+    assert problems(every, true, zeros, 20) == {}
+    again = shared(group, "batch norm", recipe, 20)[0]
+    assert all(np.array_equal(every[0][name], again[name]) for name in again)
+    rounded = shared(group, "batch norm", recipe, 1, "float32")[0]
+    assert differences(rounded, _truth(workers[0], "batch norm", recipe, 1)[0], 1e-5, zeros) == {}
