@@ -52,11 +52,6 @@ class Optimizer(keras.optimizers.Optimizer):
         for slot in self.recipe.slots:
             self.slots[slot] = [self.add_variable_from_reference(variable, name=slot) for variable in variables]
 
-    @property
-    def numbers(self) -> list[Any]:
-        """The variables that `prepare` sets."""
-        return [self.learning_rate, self.correction1, self.correction2]
-
     def prepare(self, numbers: StepNumbers) -> None:
         """Set the variables that change from step to step, which the compiled step reads."""
         self.learning_rate.assign(numbers.learning_rate)

@@ -24,7 +24,7 @@ from resnet_core.training.recipe import Recipe
 from resnet_keras import ONE_PROCESS
 from resnet_keras.inference import to_native
 from resnet_keras.normalization import UnbiasedBatchNormalization
-from resnet_keras.trainer import Trainer, multiplying
+from resnet_keras.trainer import Trainer, give
 from resnet_keras.weights import layers
 
 Values = tuple[list[Any], list[Any], list[Any]]  #: of the variables that are trained, the others, and the optimizer's
@@ -71,7 +71,7 @@ class ParallelTrainer(Trainer):
             {name: self.group.rows(np.asarray(array, self.dtype)) for name, array in arrays.items()}
             for arrays in (given, part.factors)
         )
-        prepared = [self.group.shared(variable.value) for variable in self.optimizer.numbers]
+        prepared = [self.group.shared(variable.value) for variable in self._prepared()]
         self.values, loss, correct = self.compiled(self.values, prepared, rows, factors, last=last)
         self.behind = True
         return float(loss), int(correct)
@@ -87,6 +87,10 @@ class ParallelTrainer(Trainer):
     def _variables(self) -> tuple[list[Any], list[Any], list[Any]]:
         return self.model.trainable_variables, self.model.non_trainable_variables, self.optimizer.variables
 
+    def _prepared(self) -> list[Any]:
+        """The variables that change from step to step, and are in this process alone."""
+        return [self.optimizer.learning_rate, self.optimizer.correction1, self.optimizer.correction2]
+
     def _update(
         self, values: Values, prepared: list[Any], rows: dict[str, Any], factors: dict[str, Any], *, last: bool
     ) -> tuple[Values, Any, Any]:
@@ -94,20 +98,20 @@ class ParallelTrainer(Trainer):
         jax = self.group.jax
         trained, others, own = values
         self.optimizer.updates, self.shared.mask = last, rows["mask"]
+        give(self.dropouts, factors)
 
         def loss_of(trained: list[Any]) -> tuple[Any, Any]:
-            with multiplying(self.dropouts, factors):
-                logits, after = self.model.stateless_call(trained, others, rows["images"], training=True)
+            logits, after = self.model.stateless_call(trained, others, rows["images"], training=True)
             loss, correct = self._score(logits, rows["targets"], rows["mask"])
             return loss, (after, correct)
 
         (loss, (others, correct)), gradients = jax.value_and_grad(loss_of, has_aux=True)(trained)
-        numbers = dict(zip(map(id, self.optimizer.numbers), prepared, strict=True))
-        memory = [
-            numbers.get(id(variable), value) for variable, value in zip(self.optimizer.variables, own, strict=True)
-        ]
+        now = {id(variable): value for variable, value in zip(self._prepared(), prepared, strict=True)}
+        known = zip(self.optimizer.variables, own, strict=True)
+        memory = [now.get(id(variable), value) for variable, value in known]
         trained, memory = self.optimizer.stateless_apply(memory, gradients, trained)
         self.shared.mask = None
+        give(self.dropouts, {})
         return jax.lax.with_sharding_constraint(((trained, others, memory), loss, correct), self.group.everywhere)
 
     def _score(self, logits: Any, targets: Any, mask: Any) -> tuple[Any, Any]:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import keras
@@ -103,8 +102,11 @@ class Network(keras.Model):
         object.__setattr__(self, "dropouts", dropouts)  # Keras would track and rename them
 
     def call(self, inputs: dict[str, Any], training: bool | None = None) -> Any:
-        with multiplying(self.dropouts, inputs):
+        give(self.dropouts, inputs)
+        try:
             return self.model(inputs["images"], training=training)
+        finally:
+            give(self.dropouts, {})
 
 
 class GivenDropout(keras.layers.Dropout):
@@ -122,13 +124,7 @@ class GivenDropout(keras.layers.Dropout):
         return inputs * keras.ops.reshape(self.factors, shape)
 
 
-@contextmanager
-def multiplying(dropouts: Mapping[str, GivenDropout], factors: Mapping[str, Any]) -> Iterator[None]:
-    """Inside, each dropout multiplies by its factors, if there are any."""
-    try:
-        for path, layer in dropouts.items():
-            object.__setattr__(layer, "factors", factors.get(path))
-        yield
-    finally:
-        for layer in dropouts.values():
-            object.__setattr__(layer, "factors", None)
+def give(dropouts: Mapping[str, GivenDropout], factors: Mapping[str, Any]) -> None:
+    """Let each dropout multiply by its factors from now on, or let everything pass where it has none."""
+    for path, layer in dropouts.items():
+        object.__setattr__(layer, "factors", factors.get(path))

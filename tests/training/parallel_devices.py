@@ -11,12 +11,13 @@ import jax
 import jax.experimental.multihost_utils
 import numpy as np
 import pytest
-from shared_steps import RECIPES, SPECS, Found, start, taken
+from shared_steps import GROUPED, RECIPES, SPECS, Found, start, taken
 
 from resnet_core.training.contract import StepInputs, StepResult, TrainingState
 from resnet_core.training.parallel import shards
 from resnet_core.training.parallel.jax_processes import JaxProcesses
 
+EVERY_RECIPE = {**RECIPES, **GROUPED}
 #: Processes where a mistake is planted: they have one or two of six images each.
 PLANTED = 4
 
@@ -55,7 +56,7 @@ def share(
     session: Any, arrays: Any, *, spec: str, recipe: str, count: int, processes: int, defect: str = ""
 ) -> tuple[Any, Found]:
     """What so many devices have after the steps, with a mistake or without."""
-    network, plan = SPECS[spec], RECIPES[recipe]
+    network, plan = SPECS[spec], EVERY_RECIPE[recipe]
     with pytest.MonkeyPatch.context() as patch:
         if defect:
             own_defects = import_module(f"parallel_defects_{session.backend.__name__.removeprefix('resnet_')}")

@@ -5,11 +5,13 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
-from shared_steps import RECIPES, SPECS, one_process, start, taken, without_gradient
+from shared_steps import GROUPED, RECIPES, SPECS, one_process, start, taken, without_gradient
 
 from resnet_core.training.parallel.place import Place
 from resnet_core.training.parallel.trainer import ShardingTrainer
 from resnet_core.workers.child import Arrays
+
+EVERY_RECIPE = {**RECIPES, **GROUPED}
 
 
 def prepare(session: Any, arrays: Arrays, *, backend: str) -> tuple[None, None]:
@@ -37,7 +39,7 @@ def meet(session: Any, arrays: Arrays, *, rank: int, processes: int, port: int) 
 
 def share(session: Any, arrays: Arrays, *, spec: str, recipe: str, count: int, dtype: str) -> tuple[None, Arrays]:
     """What this process has after so many steps of the group."""
-    network, plan = SPECS[spec], RECIPES[recipe]
+    network, plan = SPECS[spec], EVERY_RECIPE[recipe]
     make = session.backend.ParallelTrainer
     own = make(network, plan, start(network, dtype), dtype=dtype, group=session.group)
     return None, taken(ShardingTrainer(own, session.group, plan.accumulate, equal=own.equal), network, plan, count)
@@ -55,7 +57,7 @@ def alone(session: Any, arrays: Arrays, *, spec: str, recipe: str, count: int, d
     """What one process has after the same steps, and whose gradients are rounding alone."""
     network = SPECS[spec]
     zeros = without_gradient(session.backend.Trainer, network)
-    return sorted(zeros), one_process(session.backend.Trainer, network, RECIPES[recipe], count, dtype)
+    return sorted(zeros), one_process(session.backend.Trainer, network, EVERY_RECIPE[recipe], count, dtype)
 
 
 def one(session: Any, network: Any, plan: Any) -> Any:

@@ -32,6 +32,9 @@ RECIPES = {
     "adamw": Recipe(optimizer="adamw", learning_rate=0.003, **COMMON),
     "parts": Recipe(learning_rate=0.05, momentum=0.9, accumulate=2, drop_last=True, freeze=("stem",), **COMMON),
 }
+#: Norms take groups, two in each part of a batch.
+TWO_GROUPS: dict[str, Any] = {**COMMON, "batch_size": 12, "accumulate": 2, "statistics_batch": 3, "drop_last": True}
+GROUPED = {"groups": Recipe(learning_rate=0.05, momentum=0.9, **TWO_GROUPS)}
 #: Images of a step: 2, 3 and 4 processes do not divide them all, and are more than the last.
 SIZES = (6, 5, 7, 2)
 

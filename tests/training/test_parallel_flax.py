@@ -44,7 +44,7 @@ def wrong(worker: Worker, processes: int, spec: str, recipe: str, count: int = 1
 
 
 @pytest.mark.parametrize(
-    ("recipe", "processes"), [("momentum", 2), ("momentum", 4), ("adamw", 3), ("parts", 2), ("parts", 4)]
+    ("recipe", "processes"), [("momentum", 2), ("momentum", 4), ("adamw", 3), ("parts", 2), ("parts", 4), ("groups", 2)]
 )
 def test_a_step_of_several_is_the_step_of_one(devices: Worker, recipe: str, processes: int) -> None:
     assert wrong(devices, processes, "batch norm", recipe) == {}
@@ -131,7 +131,7 @@ def test_two_processes(workers: list[Worker]) -> None:
 
 
 @pytest.mark.long
-@pytest.mark.parametrize(("processes", "recipe"), [(2, "adamw"), (3, "momentum"), (3, "parts")])
+@pytest.mark.parametrize(("processes", "recipe"), [(2, "adamw"), (3, "momentum"), (3, "parts"), (2, "groups")])
 def test_real_processes(workers: list[Worker], processes: int, recipe: str) -> None:
     """Twice to the same bits; in float32, one step is within what its rounding makes."""
     group = met(workers, processes)

@@ -90,7 +90,7 @@ def test_two_processes(workers: list[Worker]) -> None:
 
 
 @pytest.mark.long
-@pytest.mark.parametrize(("processes", "recipe"), [(2, "adamw"), (3, "momentum"), (3, "parts")])
+@pytest.mark.parametrize(("processes", "recipe"), [(2, "adamw"), (3, "momentum"), (3, "parts"), (2, "groups")])
 def test_real_processes(workers: list[Worker], processes: int, recipe: str) -> None:
     """Twice to the same bits; in float32, one step is within what its rounding makes."""
     group = met(workers, processes)
