@@ -34,7 +34,8 @@ def asked(workers: Sequence[Worker], task: str, arrays: Found | None = None, **a
 
 
 def met(workers: Sequence[Worker], processes: int) -> Sequence[Worker]:
-    """The first few as a group."""
+    """The first few as a group; an earlier one parts."""
+    asked(workers, "parallel_tasks:part")
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
     chosen = workers[:processes]
@@ -62,3 +63,8 @@ def problems(every: Sequence[Found], true: Found, zeros: set[str], count: int) -
     """What any process has that differs from the truth; and whether all have the same bits."""
     apart = {name: np.inf for name in every[0] for own in every[1:] if not np.array_equal(own[name], every[0][name])}
     return apart | differences(every[0], true, ONE_STEP if count == 1 else TWENTY_STEPS, zeros)
+
+
+def noise(found: Found, true: Found, zeros: set[str]) -> float:
+    """The largest error of a loss, a weight, a statistic or a slot."""
+    return max(differences(found, true, 0.0, zeros).values())

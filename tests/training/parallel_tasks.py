@@ -29,10 +29,16 @@ def prepare(session: Any, arrays: Arrays, *, backend: str) -> tuple[None, None]:
     return None, None
 
 
-def meet(session: Any, arrays: Arrays, *, rank: int, processes: int, port: int) -> tuple[None, None]:
-    """Join a group of so many, after leaving an earlier one."""
+def part(session: Any, arrays: Arrays) -> tuple[None, None]:
+    """Leave the group, if there is one: all of them do."""
     if getattr(session, "group", None) is not None:
         session.group.leave()
+    session.group = None
+    return None, None
+
+
+def meet(session: Any, arrays: Arrays, *, rank: int, processes: int, port: int) -> tuple[None, None]:
+    """Join a group of so many."""
     session.group = session.backend.join(Place(rank, processes, port=port), "cpu")
     return None, None
 

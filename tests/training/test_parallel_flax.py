@@ -8,7 +8,7 @@ from functools import cache
 
 import numpy as np
 import pytest
-from parallel_groups import LIMIT, ONE_STEP, alone, asked, met, problems, shared, started
+from parallel_groups import LIMIT, ONE_STEP, alone, asked, met, noise, problems, shared, started
 from shared_steps import Found, differences
 
 from engines import QUICK
@@ -133,12 +133,16 @@ def test_two_processes(workers: list[Worker]) -> None:
 @pytest.mark.long
 @pytest.mark.parametrize(("processes", "recipe"), [(2, "adamw"), (3, "momentum"), (3, "parts"), (2, "groups")])
 def test_real_processes(workers: list[Worker], processes: int, recipe: str) -> None:
-    """Twice to the same bits; in float32, one step is within what its rounding makes."""
+    """Twice to the same bits; in float32, a step is as near to the truth as that of one process, but for a factor."""
     group = met(workers, processes)
     every = shared(group, "batch norm", recipe, 20)
     true, zeros = _truth(workers[0], "batch norm", recipe, 20)
     assert problems(every, true, zeros, 20) == {}
     again = shared(group, "batch norm", recipe, 20)[0]
     assert all(np.array_equal(every[0][name], again[name]) for name in again)
-    rounded = shared(group, "batch norm", recipe, 1, "float32")[0]
-    assert differences(rounded, _truth(workers[0], "batch norm", recipe, 1)[0], 1e-5, zeros) == {}
+    true, _ = _truth(workers[0], "batch norm", recipe, 1)
+    several, one = (
+        shared(group, "batch norm", recipe, 1, "float32")[0],
+        alone(workers[0], "batch norm", recipe, 1, "float32")[0],
+    )
+    assert noise(several, true, zeros) < 3 * noise(one, true, zeros) < 3e-4
