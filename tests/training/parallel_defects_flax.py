@@ -110,7 +110,7 @@ def _local_count(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(
         training,
         "variance_corrections",
-        lambda spec, shape, frozen: right(spec, (shape[0] // PLANTED, *shape[1:]), frozen),
+        lambda spec, shape, *more: right(spec, (shape[0] // PLANTED, *shape[1:]), *more),
     )
 
 
