@@ -20,7 +20,7 @@ from resnet_core.training.parallel.launched import launched, parents_port, run_n
 from resnet_core.training.parallel.place import Place
 from resnet_core.workers.heartbeat import AFTER
 from resnet_core.workers.meeting import Seat, meet
-from resnet_core.workers.ranks import CRASHED, FILES, MARK, TERMINAL, WELL, Rank, shares, supervise
+from resnet_core.workers.ranks import BAD_INPUT, CRASHED, FILES, MARK, TERMINAL, WELL, Rank, shares, supervise
 
 #: By which variable a process is told how many threads it may have.
 THREADS = "OMP_NUM_THREADS"
@@ -140,11 +140,11 @@ def _one_of_several(command: Sequence[str], place: Place, run: Run) -> int:
             others.leave()
         else:
             others.fail(f"{seat.name} ended with exit code {code}, and has said why; {AFTER}")
-    except WorkerError as error:
+    except (WorkerError, InputError) as error:
         others.fail(str(error))
         if speaks or others.cut:
             complain(str(error))
-        code = 1
+        code = BAD_INPUT if isinstance(error, InputError) else 1
     finally:
         others.close()
     return code

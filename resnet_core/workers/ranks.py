@@ -19,7 +19,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from resnet_core.errors import WorkerError
+from resnet_core.errors import InputError, WorkerError
 from resnet_core.workers.child import one_line
 from resnet_core.workers.guard import Guard
 from resnet_core.workers.heartbeat import AFTER, LOOK, Nobody, Others
@@ -33,6 +33,9 @@ TERMINAL = "RESNET_TERMINAL"
 FILES = "RESNET_FILES"
 #: Exit code of a rank that an error ended which nobody foresaw; its log has it.
 CRASHED = 70
+
+#: That of one that was given what cannot be used, and has said so in a line.
+BAD_INPUT = 2
 
 #: How a rank may end because another did: by an error, or aborted by JAX' client.
 FOLLOWING = (CRASHED, -signal.SIGABRT)
@@ -138,7 +141,8 @@ def supervise(ranks: Sequence[Rank], others: Others | None = None) -> int:
     """The exit code of a run by these processes, which all have ended. Ctrl-C, SIGTERM and SIGHUP are forwarded.
 
     `others` are the parents of further ranks. Raises WorkerError, one line that names the rank, where one was killed,
-    stands still, or ended with an error that it has not told the user, here or elsewhere.
+    stands still, or ended with an error that it has not told the user, here or elsewhere; InputError where that was what
+    the user gave it, such as a picture that cannot be read.
     """
     with _forwarding(ranks):
         try:
@@ -180,7 +184,8 @@ def _outcome(codes: Mapping[Rank, int | None]) -> int:
     ended = {rank: code for rank, code in codes.items() if code is not None}
     for rank, code in sorted(ended.items(), key=lambda item: item[1] in FOLLOWING):
         if code not in WELL:
-            raise WorkerError(_line(rank, _ended(rank, code)))
+            kind = InputError if code == BAD_INPUT else WorkerError
+            raise kind(_line(rank, _ended(rank, code)))
     for rank, found in codes.items():
         if found is None:
             raise WorkerError(_line(rank, f"did not end within {PATIENCE:g} s of the others"))

@@ -70,7 +70,7 @@ def test_what_rank_0_says_is_enough() -> None:
 def test_another_rank_that_gives_up_is_named_with_its_last_words(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ranks, "GRACE", 0.3)
     text = "import sys; print('resnet: no such data', file=sys.stderr); sys.exit(2)"
-    with pytest.raises(WorkerError, match=r"^rank 1 ended with exit code 2: no such data; all others were ended"):
+    with pytest.raises(InputError, match=r"^rank 1 ended with exit code 2: no such data; all others were ended"):
         supervise(started(WAIT, text))
 
 
