@@ -141,8 +141,8 @@ def supervise(ranks: Sequence[Rank], others: Others | None = None) -> int:
     """The exit code of a run by these processes, which all have ended. Ctrl-C, SIGTERM and SIGHUP are forwarded.
 
     `others` are the parents of further ranks. Raises WorkerError, one line that names the rank, where one was killed,
-    stands still, or ended with an error that it has not told the user, here or elsewhere; InputError where the reason is
-    what it was given, such as a picture that cannot be read.
+    stands still, or ended with an error that it has not told the user, here or elsewhere; InputError where the reason
+    is what it was given, such as a picture that cannot be read.
     """
     with _forwarding(ranks):
         try:
