@@ -197,15 +197,17 @@ class _Normalize(torch.autograd.Function):
     def backward(context: Any, dy: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
         x, weight, mean, variance = context.saved_tensors
         epsilon, shared = context.epsilon, context.shared
-        dx, d_weight, d_bias = torch.ops.aten.native_batch_norm_backward(
-            dy, x, weight, mean, variance, None, None, False, epsilon, [True, True, True]
+        _, d_weight, d_bias = torch.ops.aten.native_batch_norm_backward(
+            dy, x, weight, mean, variance, None, None, False, epsilon, [False, True, True]
         )
         # Mean and variance are functions of x too: what they would carry away is taken out of the gradient.
         along, across = shared.group.summed(torch.stack([d_weight, d_bias])) / context.count
         scale = weight / torch.sqrt(variance + epsilon)
         slope = scale * along / torch.sqrt(variance + epsilon)
-        carried = (x - _channels(mean)).mul_(_channels(slope)).add_(_channels(scale * across))
-        return dx - shared.counted(carried), d_weight, d_bias, None, None
+        # scale (dy - across) - slope (x - mean), in three passes over the maps; in two, x without its mean would round.
+        carried = torch.addcmul(_channels(-scale * across), x - _channels(mean), _channels(-slope))
+        dx = shared.counted(carried).addcmul_(dy, _channels(scale))
+        return dx, d_weight, d_bias, None, None
 
 
 def _moments(x: Tensor, shared: Shared) -> tuple[Tensor, Tensor, Tensor]:

@@ -30,6 +30,7 @@ ALLOWED = {
         "tomli_w",
         "matplotlib",
         "pooch",
+        "pyarrow",
         "tensorboard",
     },
     "backends/resnet_torch": {"resnet_core", "numpy", "torch"},
