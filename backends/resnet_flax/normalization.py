@@ -32,7 +32,7 @@ class BatchNorm(nnx.BatchNorm):
             mask = mask if counted is None else counted.reshape(-1, *(1,) * (x.ndim - 1)) > 0
             return super().__call__(x, use_running_average, mask=mask)
         rows = jnp.ones(len(x), x.dtype) if counted is None else counted
-        count = (len(x) if counted is None else counted.sum()) * (x[0].size // x.shape[-1])
+        count = (len(x) if counted is None else counted.sum()) * (x.shape[1] * x.shape[2])
         mean = _total(x, rows) / count
         centered = x - _spread(mean, x)
         variance = _total(centered**2, rows) / count
