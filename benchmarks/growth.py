@@ -40,7 +40,7 @@ def _wide(factor: int) -> rn.ResNetSpec:
 
 AXES = (
     Axis("depth", (20, 32, 56, 110), 1, lambda n: (rn.spec(f"resnet{n}"), 8, 32), "layers"),
-    Axis("width", (1, 2, 4, 8), 2, lambda n: (_wide(n), 8, 32), "times the channels of ResNet-20"),
+    Axis("width", (1, 2, 4, 8), 2, lambda n: (_wide(n), 8, 32), "times the channels"),
     Axis("batch", (1, 4, 16, 64), 1, lambda n: (rn.spec("resnet20"), n, 32), "pictures"),
     Axis("resolution", (32, 64, 128, 256), 2, lambda n: (rn.spec("resnet20"), 1, n), "height and width"),
 )
@@ -104,6 +104,8 @@ def _measured(axis: Axis, value: int, options: Namespace, report: Report) -> lis
 
 
 def _draw(curves: dict[str, dict[str, list[float]]], file: Path, quick: bool) -> None:
+    from matplotlib.ticker import LogLocator
+
     figure = new_figure(WHAT, file, figsize=(11, 3.2), layout="constrained")
     names = list(dict.fromkeys(name for found in curves.values() for name in found))
     for axes, axis in zip(figure.subplots(1, len(AXES)), AXES, strict=True):
@@ -114,8 +116,10 @@ def _draw(curves: dict[str, dict[str, list[float]]], file: Path, quick: bool) ->
         lowest = min((seconds[0] for seconds in curves[axis.name].values()), default=1e-3)
         work = 1000 * lowest * (np.array(values) / values[0]) ** axis.work
         axes.loglog(values, work, ":", color="gray", label="as the work")
-        axes.set_title(f"{axis.name}: {axis.what}", loc="left", fontsize=9)
+        axes.set_title(f"{axis.name}: {axis.what}", loc="left", fontsize=8)
         axes.set_xticks(values, [str(value) for value in values], fontsize=8)
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.yaxis.set_major_formatter("{x:g}")
         axes.minorticks_off()
         axes.tick_params(axis="y", labelsize=8)
         axes.spines[["top", "right"]].set_visible(False)
