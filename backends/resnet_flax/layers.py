@@ -56,7 +56,7 @@ class GroupedBatchNorm(BatchNorm):
         evaluating = self.use_running_average if use_running_average is None else use_running_average
         if evaluating is not False:
             return super().__call__(x, use_running_average, mask=mask)
-        values = x.reshape(-1, self.rows * x[0, ..., 0].size, x.shape[-1])
+        values = x.reshape(-1, self.rows * x.shape[1] * x.shape[2], x.shape[-1])
         groups, count, channels = values.shape
         ones = jnp.ones((groups, count), x.dtype)  # sums as products, as in `BatchNorm`
         total = partial(jnp.einsum, "gn,gnc->gc", ones, precision=jax.lax.Precision.HIGHEST)
