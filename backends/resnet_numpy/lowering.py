@@ -223,7 +223,12 @@ def _batch_norms(node: tree.BatchNorm, x: Array, path: str, context: Pass) -> tu
     values, pullbacks = zip(*(_batch_norm(node, own, path, context) for own in np.split(x, groups)), strict=True)
 
     def backward(dy: Array) -> Array:
-        return np.concatenate([pullback(own) for pullback, own in zip(pullbacks, np.split(dy, groups), strict=True)])
+        found, sums = [], dict.fromkeys((f"{path}.weight", f"{path}.bias"), np.zeros(node.channels))
+        for pullback, own in zip(pullbacks, np.split(dy, groups), strict=True):
+            found.append(pullback(own))
+            sums = {name: value + context.gradients[name] for name, value in sums.items()}
+        context.gradients.update(sums)
+        return np.concatenate(found)
 
     return (np.concatenate(values), backward) if groups > 1 else (values[0], pullbacks[0])
 
@@ -244,9 +249,8 @@ def _batch_norm(node: tree.BatchNorm, x: Array, path: str, context: Pass) -> tup
 
     def backward(dy: Array) -> Array:
         normalized = (x - mean) / deviation
-        d_weight, d_bias = (dy * normalized).sum(IMAGE), dy.sum(IMAGE)
-        for name, gradient in ((f"{path}.weight", d_weight), (f"{path}.bias", d_bias)):
-            context.gradients[name] = context.gradients.get(name, 0.0) + gradient
+        context.gradients[f"{path}.weight"] = d_weight = (dy * normalized).sum(IMAGE)
+        context.gradients[f"{path}.bias"] = d_bias = dy.sum(IMAGE)
         if not training:
             return dy * scale
         # Mean and variance are functions of x too: what they would carry away is taken out of the gradient.
