@@ -155,6 +155,8 @@ def main() -> int:
 
 def _has(python: str, pair: Pair) -> bool:
     """Whether this interpreter can import what the pair needs."""
+    if not pair.theirs.needs:
+        return python == sys.executable
     code = f"import importlib; [importlib.import_module(name) for name in {pair.theirs.needs!r}]"
     return subprocess.run([python, "-P", "-c", code], capture_output=True, check=False).returncode == 0
 
