@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import cache
 
-import numpy as np
 import pytest
-from parallel_groups import alone, asked, met, noise, problems, shared, started
-from shared_steps import Found
+from parallel_groups import hold_to_the_truth, met, predicts_alike, problems, shared, started, truth, wrong
 
 from engines import QUICK
 from resnet_core.workers.parent import Worker
@@ -29,18 +26,6 @@ def devices() -> Iterator[Worker]:
 def workers() -> Iterator[list[Worker]]:
     with started("keras", 3, ENVIRONMENT) as found:
         yield found
-
-
-@cache
-def _truth(worker: Worker, spec: str, recipe: str, count: int) -> tuple[Found, set[str]]:
-    return alone(worker, spec, recipe, count)
-
-
-def wrong(worker: Worker, processes: int, spec: str, recipe: str, defect: str = "") -> dict[str, float]:
-    """What so many devices have after a step that one has not."""
-    given = {"spec": spec, "recipe": recipe, "count": 1}
-    found = asked([worker], "parallel_devices:share", processes=processes, defect=defect, **given)
-    return problems(found, *_truth(worker, spec, recipe, 1), 1)
 
 
 @pytest.mark.parametrize(
@@ -72,7 +57,7 @@ SEEN = {
 @pytest.mark.parametrize("defect", SEEN)
 def test_a_planted_defect_is_caught(devices: Worker, defect: str) -> None:
     """By one step of four on six images."""
-    caught = wrong(devices, 4, "batch norm", "momentum", defect)
+    caught = wrong(devices, 4, "batch norm", "momentum", defect=defect)
     assert SEEN[defect] in caught
     if "local count" in defect:
         assert all(name.endswith("running_var") for name in caught)
@@ -83,25 +68,11 @@ def test_a_planted_defect_is_caught(devices: Worker, defect: str) -> None:
 def test_two_processes(workers: list[Worker]) -> None:
     """By gloo: a step in two parts, of which the processes have one image or two, and what they predict."""
     group = met(workers, 2)
-    assert problems(shared(group, "batch norm", "parts", 1), *_truth(workers[2], "batch norm", "parts", 1), 1) == {}
-    images = np.random.default_rng(1).standard_normal((5, 16, 13, 3)).astype(np.float32)
-    for own in asked(group, "parallel_tasks:predict", {"images": images}, spec="batch norm"):
-        assert np.abs(own["found"] - own["true"]).max() < 1e-13
+    assert problems(shared(group, "batch norm", "parts", 1), *truth(workers[2], "batch norm", "parts", 1), 1) == {}
+    assert predicts_alike(group)
 
 
 @pytest.mark.long
 @pytest.mark.parametrize(("processes", "recipe"), [(2, "adamw"), (3, "momentum"), (3, "parts"), (2, "groups")])
 def test_real_processes(workers: list[Worker], processes: int, recipe: str) -> None:
-    """Twice to the same bits; in float32, a step is as near to the truth as that of one process, but for a factor."""
-    group = met(workers, processes)
-    every = shared(group, "batch norm", recipe, 20)
-    true, zeros = _truth(workers[0], "batch norm", recipe, 20)
-    assert problems(every, true, zeros, 20) == {}
-    again = shared(group, "batch norm", recipe, 20)[0]
-    assert all(np.array_equal(every[0][name], again[name]) for name in again)
-    true, _ = _truth(workers[0], "batch norm", recipe, 1)
-    several, one = (
-        shared(group, "batch norm", recipe, 1, "float32")[0],
-        alone(workers[0], "batch norm", recipe, 1, "float32")[0],
-    )
-    assert noise(several, true, zeros) < 3 * noise(one, true, zeros) < 3e-4
+    hold_to_the_truth(workers, processes, recipe)
