@@ -9,12 +9,20 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from run_work import ENVIRONMENT, Work, command
+from run_work import ENVIRONMENT, Work, command, done
 
 #: Of a run of twenty steps, two epochs, of batches that two processes do not divide.
 LENGTH = ("--dtype=float64", "--epochs=2", "--with=batch_size=7", "--set=dropout=0.2", "--checkpoint-every=3")
 #: The same for a run that is to be ended long before its end.
 LONG = ("--dtype=float64", "--epochs=3000", "--with=batch_size=7", "--set=dropout=0.2", "--checkpoint-every=50")
+
+
+def one_and_two(folder: Path) -> Work:
+    """A folder with the run `one` of one process, by which others are measured, and `two` of two."""
+    work = Work(folder)
+    done(work.train("torch", "one", *LENGTH))
+    done(work.train("torch", "two", *LENGTH, "--processes", "2"))
+    return work
 
 
 def free_port() -> int:

@@ -6,10 +6,12 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
+import pytest
 
 import resnet_core as rn
 from resnet_core.numerics import relative_error, structurally_zero
 from resnet_core.training.contract import StepInputs, Trainer, TrainingState
+from resnet_core.training.parallel.threads import ThreadGroup
 from resnet_core.training.random_factors import step_inputs
 from resnet_core.training.recipe import Recipe
 from resnet_core.training.schedule import step_numbers
@@ -49,6 +51,19 @@ def steps(spec: rn.ResNetSpec, recipe: Recipe, count: int) -> Iterator[StepInput
         images = rng.standard_normal((size, 16, 13, spec.in_channels)).astype(np.float32)
         targets = target_distribution(rng.integers(0, CLASSES, size), CLASSES, recipe.label_smoothing)
         yield step_inputs(spec, recipe.seed, step, images, targets, step_numbers(recipe, 1, step))
+
+
+def exchanges(patch: pytest.MonkeyPatch) -> list[int]:
+    """The rank of each that asks the others, from now on, in threads."""
+    asked: list[int] = []
+    right = ThreadGroup.gather
+
+    def counted(self: ThreadGroup, array: np.ndarray) -> list[np.ndarray]:
+        asked.append(self.rank)
+        return right(self, array)
+
+    patch.setattr(ThreadGroup, "gather", counted)
+    return asked
 
 
 def start(spec: rn.ResNetSpec, dtype: str = "float64") -> TrainingState:

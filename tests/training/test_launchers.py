@@ -13,7 +13,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from launched_runs import LENGTH, LONG, Launched, Launcher, free_port, worker
+from launched_runs import LENGTH, LONG, Launched, Launcher, free_port, one_and_two, worker
 from run_work import Work, done
 from test_several_processes import RUN, apart, same_bits
 
@@ -24,11 +24,7 @@ AFTER = "all others were ended. What was saved is whole: --resume goes on from t
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Work:
-    """A folder with the run `one` of one process and `two` of two."""
-    work = Work(tmp_path_factory.mktemp("runs"))
-    done(work.train("torch", "one", *LENGTH))
-    done(work.train("torch", "two", *LENGTH, "--processes", "2"))
-    return work
+    return one_and_two(tmp_path_factory.mktemp("runs"))
 
 
 @pytest.fixture

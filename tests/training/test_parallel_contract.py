@@ -9,7 +9,18 @@ from typing import Any
 
 import numpy as np
 import pytest
-from shared_steps import RECIPES, SPECS, Found, differences, one_process, start, steps, taken, without_gradient
+from shared_steps import (
+    RECIPES,
+    SPECS,
+    Found,
+    differences,
+    exchanges,
+    one_process,
+    start,
+    steps,
+    taken,
+    without_gradient,
+)
 
 import resnet_core as rn
 import resnet_numpy
@@ -73,14 +84,7 @@ def test_other_norms_and_random_layers(name: str) -> None:
 
 def test_only_batch_norms_need_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
     """The others' statistics are of an image, or constants: a step speaks of losses and gradients alone."""
-    asked = []
-    right = ThreadGroup.gather
-
-    def counted(self: ThreadGroup, array: np.ndarray) -> list[np.ndarray]:
-        asked.append(self.rank)
-        return right(self, array)
-
-    monkeypatch.setattr(ThreadGroup, "gather", counted)
+    asked = exchanges(monkeypatch)
     numbers = {}
     for name in ("group norm", "layer norm", "frozen norm"):
         asked.clear()

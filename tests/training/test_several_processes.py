@@ -15,14 +15,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from launched_runs import LENGTH, one_and_two
 from run_work import ENVIRONMENT, Work, command, done, resnet
 
 from resnet_core.numerics import relative_error
 from resnet_core.safetensors_file import read_safetensors
 
 RUN = 1e-10
-#: Of the run that others are measured by: twenty steps, two epochs, of batches that two processes do not divide.
-LENGTH = ("--dtype=float64", "--epochs=2", "--with=batch_size=7", "--set=dropout=0.2", "--checkpoint-every=3")
 RESUME = ("--resume", "--dtype", "float64", "--backend", "torch", "--device", "cpu")
 
 
@@ -50,11 +49,7 @@ def same_bits(run: Path, other: Path) -> bool:
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Work:
-    """A folder with the run `one` of one process and `two` of two."""
-    work = Work(tmp_path_factory.mktemp("runs"))
-    done(work.train("torch", "one", *LENGTH))
-    done(work.train("torch", "two", *LENGTH, "--processes", "2"))
-    return work
+    return one_and_two(tmp_path_factory.mktemp("runs"))
 
 
 def resumed(work: Work, run: str, *more: str) -> subprocess.CompletedProcess[str]:

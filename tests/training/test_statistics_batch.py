@@ -14,6 +14,7 @@ from shared_steps import (
     SPECS,
     Found,
     differences,
+    exchanges,
     one_process,
     start,
     taken,
@@ -234,14 +235,7 @@ def test_several_processes_leave_what_one_does(backend: Any, name: str, processe
 
 def test_no_norm_asks_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
     """In a step of PyTorch's: once for the running statistics, once for gradients and loss."""
-    asked = []
-    right = ThreadGroup.gather
-
-    def counted(self: ThreadGroup, array: np.ndarray) -> list[np.ndarray]:
-        asked.append(self.rank)
-        return right(self, array)
-
-    monkeypatch.setattr(ThreadGroup, "gather", counted)
+    asked = exchanges(monkeypatch)
     shared(resnet_torch, 2, "groups", 1)
     assert asked.count(0) == 2
 
