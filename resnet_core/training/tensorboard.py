@@ -10,6 +10,7 @@ Only the formats and the record writer of the package `tensorboard` are used, wh
 from __future__ import annotations
 
 import os
+import re
 import socket
 import time
 from collections.abc import Iterable
@@ -106,8 +107,13 @@ class TensorBoard:
             raise self._failed(error) from error
 
     def _new_file(self, now: float) -> Path:
-        """A name that sorts behind those of earlier sessions."""
-        return self.folder / f"{PREFIX}{int(now):010d}.{socket.gethostname()}.{os.getpid()}.{time.time_ns()}"
+        """A name that sorts behind those of earlier sessions, which is how TensorBoard orders them.
+
+        A later second decides, even if the last session began within this one or the clock was set back.
+        """
+        earlier = (path.name.removeprefix(PREFIX).partition(".")[0] for path in self.folder.glob(f"{PREFIX}*"))
+        second = max([int(now), *(int(name) + 1 for name in earlier if re.fullmatch("[0-9]{10}", name))])
+        return self.folder / f"{PREFIX}{second:010d}.{socket.gethostname()}.{os.getpid()}.{time.time_ns()}"
 
     def _failed(self, error: OSError) -> InputError:
         return InputError(f"{self.folder}: event files cannot be written ({error.strerror})")

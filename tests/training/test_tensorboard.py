@@ -82,6 +82,22 @@ def test_a_run_that_was_killed_and_resumed_has_no_step_twice_and_none_is_missing
     assert [step for step, _, _ in found] == list(range(1, 61))
 
 
+@pytest.mark.parametrize("ahead", [0, 3600], ids=["the second", "a clock that was set back"])
+def test_a_session_sorts_behind_earlier_ones_whatever(work: Work, ahead: int) -> None:
+    done(work.train("numpy", "run", "--tensorboard", "--until", "1"))
+    folder = work.folder / "run" / "tensorboard"
+    (first,) = folder.iterdir()
+    # As two sessions of one second, the earlier by a process with a higher number.
+    name = f"events.out.tfevents.{int(time.time()) + 5 + ahead:010d}.~.1.1"
+    killed = work.folder / name
+    shutil.move(first, killed)
+    shutil.copy(killed, folder)
+    done(resnet("train", "--out", work.folder / "run", "--resume", "--until", "2", "--tensorboard"))
+    equal_to_the_log(work.folder / "run")
+    shutil.copy(killed, folder)
+    assert [step for step, _, _ in read(work.folder / "run")["training/loss"]] == list(range(1, 21))
+
+
 def test_without_the_library_it_is_one_line_and_nothing_is_left(work: Work) -> None:
     hidden = hide(work.folder, "tensorboard")
     process = work.train("numpy", "run", "--tensorboard", PYTHONPATH=hidden)

@@ -312,12 +312,17 @@ PREDICT = {
     "no_json": doing(break_json),
     "elsewhere": doing(lambda: os.chdir("/")),
     # the files of the answer
-    "answer_is_a_pipe": doing(lambda: [instead_of_the_answer(os.mkfifo)(), forge('{"result": null, "arrays": true}')]),
+    # once: a second act would remove what the parent may be about to open
+    "answer_is_a_pipe": doing(
+        once(lambda: [instead_of_the_answer(os.mkfifo)(), forge('{"result": null, "arrays": true}')])
+    ),
     "answer_is_a_device": doing(
-        lambda: [
-            instead_of_the_answer(lambda path: path.symlink_to("/dev/zero"))(),
-            forge('{"result": null, "arrays": true}'),
-        ]
+        once(
+            lambda: [
+                instead_of_the_answer(lambda path: path.symlink_to("/dev/zero"))(),
+                forge('{"result": null, "arrays": true}'),
+            ]
+        )
     ),
     "answer_is_a_folder": doing(instead_of_the_answer(Path.mkdir)),
     "answer_is_empty": doing(answer_with(b"")),
