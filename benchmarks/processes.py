@@ -8,10 +8,10 @@ import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator
 from contextlib import ExitStack
-from statistics import median
+from statistics import median, stdev
 from typing import Any
 
-from cost import Network, efficiency, sync_seconds, traffic
+from cost import Network, efficiency, sync_seconds, traffic, waiting_seconds
 from measure.frameworks import TIME_LIMIT, add_framework_option, process_environment
 from measure.report import Report, parse_with_output_options
 from rich.console import Console
@@ -68,9 +68,10 @@ def main() -> int:
         report.add(row, {"framework": framework, "target": TARGET, **shares, **answer})
     report.notes.append(
         f"Images per second are medians. Target: {TARGET}. Model: the ratio by benchmarks/cost.py, for steps of "
-        "processes that exchange nothing and messages of processes that do nothing else; it may be off by "
-        f"{MODEL:.0%}. Exchanges: share of a step that is not there where the processes exchange nothing. Checkpoints: "
-        f"share of the time with one every {PER_EPOCH} steps."
+        "processes that exchange nothing (their time, and how much it varies from step to step) and messages of "
+        f"processes that do nothing else; it may be off by {MODEL:.0%}. Exchanges: share of a step that is not there "
+        "where the processes exchange nothing. Checkpoints: share of the time with one every "
+        f"{PER_EPOCH} steps."
     )
     report.finish(options)
     return 1 if missed or report.failed else 0
@@ -80,8 +81,9 @@ def _model(options: Namespace, answer: dict[str, Any]) -> float:
     """The ratio on paper, from what was measured apart."""
     one, own = median(answer["one"]) / options.steps, median(answer["apart"]) / options.steps
     network = Network(answer["latency"], answer["bandwidth"])
-    sync = sync_seconds(traffic(rn.spec(options.spec, in_channels=1, classes=10)), network, 2)
-    return efficiency(one, own, sync, processes=2, share=0.5)
+    sent = traffic(rn.spec(options.spec, in_channels=1, classes=10))
+    waits = waiting_seconds(sent, answer["deviation"], 2)
+    return efficiency(one, own, sync_seconds(sent, network, 2) + waits, processes=2, share=0.5)
 
 
 def _measured(options: Namespace) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -101,47 +103,56 @@ def _measured(options: Namespace) -> Iterator[tuple[str, dict[str, Any]]]:
 def _framework(framework: str, options: Namespace) -> dict[str, Any]:
     """Seconds of every segment, A B C C B A …, of one process, of two, and of two that exchange nothing."""
     cores = sorted(os.sched_getaffinity(0))[:2]
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port = server.getsockname()[1]
     settings = {"framework": framework, **{name: getattr(options, name) for name in ("spec", "batch", "size", "steps")}}
     with ExitStack() as opened:
 
-        def started(own: list[int], rank: int | None) -> Worker:
+        def started(own: list[int], rank: int | None, processes: int, port: int) -> Worker:
             variables = {
                 **process_environment(),
                 "OMP_NUM_THREADS": str(len(own)),
                 "TF_NUM_INTRAOP_THREADS": str(len(own)),
             }
             worker = opened.enter_context(Worker(environment=variables, defaults=environment(framework)))
-            worker.submit("processes_worker:start", cores=own, rank=rank, port=port, **settings)
+            worker.submit("processes_worker:start", cores=own, rank=rank, processes=processes, port=port, **settings)
             return worker
 
         def answers(workers: list[Worker]) -> list[Any]:
             return [worker.result(TIME_LIMIT)[0] for worker in workers]
 
-        one = started(cores, None)
-        two = [started([core], rank) for rank, core in enumerate(cores)]
-        versions = answers([one, *two])[0]
+        port = _free_port()
+        kinds = {
+            "one": [started(cores, None, 1, 0)],
+            "two": [started([core], rank, 2, port) for rank, core in enumerate(cores)],
+            "apart": [started([core], 0, 1, _free_port()) for core in cores],
+        }
+        versions = answers([worker for workers in kinds.values() for worker in workers])[0]
 
-        def segment(kind: str) -> float:
-            """The slowest of those that take part; a segment is warm when it has been taken once."""
-            workers = [one] if kind == "one" else two
-            for worker in workers:
-                worker.submit("processes_worker:segment", kind=kind)
-            return float(max(answers(workers)))
+        def segment(kind: str) -> list[list[float]]:
+            """Seconds of each step, of each of those that take part; it is warm when it has been taken once."""
+            for worker in kinds[kind]:
+                worker.submit("processes_worker:segment")
+            return answers(kinds[kind])
 
-        found: dict[str, Any] = {"one": [], "two": [], "apart": []}
-        for kind in found:
+        found: dict[str, Any] = {kind: [] for kind in kinds}
+        deviations: list[float] = []
+        for kind in kinds:
             segment(kind)
         for pair in range(options.pairs):
-            kinds = list(found)
             for kind in kinds if pair % 2 else reversed(kinds):
-                found[kind].append(segment(kind))
-        for worker in two:
+                steps = segment(kind)
+                found[kind].append(max(map(sum, steps)))  # the slowest
+                deviations += [stdev(own) for own in steps] if kind == "apart" and options.steps > 1 else []
+        for worker in kinds["two"]:
             worker.submit("processes_worker:messages")
-        messages = answers(two)[0]
-        checkpoint, _ = one.call("processes_worker:checkpoints", time_limit=TIME_LIMIT)
-        return {**found, **messages, "checkpoint": checkpoint, "versions": versions}
+        messages = answers(kinds["two"])[0]
+        checkpoint, _ = kinds["one"][0].call("processes_worker:checkpoints", time_limit=TIME_LIMIT)
+        deviation = median(deviations or [0.0])
+        return {**found, **messages, "deviation": deviation, "checkpoint": checkpoint, "versions": versions}
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return int(server.getsockname()[1])
 
 
 def _options() -> Namespace:

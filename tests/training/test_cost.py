@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from types import ModuleType
 
+import numpy as np
 import pytest
 import torch
 from shared_steps import COMMON, SPECS, start, taken
@@ -87,6 +88,18 @@ def test_the_numbers_of_known_networks(cost: ModuleType) -> None:
     assert found.exchanges == 108
 
 
+def test_waiting_is_what_a_simulation_has(cost: ModuleType) -> None:
+    """Processes whose parts of a step vary, and that wait for each other after each part."""
+    parts, processes, deviation = 9, 8, 0.3
+    found = cost.Traffic(parameters=1, channels=(1,) * 3, parts=1)
+    assert found.exchanges == 8
+    random = np.random.default_rng(0)
+    times = random.normal(1.0, deviation / parts**0.5, (20_000, processes, parts))
+    waited = times.max(1).sum(1).mean() - parts
+    assert cost.waiting_seconds(found, deviation, processes) == pytest.approx(waited, rel=0.1)
+    assert cost.waiting_seconds(found, deviation, 2) != pytest.approx(waited, rel=0.1)
+
+
 def test_times_follow_from_the_messages(cost: ModuleType) -> None:
     found = cost.Traffic(parameters=998, channels=(10,))
     assert (found.summed_bytes, found.gathered_bytes, found.exchanges) == (4 * 1020, 4 * 30, 4)
@@ -96,4 +109,8 @@ def test_times_follow_from_the_messages(cost: ModuleType) -> None:
     assert cost.sync_seconds(found, network, 8) == pytest.approx(4 * 1e-3 + (1.75 * 4080 + 7 * 120) / 1e6)
     far = 4 * (1e-3 + 3 * 1e-4) + (2 * 63 / 64 * 4080 + 63 * 120) / 1e5
     assert cost.sync_seconds(found, network, 64) == pytest.approx(far)
+    assert cost.largest_of(1) == pytest.approx(0, abs=1e-9)
+    assert cost.largest_of(2) == pytest.approx(np.pi**-0.5)
+    assert cost.largest_of(3) == pytest.approx(1.5 * np.pi**-0.5)
+    assert cost.waiting_seconds(found, 1e-2, 2) == pytest.approx(2 * 1e-2 * np.pi**-0.5)
     assert cost.efficiency(one=1.0, own=0.5, sync=0.0, processes=2, share=0.5) == pytest.approx(2.0)

@@ -9,6 +9,7 @@ import pytest
 from parallel_groups import (
     LIMIT,
     ONE_STEP,
+    gives_way,
     hold_to_the_truth,
     met,
     predicts_alike,
@@ -119,6 +120,7 @@ def test_a_planted_defect_is_caught(devices: Worker, defect: str) -> None:
 def test_two_processes(workers: list[Worker]) -> None:
     """By gloo: two steps, the second on five images, and what they predict."""
     group = met(workers, 2)
+    assert all(map(gives_way, group))
     assert (
         problems(shared(group, "batch norm", "momentum", 2), *truth(workers[2], "batch norm", "momentum", 2), 2) == {}
     )

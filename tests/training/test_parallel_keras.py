@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from parallel_groups import hold_to_the_truth, met, predicts_alike, problems, shared, started, truth, wrong
+from parallel_groups import gives_way, hold_to_the_truth, met, predicts_alike, problems, shared, started, truth, wrong
 
 from engines import QUICK
 from resnet_core.workers.parent import Worker
@@ -68,6 +68,7 @@ def test_a_planted_defect_is_caught(devices: Worker, defect: str) -> None:
 def test_two_processes(workers: list[Worker]) -> None:
     """By gloo: a step in two parts, of which the processes have one image or two, and what they predict."""
     group = met(workers, 2)
+    assert all(map(gives_way, group))
     assert problems(shared(group, "batch norm", "parts", 1), *truth(workers[2], "batch norm", "parts", 1), 1) == {}
     assert predicts_alike(group)
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from parallel_groups import met, problems, shared, started
+from parallel_groups import asked, gives_way, met, problems, shared, started
 from shared_steps import RECIPES, SPECS, Found, differences, one_process, start, taken, without_gradient
 
 import resnet_core as rn
@@ -161,6 +161,20 @@ def test_the_model_is_an_ordinary_one_to_whoever_saves_it(tmp_path: Path) -> Non
 def workers() -> Iterator[list[Worker]]:
     with started("torch", 3) as found:
         yield found
+
+
+@pytest.mark.parametrize("processes", [2, 3])
+def test_messages_small_and_large(workers: list[Worker], processes: int) -> None:
+    """Each sends to every other by itself, or all together by a collective."""
+    sizes = [2, 100, parallel.SMALL // 8, parallel.SMALL // 8 + 2, 10 * parallel.SMALL]
+    group = met(workers, processes)
+    assert all(map(gives_way, group))
+    every = asked(group, "parallel_tasks:exchanged", sizes=sizes)
+    for size in sizes:
+        sent = [np.arange(size) + 1000.0 ** (rank + 1) for rank in range(processes)]
+        for found in every:
+            np.testing.assert_array_equal(found[f"gathered {size}"], np.reshape(sent, (processes, 2, -1)))
+            np.testing.assert_array_equal(found[f"summed {size}"], np.sum(sent, 0))
 
 
 @pytest.mark.parametrize(
