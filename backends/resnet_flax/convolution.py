@@ -16,6 +16,7 @@ cores, of an AMD EPYC but for the last:
 
 from __future__ import annotations
 
+from contextvars import ContextVar
 from functools import partial
 from math import gcd, prod
 from typing import Any
@@ -25,6 +26,9 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from resnet_flax.repetition import IN_A_LOOP
+
+#: Whether what is traced is compiled so that float32 convolutions are oneDNN's, which needs no other form of them.
+BY_ONEDNN = ContextVar("BY_ONEDNN", default=False)
 
 #: Channels that a convolution has at least where groups are put together.
 WIDTH = 64
@@ -40,9 +44,10 @@ def conv_general_dilated(inputs: Array, kernel: Array, window_strides: Any, padd
     ]
     groups = keywords["feature_group_count"]
     if jax.default_backend() == "cpu" and len(window) == 2:
-        if groups > 1:
+        rewritten = not BY_ONEDNN.get() or inputs.dtype != jnp.float32
+        if groups > 1 and rewritten:
             return _in_fewer_groups(inputs, kernel, groups, partial(_convolved, window_strides, padding, keywords))
-        if prod(window) == 1 and not any(map(sum, pads)):
+        if prod(window) == 1 and not any(map(sum, pads)) and rewritten:
             down, right = window_strides
             return _pixels_product(inputs[:, ::down, ::right], kernel[0, 0], keywords["precision"])
         slow = IN_A_LOOP.get() or prod(output) < prod(window)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
+from functools import cache
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -10,8 +11,10 @@ import numpy as np
 from flax import nnx
 from jax import Array
 
+from resnet_core.engines import inference_options
 from resnet_core.inputs import check_images, empty_output
 from resnet_core.weights import array_dtype, as_array
+from resnet_flax.convolution import BY_ONEDNN
 from resnet_flax.runtime import precision
 from resnet_flax.weights import model_dtype
 
@@ -27,14 +30,28 @@ def predict(model: nnx.Module, images: np.ndarray) -> np.ndarray | dict[str, np.
         return to_arrays(evaluate(model, native))
 
 
-@jax.jit
 def evaluate(model: nnx.Module, images: Array) -> Array | dict[str, Array]:
-    """The output in evaluation mode, compiled once per architecture and image shape.
+    """The output in evaluation mode, compiled once per architecture and image shape."""
+    return _compiled()(model, images)  # type: ignore[no-any-return]
+
+
+@cache
+def _compiled() -> Any:
+    """`evaluate` under `jax.jit`, with the options for the device that JAX has.
 
     Nothing in the model changes, so that it may be a pytree like any other: NNX's own `jit` looks for what does, and a
     view made outside is a walk too, which takes 20 ms for ResNet-20, whatever the images.
     """
-    return evaluating(model)(images)  # type: ignore[operator]
+    options = inference_options() if jax.default_backend() == "cpu" else {}
+
+    def evaluate(model: nnx.Module, images: Array) -> Array | dict[str, Array]:
+        token = BY_ONEDNN.set(bool(options))
+        try:
+            return evaluating(model)(images)  # type: ignore[operator,no-any-return]
+        finally:
+            BY_ONEDNN.reset(token)
+
+    return jax.jit(evaluate, compiler_options=options or None)
 
 
 def evaluating(model: Module) -> Module:

@@ -9,6 +9,7 @@ from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import jax
 import jax.numpy as jnp
@@ -21,13 +22,16 @@ from narrow import NEWER, SIZES, SPECS
 
 import resnet_core as rn
 import resnet_flax
+import resnet_flax.inference
 from resnet_core.conversion.export import export_weights
 from resnet_core.conversion.recognition import recognize
+from resnet_core.numerics import relative_error
 from resnet_core.training.contract import TrainingState
 from resnet_core.training.random_factors import step_inputs
 from resnet_core.training.recipe_files import recipe
 from resnet_core.training.schedule import step_numbers
 from resnet_core.training.targets import target_distribution
+from resnet_core.weights import cast
 from resnet_flax import repetition
 from resnet_flax.convolution import conv_general_dilated
 from resnet_flax.inference import evaluating
@@ -364,6 +368,28 @@ def nnx_shows(session: Any, arrays: Any) -> tuple[dict[str, str], None]:
     with contextlib.redirect_stdout(displayed):
         nnx.display(model)
     return {"tabulate": table, "display": displayed.getvalue()}, None
+
+
+def by_onednn(session: Any, arrays: Any, *, name: str) -> Answer:
+    """A prediction compiled for oneDNN: {float32 or float64: how many convolutions, and how far it is from the usual}.
+
+    Of another network, too. An XLA that has no oneDNN takes the options all the same.
+    """
+    found = {}
+    for dtype in ("float32", "float64"):
+        weights = cast(rn.probe_weights(ALL[name]), dtype)
+        other = {key: array * (1 + 1e-3 * key.endswith("conv2.weight")) for key, array in weights.items()}
+        with precision(dtype):
+            models = [resnet_flax.build(ALL[name], weights=own, dtype=dtype) for own in (weights, cast(other, dtype))]
+            x = resnet_flax.inference.to_native(models[0], np.asarray(example(name)[1]))
+            usual, counted = np.asarray(resnet_flax.inference.evaluate(models[0], x)), []
+            for options in ({}, {"xla_cpu_use_onednn": True, "xla_cpu_experimental_onednn_custom_call": True}):
+                with mock.patch.object(resnet_flax.inference, "inference_options", lambda options=options: options):
+                    compiled = resnet_flax.inference._compiled.__wrapped__()
+                counted.append(compiled.lower(models[0], x).as_text().count("stablehlo.convolution"))
+            errors = [relative_error(np.asarray(compiled(model, x)), usual) for model in models]
+        found[dtype] = {"convolutions": counted, "error": errors[0], "of another network": errors[1]}
+    return found, None
 
 
 def random_layers(session: Any, arrays: Any, *, name: str) -> Answer:

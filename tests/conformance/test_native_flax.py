@@ -11,6 +11,8 @@ import pytest
 import resnet_core as rn
 from conformance.narrow import NEWER, SPECS
 from engines import CPU, QUICK
+from resnet_core.architecture import layer_tree
+from resnet_core.tree import Conv, leaves
 from resnet_core.workers.parent import Worker
 
 if TYPE_CHECKING:
@@ -21,6 +23,18 @@ if TYPE_CHECKING:
 def test_split_merge_clone_and_jit(name: str, workers: Workers) -> None:
     result, _ = workers.call("flax", "native_flax:split_merge_clone", name=name)
     assert [claim for claim, held in result.items() if not held] == []
+
+
+@pytest.mark.parametrize("name", ["slim", "dense"])
+def test_compiled_for_onednn_it_is_the_same_network(name: str, workers: Workers) -> None:
+    """Its float32 convolutions are then as NNX writes them."""
+    found, _ = workers.call("flax", "native_flax:by_onednn", name=name)
+    rewritten, direct = found["float32"]["convolutions"]
+    assert direct == sum(isinstance(leaf, Conv) for _, leaf in leaves(layer_tree(SPECS[name])))
+    assert rewritten != direct
+    assert found["float64"]["convolutions"] == [rewritten, rewritten]
+    for dtype, bound in (("float32", 1e-5), ("float64", 1e-12)):
+        assert found[dtype]["error"] < bound < found[dtype]["of another network"]
 
 
 @pytest.mark.parametrize("name", SPECS)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from environments import BEGIN, END, PAGE, RECORD, REQUIREMENT, requirements, table
 
-from resnet_core.engines import KNOWN
+from resnet_core.engines import KNOWN, ONEDNN
 
 ENTRIES: dict[str, dict[str, Any]] = json.loads(RECORD.read_text(encoding="utf-8"))
 #: Of several systems, and only there.
@@ -48,7 +48,7 @@ def test_the_lowest_are_exact() -> None:
 
 def test_the_option_of_xla_is_given_to_no_version_that_is_newer_than_what_was_tried() -> None:
     newest = max(number(entry["versions"]["jaxlib"])[:2] for entry in ENTRIES.values() if "jaxlib" in entry["versions"])
-    assert KNOWN[1] == (newest[0], newest[1] + 1)
+    assert KNOWN[1] == ONEDNN[1] == (newest[0], newest[1] + 1)
 
 
 def test_the_page_shows_what_was_recorded() -> None:
