@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from msgspec.structs import replace
@@ -17,6 +18,7 @@ from resnet_core.architecture import output_name, taps
 from resnet_core.backend import DEVICES, REFERENCE, unknown_backend, usual_backends
 from resnet_core.backend import backends as registered
 from resnet_core.comparison import gradients
+from resnet_core.comparison.conditioning import amplified
 from resnet_core.comparison.result import BackendResult, Comparison
 from resnet_core.data.prepare import sample_images
 from resnet_core.data.shipped import shipped_images, shipped_model
@@ -86,7 +88,7 @@ def compare(
     reference: Arrays = {}
     if level != "shapes":
         progress(f"{REFERENCE}: the reference in float64")
-        reference = _reference(case)
+        reference = _reference(case, case.images)
     truth = None
     if level in ("gradients", "training"):
         truth = gradients.Truth(case.spec, case.weights, case.images, trains=level == "training", limit=time_limit)
@@ -109,6 +111,7 @@ def compare(
         batch=len(case.images),
         backends=results,
         named=backends is not None,
+        amplified=amplified(results.values(), reference, case.images, partial(_reference, case)),
     )
 
 
@@ -175,12 +178,12 @@ def _fitting(preparation: Preparation | None, spec: ResNetSpec) -> Preparation:
     return replace(preparation, size=spec.input_size)
 
 
-def _reference(case: _Case) -> Arrays:
+def _reference(case: _Case, images: np.ndarray) -> Arrays:
     """{tap: array}, computed in NumPy."""
     with BackendProcess(REFERENCE, dtype="float64", time_limit=case.time_limit) as process:
         process.open()
         process.build(case.spec, case.weights, taps(case.spec))
-        return process.predict(case.images)
+        return process.predict(images)
 
 
 def _run_backend(

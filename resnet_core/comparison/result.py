@@ -99,6 +99,8 @@ class Comparison:
     backends: Mapping[str, BackendResult]
     named: bool = False
     """Whether the backends were requested by name; if not, those that are not installed do not count."""
+    amplified: tuple[str, float] | None = None
+    """A tap, and how many times as large a small change is there, if outputs may differ by rounding alone."""
 
     @property
     def compared(self) -> dict[str, BackendResult]:
@@ -170,6 +172,12 @@ class Comparison:
 
     def notes(self) -> Iterator[str]:
         """One line for each thing worth knowing that does not decide the outcome."""
+        if self.amplified is not None:
+            tap, times = self.amplified
+            yield (
+                f"a small change of the images is {times:.0f} times as large at {tap} of this network, and so is what "
+                "float32 rounds: compare it in float64, which tells that from a mistake"
+            )
         for name, result in self.backends.items():
             error = result.max_error.get("gradients", 0.0)
             limit = result.tolerances.get("gradients_narrow")
