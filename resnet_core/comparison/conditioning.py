@@ -15,7 +15,7 @@ from resnet_core.numerics import relative_error
 from resnet_core.workers.child import Arrays
 
 #: Relative change of the images: far above rounding in float64, and far below where the network is not linear.
-CHANGE = 1e-9
+CHANGE = 2.0**-30
 #: From what factor on it is worth a word.
 WORTH = 3.0
 

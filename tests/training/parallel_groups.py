@@ -104,11 +104,11 @@ def hold_to_the_truth(workers: Sequence[Worker], processes: int, recipe: str) ->
 
 
 def gives_way(worker: Worker) -> bool:
-    """Whether the computing thread of a process that has met others is an ordinary one, and Gloo's is idle."""
-    if not hasattr(os, "SCHED_IDLE"):
+    """Whether the computing thread of a process that has met others is an ordinary one, and Gloo's interrupts nobody."""
+    if not hasattr(os, "SCHED_BATCH"):
         return True
-    computing, *idle = worker.call("parallel_tasks:policies", time_limit=LIMIT)[0]
-    return computing == os.SCHED_OTHER and bool(idle)
+    computing, *batch = worker.call("parallel_tasks:policies", time_limit=LIMIT)[0]
+    return computing == os.SCHED_OTHER and bool(batch)
 
 
 def predicts_alike(group: Sequence[Worker]) -> bool:

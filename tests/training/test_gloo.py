@@ -1,4 +1,4 @@
-"""The thread in which Gloo waits runs when its process does not; who waits otherwise is left alone."""
+"""The thread in which Gloo waits interrupts nobody; who waits otherwise is left alone."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 
 from resnet_core.training.parallel import gloo
 
-pytestmark = pytest.mark.skipif(not hasattr(os, "SCHED_IDLE"), reason="the policy is of Linux")
+pytestmark = pytest.mark.skipif(not hasattr(os, "SCHED_BATCH"), reason="the policy is of Linux")
 
 
 @contextmanager
@@ -37,10 +37,10 @@ def waiting(seconds: float, events: int) -> Iterator[int]:
         thread.join()
 
 
-def test_the_thread_that_waits_as_gloo_gets_the_idle_policy() -> None:
+def test_the_thread_that_waits_as_gloo_gets_the_batch_policy() -> None:
     with waiting(0.01, 64) as thread, waiting(0.01, 63) as fewer, waiting(0.02, 64) as longer:
         assert gloo.give_way() == [thread]
-        assert os.sched_getscheduler(thread) == os.SCHED_IDLE
+        assert os.sched_getscheduler(thread) == os.SCHED_BATCH
         for other in (0, fewer, longer):  # 0: this one
             assert os.sched_getscheduler(other) == os.SCHED_OTHER
 
@@ -49,5 +49,5 @@ def test_where_the_system_does_not_tell_nothing_is_done(monkeypatch: pytest.Monk
     monkeypatch.setattr(gloo, "_PAUSE", 0.0)
     monkeypatch.setattr(gloo, "_threads", lambda: [2**22 + 1])  # none has that number
     assert gloo.give_way() == []
-    monkeypatch.delattr(os, "SCHED_IDLE")
+    monkeypatch.delattr(os, "SCHED_BATCH")
     assert gloo.give_way() == []
