@@ -7,9 +7,11 @@ some rows of a batch can be prepared without the others: by each of several proc
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cached_property, lru_cache
 from math import prod
+from threading import RLock
 from typing import NamedTuple
 
 import numpy as np
@@ -22,9 +24,11 @@ from resnet_core.data.prepare import normalized
 from resnet_core.errors import DataError
 from resnet_core.preparation import Inputs, Preparation
 from resnet_core.specification import ResNetSpec
-from resnet_core.training.ahead import AHEAD, Each, ahead
+from resnet_core.training.ahead import AHEAD, Each, Threads, ahead
 from resnet_core.training.augmentation import cut_out, random_crop, recolored
 from resnet_core.training.mixing import mixing
+from resnet_core.training.parallel import shards
+from resnet_core.training.parallel.group import Group, total
 from resnet_core.training.recipe import Recipe
 from resnet_core.training.schedule import steps_per_epoch, total_steps
 from resnet_core.training.targets import target_distribution
@@ -76,6 +80,23 @@ class Pipeline:
             )
         self.total_steps = total_steps(recipe, self.steps_per_epoch)
         self._order = lru_cache(maxsize=2)(self._draw_order)  # two epochs, where one ends
+        self._threads: int | Threads = self.workers
+        # No cached properties, whose lock is one for all pipelines in Python 3.11: ranks that are threads would wait.
+        self._once = RLock()
+        self._prepared: Preparation | None = None
+        self._mean: np.ndarray | None = None
+        #: The processes that train together: then each reads its part of the pictures for the mean one, and all are
+        #: `ready` at the same point of the run, with nothing else that they tell each other before.
+        self.group: Group | None = None
+
+    @contextmanager
+    def at_work(self) -> Iterator[None]:
+        """Inside, the workers are the same threads all the time, which are there from the start."""
+        with Threads(self.workers) as self._threads:
+            try:
+                yield
+            finally:
+                self._threads = self.workers
 
     def batch(self, step: int, rows: Rows | None = None, each: Each = map) -> Batch:
         """(images, labels) of one step: (batch, height, width, channels) float32 and (batch,) int64.
@@ -112,7 +133,7 @@ class Pipeline:
         large = prod(self.batch_shapes()[0]) > LARGE
         steps = range(start, stop)
         return ahead(
-            lambda step, each: (step, self.batch(step, rows, each)), steps, self.workers, 1 if large else AHEAD
+            lambda step, each: (step, self.batch(step, rows, each)), steps, self._threads, 1 if large else AHEAD
         )
 
     def test_batches(self, rows: Rows | None = None) -> Iterator[Batch]:
@@ -125,7 +146,7 @@ class Pipeline:
             images = self._in_pieces(lambda some: normalized(split.read(some, preparation), preparation), own, each)
             return images, split.labels[indices]
 
-        return ahead(make, range(0, len(split), EVALUATION_BATCH), self.workers)
+        return ahead(make, range(0, len(split), EVALUATION_BATCH), self._threads)
 
     def batch_shapes(self) -> list[tuple[int, ...]]:
         """Shapes of the training batches that occur."""
@@ -138,9 +159,14 @@ class Pipeline:
     def _draw_order(self, epoch: int) -> np.ndarray:
         return np.random.default_rng([self.recipe.seed, _ORDER, epoch]).permutation(len(self.data.train))
 
-    @cached_property
+    @property
     def preparation(self) -> Preparation:
         """How the test pictures become images; training pictures are augmented on the way."""
+        with self._once:
+            self._prepared = self._prepared or self._preparation()
+        return self._prepared
+
+    def _preparation(self) -> Preparation:
         mean, deviation = self.recipe.mean, self.recipe.deviation
         return replace(
             self._resizing,
@@ -154,25 +180,37 @@ class Pipeline:
         """The preparation of pictures from which the mean picture has been subtracted."""
         return replace(self.preparation, mean_picture=None)
 
+    def ready(self) -> None:
+        """Have looked at the pictures for what all images need: the mean picture, where the recipe has one."""
+        _ = self.preparation
+
     @property
     def inputs(self) -> Inputs:
         """What a network trained on this says of its pictures."""
         return Inputs(self.preparation, self.data.classes)
 
-    @cached_property
+    @property
     def _mean_picture(self) -> np.ndarray:
         """(height, width, channels) float32 from 0 to 255: the mean of all training pictures."""
-        split, total = self.data.train, np.zeros((*self.size, self.channels), np.int64)
+        with self._once:
+            if self._mean is None:
+                self._mean = self._computed_mean()
+        return self._mean
 
-        def make(start: int, each: Each) -> Iterable[np.ndarray]:
-            indices = np.arange(start, min(start + EVALUATION_BATCH, len(split)))
-            pieces = (indices[first : first + self._piece] for first in range(0, len(indices), self._piece))
-            return each(lambda some: split.read(some, self._resizing).sum(0, dtype=np.int64), pieces)
+    def _computed_mean(self) -> np.ndarray:
+        split, group = self.data.train, self.group
+        own = np.arange(len(split)) if group is None else shards.rows(len(split), group.rank, group.processes)
+        sums = np.zeros((*self.size, self.channels), np.int64)  # of whole numbers: the same in whatever parts
 
-        for sums in ahead(make, range(0, len(split), EVALUATION_BATCH), self.workers):
-            for each in sums:
-                total += each
-        return (total / len(split)).astype(np.float32)
+        def make(start: int, each: Each) -> np.ndarray:
+            indices = own[start : start + EVALUATION_BATCH]
+            pieces = [indices[first : first + self._piece] for first in range(0, len(indices), self._piece)]
+            found = each(lambda some: split.read(some, self._resizing).sum(0, dtype=np.int64), pieces)
+            return sum(found, start=np.zeros_like(sums))
+
+        for found in ahead(make, range(0, len(own), EVALUATION_BATCH), self._threads):
+            sums += found
+        return ((sums if group is None else total(group, sums)) / len(split)).astype(np.float32)
 
     @property
     def _piece(self) -> int:

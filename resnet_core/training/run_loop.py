@@ -96,7 +96,7 @@ class RunLoop:
             self.recorder.save(self.trainer.state(), self.progress.to_json())
         if self.exhausted:
             return done
-        with deferred_interruptions() as interrupted:
+        with self.pipeline.at_work(), deferred_interruptions() as interrupted:
             for step, (images, labels) in self.pipeline.batches(start, stop, self._rows):
                 self._step(step, images, labels)
                 done = step + 1

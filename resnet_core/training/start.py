@@ -196,7 +196,7 @@ def train(
             require_pictures(pictures, reporter.note)
         group: Group | None = None
         if place is not None:
-            group = optional(module, "join")(place, used)
+            group = pipeline.group = optional(module, "join")(place, used)
         session: dict[str, Any] = {"backend": backend, "device": used, "versions": module.versions()}
         session["recipe"] = title(plan)
         state, sums = TrainingState({}), RunProgress()
@@ -216,6 +216,7 @@ def train(
             trainer = make_trainer(network, plan, state, dtype=dtype)
         else:
             reporter.note(several_line(group, folder.path))
+            pipeline.ready()  # in rank 0 it may be already
             state, fields = handed_out(group, state, sums.to_json())
             sums = RunProgress(**fields)
             trainer = make_trainer(network, plan, state, dtype=dtype, group=group)

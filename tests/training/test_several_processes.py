@@ -184,6 +184,23 @@ def test_other_backends_do_the_same(backend: str, environment: dict[str, str], t
 
 
 @pytest.mark.long
+@pytest.mark.parametrize("backend", ["torch", "flax"])
+def test_a_mean_picture_of_several_parts_is_that_of_one(backend: str, work: Work) -> None:
+    """Where the run begins, and where rank 0 has not asked for it before it goes on."""
+    given = (*LENGTH, "--with=mean=pixel")
+    done(work.train(backend, "one", *given))
+    done(work.train(backend, "two", *given, "--until=1", "--processes", "2"))
+    done(resumed(work, "two", "--backend", backend, "--processes", "2"))
+    assert apart(work.folder / "two", work.folder / "one") < RUN
+    assert prepared(work.folder / "two") == prepared(work.folder / "one")
+
+
+def prepared(run: Path) -> str:
+    """How a run's pictures are prepared, with the mean picture."""
+    return read_safetensors(run / "last.safetensors")[1]["preparation"]
+
+
+@pytest.mark.long
 @in_proc
 def test_twenty_kills(runs: Work) -> None:
     """Of rank 0 and of the other, at any moment. The checkpoint is whole each time, and the run the same in the end."""

@@ -19,8 +19,10 @@ from resnet_core.data.images import sample_fashion
 from resnet_core.data.named import dataset
 from resnet_core.errors import DataError, InputError
 from resnet_core.training import pipeline as pipeline_module
-from resnet_core.training.ahead import AHEAD, Each, ahead
+from resnet_core.training.ahead import AHEAD, Each, Threads, ahead
+from resnet_core.training.parallel.group import Group, total
 from resnet_core.training.parallel.shards import Share
+from resnet_core.training.parallel.threads import ThreadGroup, together
 from resnet_core.training.pipeline import Pipeline
 from resnet_core.training.recipe import Recipe
 
@@ -139,6 +141,48 @@ def test_a_rank_reads_only_its_rows_and_their_partners(files: Dataset, monkeypat
         object.__setattr__(files.train, "read", own)
 
 
+def together_mean(files: Dataset, processes: int) -> list[bytes]:
+    """The mean picture that each of so many ranks has."""
+
+    def learn(group: ThreadGroup) -> bytes:
+        plan = pipeline(files, **FIELDS["mean picture"])
+        plan.group = group
+        plan.ready()
+        assert plan.preparation.mean_picture is not None
+        return plan.preparation.mean_picture
+
+    return together(processes, learn)
+
+
+@pytest.mark.parametrize("processes", [1, 2, 3, 30])
+def test_the_mean_picture_is_that_of_one_process_and_no_rank_reads_another_s_part(
+    processes: int, files: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    true, read, own = pipeline(files, **FIELDS["mean picture"]).preparation.mean_picture, [], files.train.read
+
+    def noted(indices: np.ndarray, *rest: Any, **named: Any) -> np.ndarray:
+        read.extend(indices.tolist())
+        return own(indices, *rest, **named)
+
+    monkeypatch.setattr(pipeline_module, "PIECE", 1)
+    object.__setattr__(files.train, "read", noted)
+    try:
+        assert together_mean(files, processes) == [true] * processes
+    finally:
+        object.__setattr__(files.train, "read", own)
+    assert sorted(read) == list(range(len(files.train)))
+
+
+@pytest.mark.parametrize("defect", ["a part twice", "only its own"])
+def test_a_mean_picture_of_other_parts_is_caught(defect: str, files: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    def twice(group: Group, sums: np.ndarray) -> np.ndarray:
+        return total(group, sums) + group.gather(sums)[1]
+
+    monkeypatch.setattr(pipeline_module, "total", twice if defect == "a part twice" else lambda group, sums: sums)
+    true = pipeline(files, **FIELDS["mean picture"]).preparation.mean_picture
+    assert true not in together_mean(files, 2)
+
+
 @pytest.mark.parametrize("defect", ["draws", "crop"])
 def test_rows_that_are_numbered_from_their_piece_are_caught(
     defect: str, files: Dataset, monkeypatch: pytest.MonkeyPatch
@@ -201,6 +245,30 @@ def test_only_some_are_made_ahead_and_what_has_not_begun_is_left_undone() -> Non
         time.sleep(0.05)
         assert sorted(begun) == list(range(1 + most))
         found.close()  # type: ignore[attr-defined]
+
+
+def test_threads_that_are_kept_are_started_at_once_and_no_others_later() -> None:
+    """Two that work ahead at the same time, one left in the middle, and one that fails."""
+
+    def make(item: int, each: Each) -> list[int]:
+        return list(each(lambda piece: 1 // (piece - 50), range(item, item + 3)))
+
+    before = threading.active_count()
+    with Threads(3) as threads:
+        there = threading.active_count()
+        assert there == before + 3 + 2 * AHEAD
+        first, second = ahead(make, range(40), threads), ahead(make, range(40), threads)
+        for _ in range(5):
+            assert next(first) == next(second)
+        first.close()  # type: ignore[attr-defined]
+        assert len(list(second)) == 35
+        with pytest.raises(ZeroDivisionError):
+            list(ahead(make, range(45, 60), threads))
+        left = ahead(make, range(40), threads)
+        next(left)
+        assert threading.active_count() == there
+    assert threading.active_count() == before
+    left.close()  # type: ignore[attr-defined]
 
 
 def test_an_error_of_a_piece_is_raised_in_turn() -> None:
