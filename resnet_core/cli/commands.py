@@ -108,11 +108,13 @@ USAGE_ERROR: Any = typer.BadParameter.__base__
 def main() -> NoReturn:
     """Run the command line; every error that the user can fix is one line on stderr."""
     prepare_streams()
-    code = exit_code(_run)
-    if code and RANK in os.environ:
-        from resnet_core.cli.processes import end
+    if RANK in os.environ:
+        from resnet_core.cli.processes import end, in_a_rank
 
-        end(code)
+        if code := exit_code(lambda: in_a_rank(_run)):
+            end(code)
+        sys.exit(0)
+    code = exit_code(_run)
     sys.exit(code)
 
 

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable
 
 from resnet_core.errors import ResNetError, printable, printable_lines
+from resnet_core.workers.memory import no_memory
 
 #: Characters of a message: the words of something that went wrong may be a file's content.
 MOST = 16_000
@@ -75,9 +76,6 @@ def _explained(work: Callable[[], int]) -> int:
         raise
     except ResNetError as error:
         complain(str(error))
-    except MemoryError as error:
-        reason = str(error) or "no more can be had"
-        complain(f"there is not enough memory ({reason}); use less: a smaller network, picture or batch")
     except RecursionError:
         complain("something that was given is nested too deeply; expected what a program of this project writes")
     except UnicodeError as error:
@@ -85,6 +83,10 @@ def _explained(work: Callable[[], int]) -> int:
     except OSError as error:
         where = "" if error.filename is None else f"{error.filename}: "
         complain(f"{where}{error.strerror or error}")
+    except Exception as error:  # frameworks have errors of their own for it
+        if (reason := no_memory(error)) is None:
+            raise
+        complain(f"there is not enough memory ({reason}); use less: a smaller network, picture or batch")
     return 2
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,7 +20,19 @@ from resnet_core.training.parallel.launched import launched, parents_port, run_n
 from resnet_core.training.parallel.place import Place
 from resnet_core.workers.heartbeat import AFTER
 from resnet_core.workers.meeting import Seat, meet
-from resnet_core.workers.ranks import BAD_INPUT, CRASHED, FILES, MARK, TERMINAL, WELL, Rank, shares, supervise
+from resnet_core.workers.memory import no_memory
+from resnet_core.workers.ranks import (
+    BAD_INPUT,
+    CRASHED,
+    FILES,
+    MARK,
+    OUT_OF_MEMORY,
+    TERMINAL,
+    WELL,
+    Rank,
+    shares,
+    supervise,
+)
 
 #: By which variable a process is told how many threads it may have.
 THREADS = "OMP_NUM_THREADS"
@@ -174,6 +186,18 @@ def crashed() -> typer.Exit:
 
     traceback.print_exc(file=sys.__stderr__)
     return typer.Exit(CRASHED)
+
+
+def in_a_rank(work: Callable[[], int]) -> int:
+    """The exit code of `work` in a rank, whose parent says that no memory was left, and to whom: rank 0 as well."""
+    try:
+        return work()
+    except Exception as error:
+        if (reason := no_memory(error)) is None:
+            raise
+        sys.stderr = sys.__stderr__  # its log, whose last line the parent tells
+        complain(reason)
+        return OUT_OF_MEMORY
 
 
 def end(code: int) -> NoReturn:

@@ -23,7 +23,7 @@ from resnet_core.cli.output import say
 from resnet_core.cli.status import QuietFlag, counted, status
 from resnet_core.errors import InputError, ResNetError, TrainingError
 from resnet_core.spec_files import parse_overrides
-from resnet_core.workers.memory import keep_freed_memory
+from resnet_core.workers.memory import keep_freed_memory, no_memory
 
 if TYPE_CHECKING:
     from resnet_core.training.reporting import Reporter
@@ -137,8 +137,8 @@ def train_network(
         raise typer.Exit(1) from error
     except (ResNetError, MemoryError, OSError):
         raise
-    except Exception:
-        if place is None:
+    except Exception as error:
+        if place is None or no_memory(error) is not None:
             raise
         raise crashed() from None
     finally:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ctypes
+import errno
+import re
 import resource
 import sys
 from collections.abc import Iterator
@@ -45,6 +47,33 @@ def bounded_memory(more: int) -> Iterator[None]:
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
+
+
+#: How PyTorch, XLA, TensorFlow, the C++ library and the system say that no more memory can be had, in errors of other
+#: kinds than MemoryError. A thread that cannot be started has no memory for its stack, unless there are too many.
+_LACKING = re.compile(
+    r"can't allocate memory|Cannot allocate memory|\bout of memory|RESOURCE_EXHAUSTED|ResourceExhausted|OOM when|"
+    r"bad_alloc|Unable to allocate|can't start new thread",
+    re.IGNORECASE,
+)
+
+
+def no_memory(error: BaseException | None) -> str | None:
+    """What could not be had, in a line, where this error, or one that led to it, says that no memory was left."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        if isinstance(error, MemoryError) or getattr(error, "errno", None) == errno.ENOMEM:
+            return str(error) or "no more can be had"
+        if isinstance(error, Exception) and lacking(text := str(error)):
+            return text.splitlines()[0]
+        error = error.__cause__ or error.__context__
+    return None
+
+
+def lacking(text: str) -> bool:
+    """Whether a framework's words say that no memory was left."""
+    return _LACKING.search(text) is not None
 
 
 def _status(kind: str) -> int | None:

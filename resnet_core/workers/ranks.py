@@ -23,6 +23,7 @@ from resnet_core.errors import InputError, WorkerError
 from resnet_core.workers.child import one_line
 from resnet_core.workers.guard import Guard
 from resnet_core.workers.heartbeat import AFTER, LOOK, Nobody, Others
+from resnet_core.workers.memory import lacking
 from resnet_core.workers.parent import DEFAULTS, signal_name
 
 #: Says to a process that it is a rank's, and has a parent.
@@ -33,6 +34,9 @@ TERMINAL = "RESNET_TERMINAL"
 FILES = "RESNET_FILES"
 #: Exit code of a rank that an error ended which nobody foresaw; its log has it.
 CRASHED = 70
+
+#: That of one for which no memory was left; the last line of its log says what it could not have.
+OUT_OF_MEMORY = 71
 
 #: That of one that was given what cannot be used, and has said so in a line.
 BAD_INPUT = 2
@@ -131,10 +135,22 @@ class Rank:
 
     def said(self) -> str:
         """The last line of its log, which is the error's where one ended it."""
+        lines = self._lines()
+        return one_line(next((line for line in reversed(lines) if line.strip()), "no output").removeprefix("resnet: "))
+
+    def lacked(self, code: int) -> str | None:
+        """What it says it could not have, if it ended with this code for want of memory, or aborted."""
+        if code == OUT_OF_MEMORY:
+            return self.said()
+        if code < 0 and code != -signal.SIGKILL:
+            return next((one_line(line.strip()) for line in reversed(self._lines()) if lacking(line)), None)
+        return None
+
+    def _lines(self) -> list[str]:
+        """The end of its log."""
         with self._log.open("rb") as file:
             file.seek(max(0, self._log.stat().st_size - _LAST))
-            lines = file.read().decode(errors="replace").splitlines()
-        return one_line(next((line for line in reversed(lines) if line.strip()), "no output").removeprefix("resnet: "))
+            return file.read().decode(errors="replace").splitlines()
 
 
 def supervise(ranks: Sequence[Rank], others: Others | None = None) -> int:
@@ -157,6 +173,8 @@ def _watch(ranks: Sequence[Rank], others: Others) -> int:
     while True:
         codes = {rank: rank.look() for rank in ranks}
         for rank, code in codes.items():
+            if code is not None and (lacked := rank.lacked(code)) is not None:
+                raise WorkerError(_line(rank, f"ran out of memory ({lacked})"))
             # One that aborts may do so for another, as JAX' client does, here or where a parent will be heard first.
             alone = code not in FOLLOWING and not others.several
             if code is not None and code < 0 and (code == -signal.SIGKILL or alone):

@@ -17,7 +17,7 @@ from resnet_core.errors import InputError, WorkerError
 from resnet_core.training.parallel.launched import launched, variables
 from resnet_core.training.parallel.place import Place
 from resnet_core.workers import ranks
-from resnet_core.workers.ranks import CRASHED, Rank, shares, supervise
+from resnet_core.workers.ranks import CRASHED, OUT_OF_MEMORY, Rank, shares, supervise
 
 WAIT = "import time; time.sleep(60)"
 #: Ends as a rank does that was asked to.
@@ -82,6 +82,27 @@ def test_the_first_reason_is_told_and_not_what_it_made_of_the_others() -> None:
         supervise(started(lost, killed))
     with pytest.raises(WorkerError, match=f"^rank 0 ended with exit code {CRASHED}: RuntimeError: connection closed"):
         supervise(started(lost, ""))
+
+
+def test_a_rank_for_which_no_memory_is_left_is_named_before_those_that_lost_it() -> None:
+    """By its exit code, or by what it said before it aborted; rank 0 lost the connection to it, and ended first."""
+    lost = f"import sys; print('RuntimeError: connection closed', file=sys.stderr); sys.exit({CRASHED})"
+    lacking = f"import sys, time; time.sleep(0.5); print('7 TiB', file=sys.stderr); sys.exit({OUT_OF_MEMORY})"
+    with pytest.raises(WorkerError, match=r"^rank 1 ran out of memory \(7 TiB\); all others were ended"):
+        supervise(started(lost, lacking))
+    aborts = "import os, sys, time; time.sleep(0.5); os.write(2, b'what():  std::bad_alloc\\nat 0x1\\n'); os.abort()"
+    with pytest.raises(WorkerError, match=r"^rank 1 ran out of memory \(what\(\):  ?std::bad_alloc\)"):
+        supervise(started(lost, aborts))
+    with pytest.raises(WorkerError, match=r"^rank 1 ran out of memory \(7 TiB\); all others were ended"):
+        supervise(started(WAIT, lacking))
+    with pytest.raises(WorkerError, match=r"^rank 0 ran out of memory \(7 TiB\); all others were ended"):
+        supervise(started(lacking, WAIT))  # rank 0 has not said so itself
+
+
+def test_what_aborts_for_another_reason_says_no_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ranks, "GRACE", 0.3)
+    with pytest.raises(WorkerError, match=r"^rank 1 was killed by SIGABRT"):
+        supervise(started(WAIT, "import os; os.write(2, b'broken\\n'); os.abort()"))
 
 
 def test_what_asks_to_end_is_handed_on() -> None:

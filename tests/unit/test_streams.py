@@ -98,6 +98,11 @@ def failing(error: BaseException) -> Callable[[], int]:
         (InputError("bad\nthing"), 2, "resnet: bad thing"),
         (MemoryError(), 2, "resnet: there is not enough memory (no more can be had)"),
         (MemoryError("Unable to allocate 7.28 TiB"), 2, "(Unable to allocate 7.28 TiB)"),
+        (
+            RuntimeError("err == 0. DefaultCPUAllocator: can't allocate memory: you tried to"),
+            2,
+            "can't allocate memory",
+        ),
         (RecursionError("maximum recursion depth exceeded"), 2, "nested too deeply"),
         (OSError(28, "No space left on device"), 2, "resnet: No space left on device"),
         (
