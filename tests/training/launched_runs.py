@@ -129,11 +129,12 @@ def steps(run: Path) -> int:
     return max((int(name.removeprefix("step-")) for name in names), default=-1)
 
 
-def worker(parent: int, rank: int) -> int:
-    """The process of a rank somewhere below this one, as soon as it is there."""
+def worker(parent: int | Sequence[int], rank: int) -> int:
+    """The process of a rank somewhere below this one, or these, as soon as it is there."""
+    parents = [parent] if isinstance(parent, int) else parent
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
-        for process in _below(parent):
+        for process in [each for parent in parents for each in _below(parent)]:
             try:
                 variables = Path(f"/proc/{process}/environ").read_bytes().split(b"\0")
             except OSError:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
+import shlex
 import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -202,9 +204,11 @@ def hosts() -> Iterator[list[str]]:
             ip("netns", "del", name)
 
 
-def inside(name: str, host: str) -> list[str]:
-    """What precedes a command in a namespace, with a name for the host."""
-    return ["ip", "netns", "exec", name, "unshare", "--uts", "sh", "-c", f'hostname {host} && exec "$@"', "sh"]
+def inside(name: str, host: str, table: Path | None = None) -> list[str]:
+    """What precedes a command in a namespace, with a name for the host, and what hosts are called by this table."""
+    mount = "" if table is None else f"mount --bind {shlex.quote(str(table))} /etc/hosts && "
+    own = ["--uts"] if table is None else ["--uts", "--mount"]
+    return ["ip", "netns", "exec", name, "unshare", *own, "sh", "-c", f'{mount}hostname {host} && exec "$@"', "sh"]
 
 
 #: Gloo goes by the host's name, which nobody knows here.
@@ -225,6 +229,47 @@ def test_two_hosts(runs: Work, hosts: list[str]) -> None:
     assert [code for code, _ in both.end()] == [0, 0]
     assert apart(both.run, runs.folder / "one") < RUN
     assert same_bits(both.run, runs.folder / "two")
+
+
+def torchruns(
+    runs: Work, hosts: list[str], outs: Sequence[str], options: Sequence[Sequence[str]], *more: str
+) -> list[Launcher]:
+    """A torchrun on each host, with a process and options of its own. Torchrun asks what its host's name leads to."""
+    table = runs.folder / "hosts.txt"
+    table.write_text("127.0.0.1 localhost\n10.77.0.1 left\n10.77.0.2 right\n")
+    fixed = [sys.executable, "-m", "torch.distributed.run", "--nnodes=2", "--nproc-per-node=1"]
+    return [
+        Launcher(runs, out, [*inside(space, host, table), *fixed, "--monitor-interval=0.1", *own], *more, **CABLE)
+        for space, host, out, own in zip(hosts, ("left", "right"), outs, options, strict=True)
+    ]
+
+
+@pytest.mark.long
+def test_torchrun_on_two_hosts(runs: Work, hosts: list[str]) -> None:
+    """With the rank of a node on each line, and without a shared folder."""
+    meeting = ["--master-addr=left", "--master-port=29500"]
+    outs = ["nodes", "nodes elsewhere"]
+    both = torchruns(runs, hosts, outs, [[f"--node-rank={rank}", *meeting] for rank in (0, 1)], *LENGTH)
+    for code, said in [each.end() for each in both]:
+        assert code == 0, said
+    assert same_bits(both[0].run, runs.folder / "two")
+    assert not both[1].run.exists(), "only rank 0 writes"
+
+
+@pytest.mark.long
+def test_torchrun_restarts_on_two_hosts(runs: Work, hosts: list[str]) -> None:
+    """With torchrun's own rendezvous, which sorts the hosts by their names: so rank 0's is the same each time."""
+    line = ["--rdzv-backend=c10d", "--rdzv-endpoint=left:29400", "--rdzv-id=7", "--max-restarts=3"]
+    both = torchruns(runs, hosts, ["meeting", "meeting elsewhere"], [line, line], *LENGTH, "--resume")
+    with closing(both[0]), closing(both[1]):
+        both[0].wait(3)
+        os.kill(worker([each.process.pid for each in both], 1), signal.SIGKILL)
+        ended = [each.end() for each in both]
+    for code, said in ended:
+        assert code == 0, said
+        assert len(re.findall(r"^resnet: rank 1 on right was killed by SIGKILL", said, re.MULTILINE)) == 1
+    assert same_bits(both[0].run, runs.folder / "two")
+    assert not both[1].run.exists(), "only rank 0 writes"
 
 
 @pytest.mark.long
