@@ -104,7 +104,7 @@ def hold_to_the_truth(workers: Sequence[Worker], processes: int, recipe: str) ->
 
 
 def gives_way(worker: Worker) -> bool:
-    """Whether the computing thread of a process that has met others is an ordinary one, and Gloo's interrupts nobody."""
+    """Whether a process that has met others computes in an ordinary thread, and Gloo's interrupts nobody."""
     if not hasattr(os, "SCHED_BATCH"):
         return True
     computing, *batch = worker.call("parallel_tasks:policies", time_limit=LIMIT)[0]
