@@ -41,8 +41,10 @@ def test_the_thread_that_waits_as_gloo_gets_the_batch_policy() -> None:
     with waiting(0.01, 64) as thread, waiting(0.01, 63) as fewer, waiting(0.02, 64) as longer:
         assert gloo.give_way() == [thread]
         assert os.sched_getscheduler(thread) == os.SCHED_BATCH
+        assert os.getpriority(os.PRIO_PROCESS, thread) == 19
         for other in (0, fewer, longer):  # 0: this one
             assert os.sched_getscheduler(other) == os.SCHED_OTHER
+            assert os.getpriority(os.PRIO_PROCESS, other) < 19
 
 
 def test_where_the_system_does_not_tell_nothing_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
