@@ -15,6 +15,7 @@ import resnet_core as rn
 from resnet_core.backend import optional
 from resnet_core.training.checkpoint import Checkpoint, save_checkpoint
 from resnet_core.training.contract import StepInputs, TrainingState
+from resnet_core.training.parallel.gloo import joined
 from resnet_core.training.parallel.group import Group
 from resnet_core.training.parallel.place import Place
 from resnet_core.training.parallel.trainer import ShardingTrainer
@@ -48,7 +49,7 @@ def start(
     if rank is None:
         trainer = optional(backend, "Trainer")(network, plan, begin)
     else:
-        group = optional(backend, "join")(Place(rank, processes, rank, port=port), used)
+        group = joined(backend, Place(rank, processes, rank, port=port), used)
         kind = optional(backend, "ParallelTrainer")
         trainer = ShardingTrainer(kind(network, plan, begin, group=group), group, 1, equal=kind.equal)
         _kept["group"] = group

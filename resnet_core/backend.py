@@ -47,9 +47,9 @@ DEVICES = ("auto", "cpu", "gpu")
 OPEN_TO_BACKENDS = (
     "analysis", "architecture", "backend", "engines", "errors", "expressions", "folding", "inputs", "layouts",
     "numerics", "outline", "padding", "programs.training_text", "rewrite", "source_text", "specification",
-    "tap_paths", "training.contract", "training.parallel.gloo", "training.parallel.group",
-    "training.parallel.jax_processes", "training.parallel.place", "training.parameters", "training.recipe",
-    "training.running_variance", "tree", "weights", "windows",
+    "tap_paths", "training.contract", "training.parallel.group", "training.parallel.jax_processes",
+    "training.parallel.place", "training.parameters", "training.recipe", "training.running_variance", "tree",
+    "weights", "windows",
 )  # fmt: skip
 
 

@@ -18,7 +18,6 @@ from torch.nn import functional
 
 from resnet_core.specification import ResNetSpec
 from resnet_core.training.contract import StepInputs, TrainingState
-from resnet_core.training.parallel.gloo import give_way
 from resnet_core.training.parallel.place import Place
 from resnet_core.training.recipe import Recipe
 from resnet_core.training.running_variance import learned_together
@@ -26,10 +25,6 @@ from resnet_torch.differentiation import dropping
 from resnet_torch.inference import to_native
 from resnet_torch.layers import GroupedBatchNorm2d
 from resnet_torch.trainer import Trainer, hits
-
-#: Processes, and bytes of a message, up to which each sends to every other by itself (two cores of an AMD EPYC, two
-#: processes, 64 numbers: 60 us, a collective 125).
-MESSAGES, SMALL = 8, 2**16
 
 
 class Processes:
@@ -52,27 +47,13 @@ class Processes:
     def gathered(self, tensor: Tensor) -> Tensor:
         """(processes, …): everyone's tensor, by rank."""
         found = tensor.new_empty((self.processes, *tensor.shape))
-        rank = distributed.get_rank()
-        own = found[rank].copy_(tensor)
-        if self._small(tensor):
-            others = [other for other in range(self.processes) if other != rank]
-            receiving = [distributed.irecv(found[other], other) for other in others]
-            for work in [*(distributed.isend(own, other) for other in others), *receiving]:
-                work.wait()  # type: ignore[union-attr]
-        else:
-            distributed.all_gather(list(found), own)
+        distributed.all_gather(list(found), tensor.contiguous())
         return found
 
     def summed(self, tensor: Tensor) -> Tensor:
         """The sum of everyone's, in the place of this one."""
-        if self._small(tensor):
-            return torch.sum(self.gathered(tensor), 0, out=tensor)
         distributed.all_reduce(tensor)
         return tensor
-
-    def _small(self, tensor: Tensor) -> bool:
-        """Whether it goes to everybody by itself: Gloo's collectives wait in a queue, for a thread of their own."""
-        return self.device.type == "cpu" and self.processes <= MESSAGES and tensor.nbytes <= SMALL
 
     def _tensor(self, array: np.ndarray) -> Tensor:
         return torch.tensor(np.ascontiguousarray(array), device=self.device)
@@ -90,11 +71,7 @@ def join(place: Place, device: str) -> Processes:
         rank=place.rank,
         world_size=place.processes,
     )
-    group = Processes(place.rank, place.processes, own)
-    if device != "gpu":
-        distributed.barrier()  # from here on all are connected
-        give_way()
-    return group
+    return Processes(place.rank, place.processes, own)
 
 
 class ParallelTrainer(Trainer):

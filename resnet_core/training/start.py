@@ -35,6 +35,7 @@ from resnet_core.training.extension import (
     same_but_length,
 )
 from resnet_core.training.opening import opening_line, several_line
+from resnet_core.training.parallel.gloo import joined
 from resnet_core.training.parallel.group import Group, any_of
 from resnet_core.training.parallel.handing_out import handed_out
 from resnet_core.training.parallel.place import Place
@@ -196,7 +197,7 @@ def train(
             require_pictures(pictures, reporter.note)
         group: Group | None = None
         if place is not None:
-            group = pipeline.group = optional(module, "join")(place, used)
+            group = pipeline.group = joined(module, place, used)
         session: dict[str, Any] = {"backend": backend, "device": used, "versions": module.versions()}
         session["recipe"] = title(plan)
         state, sums = TrainingState({}), RunProgress()

@@ -28,7 +28,7 @@ BUDGETS = {
     "what a framework computes slowly": ((), 120),
     "what a compiler takes long for": ((), 50),
     "training": (("differentiation", "optimizer", "trainer"), 245),
-    "several processes": (("parallel",), 175),
+    "several processes": (("parallel",), 155),
     "printing": ((), 60),
     "files": ((), 150),
     "checkpoints": ((), 50),

@@ -9,6 +9,7 @@ from typing import Any
 
 from shared_steps import GROUPED, RECIPES, SPECS, one_process, start, taken, without_gradient
 
+from resnet_core.training.parallel.gloo import joined
 from resnet_core.training.parallel.place import Place
 from resnet_core.training.parallel.trainer import ShardingTrainer
 from resnet_core.workers.child import Arrays
@@ -41,7 +42,7 @@ def part(session: Any, arrays: Arrays) -> tuple[None, None]:
 
 def meet(session: Any, arrays: Arrays, *, rank: int, processes: int, port: int) -> tuple[None, None]:
     """Join a group of so many."""
-    session.group = session.backend.join(Place(rank, processes, port=port), "cpu")
+    session.group = joined(session.backend, Place(rank, processes, port=port), "cpu")
     return None, None
 
 
@@ -49,20 +50,6 @@ def policies(session: Any, arrays: Arrays) -> tuple[list[int], None]:
     """How the system schedules this thread, and each of those that interrupt nobody."""
     found = [os.sched_getscheduler(int(thread.name)) for thread in Path("/proc/self/task").iterdir()]
     return [os.sched_getscheduler(0), *(policy for policy in found if policy == os.SCHED_BATCH)], None
-
-
-def exchanged(session: Any, arrays: Arrays, *, sizes: list[int]) -> tuple[None, Arrays]:
-    """Of PyTorch: tensors of so many numbers, gathered and added up."""
-    import torch
-
-    found = {}
-    for size in sizes:
-        own = torch.arange(size, dtype=torch.float64) + 1000.0 ** (session.group.rank + 1)
-        found[f"gathered {size}"] = session.group.gathered(own.view(2, -1)).numpy()
-        summed = session.group.summed(own)
-        assert summed is own
-        found[f"summed {size}"] = own.numpy()
-    return None, found
 
 
 def share(session: Any, arrays: Arrays, *, spec: str, recipe: str, count: int, dtype: str) -> tuple[None, Arrays]:

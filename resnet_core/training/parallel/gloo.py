@@ -15,6 +15,11 @@ import contextlib
 import os
 import time
 from pathlib import Path
+from typing import Any
+
+from resnet_core.backend import optional
+from resnet_core.training.parallel.group import Group
+from resnet_core.training.parallel.place import Place
 
 #: Gloo's wait: the system calls `epoll_wait` (x86-64) and `epoll_pwait` (x86-64 and others), at most 64 events, 10 ms.
 _CALLS, _EVENTS, _MILLISECONDS = {"232", "281", "22"}, 64, 10
@@ -24,6 +29,14 @@ _NICE = 19
 
 #: How often its thread is looked for, and seconds between two looks: it may not be waiting just now.
 _LOOKS, _PAUSE = 20, 0.005
+
+
+def joined(backend: Any, place: Place, device: str) -> Group:
+    """The processes as the backend's `join` has them meet, with Gloo kept from taking their cores."""
+    group: Group = optional(backend, "join")(place, device)
+    if device != "gpu":
+        give_way()
+    return group
 
 
 def give_way() -> list[int]:

@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 
-from resnet_core.training.parallel.gloo import give_way
 from resnet_core.training.parallel.place import Place
 
 #: Seconds that a process waits at its end for the others (of `resnet train`, one that fails ends at once), and that it
@@ -76,8 +75,6 @@ def joined(jax: Any, place: Place, device: str) -> JaxProcesses:
     group = JaxProcesses(jax, place.rank, [own[rank] for rank in range(place.processes)])
     with _output_to_log():
         group.gather(np.zeros(1, np.uint8))  # from here on all are connected, of which gloo tells
-    if device != "gpu":
-        give_way()
     return group
 
 
