@@ -6,6 +6,7 @@ import hashlib
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -116,7 +117,9 @@ def test_rows_are_those_of_the_whole(name: str, piece: int, files: Dataset, monk
                 np.testing.assert_array_equal(own[0], images[share.tested(len(images))])
 
 
-def test_a_rank_reads_only_its_rows_and_their_partners(files: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+@contextmanager
+def noting(files: Dataset) -> Iterator[list[int]]:
+    """Inside, which training pictures are read."""
     read: list[int] = []
     own = files.train.read
 
@@ -124,9 +127,16 @@ def test_a_rank_reads_only_its_rows_and_their_partners(files: Dataset, monkeypat
         read.extend(indices.tolist())
         return own(indices, *rest, **named)
 
-    monkeypatch.setattr(pipeline_module, "PIECE", 1)
     object.__setattr__(files.train, "read", noted)
     try:
+        yield read
+    finally:
+        object.__setattr__(files.train, "read", own)
+
+
+def test_a_rank_reads_only_its_rows_and_their_partners(files: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pipeline_module, "PIECE", 1)
+    with noting(files) as read:
         found = []
         for rank in range(3):
             plan = pipeline(files)
@@ -137,8 +147,6 @@ def test_a_rank_reads_only_its_rows_and_their_partners(files: Dataset, monkeypat
         assert [len(rows) for rows in found] == [3, 3, 3]
         pipeline(files, mixup=0.3).batch(1, Share(0, 3).rows)
         assert 3 < len(read) == len(set(read)) <= 6, "a row and its partner, each once"
-    finally:
-        object.__setattr__(files.train, "read", own)
 
 
 def together_mean(files: Dataset, processes: int) -> list[bytes]:
@@ -158,18 +166,10 @@ def together_mean(files: Dataset, processes: int) -> list[bytes]:
 def test_the_mean_picture_is_that_of_one_process_and_no_rank_reads_another_s_part(
     processes: int, files: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    true, read, own = pipeline(files, **FIELDS["mean picture"]).preparation.mean_picture, [], files.train.read
-
-    def noted(indices: np.ndarray, *rest: Any, **named: Any) -> np.ndarray:
-        read.extend(indices.tolist())
-        return own(indices, *rest, **named)
-
+    true = pipeline(files, **FIELDS["mean picture"]).preparation.mean_picture
     monkeypatch.setattr(pipeline_module, "PIECE", 1)
-    object.__setattr__(files.train, "read", noted)
-    try:
+    with noting(files) as read:
         assert together_mean(files, processes) == [true] * processes
-    finally:
-        object.__setattr__(files.train, "read", own)
     assert sorted(read) == list(range(len(files.train)))
 
 
