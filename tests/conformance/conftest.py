@@ -30,7 +30,9 @@ class Workers:
         try:
             return self._engines[name].call(function, arrays, **arguments)
         except WorkerError as error:
-            error.add_note(self._engines[name].log()[-3000:])
+            worker = self._engines.pop(name)  # it has ended: the next test is to have one that lives
+            error.add_note(worker.log()[-3000:])
+            worker.close()
             raise
 
     def close(self) -> None:

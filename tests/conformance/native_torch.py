@@ -262,16 +262,20 @@ def idioms(session: Any, arrays: Any, *, name: str, folder: str) -> Answer:
 
     torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/store", rank=0, world_size=1)
     try:
-        twin = copy.deepcopy(model)
-        shared = nn.parallel.DistributedDataParallel(twin.train())
-        for trained in (shared, model.train()):
-            torch.manual_seed(0)  # of dropouts
-            trained(x).square().mean().backward()
-        pairs = zip(twin.parameters(), model.parameters(), strict=True)
-        found["DistributedDataParallel has the same gradients"] = all(torch.equal(a.grad, b.grad) for a, b in pairs)
+        pairs = zip(_gradients(model, x, distributed=True), _gradients(model, x, distributed=False), strict=True)
+        found["DistributedDataParallel has the same gradients"] = all(torch.equal(a, b) for a, b in pairs)
     finally:
         torch.distributed.destroy_process_group()
     return found, None
+
+
+def _gradients(model: Any, x: torch.Tensor, *, distributed: bool) -> list[torch.Tensor]:
+    """Of a copy in training mode. Nothing outlives it: where DistributedDataParallel ends after its process group, it
+    waits, holding Python's lock, for the group's threads, which may wait for that lock (PyTorch 2.13)."""
+    twin = copy.deepcopy(model).train()
+    torch.manual_seed(0)  # of dropouts
+    (nn.parallel.DistributedDataParallel(twin) if distributed else twin)(x).square().mean().backward()
+    return [parameter.grad for parameter in twin.parameters()]
 
 
 def _as_timm_has_it(model: Any, x: torch.Tensor, spec: rn.ResNetSpec) -> dict[str, bool]:
