@@ -385,18 +385,19 @@ def optional(backend: Backend, name: str) -> Any:
     return verb
 
 
-def require_several(name: str) -> None:
-    """Raise InputError, one line, for a backend of which several processes cannot train one network.
+def require_several(name: str, of: str = "processes") -> None:
+    """Raise InputError, one line, for a backend of which several processes (or devices) cannot train one network.
 
-    No framework is imported. Raises as `load_backend` does for one that is none.
+    `of` is which of the two was asked for. No framework is imported. Raises as `load_backend` does for one that is
+    none.
     """
     if reason := declared(name, "ONE_PROCESS", ""):
-        raise InputError(f"processes: {reason}")
+        raise InputError(f"{of}: {reason}")
     if not _exports(name, "join"):
         several = [other for other in backends() if _exports(other, "join")]
         others = [other for other in several if not declared(other, "ONE_PROCESS", "")]
         offering = f"use {' or '.join(others)}" if others else "none that is installed does"
-        raise InputError(f"processes: backend {name} does not train in several processes; {offering}, or one process")
+        raise InputError(f"{of}: backend {name} does not train in several {of}; {offering}, or one")
 
 
 def _exports(name: str, verb: str) -> bool:

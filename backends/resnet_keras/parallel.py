@@ -48,6 +48,7 @@ class ParallelTrainer(Trainer):
     inputs: ClassVar[frozenset[str]] = Trainer.inputs | {"whole", "mask"}
     equal: ClassVar[bool] = True
     grouped: ClassVar[bool] = True
+    devices: ClassVar[bool] = True
 
     def __init__(
         self, spec: ResNetSpec, recipe: Recipe, state: TrainingState, *, dtype: str | None = None, group: Any

@@ -80,6 +80,7 @@ class ParallelTrainer(Trainer):
     inputs: ClassVar[frozenset[str]] = Trainer.inputs | {"whole", "mask"}
     equal: ClassVar[bool] = False
     grouped: ClassVar[bool] = True
+    devices: ClassVar[bool] = False
 
     def __init__(
         self, spec: ResNetSpec, recipe: Recipe, state: TrainingState, *, dtype: str | None = None, group: Any

@@ -81,6 +81,9 @@ def train_network(
         int | None,
         typer.Option(metavar="N", min=1, max=4096, help="Train in N processes, which compute what one would."),
     ] = None,
+    devices: Annotated[
+        int, typer.Option(metavar="N", min=1, help="Train on N devices of one process (flax, keras on JAX).")
+    ] = 1,
     tensorboard: Annotated[
         bool, typer.Option("--tensorboard", help="Also write TensorBoard's event files, to DIR/tensorboard.")
     ] = False,
@@ -114,6 +117,8 @@ def train_network(
     given = recipe is not None or fields
     plan = read_recipe(recipe or default_recipe(weights), **fields) if given else None
     start = None if weights is None else import_weights(weights, likely=network).weights
+    if processes not in (None, 1) and devices > 1:
+        raise InputError(f"devices: received {devices} with --processes {processes}; expected one of the two")
     if processes not in (None, 1) and (used := backend or (RunFolder(out).last_backend() if resume else None)):
         require_several(used)  # before any process is started
     asked = Run(out, resume, complete=None not in (spec, data, backend))
@@ -130,6 +135,7 @@ def train_network(
             epochs=epochs, steps=steps, weights=start, device=device, dtype=dtype, data_dir=data_dir,
             validation=validation, checkpoint_every=checkpoint_every, keep=keep, tensorboard=tensorboard,
             progress=reporter, adapt=[field for field in adapt if field not in fixed], place=place,
+            devices=devices,
         )  # fmt: skip
     except TrainingError as error:
         reporter.close()

@@ -27,6 +27,11 @@ def opening_line(spec: ResNetSpec, pipeline: Pipeline, *, backend: str, device: 
     return f"{network} on {pictures}; {length}, by the recipe {title(pipeline.recipe)}, in {backend} on {device}"
 
 
+def devices_line(devices: int) -> str:
+    """What several devices of this process do of a run."""
+    return f"{devices} devices of this process, each with its rows of every batch"
+
+
 def several_line(group: Group, run: Path) -> str:
     """What several processes do of a run."""
     return (

@@ -34,7 +34,8 @@ from resnet_core.training.extension import (
     require_reached,
     same_but_length,
 )
-from resnet_core.training.opening import opening_line, several_line
+from resnet_core.training.opening import devices_line, opening_line, several_line
+from resnet_core.training.parallel.devices import DevicesTrainer, require_devices, require_one_way
 from resnet_core.training.parallel.gloo import joined
 from resnet_core.training.parallel.group import Group, any_of
 from resnet_core.training.parallel.handing_out import handed_out
@@ -110,6 +111,7 @@ def train(
     tensorboard: bool = False,
     progress: Progress = None,
     place: Place | None = None,
+    devices: int = 1,
 ) -> TrainingResult:
     """Train a network, or resume a run, in this process. The run's files are in the folder `out`.
 
@@ -133,6 +135,8 @@ def train(
     - `place`: which of several processes this is that train the run together (`resnet_core.training.parallel`); each
       calls this with the same arguments and its own place. Only rank 0 writes and reports, and its result has the
       epochs; all others read the run's description from `out` where they resume, and nothing else.
+    - `devices`: how many devices of this process compute each step together, each its rows of the batch, as several
+      processes would (backend flax, and keras on JAX).
 
     The backend is configured for the device and the dtype. In the main thread, Ctrl-C, SIGTERM and SIGHUP end the run
     after the current step, which is saved. One process trains a run: another is refused while it does.
@@ -145,6 +149,7 @@ def train(
     for name, value in (("until", until), ("checkpoint_every", checkpoint_every), ("keep", keep)):
         if value is not None and value < 1:
             raise InputError(f"{name}: received {value}; expected an integer from 1")
+    require_one_way(place, devices)
     require_length(epochs, steps)
     if resume and weights is not None:
         raise InputError("weights: received some for a resumed run, which has its own; to use them, start a new run")
@@ -181,13 +186,17 @@ def train(
         for count, *size in pipeline.batch_shapes():
             part = (plan.statistics_batch or count // plan.accumulate, *size)
             variance_corrections(network, part, frozen)  # raises for a batch too small for a norm
-        if place is not None:
-            require_several(backend)
+        if place is not None or devices > 1:
+            require_several(backend, "devices" if place is None else "processes")
         module = load_backend(backend)
-        make_trainer = optional(module, "Trainer" if place is None else "ParallelTrainer")
+        make_trainer = optional(module, "Trainer" if place is None and devices == 1 else "ParallelTrainer")
         require_random_layers(network, make_trainer.inputs)
-        if place is not None:
-            require_whole_groups(plan, place.processes, backend, grouped=getattr(make_trainer, "grouped", False))
+        if devices > 1:
+            require_devices(make_trainer, devices, backend)
+        for count, of in ((devices, "devices"), (1 if place is None else place.processes, "processes")):
+            if count > 1:
+                grouped = getattr(make_trainer, "grouped", False)
+                require_whole_groups(plan, count, backend, grouped=grouped, of=of)
         used = module.configure(device, dtype)
 
         board = TensorBoard(folder) if tensorboard and writes else None
@@ -200,6 +209,9 @@ def train(
             group = pipeline.group = joined(module, place, used)
         session: dict[str, Any] = {"backend": backend, "device": used, "versions": module.versions()}
         session["recipe"] = title(plan)
+        if devices > 1:
+            together = optional(module, "join")(Place(0, 1, devices=devices), used)
+            session["devices"] = devices
         state, sums = TrainingState({}), RunProgress()
         if place is not None:
             session["processes"] = place.processes
@@ -213,7 +225,10 @@ def train(
         reporter.note(opening_line(network, pipeline, backend=backend, device=used, done=state.step))
         for sentence in changed:
             reporter.note(sentence)
-        if group is None:
+        if devices > 1:
+            reporter.note(devices_line(devices))
+            trainer = make_trainer(network, plan, state, dtype=dtype, group=together)
+        elif group is None:
             trainer = make_trainer(network, plan, state, dtype=dtype)
         else:
             reporter.note(several_line(group, folder.path))
@@ -223,6 +238,8 @@ def train(
             trainer = make_trainer(network, plan, state, dtype=dtype, group=group)
         if plan.average is not None:
             trainer = AveragingTrainer(trainer, module, network, plan, state)
+        if devices > 1:
+            trainer = DevicesTrainer(trainer, devices, plan.accumulate)
         if group is not None:
             trainer = ShardingTrainer(trainer, group, plan.accumulate, equal=make_trainer.equal)
         loop = RunLoop(

@@ -8,9 +8,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import pytest
-from parallel_devices import PLANTED, Shards
+from parallel_devices import PLANTED
 from shared_steps import RECIPES, SPECS, Found, start, taken
 
+from resnet_core.training.parallel.devices import DevicesTrainer
 from resnet_core.training.parallel.jax_processes import JaxProcesses
 from resnet_flax import normalization, parallel, repetition
 from resnet_flax import trainer as training
@@ -26,7 +27,7 @@ def loops(session: Any, arrays: Any, *, processes: int) -> tuple[int, Found]:
         patch.setattr("resnet_flax.lowering.repeat", lambda *given: made.append(1) or right(*given))
         group = JaxProcesses(jax, 0, jax.devices()[:processes])
         own = parallel.ParallelTrainer(network, plan, start(network), dtype="float64", group=group)
-        found = taken(Shards(own, processes, 1), network, plan, 1)
+        found = taken(DevicesTrainer(own, processes, 1), network, plan, 1)
     true = taken(training.Trainer(network, plan, start(network), dtype="float64"), network, plan, 1)
     return len(made), {f"found.{name}": a for name, a in found.items()} | {f"true.{n}": a for n, a in true.items()}
 
@@ -45,7 +46,7 @@ def collectives(session: Any, arrays: Any, *, spec: str, recipe: str, processes:
         patch.setattr(parallel.ParallelTrainer, "_step", step)
         group = JaxProcesses(jax, 0, jax.devices()[:processes])
         own = parallel.ParallelTrainer(network, plan, start(network), dtype="float64", group=group)
-        taken(Shards(own, processes, plan.accumulate), network, plan, 1)
+        taken(DevicesTrainer(own, processes, plan.accumulate), network, plan, 1)
     return texts[0], None
 
 

@@ -30,6 +30,9 @@ class ParallelTrainer(Trainer, Protocol):
     #: Whether a shard may be whole groups that norms take by themselves (a recipe's `statistics_batch`). Their
     #: statistics need nobody else; running ones learn from all groups, rank after rank (`learned_together`).
     grouped: ClassVar[bool]
+    #: Whether it may have several devices of one process instead: then `join` has met nobody, and its group has a
+    #: number for each of them. Its `step` takes the shards of all, one after the other (`devices.DevicesTrainer`).
+    devices: ClassVar[bool]
 
     def __init__(
         self, spec: ResNetSpec, recipe: Recipe, state: TrainingState, *, dtype: str | None = None, group: Group

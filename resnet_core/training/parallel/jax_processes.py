@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from resnet_core.errors import InputError
 from resnet_core.training.parallel.place import Place
 
 #: Seconds that a process waits at its end for the others (of `resnet train`, one that fails ends at once), and that it
@@ -25,7 +26,10 @@ MOST, LEAST = 2**20, 2**6
 
 
 class JaxProcesses:
-    """The contract's `Group`, and arrays over all processes: gloo on a CPU, NCCL on GPUs. Each has one device."""
+    """The contract's `Group`, and arrays over all processes: gloo on a CPU, NCCL on GPUs. Each has one device.
+
+    Or the devices of one process, each of which counts as one.
+    """
 
     def __init__(self, jax: Any, rank: int, devices: list[Any]) -> None:
         self.jax, self.rank, self.processes, self.devices = jax, rank, len(devices), devices
@@ -56,7 +60,15 @@ class JaxProcesses:
 
 
 def joined(jax: Any, place: Place, device: str) -> JaxProcesses:
-    """JAX meets others before it has devices: those that it has are given up, and what is on them."""
+    """JAX meets others before it has devices: those that it has are given up, and what is on them.
+
+    Raises InputError where a process that is alone has fewer devices than its place says.
+    """
+    if place.devices > 1:
+        if len(found := jax.devices()) < place.devices:
+            here = f"JAX {jax.__version__} has {len(found)} ({device})"
+            raise InputError(f"devices: received {place.devices}; {here}; ask for no more")
+        return JaxProcesses(jax, place.rank, found[: place.devices])
     local = [place.local_rank % len(jax.local_devices())] if device == "gpu" else None
     before = signal.getsignal(signal.SIGTERM)
     jax.extend.backend.clear_backends()

@@ -11,7 +11,8 @@ from resnet_core.errors import InputError
 class Place:
     """`rank` from 0 of `processes`; `local_rank` counts on this machine, and chooses its GPU.
 
-    The processes meet at `port` of `address`, which is the machine of rank 0.
+    The processes meet at `port` of `address`, which is the machine of rank 0. A process that is alone may compute with
+    several `devices`, where the backend's ParallelTrainer does.
     """
 
     rank: int
@@ -19,6 +20,7 @@ class Place:
     local_rank: int = 0
     address: str = "127.0.0.1"
     port: int = 0
+    devices: int = 1
 
     def __post_init__(self) -> None:
         if not 0 <= self.rank < self.processes:

@@ -44,11 +44,14 @@ class Share:
         filled = np.concatenate([own, np.zeros(length - len(own), own.dtype)])
         return np.concatenate([part * (count // self.parts) + filled for part in range(self.parts)])
 
+    def mask(self, count: int) -> np.ndarray:
+        """(rows,): 1 for each of `rows`, 0 for one that fills the shard up."""
+        own, length = self._own(count // self.parts)
+        return np.tile(np.arange(length) < len(own), self.parts).astype(np.float64)
+
     def inputs(self, inputs: StepInputs, count: int) -> StepInputs:
         """Those of this rank's step on a batch of `count`, whose images and targets are those of its rows already."""
-        own, length = self._own(count // self.parts)
-        mask = np.tile(np.arange(length) < len(own), self.parts).astype(np.float64)
-        taken = self.rows(count)
+        taken, mask = self.rows(count), self.mask(count)
         return replace(
             inputs,
             factors={path: given[taken] for path, given in inputs.factors.items()},
@@ -73,21 +76,21 @@ def shard(inputs: StepInputs, rank: int, processes: int, parts: int = 1, *, equa
     return share.inputs(replace(inputs, images=inputs.images[taken], targets=inputs.targets[taken]), whole)
 
 
-def require_whole_groups(recipe: Recipe, processes: int, backend: str, *, grouped: bool) -> None:
-    """Raise RecipeError where the groups of a `statistics_batch` cannot be shared by so many processes.
+def require_whole_groups(recipe: Recipe, processes: int, backend: str, *, grouped: bool, of: str = "processes") -> None:
+    """Raise RecipeError where the groups of a `statistics_batch` cannot be shared by so many processes, or devices.
 
-    `grouped` says whether the backend's ParallelTrainer takes them.
+    `of` is which of the two, `grouped` whether the backend's ParallelTrainer takes them.
     """
     if recipe.groups == 1:
         return
     received = f"statistics_batch: received {recipe.statistics_batch}"
     if not grouped:
         raise RecipeError(
-            f"{received} for {processes} processes, in which backend {backend} takes the statistics of all pictures; "
-            "use one process, another backend, or leave it out"
+            f"{received} for {processes} {of}, in which backend {backend} takes the statistics of all pictures; "
+            f"use one of the {of}, another backend, or leave it out"
         )
     if recipe.groups % processes:
         raise RecipeError(
-            f"{received}, which makes {recipe.groups} groups at a time, for {processes} processes; expected a number "
-            "of groups that they divide, since each process takes whole ones: use another number of either"
+            f"{received}, which makes {recipe.groups} groups at a time, for {processes} {of}; expected a number "
+            "of groups that they divide, since each takes whole ones: use another number of either"
         )
