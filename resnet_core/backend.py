@@ -29,6 +29,7 @@ from resnet_core.tree import Chain
 if TYPE_CHECKING:
     import numpy as np
 
+    from resnet_core.resident import Resident
     from resnet_core.weights import Weights
 
 GROUP = "resnet_core.backends"
@@ -46,7 +47,7 @@ DEVICES = ("auto", "cpu", "gpu")
 #: What a backend may import from the core, as `resnet_core.NAME`.
 OPEN_TO_BACKENDS = (
     "analysis", "architecture", "backend", "engines", "errors", "expressions", "folding", "inputs", "layouts",
-    "numerics", "outline", "padding", "programs.training_text", "rewrite", "source_text", "specification",
+    "numerics", "outline", "padding", "programs.training_text", "resident", "rewrite", "source_text", "specification",
     "tap_paths", "training.contract", "training.parallel.group", "training.parallel.jax_processes",
     "training.parallel.place", "training.parameters", "training.recipe", "training.running_variance", "tree",
     "weights", "windows",
@@ -147,8 +148,9 @@ class Backend(Protocol):
     def configure(self, device: str = "cpu", dtype: str = "float32") -> str:
         """Set up the process before its first model. `device` is "cpu", "gpu" or "auto"; returns "cpu" or "gpu".
 
-        float32 then means true float32: no TF32 or other reduced precision. Raises InputError for "gpu" if there is
-        none.
+        float32 then means true float32: no TF32 or other reduced precision. With the dtype "tf32", products of float32
+        models round their factors to ten bits of mantissa, on a GPU. Raises InputError for "gpu" if there is none, and
+        for "tf32" on a CPU.
         """
 
     def exact_float64(self) -> bool:
@@ -216,6 +218,17 @@ class FastBackend(Protocol):
         """
 
 
+class ResidentBackend(Protocol):
+    """A backend whose device can be timed by itself. Optional."""
+
+    def resident(self, model: Any, images: np.ndarray) -> contextlib.AbstractContextManager[Resident]:
+        """The model, in evaluation mode, and the images on its device, where they are when the block begins.
+
+        What `predict` computes for them, without bringing them there. Afterward the model has its earlier mode. Raises
+        InputError as `predict` does; the images are at least one.
+        """
+
+
 class ParallelBackend(TrainableBackend, Protocol):
     """A backend of which several processes train one network together. Optional.
 
@@ -241,14 +254,14 @@ def _verbs(protocol: type) -> dict[str, inspect.Signature]:
 
 #: {verb: its signature}, including `self`: what every backend has, what one that trains has, what any may have.
 REQUIRED, OPTIONAL = _verbs(Backend), _verbs(TrainableBackend)
-EXTRAS = _verbs(NamedBackend) | _verbs(FastBackend) | _verbs(ParallelBackend)
+EXTRAS = _verbs(NamedBackend) | _verbs(FastBackend) | _verbs(ResidentBackend) | _verbs(ParallelBackend)
 
 #: Where the built-in packages keep their verbs: {verb: file}.
 HOMES = {
     **dict.fromkeys(("build", "build_tree"), "model"),
     **dict.fromkeys(("get_weights", "native_tensors", "set_weights"), "weights"),
     **dict.fromkeys(("predict", "modes"), "inference"),
-    "fast": "speed",
+    **dict.fromkeys(("fast", "resident"), "speed"),
     **dict.fromkeys(("train_forward", "gradients"), "differentiation"),
     "Trainer": "trainer",
     **dict.fromkeys(("configure", "exact_float64", "peak_device_memory", "random_state", "versions"), "runtime"),

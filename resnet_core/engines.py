@@ -1,10 +1,17 @@
-"""What several backends say to an engine that they share: XLA, which JAX brings, for Flax and for Keras on JAX."""
+"""What several backends say to an engine that they share.
+
+That is XLA, which JAX brings, for Flax and for Keras on JAX, and PyTorch, for itself and for Keras on it.
+"""
 
 from __future__ import annotations
 
 import os
 import platform
 from importlib import metadata
+from typing import Any
+
+from resnet_core.errors import InputError
+from resnet_core.weights import TF32
 
 #: Versions of jaxlib that know the option, from and below; XLA ends the process at one that it does not know.
 KNOWN = ((0, 9), (0, 13))
@@ -34,6 +41,30 @@ def inference_options() -> dict[str, bool]:
     """The `compiler_options` of `jax.jit` for predictions on a CPU; empty where none is of use to this jaxlib."""
     known = ONEDNN[0] <= _jaxlib() < ONEDNN[1] and platform.machine() in {"x86_64", "AMD64"}
     return dict(_TO_ONEDNN) if known else {}
+
+
+def on_device(device: str, dtype: str) -> str:
+    """The device that a process computes on, unchanged. Raises InputError for "tf32" on a CPU, which has none."""
+    if dtype == TF32 and device == "cpu":
+        raise InputError(f"dtype: received {dtype!r}, which only a GPU has; choose float32, or the device gpu")
+    return device
+
+
+def xla_precision(dtype: str) -> str:
+    """The value of `jax_default_matmul_precision`, which convolutions obey too: JAX' own would be TF32 on a GPU."""
+    return "tensorfloat32" if dtype == TF32 else "highest"
+
+
+def tell_torch(torch: Any, dtype: str) -> None:
+    """Set PyTorch's switches of TF32, which is on for convolutions unless it is told. `torch` is the module.
+
+    The older switches must agree: torch.export and torch.compile read them, and refuse where only the newer one is set.
+    They also undo a precision that was set for convolutions alone, which the newer leaves as it is (pytorch#179445);
+    export itself leaves one behind.
+    """
+    torch.backends.fp32_precision = "tf32" if dtype == TF32 else "ieee"
+    torch.backends.cudnn.allow_tf32 = dtype == TF32
+    torch.backends.cuda.matmul.allow_tf32 = dtype == TF32
 
 
 def _jaxlib() -> tuple[int, ...]:

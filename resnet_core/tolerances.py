@@ -39,6 +39,11 @@ TOLERANCES = ReadOnly(
         # The output of a network: 0.026 and 4.9e-3 in narrow ones, of few logits and few values in a mean; 0.009 and
         # 1.1e-3 in resnet18 and resnet50 at full size.
         "half output": {"bfloat16": 0.05, "float16": 1e-2},
+        # Products of factors with ten bits of mantissa, evaluation mode, against float64: networks of the zoo at full
+        # size have 6e-4 where factors are rounded to nearest, as the frameworks say that they are. Where the other bits
+        # are cut off they have 3e-3 and more, and so they have with bfloat16's seven bits. On a CPU this is emulated;
+        # on a GPU nobody has seen it yet.
+        "tf32 output": {"tf32": 2e-3},
     }
 )
 

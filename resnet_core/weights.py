@@ -14,6 +14,8 @@ Weights = dict[str, np.ndarray]
 DTYPES = ("float32", "float64")
 #: What a backend may offer besides, for inference (its `HALF_DTYPES`).
 HALF = ("bfloat16", "float16")
+#: What a GPU may offer besides: a process whose products of float32 arrays keep ten bits of each factor's mantissa.
+TF32 = "tf32"
 
 #: From here on a float32 value rounds to infinity in float16, whose largest number is 65504.
 _FLOAT16_OVERFLOW = 65520.0
@@ -118,9 +120,9 @@ def half_precision(weights: Mapping[str, np.ndarray]) -> str | None:
 def array_dtype(dtype: str) -> str:
     """The dtype of the arrays that go into and come out of a model of this dtype: float32 for half precision.
 
-    NumPy knows no bfloat16, and float32 has every value of either.
+    NumPy knows no bfloat16, and float32 has every value of either. Of TF32 it is the model's dtype too.
     """
-    return "float32" if dtype in HALF else dtype
+    return "float32" if dtype in (*HALF, TF32) else dtype
 
 
 def as_array(value: np.ndarray) -> np.ndarray:

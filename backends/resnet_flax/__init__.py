@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from resnet_flax.model import build, build_tree
     from resnet_flax.parallel import ParallelTrainer, join
     from resnet_flax.runtime import configure, exact_float64, peak_device_memory, random_state, versions
-    from resnet_flax.speed import fast
+    from resnet_flax.speed import fast, resident
     from resnet_flax.state_dict import read_state_dict, write_state_dict
     from resnet_flax.trainer import Trainer
     from resnet_flax.weights import get_weights, native_tensors, set_weights
@@ -73,6 +73,7 @@ __all__ = [
     "predict",
     "random_state",
     "read_state_dict",
+    "resident",
     "set_weights",
     "train_forward",
     "versions",

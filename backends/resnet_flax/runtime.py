@@ -7,14 +7,15 @@ from contextlib import AbstractContextManager, nullcontext
 import flax
 import jax
 
-from resnet_core.engines import tell_xla
+from resnet_core.engines import on_device, tell_xla, xla_precision
 from resnet_core.errors import InputError
 
 
 def configure(device: str = "cpu", dtype: str = "float32") -> str:
     """Set up the process before the first model: `device` is "cpu", "gpu" or "auto". Returns "cpu" or "gpu".
 
-    On a GPU, TF32 is off, so that float32 means float32. Raises InputError if no GPU is visible.
+    On a GPU, TF32 is off, so that float32 means float32; with the dtype "tf32" it is on. Raises InputError if no GPU is
+    visible.
     """
     tell_xla()
     jax.config.update("jax_enable_x64", dtype == "float64")
@@ -23,8 +24,8 @@ def configure(device: str = "cpu", dtype: str = "float32") -> str:
     gpu = jax.default_backend() == "gpu"
     if device == "gpu" and not gpu:
         raise InputError(f"no GPU is visible to JAX {jax.__version__}; choose the device cpu")
-    jax.config.update("jax_default_matmul_precision", "highest")
-    return "gpu" if gpu else "cpu"
+    jax.config.update("jax_default_matmul_precision", xla_precision(dtype))
+    return on_device("gpu" if gpu else "cpu", dtype)
 
 
 def exact_float64() -> bool:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from resnet_keras.own_programs import run_program
     from resnet_keras.parallel import ParallelTrainer, join
     from resnet_keras.runtime import configure, exact_float64, peak_device_memory, random_state, versions
-    from resnet_keras.speed import fast
+    from resnet_keras.speed import fast, resident
     from resnet_keras.state_dict import read_state_dict, write_state_dict
     from resnet_keras.trainer import Trainer
     from resnet_keras.weights import get_weights, native_tensors, set_weights
@@ -95,6 +95,7 @@ __all__ = [
     "predict",
     "random_state",
     "read_state_dict",
+    "resident",
     "run_program",
     "set_weights",
     "train_forward",

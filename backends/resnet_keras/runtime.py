@@ -6,9 +6,9 @@ import importlib.metadata
 
 import keras
 
-from resnet_core.engines import tell_xla
+from resnet_core.engines import on_device, tell_torch, tell_xla, xla_precision
 from resnet_core.errors import InputError, require_choice
-from resnet_core.weights import DTYPES, require_dtype
+from resnet_core.weights import DTYPES, TF32, array_dtype, require_dtype
 from resnet_keras import HALF_DTYPES
 
 #: The global policies that are obeyed: neutral weights have no half precision.
@@ -18,12 +18,12 @@ POLICIES = (*DTYPES, "mixed_bfloat16", "mixed_float16")
 def configure(device: str = "cpu", dtype: str = "float32") -> str:
     """Set up the process before the first model: `device` is "cpu", "gpu" or "auto". Returns "cpu" or "gpu".
 
-    On a GPU, TF32 is off, so that float32 means float32, and memory grows as needed. Raises InputError if no
-    GPU is visible.
+    On a GPU, TF32 is off, so that float32 means float32 (with the dtype "tf32" it is on), and memory grows as needed.
+    Raises InputError if no GPU is visible.
     """
-    keras.config.set_floatx(dtype)
+    keras.config.set_floatx(floatx := array_dtype(dtype))
     if keras.config.dtype_policy().name in DTYPES:  # now asked for, it no longer follows floatx by itself
-        keras.config.set_dtype_policy(dtype)
+        keras.config.set_dtype_policy(floatx)
     return _CONFIGURE[keras.backend.backend()](device, dtype)
 
 
@@ -76,14 +76,14 @@ def _tensorflow(device: str, dtype: str) -> str:
     import tensorflow as tf
 
     gpus = tf.config.list_physical_devices("GPU")
-    _require(device, bool(gpus), f"TensorFlow {tf.__version__}")
-    if device == "cpu" or not gpus:
+    device = _chosen(device, dtype, bool(gpus), f"TensorFlow {tf.__version__}")
+    if device == "cpu":
         tf.config.set_visible_devices([], "GPU")
-        return "cpu"
-    tf.config.experimental.enable_tensor_float_32_execution(False)
+        return device
+    tf.config.experimental.enable_tensor_float_32_execution(dtype == TF32)
     for gpu in gpus:
         tf.config.experimental.set_memory_growth(gpu, True)
-    return "gpu"
+    return device
 
 
 def _jax(device: str, dtype: str) -> str:
@@ -93,26 +93,25 @@ def _jax(device: str, dtype: str) -> str:
     jax.config.update("jax_enable_x64", dtype == "float64")
     if device == "cpu":
         jax.config.update("jax_platforms", "cpu")
-    gpu = jax.default_backend() == "gpu"
-    _require(device, gpu, f"JAX {jax.__version__}")
-    jax.config.update("jax_default_matmul_precision", "highest")
-    return "gpu" if gpu else "cpu"
+    device = _chosen(device, dtype, jax.default_backend() == "gpu", f"JAX {jax.__version__}")
+    jax.config.update("jax_default_matmul_precision", xla_precision(dtype))
+    return device
 
 
 def _torch(device: str, dtype: str) -> str:
     import torch
 
-    gpu = torch.cuda.is_available()
-    _require(device, gpu, f"PyTorch {torch.__version__}")
-    torch.backends.fp32_precision = "ieee"  # type: ignore[attr-defined]
     if device == "cpu":
         keras.device("cpu").__enter__()  # for the rest of the process
-    return "gpu" if gpu and device != "cpu" else "cpu"
+    device = _chosen(device, dtype, torch.cuda.is_available(), f"PyTorch {torch.__version__}")
+    tell_torch(torch, dtype)
+    return device
 
 
-def _require(device: str, gpu: bool, engine: str) -> None:
+def _chosen(device: str, dtype: str, gpu: bool, engine: str) -> str:
     if device == "gpu" and not gpu:
         raise InputError(f"no GPU is visible to {engine}; choose the device cpu")
+    return on_device("gpu" if gpu and device != "cpu" else "cpu", dtype)
 
 
 def _tensorflow_memory() -> int:

@@ -49,5 +49,5 @@ __all__ = [
     "versions",
 ]
 
-_HOMES = {verb: file for verb, file in HOMES.items() if verb != "fast"}
+_HOMES = {verb: file for verb, file in HOMES.items() if verb not in ("fast", "resident")}
 __getattr__ = lazy_exports(__name__, {**_HOMES, "ParallelTrainer": "parallel"})

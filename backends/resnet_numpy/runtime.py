@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 
+from resnet_core.engines import on_device
 from resnet_core.errors import InputError
 
 
 def configure(device: str = "cpu", dtype: str = "float32") -> str:
-    """Nothing to set up. Returns "cpu"; raises InputError if a GPU is requested."""
+    """Nothing to set up. Returns "cpu"; raises InputError if a GPU is requested, or TF32."""
     if device == "gpu":
         raise InputError("NumPy computes on the CPU only; choose the device cpu")
-    return "cpu"
+    return on_device("cpu", dtype)
 
 
 def exact_float64() -> bool:

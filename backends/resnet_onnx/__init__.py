@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from resnet_onnx.inference import modes, predict
     from resnet_onnx.model import build, build_tree
     from resnet_onnx.runtime import configure, exact_float64, peak_device_memory, random_state, versions
-    from resnet_onnx.speed import fast
+    from resnet_onnx.speed import fast, resident
     from resnet_onnx.state_dict import is_network_of, network_files, read_network, run_network, write_network
     from resnet_onnx.weights import get_weights, native_tensors, set_weights
 
@@ -51,6 +51,7 @@ __all__ = [
     "predict",
     "random_state",
     "read_network",
+    "resident",
     "run_network",
     "set_weights",
     "versions",

@@ -13,11 +13,21 @@ def predict(model: ResNet, images: np.ndarray) -> np.ndarray | dict[str, np.ndar
     checked = check_images(images, model.channels, model.tree)
     if not len(checked):
         return empty_output(model.tree, model.taps, checked, model.dtype)
-    native = np.ascontiguousarray(checked.transpose(0, 3, 1, 2), model.dtype)
-    outputs = [np.ascontiguousarray(np.moveaxis(each, 1, -1)) for each in model.session.run(None, {INPUT: native})]
-    return dict(zip(model.taps, outputs, strict=True)) if model.taps else outputs[0]
+    return to_arrays(model, model.session.run(None, {INPUT: to_native(model, checked)}))
 
 
 def modes(model: ResNet) -> dict[str, bool]:
     """A graph has no modes."""
     return {}
+
+
+def to_native(model: ResNet, images: np.ndarray) -> np.ndarray:
+    """(batch, height, width, channels), checked, to (batch, channels, height, width) in the model's dtype."""
+    checked = check_images(images, model.channels, model.tree)
+    return np.ascontiguousarray(checked.transpose(0, 3, 1, 2), model.dtype)
+
+
+def to_arrays(model: ResNet, output: list[np.ndarray]) -> np.ndarray | dict[str, np.ndarray]:
+    """Outputs, channels last."""
+    arrays = [np.ascontiguousarray(np.moveaxis(each, 1, -1)) for each in output]
+    return dict(zip(model.taps, arrays, strict=True)) if model.taps else arrays[0]

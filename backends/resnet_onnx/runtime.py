@@ -5,10 +5,12 @@ from __future__ import annotations
 import onnx
 import onnxruntime
 
+from resnet_core.engines import on_device
 from resnet_core.errors import InputError
+from resnet_core.weights import TF32
 
-#: What `configure` chose; sessions are made for it.
-providers = ["CPUExecutionProvider"]
+#: What `configure` chose, with options; sessions are made for it.
+providers: list[tuple[str, dict[str, str]]] = [("CPUExecutionProvider", {})]
 
 _GPU = ("CUDAExecutionProvider", "ROCMExecutionProvider")
 
@@ -16,7 +18,8 @@ _GPU = ("CUDAExecutionProvider", "ROCMExecutionProvider")
 def configure(device: str = "cpu", dtype: str = "float32") -> str:
     """Set up the process before the first model: `device` is "cpu", "gpu" or "auto". Returns "cpu" or "gpu".
 
-    Raises InputError if this build of onnxruntime has no GPU.
+    CUDA's TF32, which onnxruntime would use, is on with the dtype "tf32" alone. Raises InputError if this build of
+    onnxruntime has no GPU.
     """
     found = [name for name in onnxruntime.get_available_providers() if name in _GPU]
     if device == "gpu" and not found:
@@ -25,8 +28,14 @@ def configure(device: str = "cpu", dtype: str = "float32") -> str:
             "onnxruntime-gpu in its place"
         )
     used = found[:1] if device != "cpu" else []
-    providers[:] = [*used, "CPUExecutionProvider"]
-    return "gpu" if used else "cpu"
+    options = {"CUDAExecutionProvider": {"use_tf32": "1" if dtype == TF32 else "0"}}
+    providers[:] = [(name, options.get(name, {})) for name in (*used, "CPUExecutionProvider")]
+    return on_device("gpu" if used else "cpu", dtype)
+
+
+def memory() -> str:
+    """The device on which tensors of a session lie, in onnxruntime's word."""
+    return "cuda" if providers[0][0] in _GPU else "cpu"
 
 
 def exact_float64() -> bool:

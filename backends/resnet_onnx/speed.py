@@ -2,8 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import onnxruntime
+
+from resnet_core.errors import InputError
 from resnet_core.folding import folded
-from resnet_onnx.model import ResNet, build_tree
+from resnet_core.resident import Resident
+from resnet_onnx import runtime
+from resnet_onnx.inference import to_arrays, to_native
+from resnet_onnx.model import INPUT, ResNet, build_tree
 from resnet_onnx.weights import get_weights
 
 
@@ -13,3 +23,19 @@ def fast(model: ResNet, *, compiled: bool = True) -> ResNet:
     if tree is model.tree:
         return model
     return build_tree(tree, channels=model.channels, weights=weights, taps=tuple(model.taps), dtype=model.dtype)
+
+
+@contextmanager
+def resident(model: ResNet, images: np.ndarray) -> Iterator[Resident]:
+    """By a binding, whose run returns when the outputs, which stay on the device, are computed."""
+    if model.dtype == "float64":
+        raise InputError("resident: received a float64 model, which onnxruntime does not run; expected float32")
+    binding, device = model.session.io_binding(), runtime.memory()
+    binding.bind_ortvalue_input(INPUT, onnxruntime.OrtValue.ortvalue_from_numpy(to_native(model, images), device))
+    for output in model.session.get_outputs():
+        binding.bind_output(output.name, device)
+    yield Resident(
+        lambda: model.session.run_with_iobinding(binding),
+        lambda output: None,
+        lambda output: to_arrays(model, binding.copy_outputs_to_cpu()),
+    )

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from resnet_torch.own_programs import run_program
     from resnet_torch.parallel import ParallelTrainer, join
     from resnet_torch.runtime import configure, exact_float64, peak_device_memory, random_state, versions
-    from resnet_torch.speed import fast
+    from resnet_torch.speed import fast, resident
     from resnet_torch.state_dict import read_state_dict, write_state_dict
     from resnet_torch.trainer import Trainer
     from resnet_torch.weights import get_weights, native_tensors, set_weights
@@ -59,6 +59,7 @@ __all__ = [
     "predict",
     "random_state",
     "read_state_dict",
+    "resident",
     "run_program",
     "set_weights",
     "train_forward",

@@ -22,13 +22,24 @@ def predict(model: ResNet, images: np.ndarray) -> np.ndarray | dict[str, np.ndar
     native = to_native(model, images)
     if not len(native):
         return empty_output(model.tree, model.taps, np.asarray(images), model_dtype(model))
-    with mode(model, training=False), torch.inference_mode():
+    with evaluating(model, native):
         return to_arrays(model(native))
 
 
 def modes(model: nn.Module) -> dict[str, bool]:
     """{module: whether it is in training mode}."""
     return {name: module.training for name, module in model.named_modules()}
+
+
+@contextmanager
+def evaluating(model: nn.Module, images: Tensor) -> Iterator[None]:
+    """Evaluation mode, without gradients.
+
+    On a GPU without inference mode: a CUDA graph that was captured in it cannot be captured anew outside
+    (pytorch#135892, #166792), where the owner of the model may call it.
+    """
+    with mode(model, training=False), torch.inference_mode(not images.is_cuda), torch.no_grad():
+        yield
 
 
 @contextmanager

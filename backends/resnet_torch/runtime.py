@@ -4,23 +4,20 @@ from __future__ import annotations
 
 import torch
 
+from resnet_core.engines import on_device, tell_torch
 from resnet_core.errors import InputError
 
 
 def configure(device: str = "cpu", dtype: str = "float32") -> str:
     """Set up the process before the first model: `device` is "cpu", "gpu" or "auto". Returns "cpu" or "gpu".
 
-    On a GPU, TF32 is off, so that float32 means float32. Raises InputError if no GPU is visible.
+    On a GPU, TF32 is off, so that float32 means float32; with the dtype "tf32" it is on. Raises InputError if no GPU is
+    visible.
     """
     if device == "gpu" and not torch.cuda.is_available():
         raise InputError(f"no GPU is visible to PyTorch {torch.__version__}; choose the device cpu")
-    device = "gpu" if device != "cpu" and torch.cuda.is_available() else "cpu"
-    torch.backends.fp32_precision = "ieee"  # type: ignore[attr-defined]
-    # The older switches must agree: torch.export and torch.compile read them, and refuse where only the newer one is
-    # set. They also undo a precision that was set for convolutions alone, which the line above leaves as it is
-    # (pytorch#179445); export itself leaves one behind.
-    torch.backends.cudnn.allow_tf32 = False
-    torch.backends.cuda.matmul.allow_tf32 = False
+    device = on_device("gpu" if device != "cpu" and torch.cuda.is_available() else "cpu", dtype)
+    tell_torch(torch, dtype)
     # The CPU is PyTorch's own default. Named, it would pass every call through Python: 1 us each, 2% of a step of
     # ResNet-20 on 64 small images.
     torch.set_default_device("cuda" if device == "gpu" else None)

@@ -22,12 +22,13 @@ from resnet_core.benchmark.result import Benchmark, BenchmarkRow
 from resnet_core.benchmark.timing import in_turn
 from resnet_core.benchmark.worker import AS_BUILT, FAST, STEP
 from resnet_core.comparison.compare import chosen_backends
+from resnet_core.engines import on_device
 from resnet_core.errors import InputError, MissingBackendError, require_choice
 from resnet_core.initialization import probe_weights
 from resnet_core.spec_files import Source
 from resnet_core.spec_files import spec as read_spec
 from resnet_core.training.recipe import check_trainable
-from resnet_core.weights import HALF, require_training_dtype
+from resnet_core.weights import HALF, TF32, require_training_dtype
 from resnet_core.workers import TIME_LIMIT
 from resnet_core.workers.parent import Worker
 
@@ -38,7 +39,7 @@ ROUNDS = 12
 CALLS_AT_ONE = 10
 
 #: What can be timed: float64 is for proofs.
-PRECISIONS = ("float32", *HALF)
+PRECISIONS = ("float32", TF32, *HALF)
 
 
 def bench(
@@ -50,6 +51,7 @@ def bench(
     input_size: tuple[int, int] | None = None,
     device: str = "auto",
     dtype: str = "float32",
+    resident: bool = False,
     rounds: int = ROUNDS,
     pythons: Mapping[str, str] | None = None,
     time_limit: float = TIME_LIMIT,
@@ -64,7 +66,8 @@ def bench(
     - `training`: also a training step, with SGD and momentum; backends that do not train are left out of it.
     - `input_size`: (height, width) of the pictures; by default the spec's.
     - `device`: "auto", "cpu" or "gpu".
-    - `dtype`: "float32"; "bfloat16" or "float16" for inference, in backends that offer it.
+    - `dtype`: "float32"; for inference "tf32" on a GPU that has it, "bfloat16" or "float16" in backends that offer it.
+    - `resident`: predictions are timed with the pictures on the device, and their output left there.
     - `rounds`: in which all take turns.
     - `pythons`: {backend: path of its own Python interpreter}.
     - `time_limit`: seconds for one request to one backend.
@@ -86,14 +89,17 @@ def bench(
     if rounds < 1:
         raise InputError(f"rounds: received {rounds}; expected an integer from 1")
     require_choice("dtype", dtype, PRECISIONS)
+    on_device(device, dtype)
     network = read_spec(spec)
     if training:
+        if dtype == TF32:
+            raise InputError("dtype: received 'tf32' with training steps; expected float32, or predictions alone")
         require_training_dtype(dtype)
         check_trainable(network)
     size = network.input_size if input_size is None else input_size
     macs = totals(network, size).macs
     date, facts = datetime.now(UTC).date().isoformat(), machine()
-    case = Case(network, probe_weights(network), size, device, dtype, rounds, pythons or {}, time_limit)
+    case = Case(network, probe_weights(network), size, device, dtype, resident, rounds, pythons or {}, time_limit)
     rows, remarks = _rows(case, names, batches, training, progress)
     if backends is None and all(row.missing for row in rows):
         raise MissingBackendError(f"no backend is installed, so there is nothing to time: {rows[0].problem}")
@@ -132,7 +138,7 @@ def _rows(
             found = _timed(case, there, forms, proof, progress)
             untrained += [name for name, row in found if row is None]
             rows += [row for _, row in found if row is not None]
-            missing |= {row.backend for row in rows if row.missing}
+            missing |= {row.backend for row in rows if _never(row)}
     return rows, [f"{name} does not train." for name in dict.fromkeys(untrained)]
 
 
@@ -150,8 +156,8 @@ def _timed(
                 contestant.prepare()
                 contestant.prove(proof)
                 contestants.append(contestant)
-                if contestant.row is not None and contestant.row.missing:
-                    break  # in every form
+                if contestant.row is not None and _never(contestant.row):
+                    break
         progress(f"batch {batch}: all in turn")
         timers = [partial(contestant.time, CALLS_AT_ONE if batch == 1 else 1) for contestant in contestants]
         in_turn(timers, 1)
@@ -159,6 +165,11 @@ def _timed(
             contestant.finish(proof, rounds)
     rows = with_ratios([contestant.row for contestant in contestants])
     return [(contestant.backend, row) for contestant, row in zip(contestants, rows, strict=True)]
+
+
+def _never(row: BenchmarkRow) -> bool:
+    """Whether its backend cannot be set up as asked, in any form."""
+    return row.missing or (row.bad_input and row.device is None)
 
 
 def with_ratios(rows: list[BenchmarkRow | None]) -> list[BenchmarkRow | None]:

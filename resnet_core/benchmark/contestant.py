@@ -29,6 +29,7 @@ class Case:
     size: tuple[int, int]
     device: str
     dtype: str
+    resident: bool
     rounds: int
     pythons: Mapping[str, str]
     time_limit: float
@@ -57,7 +58,9 @@ class Contestant:
                 self.backend, case.pythons.get(self.backend), device=case.device, time_limit=case.time_limit
             )
             self._process = self._processes.enter_context(process)
-            opened, _ = process.call(f"{TASKS}:open_backend", backend=self.backend, device=case.device)
+            opened, _ = process.call(
+                f"{TASKS}:open_backend", backend=self.backend, device=case.device, dtype=case.dtype
+            )
             self._know(device=opened["device"], versions=opened["versions"], import_seconds=opened["seconds"])
             if self._form == "training step" and not opened["trains"]:
                 self.row = None
@@ -69,6 +72,7 @@ class Contestant:
                 form=self._form,
                 size=list(case.size),
                 dtype=case.dtype,
+                resident=case.resident,
             )
             self._know(build_seconds=built["seconds"], notes=tuple(built["notes"]))
 
@@ -77,8 +81,8 @@ class Contestant:
         if not self.ready:
             return
         with self._part():
-            taken, found = self._process.call(f"{TASKS}:first", {"images": proof.images})
-            self._know(first_seconds=taken, tolerance=proof.tolerance)
+            about, found = self._process.call(f"{TASKS}:first", {"images": proof.images})
+            self._know(first_seconds=about["seconds"], timed_by=about["timed_by"], tolerance=proof.tolerance)
             self._judge(proof.judge(self.backend, found["output"]))
 
     def time(self, calls: int) -> tuple[float, ...]:
@@ -95,18 +99,18 @@ class Contestant:
         if not self.ready:
             return
         with self._part():
-            memory, found = self._process.call(f"{TASKS}:last")
+            about, found = self._process.call(f"{TASKS}:last")
             verdict = proof.still(self.backend, np.asarray(found["output"]))
-            told = None if verdict.problem is None else f"after timing, {verdict.problem}"
+            told = about["lie"] if verdict.problem is None else f"after timing, {verdict.problem}"
             assert self.row is not None
             errors = [error for error in (self.row.error, verdict.error) if error is not None]
-            self._judge(Verdict(max(errors, default=None), told))
+            self._judge(Verdict(max(errors, default=None), told, verdict.absent))
             if self.ready:
-                self._know(rounds=tuple(rounds), peak_memory_bytes=memory)
+                self._know(rounds=tuple(rounds), peak_memory_bytes=about["memory"])
 
     def _judge(self, verdict: Verdict) -> None:
         told = None if verdict.problem is None else f"{verdict.problem}; its time is not shown"
-        self._know(error=verdict.error, problem=told)
+        self._know(error=verdict.error, problem=told, bad_input=verdict.absent)
 
     def _know(self, **fields: object) -> None:
         assert self.row is not None

@@ -12,7 +12,7 @@ from resnet_core.comparison.wording import scientific
 from resnet_core.numerics import relative_error
 from resnet_core.specification import ResNetSpec
 from resnet_core.tolerances import TOLERANCES
-from resnet_core.weights import HALF, Weights
+from resnet_core.weights import HALF, TF32, Weights
 from resnet_core.workers.backend_process import BackendProcess
 
 #: Of how much a step changes the loss, the largest part by which two may differ: rounding moves gradients of wide
@@ -26,6 +26,8 @@ class Verdict:
 
     error: float | None
     problem: str | None = None
+    absent: bool = False
+    """Whether the device lacks what was asked for, and did something else."""
 
 
 class OutputProof:
@@ -34,7 +36,8 @@ class OutputProof:
     against = f"the {REFERENCE} float64 reference"
 
     def __init__(self, images: np.ndarray, expected: np.ndarray, dtype: str = "float32") -> None:
-        self.tolerance = TOLERANCES["half output" if dtype in HALF else "output"][dtype]
+        kinds = {TF32: "tf32 output", **dict.fromkeys(HALF, "half output")}
+        self.dtype, self.tolerance = dtype, TOLERANCES[kinds.get(dtype, "output")][dtype]
         self.images, self.rows = images, [0, len(images) - 1]
         self.expected = expected[: len(set(self.rows))]
 
@@ -44,6 +47,9 @@ class OutputProof:
         if output.shape != shape:
             return Verdict(float("inf"), f"received outputs of shape {list(output.shape)}; expected {list(shape)}")
         error = relative_error(output[self.rows[: len(self.expected)]], self.expected)
+        if self.dtype == TF32 and error <= TOLERANCES["output"]["float32"]:
+            told = f"TF32 was not used: the output has float32's digits, {scientific(error)} from {self.against}"
+            return Verdict(error, f"{told}; choose float32", absent=True)
         return _verdict("the output", error, self.tolerance, self.against)
 
     def still(self, backend: str, output: np.ndarray) -> Verdict:

@@ -28,6 +28,7 @@ class BenchmarkRow:
     - `form`: "as built", "fast" or "training step".
     - `error`: max|a - b| / max|b| of the output from the reference, of a training step's loss from that of the first
       backend; `tolerance`: the largest that counts as the same work.
+    - `timed_by`: "from array to array", or, with the pictures "on the device", "by its events" or "waiting".
     - `import_seconds`, `build_seconds`, `first_seconds`: the import of the framework, making the model, and the first
       call, which includes tracing and compilation.
     - `rounds`: seconds of each call in each round, after a round that does not count.
@@ -43,6 +44,7 @@ class BenchmarkRow:
     versions: Mapping[str, str] = field(default_factory=dict)
     error: float | None = None
     tolerance: float = 0.0
+    timed_by: str = ""
     import_seconds: float = 0.0
     build_seconds: float = 0.0
     first_seconds: float = 0.0
@@ -89,6 +91,7 @@ class BenchmarkRow:
             kinds = {"missing": self.missing, "bad_input": self.bad_input}
             return finite({**about, "problem": self.problem, **kinds})
         measured = {
+            "timed_by": self.timed_by,
             "seconds": asdict(self.seconds),
             "p99_seconds": self.p99,
             "calls": sum(map(len, self.rounds)),
@@ -172,6 +175,13 @@ class Benchmark:
                 f"This machine: {self.operations_per_second / 1e9:,.0f} GFLOP/s in a float32 product of matrices, "
                 f"{self.copied_bytes_per_second / 2**30:,.1f} GiB/s copied."
             )
+        if "gpu" in self.machine and any(row.device == "gpu" for row in self.timed):
+            yield f"The GPU: {self.machine['gpu']}."
+        ways = dict.fromkeys(row.timed_by for row in self.timed)
+        for way in ways if len(ways) > 1 or any(way.startswith("on the device") for way in ways) else ():
+            rows = [row for row in self.timed if row.timed_by == way]
+            names = ("training steps" if row.form == "training step" else row.backend for row in rows)
+            yield f"Timed {way}: {', '.join(dict.fromkeys(names))}."
         if self.timed and not all(row.seconds.holds for row in self.timed):
             yield "Fewer than six rounds: the intervals are the extremes, and cover less than 95%."
         if self.machine.get("load_before", 0) > QUIET_LOAD:

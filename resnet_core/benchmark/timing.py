@@ -1,13 +1,21 @@
-"""Seconds of one call, and several contestants in turn."""
+"""Seconds of one call, of a device's part of it, and several contestants in turn."""
 
 from __future__ import annotations
 
 import gc
 import time
 from collections.abc import Callable, Sequence
-from typing import TypeVar
+from dataclasses import dataclass
+from statistics import median
+from typing import Any, TypeVar
+
+from resnet_core.resident import Resident
 
 Answer = TypeVar("Answer")
+
+#: By how much later than it was said to be computed an output may be here: a part of that time, and at least so many
+#: seconds, in which an output of some numbers is copied many times over. It is copied from the device, and no more.
+LATER, LATER_SECONDS = 0.25, 5e-4
 
 
 def seconds(call: Callable[[], object]) -> float:
@@ -15,6 +23,52 @@ def seconds(call: Callable[[], object]) -> float:
     start = time.perf_counter()
     call()
     return time.perf_counter() - start
+
+
+@dataclass(frozen=True)
+class DeviceTime:
+    """Seconds from the beginning of a call until its output is said to be computed, and until it is here."""
+
+    computed: float
+    here: float
+
+
+def device_seconds(resident: Resident) -> tuple[DeviceTime, Any]:
+    """(the time of one call, its output), where the images are on the device.
+
+    By the device's own clock between two marks, if it has one, or else by the process' until the result has been waited
+    for. A call that returns before that has only told the device what to do.
+    """
+    events = None if resident.event is None else (resident.event(), resident.event())
+    start = time.perf_counter()
+    if events is None:
+        output = resident.compute()
+        resident.wait(output)
+        computed = time.perf_counter() - start
+    else:
+        first, last = events
+        first.record()
+        output = resident.compute()
+        last.record()
+        last.synchronize()
+        computed = first.elapsed_time(last) / 1000
+    found = resident.fetch(output)
+    return DeviceTime(computed, time.perf_counter() - start), found
+
+
+def not_waited(calls: Sequence[DeviceTime]) -> str | None:
+    """In words, that these outputs were not computed yet when they were said to be; None where they were.
+
+    Half a millisecond is in doubt: what computes in less cannot be told from a copy.
+    """
+    computed = median(call.computed for call in calls)
+    later = median(call.here - call.computed for call in calls)
+    if later <= max(LATER * computed, LATER_SECONDS):
+        return None
+    return (
+        f"a call takes {computed * 1000:.3g} ms, and its output is here {later * 1000:.3g} ms after that: "
+        "it was not waited for"
+    )
 
 
 def in_turn(contestants: Sequence[Callable[[], Answer]], rounds: int) -> list[list[Answer]]:

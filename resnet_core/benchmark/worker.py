@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from resnet_core.backend import optional
-from resnet_core.benchmark.timing import seconds
+from resnet_core.benchmark.timing import DeviceTime, device_seconds, not_waited, seconds
 from resnet_core.inference import fast_model
 from resnet_core.spec_files import from_json
 from resnet_core.specification import ResNetSpec
@@ -23,7 +23,7 @@ from resnet_core.training.recipe import Recipe
 from resnet_core.training.recipe_files import recipe
 from resnet_core.training.schedule import step_numbers
 from resnet_core.training.targets import target_distribution
-from resnet_core.weights import Weights
+from resnet_core.weights import TF32, Weights
 from resnet_core.workers import tasks
 from resnet_core.workers.child import Arrays, Session
 from resnet_core.workers.memory import peak_resident_memory
@@ -32,6 +32,10 @@ Answer = tuple[Any, Arrays | None]
 
 #: How a contestant computes: what `build` returns, what `predict` uses for many pictures, a `Trainer`'s step.
 AS_BUILT, FAST, STEP = "as built", "fast", "training step"
+
+#: By what a call is timed: from an array to an array; with the pictures on the device, by the device's own clock, or
+#: by the process', which waits.
+ARRAYS, EVENTS, WAITING = "from array to array", "on the device, by its events", "on the device, waiting"
 
 #: More pictures than anyone has: whatever repays at some number of them is done.
 MANY = 10**12
@@ -45,6 +49,8 @@ SIDE, COPIED, CALLS = 1536, 2**27, 5
 
 class Subject:
     """What is timed, with its pictures and the number of calls so far."""
+
+    timed_by = ARRAYS
 
     def __init__(self, ready: Callable[[np.ndarray], Callable[[], Any]]) -> None:
         self.ready = ready
@@ -62,38 +68,73 @@ class Subject:
         self.calls += 1
         return self.call(np.roll(self.images, self.calls))
 
+    def lie(self) -> str | None:
+        """In words, what is wrong with these seconds, if anything is."""
+        return None
 
-def open_backend(session: Session, arrays: Arrays, *, backend: str, device: str) -> Answer:
-    """Import the backend and set it up for float32, which half precision goes with.
+
+class ResidentSubject(Subject):
+    """The same for pictures that the device has before the time begins; what is fetched afterwards is not in it."""
+
+    def __init__(self, backend: Any, model: Any) -> None:
+        super().__init__(lambda images: lambda: None)
+        self.resident, self.model = optional(backend, "resident"), model
+        self.times: list[DeviceTime] = []
+
+    def call(self, images: np.ndarray) -> float:
+        """Seconds of the device."""
+        with self.resident(self.model, images) as run:
+            self.timed_by = WAITING if run.event is None else EVENTS
+            taken, output = device_seconds(run)
+        self.output = np.asarray(output)
+        self.times.append(taken)
+        return taken.computed
+
+    def lie(self) -> str | None:
+        """Whether outputs were not there yet; the first call, which compiles, tells nothing of that."""
+        return not_waited(self.times[1:])
+
+
+def open_backend(session: Session, arrays: Arrays, *, backend: str, device: str, dtype: str) -> Answer:
+    """Import the backend and set it up, for half precision as for float32.
 
     Answers what `tasks.open_backend` does, and how long it took.
     """
     start = time.perf_counter()
-    opened, _ = tasks.open_backend(session, arrays, backend=backend, device=device, dtype="float32")
+    opened, _ = tasks.open_backend(
+        session, arrays, backend=backend, device=device, dtype=dtype if dtype == TF32 else "float32"
+    )
     trains = callable(getattr(session.backend, "Trainer", None))
     return {**opened, "seconds": time.perf_counter() - start, "trains": trains}, None
 
 
-def build(session: Session, arrays: Arrays, *, spec: str, form: str, size: list[int], dtype: str) -> Answer:
-    """Make the model or the trainer from neutral weights. Answers how long it took, and what the backend warns of."""
-    network, subjects = from_json(spec), {AS_BUILT: _as_built, FAST: _fast, STEP: _step}
+def build(
+    session: Session, arrays: Arrays, *, spec: str, form: str, size: list[int], dtype: str, resident: bool
+) -> Answer:
+    """Make the model or the trainer from neutral weights. Answers how long it took, and what the backend warns of.
+
+    `resident`: predictions are of pictures that the device has; a step begins with arrays as always.
+    """
+    network, make, backend = from_json(spec), {AS_BUILT: _as_built, FAST: _fast, STEP: _step}[form], session.backend
+    stored = "float32" if dtype == TF32 else dtype
     start = time.perf_counter()
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
-        session.model = subjects[form](session.backend, network, arrays, (size[0], size[1]), dtype)
+        made = make(backend, network, arrays, (size[0], size[1]), stored)
+        session.model = made if isinstance(made, Subject) else _predicting(backend, made, resident)
     told = [" ".join(str(warning.message).split()) for warning in said if warning.category is UserWarning]
     return {"seconds": time.perf_counter() - start, "notes": list(dict.fromkeys(told))}, None
 
 
 def first(session: Session, arrays: Arrays) -> Answer:
-    """Seconds of the first call with these pictures, and the output; of a training step the losses of two."""
+    """Of the first call with these pictures the seconds, and the output; of a training step the losses of two."""
     subject = session.model
     subject.images = arrays["images"]
     taken, output = subject.call(subject.images.copy()), subject.output
     if output.ndim == 0:
         subject.call(subject.images.copy())
         output = np.array([output, subject.output])
-    return taken, {"output": output}
+    return {"seconds": taken, "timed_by": subject.timed_by}, {"output": output}
 
 
 def timed(session: Session, arrays: Arrays, *, calls: int) -> Answer:
@@ -102,9 +143,10 @@ def timed(session: Session, arrays: Arrays, *, calls: int) -> Answer:
 
 
 def last(session: Session, arrays: Arrays) -> Answer:
-    """The output for the first pictures again, after all that was timed, and the peak memory in bytes."""
+    """The output for the first pictures again, after all that was timed, the peak memory in bytes, and any lie."""
     session.model.call(session.model.images.copy())
-    return session.backend.peak_device_memory() or peak_resident_memory(), {"output": session.model.output}
+    memory = session.backend.peak_device_memory() or peak_resident_memory()
+    return {"memory": memory, "lie": session.model.lie()}, {"output": session.model.output}
 
 
 def limits(session: Session, arrays: Arrays) -> Answer:
@@ -118,13 +160,17 @@ def limits(session: Session, arrays: Arrays) -> Answer:
     return {"operations_per_second": 2 * SIDE**3 / product, "copied_bytes_per_second": COPIED / copy}, None
 
 
-def _as_built(backend: Any, spec: ResNetSpec, weights: Weights, size: tuple[int, int], dtype: str) -> Subject:
-    model = backend.build(spec, weights=weights, dtype=dtype)
-    return Subject(lambda images: lambda: backend.predict(model, images))
+def _as_built(backend: Any, spec: ResNetSpec, weights: Weights, size: tuple[int, int], dtype: str) -> Any:
+    return backend.build(spec, weights=weights, dtype=dtype)
 
 
-def _fast(backend: Any, spec: ResNetSpec, weights: Weights, size: tuple[int, int], dtype: str) -> Subject:
-    model = fast_model(backend, spec, weights, dtype=dtype, pictures=MANY, size=size)
+def _fast(backend: Any, spec: ResNetSpec, weights: Weights, size: tuple[int, int], dtype: str) -> Any:
+    return fast_model(backend, spec, weights, dtype=dtype, pictures=MANY, size=size)
+
+
+def _predicting(backend: Any, model: Any, resident: bool) -> Subject:
+    if resident:
+        return ResidentSubject(backend, model)
     return Subject(lambda images: lambda: backend.predict(model, images))
 
 

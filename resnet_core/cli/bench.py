@@ -44,7 +44,12 @@ def time_backends(
         str | None, typer.Option(metavar="N or HxW", help="Size of the pictures; by default the spec's.")
     ] = None,
     device: DeviceOption = "auto",
-    dtype: Annotated[str, typer.Option(metavar="TYPE", help="float32; bfloat16 or float16 for inference.")] = "float32",
+    dtype: Annotated[
+        str, typer.Option(metavar="TYPE", help="float32; tf32, bfloat16 or float16 for inference.")
+    ] = "float32",
+    resident: Annotated[
+        bool, typer.Option("--resident", help="Leave the pictures' way to the device out of the time.")
+    ] = False,
     rounds: Annotated[
         int | None, typer.Option(metavar="N", help="Rounds in which all take turns; by default 12.", min=1)
     ] = None,
@@ -76,6 +81,7 @@ def time_backends(
         input_size=None if input_size is None else parse_size(input_size, "--input-size"),
         device=device,
         dtype=dtype,
+        resident=resident,
         rounds=ROUNDS if rounds is None else rounds,
         pythons=parse_pythons(python or []),
         time_limit=time_limit,

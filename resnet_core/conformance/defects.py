@@ -7,7 +7,8 @@ as it is: a proxy stands before it.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -65,6 +66,20 @@ def _fast(change: Callable[[Any, Any, Any], Any]) -> Plant:
     return lambda backend: {
         "fast": lambda model, *, compiled=True: change(backend, model, backend.fast(model, compiled=compiled))
     }
+
+
+def _resident(images: Callable[[Any], Any], output: Callable[[Any], Any]) -> Plant:
+    """What becomes of the images on their way to the device, and of the output on its way back."""
+
+    def plant(backend: Any) -> dict[str, Any]:
+        @contextmanager
+        def resident(model: Any, given: Any) -> Iterator[Any]:
+            with backend.resident(model, images(given)) as run:
+                yield replace(run, fetch=lambda found: output(run.fetch(found)))
+
+        return {"resident": resident}
+
+    return plant
 
 
 def _twice(backend: Any, model: Any) -> Any:
@@ -439,6 +454,14 @@ DEFECTS: dict[str, Defect] = {
         "what is fast has the same taps",
         "with norms",
         _fast(lambda backend, model, quick: TAPPED["with norms"][0].build(backend, "float32")),
+    ),
+    "resident images are others": Defect(
+        "what is resident computes the same", SMALL, _resident(lambda images: images[::-1], lambda output: output)
+    ),
+    "resident outputs in half precision": Defect(
+        "what is resident computes the same",
+        "with norms",
+        _resident(lambda images: images, _each(lambda array: array.astype(np.float16).astype(array.dtype))),
     ),
     "the seed is ignored": Defect(
         "a seed is the specs initial weights",

@@ -41,7 +41,7 @@ FILES = {f"{name}.py" for names, _ in BUDGETS.values() for name in names}
 #: Parts and verbs that a package is without. The reference has time, and no way to meet other processes: those that
 #: share its steps are threads.
 WITHOUT = {
-    "numpy": ("speed", "fast", "join"),
+    "numpy": ("speed", "fast", "resident", "join"),
 }
 #: What is left out by a backend for inference: the parts of the budgets, and the verbs.
 TRAINING = ("layers that a framework lacks", "training", "several processes", "programs", "programs that train")

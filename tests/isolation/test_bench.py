@@ -20,12 +20,19 @@ import resnet_core as rn
 from command_line import in_process
 from resnet_core.architecture import layer_tree
 from resnet_core.initialization import residual_ends
+from resnet_core.tolerances import TOLERANCES
+from toys.packages import toy_behind
 from toys.packages.toy_cheating import COMPILING, COMPUTING, HICCUP, PREPARING
 from toys.registry import register
 
 NARROW = [
     "resnet20",
     *("--set", "depths=[1, 1]", "--set", "channels=[2, 3]", "--set", "input_size=9", "--set", "classes=3"),
+]
+
+#: Wide enough for the rounding of its factors to average out, as in a network that someone would run on a GPU.
+WIDER = [
+    *("--set", "depths=[1, 1]", "--set", "channels=[16, 32]", "--set", "input_size=16", "--set", "classes=10"),
 ]
 
 FORMS = ("as built", "fast")
@@ -45,11 +52,11 @@ class Run:
         ]
         return found
 
-    def problem(self, kind: str, form: str = "as built") -> str:
+    def problem(self, kind: str, form: str = "as built", family: str = "cheating") -> str:
         """What is said of a cheating toy, of which then nothing is timed."""
-        row = self.row(f"cheating__{kind}", form)
+        row = self.row(f"{family}__{kind}", form)
         assert not {"seconds", "images_per_second", "ratio", "rounds"} & row.keys()
-        assert f"resnet: cheating__{kind}, {form}, batch 2: {row['problem']}" in self.errors
+        assert f"resnet: {family}__{kind}, {form}, batch 2: {row['problem']}" in self.errors
         return str(row["problem"])
 
 
@@ -88,6 +95,21 @@ def half(tmp_path_factory: pytest.TempPathFactory) -> Run:
     """In bfloat16, which those here know only by name, and one of them not at all."""
     toys = ("cheating__rounded", "cheating__shortcuts", "equal")
     return bench(tmp_path_factory.mktemp("toys"), "--batch", "2", "--rounds", "1", "--dtype", "bfloat16", toys=toys)
+
+
+@pytest.fixture(scope="module")
+def resident(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """Devices that compute behind the process, with the pictures on them."""
+    toys = (*(f"behind__{kind}" for kind in ("waits", "leaves", "clocks", "misclocks")), "equal")
+    return bench(tmp_path_factory.mktemp("toys"), "--batch", "2", "--rounds", "3", "--resident", toys=toys)
+
+
+@pytest.fixture(scope="module")
+def tensor(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """TF32 on GPUs that are not there, and on a CPU, which has none."""
+    toys = (*(f"tensor__{kind}" for kind in ("nearest", "cut", "brain", "full")), "equal")
+    options = ("--batch", "2", "--rounds", "1", "--dtype", "tf32", *WIDER)
+    return bench(tmp_path_factory.mktemp("toys"), *options, toys=toys)
 
 
 def test_what_is_right_is_timed_beside_all_that_cheat(run: Run) -> None:
@@ -144,6 +166,53 @@ def test_what_is_not_computed_yet_is_waited_for(run: Run) -> None:
     row = run.row("cheating__lazy")
     assert row["seconds"]["low"] >= COMPUTING
     assert row["first_seconds"] >= COMPUTING
+
+
+def test_a_device_that_computes_behind_is_waited_for(resident: Run) -> None:
+    """By the process' clock until the result is there, or by the device's own between two marks."""
+    for kind, way in (("waits", "on the device, waiting"), ("clocks", "on the device, by its events")):
+        row = resident.row(f"behind__{kind}")
+        assert row["timed_by"] == way
+        assert toy_behind.COMPUTING <= row["seconds"]["low"] < 2 * toy_behind.COMPUTING
+        assert f"Timed {way}: behind__{kind}." in resident.result["notes"]
+
+
+@pytest.mark.parametrize("kind", ["leaves", "misclocks"])
+def test_a_device_that_is_not_waited_for_is_caught(kind: str, resident: Run) -> None:
+    """What only tells its device what to do, and what asks another stream than the one that computes."""
+    told = resident.problem(kind, family="behind")
+    assert re.match(r"a call takes \S+ ms, and its output is here \S+ ms after that: it was not waited for", told)
+    assert resident.code == 2  # for the next
+
+
+def test_who_cannot_leave_pictures_on_its_device_says_so(resident: Run) -> None:
+    assert resident.row("equal")["problem"] == "package toy_equal has no resident, which is optional but needed here"
+
+
+def test_tf32_has_a_bound_of_its_own(tensor: Run) -> None:
+    row = tensor.row("tensor__nearest")
+    assert 1e-5 < row["error"] < row["tolerance"] == TOLERANCES["tf32 output"]["tf32"]
+    assert row["seconds"]["median"] > 0
+    assert (row["device"], row["timed_by"], tensor.result["dtype"]) == ("gpu", "from array to array", "tf32")
+
+
+@pytest.mark.parametrize("kind", ["cut", "brain"])
+def test_less_than_tf32_is_caught_at_its_bound(kind: str, tensor: Run) -> None:
+    """Bits that are cut off in the place of being rounded, and bfloat16."""
+    assert "the output differs by" in tensor.problem(kind, family="tensor")
+    assert "allowed is 2e-3" in tensor.problem(kind, family="tensor")
+
+
+def test_tf32_that_was_not_used_is_not_timed_as_such(tensor: Run) -> None:
+    told = tensor.problem("full", family="tensor")
+    assert told.startswith("TF32 was not used: the output has float32's digits")
+    assert "; choose float32" in told
+
+
+def test_a_cpu_has_no_tf32_and_one_line_says_so(tensor: Run) -> None:
+    told = "dtype: received 'tf32', which only a GPU has; choose float32, or the device gpu"
+    assert [line for line in tensor.errors if "equal" in line] == [f"resnet: equal, as built, batch 2: {told}"]
+    assert tensor.code == 2
 
 
 def test_preparing_the_pictures_is_inside_for_everybody(run: Run) -> None:
@@ -221,7 +290,9 @@ def test_equal_work_is_exit_code_0(single: Run) -> None:
         (["--python", "flax=x", "--backends", "torch"], "pythons: received one for 'flax'; the timed backends are"),
         (["--training", "--set", "classes=none"], "received classes = None"),
         (["--rounds", "0"], "Invalid value for '--rounds'"),
-        (["--dtype", "float64"], "dtype: received 'float64'; expected one of float32, bfloat16, float16"),
+        (["--dtype", "float64"], "dtype: received 'float64'; expected one of float32, tf32, bfloat16, float16"),
+        (["--dtype", "tf32", "--device", "cpu"], "dtype: received 'tf32', which only a GPU has; choose float32, or"),
+        (["--dtype", "tf32", "--training"], "dtype: received 'tf32' with training steps; expected float32, or"),
         (["--dtype", "bfloat16", "--training"], "dtype: received 'bfloat16', which is for inference"),
         (["--device", "tpu"], "device: received 'tpu'; expected one of auto, cpu, gpu"),
     ],

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import resnet_core
 from resnet_core.tolerances import TOLERANCES
-from resnet_core.weights import DTYPES, HALF
+from resnet_core.weights import DTYPES, HALF, TF32
 
 CORE = Path(resnet_core.__file__).parent
 #: Numbers of a recipe or a layer: keywords, or keys of such a mapping.
@@ -41,7 +41,10 @@ def small_numbers(source: str) -> list[float]:
 
 def test_every_quantity_has_a_limit_in_each_dtype_and_float64_is_the_hard_one() -> None:
     for quantity, limits in TOLERANCES.items():
-        if quantity.startswith("half "):
+        if quantity == "tf32 output":
+            assert limits.keys() == {TF32}
+            assert 2**-11 < limits[TF32] < TOLERANCES["half output"]["float16"]
+        elif quantity.startswith("half "):
             assert limits.keys() == set(HALF), quantity
             assert 2**-11 < limits["float16"] <= limits["bfloat16"] / 4 < 0.02, quantity
         else:

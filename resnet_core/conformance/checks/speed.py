@@ -1,11 +1,11 @@
-"""The same network for inference alone, for a package that offers it."""
+"""The same network for inference alone, and on its device, for a package that offers it."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from resnet_core.conformance.check import Context, check, expect, expect_close, expect_same
-from resnet_core.conformance.networks import NETWORKS, TAPPED
+from resnet_core.conformance.networks import NETWORKS, SMALL, TAPPED
 from resnet_core.conformance.subjects import predicted
 
 GROUP = "speed"
@@ -37,3 +37,20 @@ def what_is_fast_has_the_same_taps(context: Context, case: str) -> None:
     )
     for tap in taps:
         expect_close(tap, found[tap], truth[tap], context.tolerance("output"))
+
+
+@check(GROUP, cases=(SMALL, "with norms"), dtypes=("float32",), needs="resident")
+def what_is_resident_computes_the_same(context: Context, case: str) -> None:
+    """Twice, in evaluation mode, also of taps; afterwards every mode is as before."""
+    (subject, taps), backend = TAPPED.get(case, (NETWORKS[SMALL], ())), context.backend
+    model, images = subject.build(backend, context.dtype, taps=taps), subject.images()
+    truth, modes = predicted(subject, subject.sizes[0], taps), backend.modes(model)
+    with backend.resident(model, images) as run:
+        for _ in range(2):
+            output = run.compute()
+            run.wait(output)
+            found = run.fetch(output)
+            for tap in taps or ("output",):
+                given, true = (found[tap], truth[tap]) if taps else (found, truth)
+                expect_close(tap, given, true, context.tolerance("output"))
+    expect(backend.modes(model) == modes, "the model has another mode afterwards than before")
