@@ -26,6 +26,9 @@ from resnet_core.files import require_folder, write_atomically
 
 ROOT = Path(__file__).parent.parent
 
+#: Signals to end. They are heeded between two looks at what runs, so that nothing that was started is forgotten.
+ENDED: list[int] = []
+
 #: A network that is computed in no time: does it run?
 TINY = ("--set", "depths=[1, 1]", "--set", "channels=[4, 8]", "--set", "input_size=16", "--set", "classes=5")
 
@@ -96,6 +99,10 @@ def parts(options: Namespace) -> list[Part]:
             TORCHINDUCTOR_MAX_AUTOTUNE="1",
         ),
     ]
+    words = ("torchvision's network", "plain NNX, resnet50", "/ torch, training step")
+    pairs = [word for each in words for word in ("--only", each)]
+    peers = ("benchmarks/speed.py", "--device", device, *pairs, *(("--quick",) if options.quick else ()))
+    found += [Part("speed", (*peers, "--json", "{folder}/speed.json"), seconds=900.0)]
     tests = ("-m", "pytest", "-v", "-p", "no:cacheprovider", "--require-device", device)
     which = ("tests/conformance/test_gpu.py",) if options.quick else ("tests/parity",)
     return [*found, Part("tests", (*tests, *which), seconds=3600.0)]
@@ -120,14 +127,11 @@ def run(part: Part, folder: Path, seconds: float, keras: str = "") -> dict[str, 
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
-        try:
-            code = process.wait(timeout=seconds)
-        except subprocess.TimeoutExpired:
-            code = None
-        finally:
-            if process.poll() is None:
-                os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
+        while process.poll() is None and not ENDED and time.perf_counter() < start + seconds:
+            time.sleep(0.05)
+        if (code := process.poll()) is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
     about = {"name": part.name, "command": part.line, "exit_code": code, "seconds": time.perf_counter() - start}
     return {**about, "result": _json(result)}
 
@@ -151,6 +155,8 @@ def run_all(todo: Sequence[Part], folder: Path, budget: float, keras: str = "") 
         report["parts"].append(done)
         write_atomically(folder / "results.json", (json.dumps(report, indent=1) + "\n").encode())
         print(f"  {_outcome(done)}", flush=True)
+        if ENDED:
+            return 128 + ENDED[0]
         if part.first and done["exit_code"] != 0:
             print(f"resnet: nothing else was tried; see {folder / part.name}.log", file=sys.stderr)
             return 2
@@ -183,6 +189,8 @@ def _options(arguments: Sequence[str] | None = None) -> Namespace:
 
 
 def main() -> int:
+    for each in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(each, lambda number, frame: ENDED.append(number))
     options = _options()
     todo = [
         part for part in parts(options) if part.first or any(word in part.name for word in options.only or [part.name])

@@ -147,7 +147,7 @@ def openvino(spec: rn.ResNetSpec, weights: Weights, images: np.ndarray, *, preci
 def _torch(model: Any, images: np.ndarray, compiled: bool) -> Run:
     model.eval()
     if compiled:
-        model.compile(options={"freezing": True})
+        usage.load("torch").compile_for_inference(model)
     return usage.load("torch").forward(model, images)  # type: ignore[no-any-return]
 
 

@@ -31,6 +31,18 @@ from resnet_core.workers.parent import Worker
 SAME = {"logits": 1e-5, "loss": 1e-4, "bfloat16": TOLERANCES["half output"]["bfloat16"]}
 
 
+#: What both processes of a pair have. On a CPU they see no GPU. On a GPU NVIDIA's libraries compute float32 without
+#: TF32, which would be everybody's default, and the two share the card's memory.
+DEVICE = {
+    "cpu": {"CUDA_VISIBLE_DEVICES": ""},
+    "gpu": {
+        "NVIDIA_TF32_OVERRIDE": "0",
+        "TF_FORCE_GPU_ALLOW_GROWTH": "true",
+        "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
+    },
+}
+
+
 @dataclass(frozen=True)
 class Side:
     """A contestant (`speed_worker.CONTESTANTS`) in a framework; an `own` process is started as this project does it."""
@@ -45,12 +57,13 @@ class Side:
         """The modules that it imports, besides the project's."""
         return NEEDS.get(self.contestant, ())
 
-    def process(self, python: str) -> Worker:
+    def process(self, python: str, device: str) -> Worker:
+        given = {**process_environment(), **DEVICE[device]}
         if self.own:
-            return Worker(python, defaults=environment(self.framework), environment=process_environment())
+            return Worker(python, defaults=environment(self.framework), environment=given)
         # What a user's process has: nothing set.
         user = {"GLIBC_TUNABLES": "", "TF_CPP_MIN_LOG_LEVEL": "3", "KERAS_BACKEND": "tensorflow"}
-        return Worker(python, environment={**process_environment(), **user})
+        return Worker(python, environment={**given, **user})
 
 
 @dataclass(frozen=True)
@@ -121,9 +134,10 @@ def main() -> int:
     options = _options()
     report = Report(
         name="speed",
-        title=f"As fast as the machine allows: batch {options.batch}, {options.size} x {options.size}, float32",
+        title=f"As fast as the machine allows: {options.device}, batch {options.batch}, "
+        f"{options.size} x {options.size}, float32",
         columns=("ours", "theirs", "network", "ours takes", "theirs", "ratio", "95 % interval", "aimed at"),
-        settings={"batch": options.batch, "size": options.size, "pairs": options.pairs},
+        settings={"batch": options.batch, "size": options.size, "pairs": options.pairs, "device": options.device},
     )
     for pair in PAIRS:
         name = f"{pair.ours.label} / {pair.theirs.label}, {pair.spec}"
@@ -162,8 +176,9 @@ def _has(python: str, pair: Pair) -> bool:
 
 
 def _measure(pair: Pair, python: str, options: Namespace, report: Report) -> None:
-    settings: dict[str, Any] = {"spec": pair.spec, "batch": pair.batch, "size": pair.size}
-    with pair.ours.process(python) as first, pair.theirs.process(python) as second:
+    device = options.device
+    settings: dict[str, Any] = {"spec": pair.spec, "batch": pair.batch, "size": pair.size, "device": device}
+    with pair.ours.process(python, device) as first, pair.theirs.process(python, device) as second:
         outputs, starts = [], []
         versions: dict[str, str] = {}
         for side, worker in ((pair.ours, first), (pair.theirs, second)):
@@ -174,6 +189,8 @@ def _measure(pair: Pair, python: str, options: Namespace, report: Report) -> Non
                 time_limit=TIME_LIMIT,
                 **settings,
             )
+            if about["device"] != device:
+                raise ResNetError(f"{side.label} computes on the {about['device']}, not on the {device}")
             versions |= about["versions"]
             outputs.append(found["output"])
             starts.append(about["first_seconds"])
@@ -232,6 +249,7 @@ def _options() -> Namespace:
     parser = ArgumentParser(description="Our fastest forms versus what people run instead.")
     parser.add_argument("--batch", type=int, help="images per batch (16)")
     parser.add_argument("--size", type=int, help="height and width (224)")
+    parser.add_argument("--device", choices=("cpu", "gpu"), default="cpu", help="where both compute (cpu)")
     parser.add_argument("--pairs", type=int, help="pairs (8)")
     parser.add_argument("--only", action="append", metavar="WORD", help="only pairs with this word in them; repeatable")
     parser.add_argument(

@@ -29,23 +29,47 @@ Run = Callable[[], Any]
 
 
 def prepare(
-    session: Any, arrays: Any, *, contestant: str, framework: str, spec: str, batch: int, size: int
+    session: Any, arrays: Any, *, contestant: str, framework: str, spec: str, batch: int, size: int, device: str
 ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """Make a contestant ready. Answers what it computes for given images, and its versions."""
+    """Make a contestant ready. Answers what it computes for given images, where, and its versions."""
     backend = load_backend(framework)
+    if framework == "torch" and device == "gpu" and not contestant.startswith("our"):
+        import torch
+
+        torch.set_default_device("cuda")  # or its users write .cuda() behind every module and tensor
     network = rn.spec(spec)
     random = np.random.default_rng(0)
     images = random.standard_normal((batch, size, size, network.in_channels), dtype=np.float32)
     labels = random.integers(0, network.classes or 0, batch)
-    session.run = CONTESTANTS[contestant](backend, framework, network, images, labels)
+    session.run = CONTESTANTS[contestant](backend, framework, network, images, labels, device)
     start = seconds(lambda: setattr(session, "first", session.run()))
     versions = {**backend.versions(), **peers.versions(contestant)}
-    return {"versions": versions, "first_seconds": start}, {"output": np.asarray(session.first)}
+    about = {"versions": versions, "first_seconds": start, "device": _device(framework)}
+    return about, {"output": np.asarray(session.first)}
 
 
 def timed(session: Any, arrays: Any) -> tuple[float, None]:
     """Seconds of one call."""
     return seconds(session.run), None
+
+
+def _device(framework: str) -> str:
+    """Where this process computes, as its framework says: "cpu" or "gpu"."""
+    if framework == "torch":
+        import torch
+
+        return "gpu" if torch.get_default_device().type == "cuda" else "cpu"
+    if framework == "flax":
+        import jax
+
+        return str(jax.default_backend())
+    if framework == "keras":
+        import tensorflow as tf
+
+        return "gpu" if tf.config.get_visible_devices("GPU") else "cpu"
+    from resnet_onnx import runtime
+
+    return "gpu" if runtime.memory() == "cuda" else "cpu"
 
 
 def _ours(
@@ -54,41 +78,57 @@ def _ours(
     spec: rn.ResNetSpec,
     images: np.ndarray,
     labels: np.ndarray,
+    device: str,
     *,
     dtype: str = "float32",
 ) -> Run:
-    backend.configure("cpu", dtype)
+    backend.configure(device, dtype)
     pictures, size = 10**6, (images.shape[1], images.shape[2])
     model = fast_model(backend, spec, rn.probe_weights(spec), dtype=dtype, pictures=pictures, size=size)
-    return lambda: backend.predict(model, images)
+    if device == "cpu" or framework == "keras":
+        return lambda: backend.predict(model, images)
+    # On a GPU the pictures are there, as theirs are, but for Keras', whose users give it arrays. The block stays open
+    # as long as the call is kept.
+    block = backend.resident(model, images)
+    run = block.__enter__()
+    return lambda block=block: run.fetch(run.compute())  # type: ignore[misc]
 
 
-def _our_training(backend: Any, framework: str, spec: rn.ResNetSpec, images: np.ndarray, labels: np.ndarray) -> Run:
-    backend.configure("cpu", "float32")
+def _our_training(
+    backend: Any, framework: str, spec: rn.ResNetSpec, images: np.ndarray, labels: np.ndarray, device: str
+) -> Run:
+    backend.configure(device, "float32")
     plan = recipe("d2l", learning_rate=usage.LEARNING_RATE, momentum=usage.MOMENTUM)
     trainer = backend.Trainer(spec, plan, TrainingState(rn.initialize(spec, 0)), dtype="float32")
     targets, numbers = target_distribution(labels, spec.classes or 0, 0.0), step_numbers(plan, 1, 0)
     return lambda: trainer.step(step_inputs(spec, 0, 0, images, targets, numbers)).loss
 
 
-def _by_hand(backend: Any, framework: str, spec: rn.ResNetSpec, images: np.ndarray, labels: np.ndarray) -> Run:
+def _by_hand(
+    backend: Any, framework: str, spec: rn.ResNetSpec, images: np.ndarray, labels: np.ndarray, device: str
+) -> Run:
     model = _handwritten(framework, images, rn.probe_weights(spec))
     return usage.load(framework).forward(model, images)  # type: ignore[no-any-return]
 
 
-def _training_by_hand(backend: Any, framework: str, spec: rn.ResNetSpec, images: np.ndarray, labels: np.ndarray) -> Run:
+def _training_by_hand(
+    backend: Any, framework: str, spec: rn.ResNetSpec, images: np.ndarray, labels: np.ndarray, device: str
+) -> Run:
     model = _handwritten(framework, images, rn.initialize(spec, 0))
     return usage.load(framework).train_step(model, images, labels)  # type: ignore[no-any-return]
 
 
-def _compiled_by_hand(backend: Any, framework: str, spec: rn.ResNetSpec, images: np.ndarray, labels: np.ndarray) -> Run:
-    """PyTorch's users: inductor, whose constants are the weights."""
-    model = _handwritten(framework, images, rn.probe_weights(spec)).eval()
-    model.compile(options={"freezing": True})
+def _compiled_by_hand(
+    backend: Any, framework: str, spec: rn.ResNetSpec, images: np.ndarray, labels: np.ndarray, device: str
+) -> Run:
+    model = _handwritten(framework, images, rn.probe_weights(spec))
+    usage.load(framework).compile_for_inference(model)
     return usage.load(framework).forward(model, images)  # type: ignore[no-any-return]
 
 
-def _printed(backend: Any, framework: str, spec: rn.ResNetSpec, images: np.ndarray, labels: np.ndarray) -> Run:
+def _printed(
+    backend: Any, framework: str, spec: rn.ResNetSpec, images: np.ndarray, labels: np.ndarray, device: str
+) -> Run:
     """A training step of the program that `resnet source` prints: plain NNX."""
     from flax import nnx
 
@@ -106,13 +146,15 @@ def _printed(backend: Any, framework: str, spec: rn.ResNetSpec, images: np.ndarr
     return usage.load(framework).train_step(model, images, labels)  # type: ignore[no-any-return]
 
 
-def _application(backend: Any, framework: str, spec: rn.ResNetSpec, images: np.ndarray, labels: np.ndarray) -> Run:
+def _application(
+    backend: Any, framework: str, spec: rn.ResNetSpec, images: np.ndarray, labels: np.ndarray, device: str
+) -> Run:
     model = _applied(images, rn.probe_weights(spec), spec)
     return usage.load(framework).forward(model, images)  # type: ignore[no-any-return]
 
 
 def _training_application(
-    backend: Any, framework: str, spec: rn.ResNetSpec, images: np.ndarray, labels: np.ndarray
+    backend: Any, framework: str, spec: rn.ResNetSpec, images: np.ndarray, labels: np.ndarray, device: str
 ) -> Run:
     model = _applied(images, rn.initialize(spec, 0), spec)
     return usage.load(framework).train_step(model, images, labels)  # type: ignore[no-any-return]
@@ -148,7 +190,9 @@ def _applied(images: np.ndarray, weights: dict[str, np.ndarray], spec: rn.ResNet
 
 
 def _peer(name: str) -> Callable[..., Run]:
-    def run(backend: Any, framework: str, spec: rn.ResNetSpec, images: np.ndarray, labels: np.ndarray) -> Run:
+    def run(
+        backend: Any, framework: str, spec: rn.ResNetSpec, images: np.ndarray, labels: np.ndarray, device: str
+    ) -> Run:
         return peers.CONTESTANTS[name](spec, rn.probe_weights(spec), images)
 
     return run

@@ -1,4 +1,4 @@
-"""PyTorch: eager, inference mode; torch.optim.SGD."""
+"""PyTorch: eager, inference mode; torch.optim.SGD. On a GPU, where the model is, images and labels are there too."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from usage import LEARNING_RATE, MOMENTUM
 
 
 def forward(model: nn.Module, images: np.ndarray) -> Callable[[], np.ndarray]:
-    inputs = _channels_first(images)
+    inputs = _channels_first(images).to(_device(model))
     model.eval()
 
     def run() -> np.ndarray:
         with torch.inference_mode():
-            return model(inputs).numpy()
+            return model(inputs).cpu().numpy()
 
     return run
 
 
 def train_step(model: nn.Module, images: np.ndarray, labels: np.ndarray) -> Callable[[], float]:
-    inputs, targets = _channels_first(images), torch.from_numpy(labels)
+    inputs, targets = _channels_first(images).to(_device(model)), torch.from_numpy(labels).to(_device(model))
     optimizer = torch.optim.SGD(model.parameters(), lr=LEARNING_RATE, momentum=MOMENTUM)
     model.train()
 
@@ -35,6 +35,15 @@ def train_step(model: nn.Module, images: np.ndarray, labels: np.ndarray) -> Call
         return loss.item()
 
     return run
+
+
+def compile_for_inference(model: nn.Module) -> None:
+    """Inductor, whose constants are the weights; on a GPU with a CUDA graph."""
+    model.eval().compile(options={"freezing": True, "triton.cudagraphs": _device(model).type == "cuda"})
+
+
+def _device(model: nn.Module) -> torch.device:
+    return next(model.parameters()).device
 
 
 def _channels_first(images: np.ndarray) -> torch.Tensor:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -44,6 +45,9 @@ def test_every_part_is_a_command_that_the_command_line_takes(script: ModuleType)
     parts = script.parts(script._options(["--keras-python", "python3"]))
     commands = [part.command for part in parts if part.command[1] == "resnet_core"]
     assert len(commands) >= 15
+    peers = next(part.command for part in parts if part.name == "speed")
+    offered = subprocess.run([sys.executable, peers[0], "--help"], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert {word for word in peers if word.startswith("--")} <= {*re.findall(r"--[a-z]+", offered.stdout)}
     for command in commands:
         words = ["no-such-network" if word.startswith("resnet") else word for word in command[2:]]
         found = in_process(*[word.replace("{folder}/", "") for word in words])
@@ -104,6 +108,20 @@ def test_what_takes_too_long_is_ended_with_all_that_it_started(script: ModuleTyp
         time.sleep(0.1)
     else:
         pytest.fail("what it had started still runs")
+
+
+def test_who_ends_it_ends_what_it_started(tmp_path: Path) -> None:
+    arguments = [sys.executable, str(SCRIPT), "--device", "cpu", "--quick", "--folder", str(tmp_path)]
+    with subprocess.Popen(arguments, stdout=subprocess.DEVNULL) as process:
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+        for _ in range(200):
+            if (tmp_path / "there.log").exists() and (started := children.read_text().split()):
+                break
+            time.sleep(0.1)
+        process.terminate()
+        assert process.wait(timeout=20) == 143
+    assert [pid for pid in started if Path(f"/proc/{pid}").exists()] == []
+    assert [part["exit_code"] for part in results(tmp_path)["parts"]] == [None]
 
 
 def test_the_page_names_the_script_and_what_it_lists_has_no_path() -> None:
