@@ -53,7 +53,8 @@ def bounded_memory(more: int) -> Iterator[None]:
 #: kinds than MemoryError. A thread that cannot be started has no memory for its stack, unless there are too many.
 _LACKING = re.compile(
     r"can't allocate memory|Cannot allocate memory|\bout of memory|RESOURCE_EXHAUSTED|ResourceExhausted|OOM when|"
-    r"bad_alloc|Unable to allocate|can't start new thread",
+    r"bad_alloc|Unable to allocate|can't start new thread|pthread_create\b.* failed|"
+    r"what\(\): +Resource temporarily unavailable",
     re.IGNORECASE,
 )
 

@@ -41,6 +41,10 @@ OUT_OF_MEMORY = 71
 #: That of one that was given what cannot be used, and has said so in a line.
 BAD_INPUT = 2
 
+#: Those with which rank 0 has told the user why it failed. With another it has not, as with 127, which was seen where
+#: memory was short, and with which the loader of libraries ends a process.
+HAS_SAID = (1, BAD_INPUT)
+
 #: How a rank may end because another did: by an error, or aborted by JAX' client.
 FOLLOWING = (CRASHED, -signal.SIGABRT)
 
@@ -139,10 +143,10 @@ class Rank:
         return one_line(next((line for line in reversed(lines) if line.strip()), "no output").removeprefix("resnet: "))
 
     def lacked(self, code: int) -> str | None:
-        """What it says it could not have, if it ended with this code for want of memory, or aborted."""
+        """What it says it could not have, if it ended with this code for want of memory, or with none of ours."""
         if code == OUT_OF_MEMORY:
             return self.said()
-        if code < 0 and code != -signal.SIGKILL:
+        if code != -signal.SIGKILL and code not in (*WELL, *HAS_SAID, CRASHED):
             return next((one_line(line.strip()) for line in reversed(self._lines()) if lacking(line)), None)
         return None
 
@@ -183,8 +187,8 @@ def _watch(ranks: Sequence[Rank], others: Others) -> int:
                 raise WorkerError(_line(rank, f"was stopped, and stood still for {STOPPED:g} s"))
         ended = {rank: code for rank, code in codes.items() if code is not None}
         for rank, code in ended.items():
-            if rank.number == 0 and code > 0 and code not in (*WELL, CRASHED):
-                return code  # it has said why
+            if rank.number == 0 and code in HAS_SAID:
+                return code
         well = all(code in WELL for code in ended.values())
         # A rank that failed may have done so for one that is not here: its parent will say so.
         if (len(ended) == len(ranks) and (well or not others.several)) or (left is not None and left <= 0):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -97,6 +98,32 @@ def test_a_rank_for_which_no_memory_is_left_is_named_before_those_that_lost_it()
         supervise(started(WAIT, lacking))
     with pytest.raises(WorkerError, match=r"^rank 0 ran out of memory \(7 TiB\); all others were ended"):
         supervise(started(lacking, WAIT))  # rank 0 has not said so itself
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "F1130 01:49:03.473878 env.cc:93] Check failed: ret == 0 (11 vs. 0) Thread tf_XLAEigen creation via "
+        "pthread_create() failed.",
+        "LLVM ERROR: pthread_create failed: Resource temporarily unavailable",
+        "what():  Resource temporarily unavailable",
+    ],
+)
+def test_a_library_that_aborts_for_want_of_memory_is_told_from_others(said: str) -> None:
+    """As XLA, LLVM and the C++ library do where a thread can have no stack. A trace follows in the log."""
+    aborts = f"import os; os.write(2, {said.encode()!r} + b'\\n    @ 0x7f81  xla::Begin()\\n'); os.abort()"
+    with pytest.raises(WorkerError, match=rf"^rank 1 ran out of memory \({re.escape(' '.join(said.split()))}\); all"):
+        supervise(started(WAIT, aborts))
+
+
+def test_rank_0_that_ends_without_a_word_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a code that is no command's: the loader of libraries ends a process with 127, and writes to its log."""
+    monkeypatch.setattr(ranks, "GRACE", 0.3)
+    text = "import os; os.write(2, b'%s\\n'); os._exit(127)"
+    with pytest.raises(WorkerError, match=r"^rank 0 ended with exit code 127: symbol lookup error; all others were"):
+        supervise(started(text % "symbol lookup error", WAIT))
+    with pytest.raises(WorkerError, match=r"^rank 0 ran out of memory \(cannot allocate memory in static TLS block\)"):
+        supervise(started(text % "cannot allocate memory in static TLS block", WAIT))
 
 
 def test_what_aborts_for_another_reason_says_no_memory(monkeypatch: pytest.MonkeyPatch) -> None:
