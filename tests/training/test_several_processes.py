@@ -52,8 +52,8 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Work:
     return one_and_two(tmp_path_factory.mktemp("runs"))
 
 
-def resumed(work: Work, run: str, *more: str) -> subprocess.CompletedProcess[str]:
-    return resnet("train", "--out", work.folder / run, *RESUME, *more)
+def resumed(work: Work, run: str, *more: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return resnet("train", "--out", work.folder / run, *RESUME, *more, **environment)
 
 
 def test_two_processes_train_the_run_of_one(runs: Work) -> None:
