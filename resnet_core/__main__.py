@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import signal
 import sys
 from typing import NoReturn
@@ -16,7 +17,7 @@ def start() -> NoReturn:
         main()
     except KeyboardInterrupt:
         print("resnet: stopped", file=sys.stderr)
-        sys.exit(130)
+        sys.exit(72 if "RESNET_RANK" in os.environ else 130)  # `resnet_core.workers.ranks.BROKE_OFF`
     finally:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # nothing is left to stop
         gc.freeze()  # nor to look through for cycles, which takes a fifth of a second of a short command

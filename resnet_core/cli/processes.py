@@ -22,7 +22,9 @@ from resnet_core.workers.heartbeat import AFTER
 from resnet_core.workers.meeting import Seat, meet
 from resnet_core.workers.memory import no_memory
 from resnet_core.workers.ranks import (
+    ASKED,
     BAD_INPUT,
+    BROKE_OFF,
     CRASHED,
     FILES,
     MARK,
@@ -148,7 +150,9 @@ def _one_of_several(command: Sequence[str], place: Place, run: Run) -> int:
         told = {**own, HELD: "False", RESUMES: "1" if orders["resumes"] else "0"}
         rank = Rank(place.rank, command, told, (), name=seat.name, files=files)
         code = supervise([rank], others)
-        if code in WELL:
+        if rank.broke_off:  # the others wait for it inside their framework
+            others.fail(f"{seat.name} {ASKED}; {AFTER}")
+        elif code in WELL:
             others.leave()
         else:
             others.fail(f"{seat.name} ended with exit code {code}, and has said why; {AFTER}")
@@ -189,9 +193,15 @@ def crashed() -> typer.Exit:
 
 
 def in_a_rank(work: Callable[[], int]) -> int:
-    """The exit code of `work` in a rank, whose parent says that no memory was left, and to whom: rank 0 as well."""
+    """The exit code of `work` in a rank, whose parent says that no memory was left, and to whom: rank 0 as well.
+
+    And that it was interrupted while no step could be agreed on.
+    """
     try:
         return work()
+    except KeyboardInterrupt:
+        complain("stopped")
+        return BROKE_OFF
     except Exception as error:
         if (reason := no_memory(error)) is None:
             raise

@@ -45,6 +45,9 @@ BAD_INPUT = 2
 #: memory was short, and with which the loader of libraries ends a process.
 HAS_SAID = (1, BAD_INPUT)
 
+#: That of one that Ctrl-C ended at once, before it trained or again while it did: it has agreed with nobody to end.
+BROKE_OFF = 72
+
 #: How a rank may end because another did: by an error, or aborted by JAX' client.
 FOLLOWING = (CRASHED, -signal.SIGABRT)
 
@@ -54,6 +57,9 @@ WELL = (0, 130)
 #: Seconds that a rank may stand still, which a debugger or Ctrl-Z makes of it; that others may live on after one has
 #: failed, of which one may be the reason; and after one has ended well, while rank 0 draws its curves.
 STOPPED, GRACE, PATIENCE = 10.0, 5.0, 60.0
+
+#: What is said of one that has ended without the others.
+ASKED = "was asked to end before all could agree on a step"
 
 _FORWARDED = ("SIGINT", "SIGTERM", "SIGHUP")
 _LAST = 64 * 1024
@@ -78,6 +84,7 @@ class Rank:
         """
         self.number, self.stopped, self.name = number, 0.0, name or f"rank {number}"
         self.told: set[int] = set()
+        self.broke_off = False  # whether it ended, as it was asked to, without the others
         self._folder = tempfile.TemporaryDirectory(prefix="resnet-", ignore_cleanup_errors=True)
         self._guard = Guard(self._folder.name)
         self._log = Path(self._folder.name) / "log"
@@ -112,7 +119,8 @@ class Rank:
         130 also for one that died of a signal that it was sent here: it was asked to end, and did.
         """
         code = self.process.poll()
-        if code is not None and -code in self.told:
+        if code is not None and (-code in self.told or (code == BROKE_OFF and self.told)):
+            self.broke_off = True
             return 130
         still = code is None and _stands_still(self.process.pid)
         # In looks, and not by the clock: while this process is stopped too, nobody is late.
@@ -183,6 +191,8 @@ def _watch(ranks: Sequence[Rank], others: Others) -> int:
             alone = code not in FOLLOWING and not others.several
             if code is not None and code < 0 and (code == -signal.SIGKILL or alone):
                 raise WorkerError(_line(rank, _ended(rank, code)))
+            if code == BROKE_OFF:
+                raise WorkerError(_line(rank, ASKED))
             if rank.stopped >= STOPPED:
                 raise WorkerError(_line(rank, f"was stopped, and stood still for {STOPPED:g} s"))
         ended = {rank: code for rank, code in codes.items() if code is not None}

@@ -19,6 +19,8 @@ from launched_runs import LENGTH, LONG, Launched, Launcher, free_port, one_and_t
 from run_work import Work, done
 from test_several_processes import RUN, apart, same_bits
 
+from resnet_core.workers.ranks import ASKED
+
 pytestmark = pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="the ranks are found in /proc")
 
 AFTER = "all others were ended. What was saved is whole: --resume goes on from there"
@@ -82,6 +84,25 @@ def test_whoever_is_asked_to_end_all_save_once(begun: Launched, number: int, ran
     (code, said), (other, _) = begun.end()
     assert (code, other) == (130, 130)
     assert said == f"resnet: stopped after step {begun.steps()}, which is saved; use --resume to continue"
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("rank", [0, 1])
+@pytest.mark.parametrize("seconds", [0.0, 0.7, 1.4])
+def test_whoever_is_asked_to_end_before_all_train_ends_all(work: Work, seconds: float, rank: int) -> None:
+    """While it is imported, or meets the others, who wait for it: nothing can be agreed on yet."""
+    with closing(Launched(work, ["asked", "asked"], *LONG)) as running:
+        worker(running.processes[rank].pid, rank)
+        time.sleep(seconds)
+        begin = time.monotonic()
+        running.processes[rank].send_signal(signal.SIGINT)
+        ended = running.end()
+    assert time.monotonic() - begin < 30
+    assert ended[rank][0] == 130
+    code, said = ended[1 - rank]
+    if code != 130:  # a step was agreed on after all
+        assert code == 1
+        assert re.fullmatch(rf"resnet: rank {rank} on .+ {re.escape(ASKED)}; {re.escape(AFTER)}", said)
 
 
 @pytest.mark.long

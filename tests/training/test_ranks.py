@@ -18,7 +18,7 @@ from resnet_core.errors import InputError, WorkerError
 from resnet_core.training.parallel.launched import launched, variables
 from resnet_core.training.parallel.place import Place
 from resnet_core.workers import ranks
-from resnet_core.workers.ranks import CRASHED, OUT_OF_MEMORY, Rank, shares, supervise
+from resnet_core.workers.ranks import BROKE_OFF, CRASHED, OUT_OF_MEMORY, Rank, shares, supervise
 
 WAIT = "import time; time.sleep(60)"
 #: Ends as a rank does that was asked to.
@@ -144,6 +144,18 @@ def test_a_rank_that_dies_of_what_was_handed_on_has_ended_as_asked() -> None:
     running = started(WAIT, WAIT)
     threading.Timer(0.5, lambda: os.kill(os.getpid(), signal.SIGTERM)).start()
     assert supervise(running) == 130
+
+
+def test_a_rank_that_breaks_off_alone_is_named_at_once() -> None:
+    """No step was agreed on: the others wait for it, and not one that was asked by its parent, as all of them."""
+    alone = f"import sys; sys.exit({BROKE_OFF})"
+    with pytest.raises(WorkerError, match=rf"^rank 1 {ranks.ASKED}; all others were ended"):
+        supervise(started(WAIT, alone))
+    both = f"import signal, sys, time; signal.signal(signal.SIGINT, lambda *_: sys.exit({BROKE_OFF})); time.sleep(60)"
+    running = started(both, both)
+    threading.Timer(1.5, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
+    assert supervise(running) == 130
+    assert [rank.broke_off for rank in running] == [True, True]
 
 
 def test_rank_0_may_take_its_time_when_all_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
