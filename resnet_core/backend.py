@@ -410,7 +410,9 @@ def require_several(name: str, of: str = "processes") -> None:
         several = [other for other in backends() if _exports(other, "join")]
         others = [other for other in several if not declared(other, "ONE_PROCESS", "")]
         offering = f"use {' or '.join(others)}" if others else "none that is installed does"
-        raise InputError(f"{of}: backend {name} does not train in several {of}; {offering}, or one")
+        if of == "devices":  # which of those has them, only its framework's file says
+            raise InputError(f"devices: backend {name} does not train on several; use one, or processes ({offering})")
+        raise InputError(f"{of}: backend {name} does not train in several {of}; {offering}, or one process")
 
 
 def _exports(name: str, verb: str) -> bool:

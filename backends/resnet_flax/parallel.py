@@ -16,12 +16,12 @@ import numpy as np
 import optax
 from jax import Array
 
+from resnet_core.inputs import check_images
 from resnet_core.specification import ResNetSpec
 from resnet_core.training.contract import StepInputs, TrainingState
 from resnet_core.training.parallel.jax_processes import JaxProcesses, joined
 from resnet_core.training.parallel.place import Place
 from resnet_core.training.recipe import Recipe
-from resnet_flax.inference import to_native
 from resnet_flax.normalization import COUNTED
 from resnet_flax.optimizer import Arrays
 from resnet_flax.runtime import precision
@@ -56,7 +56,8 @@ class ParallelTrainer(Trainer):
         return {name: array.addressable_data(0) for name, array in super()._values().items()}
 
     def _batch(self, inputs: StepInputs) -> Batch:
-        images = to_native(self.model, inputs.images)  # one image alone may be fine: there are others
+        # One image alone may be fine: there are others. They are not put on any device yet, but on that of their row.
+        images = check_images(inputs.images, self.model.channels, self.model.tree, dtype=self.dtype)
         mask = np.ones(len(images)) if inputs.mask is None else inputs.mask
         given = {"images": images, "targets": inputs.targets, "mask": mask, **inputs.factors}
         rows = {name: self.group.rows(np.asarray(array, self.dtype)) for name, array in given.items()}

@@ -54,7 +54,7 @@ class ParallelTrainer(Trainer):
         self, spec: ResNetSpec, recipe: Recipe, state: TrainingState, *, dtype: str | None = None, group: Any
     ) -> None:
         super().__init__(spec, recipe, state, dtype=dtype)
-        self.group, self.shared = group, Shared()
+        self.group, self.shared, self.shards = group, Shared(), group.here
         for _, layer in layers(self.model):
             if type(layer) is UnbiasedBatchNormalization:  # one that takes groups needs nobody else
                 layer.__class__ = SharedBatchNormalization

@@ -27,6 +27,8 @@ class Trainer:
     """The contract's trainer on `train_on_batch`; what changes from step to step is input, or in variables."""
 
     inputs: ClassVar[frozenset[str]] = frozenset({"images", "targets", "numbers", "factors"})
+    #: Into how many a step's batch is divided already, one after the other.
+    shards = 1
 
     def __init__(self, spec: ResNetSpec, recipe: Recipe, state: TrainingState, *, dtype: str | None = None) -> None:
         dtype = require_training_dtype(dtype or "float32")
@@ -51,7 +53,7 @@ class Trainer:
 
     def step(self, inputs: StepInputs) -> StepResult:
         self.optimizer.prepare(inputs.numbers)
-        given = list(inputs.parts(self.parts))
+        given = list(inputs.parts(self.parts, self.shards))
         results = [self._part(part, last=number == self.parts) for number, part in enumerate(given, start=1)]
         self.steps += 1
         return StepResult(sum(loss for loss, _ in results) / self.parts, sum(correct for _, correct in results))

@@ -96,11 +96,16 @@ class StepInputs:
     whole: int | None = None
     mask: np.ndarray | None = None
 
-    def parts(self, count: int) -> Iterator[StepInputs]:
-        """`count` equal parts of the batch, in order."""
-        images, targets = np.split(self.images, count), np.split(self.targets, count)
-        factors = {path: np.split(given, count) for path, given in self.factors.items()}
-        masks = [None] * count if self.mask is None else np.split(self.mask, count)
+    def parts(self, count: int, shards: int = 1) -> Iterator[StepInputs]:
+        """`count` equal parts of the batch, in order; where it is several `shards`, each has its rows of every part."""
+
+        def cut(rows: np.ndarray) -> np.ndarray:
+            pieces = rows.reshape(shards, count, len(rows) // (shards * count), *rows.shape[1:])
+            return pieces.swapaxes(0, 1).reshape(count, len(rows) // count, *rows.shape[1:])
+
+        images, targets = cut(self.images), cut(self.targets)
+        factors = {path: cut(given) for path, given in self.factors.items()}
+        masks = [None] * count if self.mask is None else cut(self.mask)
         for number in range(count):
             yield replace(
                 self,

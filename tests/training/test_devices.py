@@ -44,7 +44,7 @@ def test_two_devices_train_the_run_of_one_and_one_goes_on(work: Work, backend: s
 @pytest.mark.parametrize(
     ("backend", "more", "line"),
     [
-        ("numpy", (), "devices: backend numpy does not train in several devices; use flax or torch, or one"),
+        ("numpy", (), "devices: backend numpy does not train on several; use one, or processes (use flax or torch)"),
         (
             "torch",
             (),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,7 @@ from resnet_core.errors import InputError
 from resnet_core.training.contract import StepInputs
 from resnet_core.training.parallel import shards
 from resnet_core.training.parallel import trainer as sharding
+from resnet_core.training.parallel.devices import DevicesTrainer
 from resnet_core.training.parallel.group import any_of, told
 from resnet_core.training.parallel.place import Place
 from resnet_core.training.parallel.threads import ThreadGroup, together
@@ -230,6 +232,23 @@ def test_a_shard_has_its_rows_of_every_part(equal: bool) -> None:
             assert all(set(each.factors) == set(whole.factors) != set() for each in own)
             if equal:
                 assert len({len(each.images) for each in own}) == 1
+
+
+def test_devices_of_one_process_have_their_rows_of_every_part() -> None:
+    """One after the other: cut as if it were one batch, a part would have rows of another."""
+    inputs, found = next(steps(SPECS["random"], RECIPES["parts"], 1)), []
+    trainer: Any = SimpleNamespace(inputs=frozenset(), step=found.append)
+    for devices in (1, 2, 4):
+        DevicesTrainer(trainer, devices, 2).step(inputs)
+        parts = zip(found[-1].parts(2, devices), found[-1].parts(2), inputs.parts(2), strict=True)
+        for part, wrong, whole in parts:
+            kept = slice(None) if part.mask is None else part.mask > 0
+            assert part.whole == 3
+            for name in ("images", "targets"):
+                assert np.array_equal(getattr(part, name)[kept], getattr(whole, name))
+            assert part.factors.keys() == whole.factors.keys() != set()
+            assert all(np.array_equal(given[kept], whole.factors[path]) for path, given in part.factors.items())
+            assert (len(wrong.images[kept]) == 3 and np.array_equal(wrong.images[kept], whole.images)) == (devices == 1)
 
 
 def test_all_predict_the_same(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -29,7 +29,15 @@ def workers() -> Iterator[list[Worker]]:
 
 
 @pytest.mark.parametrize(
-    ("recipe", "processes"), [("momentum", 4), ("adamw", 2), pytest.param("adamw", 3, marks=pytest.mark.long)]
+    ("recipe", "processes"),
+    [
+        ("momentum", 4),
+        ("adamw", 2),
+        pytest.param("adamw", 3, marks=pytest.mark.long),
+        ("parts", 2),
+        pytest.param("parts", 4, marks=pytest.mark.long),
+        pytest.param("groups", 2, marks=pytest.mark.long),
+    ],
 )
 def test_a_step_of_several_is_the_step_of_one(devices: Worker, recipe: str, processes: int) -> None:
     assert wrong(devices, processes, "batch norm", recipe) == {}

@@ -33,6 +33,7 @@ class JaxProcesses:
 
     def __init__(self, jax: Any, rank: int, devices: list[Any]) -> None:
         self.jax, self.rank, self.processes, self.devices = jax, rank, len(devices), devices
+        self.here = sum(device.process_index == jax.process_index() for device in devices)  # 1, or all
         mesh, axes = jax.sharding.Mesh(np.array(devices), ("rows",)), jax.sharding.PartitionSpec
         self.by_rows = jax.sharding.NamedSharding(mesh, axes("rows"))
         self.everywhere = jax.sharding.NamedSharding(mesh, axes())
