@@ -28,7 +28,7 @@ def fast(model: keras.Model, *, compiled: bool = True) -> keras.Model:
 
 @contextmanager
 def resident(model: keras.Model, images: np.ndarray) -> Iterator[Resident]:
-    """By `predict_on_batch`, as `predict` does: it returns arrays, which are here when they are computed."""
+    """By `predict_on_batch`, as `predict` does: it returns arrays, so that their way back is in its time."""
     native = to_native(model, images)
     tensor = keras.ops.convert_to_tensor(native)
     keras.ops.convert_to_numpy(tensor[:1, :1, :1, :1])  # of one number, which comes when all are there
