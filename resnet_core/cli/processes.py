@@ -161,6 +161,9 @@ def _one_of_several(command: Sequence[str], place: Place, run: Run) -> int:
         if speaks or others.cut:
             complain(str(error))
         code = BAD_INPUT if isinstance(error, InputError) else 1
+    except KeyboardInterrupt:  # while its rank is started, which nobody watches yet
+        others.fail(f"{seat.name} {ASKED}; {AFTER}")
+        raise
     finally:
         others.close()
     return code

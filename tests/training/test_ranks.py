@@ -10,9 +10,11 @@ import sys
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from resnet_core.cli import processes
 from resnet_core.cli.processes import RESUMES, Run, checked, own_place, run_ranks
 from resnet_core.errors import InputError, WorkerError
 from resnet_core.training.parallel.launched import launched, variables
@@ -156,6 +158,25 @@ def test_a_rank_that_breaks_off_alone_is_named_at_once() -> None:
     threading.Timer(1.5, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
     assert supervise(running) == 130
     assert [rank.broke_off for rank in running] == [True, True]
+
+
+def test_one_that_is_asked_to_end_while_its_rank_is_started_tells_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ctrl-C is handed on once a rank is watched; before, it ends the parent, which must not be lost without a word."""
+    told: list[str] = []
+    others = SimpleNamespace(fail=told.append, close=lambda: told.append("closed"))
+
+    def started_and_asked(*given: object, **named: object) -> Rank:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(processes, "meet", lambda *given: (others, {"resumes": False, "files": {}, "port": 29_500}))
+    monkeypatch.setattr(processes, "Rank", started_and_asked)
+    with pytest.raises(KeyboardInterrupt):
+        processes._one_of_several([], Place(1, 2, 1, port=29_500), Run(tmp_path, False, True))
+    line, closed = told
+    assert re.fullmatch(rf"rank 1 on .+ {ranks.ASKED}; all others were ended\. .+", line)
+    assert closed == "closed"
 
 
 def test_rank_0_may_take_its_time_when_all_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
