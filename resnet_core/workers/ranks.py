@@ -48,6 +48,9 @@ HAS_SAID = (1, BAD_INPUT)
 #: That of one that Ctrl-C ended at once, before it trained or again while it did: it has agreed with nobody to end.
 BROKE_OFF = 72
 
+#: The last line of one that Ctrl-C ended while Python itself began, which then ends with 1.
+INTERRUPTED = "KeyboardInterrupt"
+
 #: How a rank may end because another did: by an error, or aborted by JAX' client.
 FOLLOWING = (CRASHED, -signal.SIGABRT)
 
@@ -119,6 +122,8 @@ class Rank:
         130 also for one that died of a signal that it was sent here: it was asked to end, and did.
         """
         code = self.process.poll()
+        if code == 1 and self.said() == INTERRUPTED:
+            code = BROKE_OFF
         if code is not None and (-code in self.told or (code == BROKE_OFF and self.told)):
             self.broke_off = True
             return 130

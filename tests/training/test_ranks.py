@@ -160,6 +160,19 @@ def test_a_rank_that_breaks_off_alone_is_named_at_once() -> None:
     assert [rank.broke_off for rank in running] == [True, True]
 
 
+def test_a_rank_that_python_itself_ends_has_broken_off_too() -> None:
+    """Ctrl-C in the 10 ms in which Python imports `site` and `runpy`: exit code 1, as of a rank 0 that has said why."""
+    early = "import os; os.write(2, b'Could not import runpy module\\nKeyboardInterrupt\\n'); os._exit(1)"
+    for programs, number in (((early, WAIT), 0), ((WAIT, early), 1)):
+        with pytest.raises(WorkerError, match=rf"^rank {number} {ranks.ASKED}; all others were ended"):
+            supervise(started(*programs))
+    running = started(early)
+    running[0].told.add(signal.SIGINT)
+    assert supervise(running) == 130
+    assert running[0].broke_off
+    assert supervise(started(early.replace("KeyboardInterrupt", "the loss is NaN"), WAIT)) == 1
+
+
 def test_one_that_is_asked_to_end_while_its_rank_is_started_tells_the_others(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
