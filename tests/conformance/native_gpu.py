@@ -55,8 +55,26 @@ def _tensorflow_gpu() -> tuple[Any, ...]:
 def _onnx_gpu() -> tuple[Any, ...]:
     import onnxruntime
 
+    from resnet_onnx import runtime
+
     names = ["CUDAExecutionProvider", "CPUExecutionProvider"]
-    return (patch.object(onnxruntime, "get_available_providers", lambda: names),)
+    return (
+        patch.object(onnxruntime, "get_available_providers", lambda: names),
+        patch.object(runtime, "_starts", lambda name: True),
+    )
+
+
+def onnx_without_its_libraries(session: Any, arrays: Any) -> Answer:
+    """What is said of a GPU that onnxruntime was built for, and that does not start."""
+    from resnet_onnx import runtime
+
+    listed, _ = _onnx_gpu()
+    with listed:
+        used = runtime.configure("auto"), runtime._starts("CPUExecutionProvider")
+        try:
+            return [*used, runtime.configure("gpu")], None
+        except rn.InputError as error:
+            return [*used, str(error)], None
 
 
 def _torch_switches() -> Any:

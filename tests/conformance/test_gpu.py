@@ -26,6 +26,14 @@ def test_tf32_is_on_where_it_is_asked_for_and_off_again(engine: str, workers: Wo
     assert found["refused"] == "dtype: received 'tf32', which only a GPU has; choose float32, or the device gpu"
 
 
+def test_a_gpu_whose_libraries_do_not_start_is_none(workers: Workers) -> None:
+    """onnxruntime would compute on the CPU in its place; the build here has no CUDA."""
+    auto, cpu, said = workers.call("onnx", "native_gpu:onnx_without_its_libraries")[0]
+    assert (auto, cpu) == ("cpu", True)
+    assert said.startswith("no GPU is visible to onnxruntime ")
+    assert said.endswith("; choose the device cpu, or see why CUDAExecutionProvider does not start")
+
+
 def test_keras_models_in_tf32_are_float32(workers: Workers) -> None:
     assert workers.call("keras", "native_gpu:floatx")[0] == ["float32", "float32"]
 
