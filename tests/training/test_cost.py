@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
-from pathlib import Path
 from types import ModuleType
 
 import numpy as np
@@ -15,6 +12,7 @@ from test_parallel_torch import TensorGroup
 
 import resnet_core as rn
 import resnet_torch
+from benchmark_scripts import loaded
 from resnet_core.training.parallel.threads import ThreadGroup, together
 from resnet_core.training.parallel.trainer import ShardingTrainer
 from resnet_core.training.recipe import Recipe
@@ -29,14 +27,7 @@ PLANS = {
 
 @pytest.fixture(scope="module")
 def cost() -> ModuleType:
-    path = Path(__file__).parents[2] / "benchmarks" / "cost.py"
-    specification = importlib.util.spec_from_file_location("cost", path)
-    assert specification is not None
-    assert specification.loader is not None
-    module = importlib.util.module_from_spec(specification)
-    sys.modules["cost"] = module  # which dataclasses look for
-    specification.loader.exec_module(module)
-    return module
+    return loaded("cost")
 
 
 class Counting(TensorGroup):

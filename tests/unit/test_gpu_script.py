@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import re
@@ -15,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from benchmark_scripts import loaded
 from command_line import in_process
 
 ROOT = Path(__file__).parents[2]
@@ -23,13 +23,7 @@ SCRIPT = ROOT / "benchmarks" / "gpu.py"
 
 @pytest.fixture(scope="module")
 def script() -> ModuleType:
-    specification = importlib.util.spec_from_file_location("gpu", SCRIPT)
-    assert specification is not None
-    assert specification.loader is not None
-    module = importlib.util.module_from_spec(specification)
-    sys.modules["gpu"] = module  # which dataclasses look for
-    specification.loader.exec_module(module)
-    return module
+    return loaded("gpu")
 
 
 def python(script: ModuleType, name: str, code: str, **more: Any) -> Any:
