@@ -10,10 +10,10 @@ from resnet_onnx.model import INPUT, ResNet
 
 def predict(model: ResNet, images: np.ndarray) -> np.ndarray | dict[str, np.ndarray]:
     """ONNX computes channels first; inputs and outputs here are channels last."""
-    checked = check_images(images, model.channels, model.tree)
-    if not len(checked):
-        return empty_output(model.tree, model.taps, checked, model.dtype)
-    return to_arrays(model, model.session.run(None, {INPUT: to_native(model, checked)}))
+    native = to_native(model, images)
+    if not len(native):
+        return empty_output(model.tree, model.taps, np.asarray(images), model.dtype)
+    return to_arrays(model, model.session.run(None, {INPUT: native}))
 
 
 def modes(model: ResNet) -> dict[str, bool]:

@@ -23,7 +23,7 @@ def configure(device: str = "cpu", dtype: str = "float32") -> str:
     """Set up the process before the first model: `device` is "cpu", "gpu" or "auto". Returns "cpu" or "gpu".
 
     CUDA's TF32, which onnxruntime would use, is on with the dtype "tf32" alone. Raises InputError if this build of
-    onnxruntime has no GPU.
+    onnxruntime has no GPU, or what it needs for one is not there.
     """
     built = [name for name in onnxruntime.get_available_providers() if name in _GPU] if device != "cpu" else []
     used = [name for name in built if _starts(name)][:1]
@@ -41,9 +41,8 @@ def _starts(name: str) -> bool:
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4  # the answer says enough
     probe = onnx.parser.parse_model(_PROBE).SerializeToString()
-    return (
-        name in onnxruntime.InferenceSession(probe, options, providers=[name, "CPUExecutionProvider"]).get_providers()
-    )
+    session = onnxruntime.InferenceSession(probe, options, providers=[name, "CPUExecutionProvider"])
+    return name in session.get_providers()
 
 
 def memory() -> str:
