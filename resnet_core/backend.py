@@ -412,7 +412,7 @@ def require_several(name: str, of: str = "processes") -> None:
         offering = f"use {' or '.join(others)}" if others else "none that is installed does"
         if of == "devices":  # which of those has them, only its framework's file says
             raise InputError(f"devices: backend {name} does not train on several; use one, or processes ({offering})")
-        raise InputError(f"{of}: backend {name} does not train in several {of}; {offering}, or one process")
+        raise InputError(f"processes: backend {name} does not train in several processes; {offering}, or one process")
 
 
 def _exports(name: str, verb: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -100,6 +101,9 @@ def train_network(
     from resnet_core.cli.progress import TerminalReporter
     from resnet_core.conversion.read import import_weights
     from resnet_core.data.dataset import test_name
+    from resnet_core.training.parallel.devices import require_one_way
+    from resnet_core.training.parallel.launched import launched
+    from resnet_core.training.parallel.place import Place
     from resnet_core.training.recipe_files import default_recipe, recipe_overrides
     from resnet_core.training.recipe_files import recipe as read_recipe
     from resnet_core.training.run_folder import RunFolder
@@ -117,8 +121,7 @@ def train_network(
     given = recipe is not None or fields
     plan = read_recipe(recipe or default_recipe(weights), **fields) if given else None
     start = None if weights is None else import_weights(weights, likely=network).weights
-    if processes not in (None, 1) and devices > 1:
-        raise InputError(f"devices: received {devices} with --processes {processes}; expected one of the two")
+    require_one_way(launched(os.environ) if processes in (None, 1) else Place(0, processes), devices)
     if processes not in (None, 1) and (used := backend or (RunFolder(out).last_backend() if resume else None)):
         require_several(used)  # before any process is started
     asked = Run(out, resume, complete=None not in (spec, data, backend))

@@ -186,17 +186,18 @@ def train(
         for count, *size in pipeline.batch_shapes():
             part = (plan.statistics_batch or count // plan.accumulate, *size)
             variance_corrections(network, part, frozen)  # raises for a batch too small for a norm
-        if place is not None or devices > 1:
-            require_several(backend, "devices" if place is None else "processes")
+        several = place if devices == 1 else Place(0, 1, devices=devices)
+        of = "processes" if devices == 1 else "devices"
+        if several is not None:
+            require_several(backend, of)
         module = load_backend(backend)
-        make_trainer = optional(module, "Trainer" if place is None and devices == 1 else "ParallelTrainer")
+        make_trainer = optional(module, "Trainer" if several is None else "ParallelTrainer")
         require_random_layers(network, make_trainer.inputs)
         if devices > 1:
             require_devices(make_trainer, devices, backend)
-        for count, of in ((devices, "devices"), (1 if place is None else place.processes, "processes")):
-            if count > 1:
-                grouped = getattr(make_trainer, "grouped", False)
-                require_whole_groups(plan, count, backend, grouped=grouped, of=of)
+        if several is not None:
+            grouped = getattr(make_trainer, "grouped", False)
+            require_whole_groups(plan, several.shards, backend, grouped=grouped, of=of)
         used = module.configure(device, dtype)
 
         board = TensorBoard(folder) if tensorboard and writes else None
@@ -210,7 +211,7 @@ def train(
         session: dict[str, Any] = {"backend": backend, "device": used, "versions": module.versions()}
         session["recipe"] = title(plan)
         if devices > 1:
-            together = optional(module, "join")(Place(0, 1, devices=devices), used)
+            together = optional(module, "join")(several, used)
             session["devices"] = devices
         state, sums = TrainingState({}), RunProgress()
         if place is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from launched_runs import LENGTH
+from launched_runs import LENGTH, free_port
 from parallel_groups import NOISE
 from run_work import Work, done, resnet
 from test_several_processes import RUN, apart
@@ -51,7 +51,12 @@ def test_two_devices_train_the_run_of_one_and_one_goes_on(work: Work, backend: s
             "devices: received 2; backend torch has one in each process: start 2 of those instead (--processes 2), "
             "which compute the same",
         ),
-        ("flax", ("--processes=2",), "devices: received 2 with --processes 2; expected one of the two"),
+        (
+            "flax",
+            ("--processes=3",),
+            "devices: received 2 for each of 3 processes; expected several devices of one process, or several "
+            "processes with a device each: leave one out",
+        ),
     ],
 )
 def test_what_has_no_several_devices_says_so(work: Work, backend: str, more: tuple[str, ...], line: str) -> None:
@@ -59,6 +64,14 @@ def test_what_has_no_several_devices_says_so(work: Work, backend: str, more: tup
     assert process.returncode == 2
     assert process.stderr.splitlines()[-1].endswith(line)
     assert not (work.folder / "refused").exists()
+
+
+def test_a_launcher_is_not_waited_for_where_there_are_devices(work: Work) -> None:
+    """Whose other rank never comes."""
+    launched = {"WORLD_SIZE": "2", "RANK": "0", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
+    process = work.train("flax", "refused", "--devices=2", **launched)
+    assert process.returncode == 2
+    assert process.stderr.startswith("resnet: devices: received 2 for each of 2 processes; expected several devices")
 
 
 def test_more_devices_than_there_are(work: Work) -> None:

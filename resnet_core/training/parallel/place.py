@@ -28,3 +28,8 @@ class Place:
                 f"rank: received {self.rank} of {self.processes} processes; expected ranks from 0, each below their "
                 "number"
             )
+
+    @property
+    def shards(self) -> int:
+        """Into how many a batch is divided: one for each process, or for each of its devices."""
+        return self.processes * self.devices
