@@ -8,6 +8,8 @@ import signal
 import sys
 from typing import NoReturn
 
+from resnet_core.workers import BROKE_OFF, MARK
+
 
 def start() -> NoReturn:
     """Import the command line and run it; Ctrl-C while it is imported, and while it ends, is no traceback."""
@@ -17,7 +19,7 @@ def start() -> NoReturn:
         main()
     except KeyboardInterrupt:
         print("resnet: stopped", file=sys.stderr)
-        sys.exit(72 if "RESNET_RANK" in os.environ else 130)  # `resnet_core.workers.ranks.BROKE_OFF`
+        sys.exit(BROKE_OFF if MARK in os.environ else 130)
     finally:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # nothing is left to stop
         gc.freeze()  # nor to look through for cycles, which takes a fifth of a second of a short command

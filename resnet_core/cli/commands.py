@@ -17,6 +17,7 @@ from resnet_core.cli.options import Command
 from resnet_core.cli.output import exit_code, prepare_streams, say
 from resnet_core.cli.status import status
 from resnet_core.errors import InputError, ResNetError
+from resnet_core.workers import MARK
 
 #: {command: (module beside this one, function)}, in the order of the help. Only the one that is named is imported:
 #: `resnet list` does not wait for what `resnet train` needs.
@@ -38,9 +39,6 @@ COMMANDS = {
     "curves": ("curves", "draw_run_curves"),
     "conformance": ("conformance", "check_conformance"),
 }
-
-#: Set in a process that is one of several of a run (`workers.ranks.MARK`, which other commands need not import).
-RANK = "RESNET_RANK"
 
 #: What the commands and their group have alike.
 _STYLE: Any = {
@@ -108,7 +106,7 @@ USAGE_ERROR: Any = typer.BadParameter.__base__
 def main() -> NoReturn:
     """Run the command line; every error that the user can fix is one line on stderr."""
     prepare_streams()
-    if RANK in os.environ:
+    if MARK in os.environ:
         from resnet_core.cli.processes import end, in_a_rank
 
         if code := exit_code(lambda: in_a_rank(_run)):

@@ -18,16 +18,15 @@ from resnet_core.errors import InputError, WorkerError
 from resnet_core.files import read_bytes
 from resnet_core.training.parallel.launched import launched, parents_port, run_name, variables
 from resnet_core.training.parallel.place import Place
+from resnet_core.workers import BROKE_OFF, MARK
 from resnet_core.workers.heartbeat import AFTER
 from resnet_core.workers.meeting import Seat, meet
 from resnet_core.workers.memory import no_memory
 from resnet_core.workers.ranks import (
     ASKED,
     BAD_INPUT,
-    BROKE_OFF,
     CRASHED,
     FILES,
-    MARK,
     OUT_OF_MEMORY,
     TERMINAL,
     WELL,

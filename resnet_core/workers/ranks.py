@@ -20,14 +20,13 @@ from pathlib import Path
 from typing import Any
 
 from resnet_core.errors import InputError, WorkerError
+from resnet_core.workers import BROKE_OFF, MARK
 from resnet_core.workers.child import one_line
 from resnet_core.workers.guard import Guard
 from resnet_core.workers.heartbeat import AFTER, LOOK, Nobody, Others
 from resnet_core.workers.memory import lacking
 from resnet_core.workers.parent import DEFAULTS, signal_name
 
-#: Says to a process that it is a rank's, and has a parent.
-MARK = "RESNET_RANK"
 #: The descriptor on which a rank speaks to the user; what its framework prints goes to its log.
 TERMINAL = "RESNET_TERMINAL"
 #: The folder with the files that a rank was given by its parent.
@@ -44,9 +43,6 @@ BAD_INPUT = 2
 #: Those with which rank 0 has told the user why it failed. With another it has not, as with 127, which was seen where
 #: memory was short, and with which the loader of libraries ends a process.
 HAS_SAID = (1, BAD_INPUT)
-
-#: That of one that Ctrl-C ended at once, before it trained or again while it did: it has agreed with nobody to end.
-BROKE_OFF = 72
 
 #: The last line of one that Ctrl-C ended while Python itself began, which then ends with 1.
 INTERRUPTED = "KeyboardInterrupt"

@@ -19,8 +19,8 @@ from resnet_core.cli.processes import RESUMES, Run, checked, own_place, run_rank
 from resnet_core.errors import InputError, WorkerError
 from resnet_core.training.parallel.launched import launched, variables
 from resnet_core.training.parallel.place import Place
-from resnet_core.workers import ranks
-from resnet_core.workers.ranks import BROKE_OFF, CRASHED, OUT_OF_MEMORY, Rank, shares, supervise
+from resnet_core.workers import BROKE_OFF, MARK, ranks
+from resnet_core.workers.ranks import CRASHED, OUT_OF_MEMORY, Rank, shares, supervise
 
 WAIT = "import time; time.sleep(60)"
 #: Ends as a rank does that was asked to.
@@ -292,7 +292,7 @@ def test_the_number_of_a_launcher_is_its_own(monkeypatch: pytest.MonkeyPatch) ->
     with pytest.raises(InputError, match="processes: received 2 where a launcher has made 8; leave --processes out"):
         run_ranks([], 2, Run(Path("run"), resumes=False, complete=True))
     assert own_place() is None
-    monkeypatch.setenv(ranks.MARK, "1")
+    monkeypatch.setenv(MARK, "1")
     run_ranks([], 2, Run(Path("run"), resumes=False, complete=True))  # in a rank, nothing is started
     assert own_place() == Place(3, 8, 1, "host0", 1234)
 
