@@ -83,7 +83,7 @@ def parts(options: Namespace) -> list[Part]:
     resident = ("bench", *spec, *batches, "--resident")
     found += [
         resnet("bench-float32", *resident, *own),
-        *(resnet("bench-tf32", *resident, *own, "--dtype", "tf32") for _ in "1" if device == "gpu"),
+        *([resnet("bench-tf32", *resident, *own, "--dtype", "tf32")] if device == "gpu" else []),
         resnet("bench-bfloat16", *resident, *own, "--dtype", "bfloat16"),
         *(resnet(f"bench-keras-{e}", *resident, "--backends", "keras", KERAS_BACKEND=e) for e in engines),
     ]
