@@ -372,6 +372,8 @@ def declared(name: str, attribute: str, default: Any) -> Any:
     - `ONE_PROCESS`: why several processes cannot train a network, and what to do, where only what the backend computes
       with is the reason.
     - `HALF_DTYPES`: which of "bfloat16" and "float16" `build` and `build_tree` take.
+    - `CONVOLUTION_DTYPES`: which dtypes of convolutions (`tree.Conv`) they can compute in, in a network of float32:
+      ("bfloat16",). Trees that have such are not given to others.
     - `default_dtype()`: the dtype that weights must have where none is given, unless that is always float32.
 
     For conversions, each asked without the framework being set up:
@@ -413,6 +415,17 @@ def require_several(name: str, of: str = "processes") -> None:
         if of == "devices":  # which of those has them, only its framework's file says
             raise InputError(f"devices: backend {name} does not train on several; use one, or processes ({offering})")
         raise InputError(f"processes: backend {name} does not train in several processes; {offering}, or one process")
+
+
+def require_convolution_dtype(name: str, dtype: str | None) -> None:
+    """Raise InputError, one line, for a backend whose convolutions cannot compute in `dtype`; None is their network's.
+
+    No framework is imported. Raises as `load_backend` does for one that is none.
+    """
+    if dtype is not None and dtype not in declared(name, "CONVOLUTION_DTYPES", ()):
+        able = [other for other in backends() if dtype in declared(other, "CONVOLUTION_DTYPES", ())]
+        offering = f"leave it out, or use {' or '.join(able)}" if able else "leave it out"
+        raise InputError(f"convolution_dtype: backend {name} has no convolutions in {dtype}; {offering}")
 
 
 def _exports(name: str, verb: str) -> bool:

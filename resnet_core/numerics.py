@@ -24,6 +24,15 @@ def relative_error(value: np.ndarray, reference: np.ndarray) -> float:
     return difference / scale if scale > 0 else (0.0 if difference == 0 else float("inf"))
 
 
+def relative_distance(value: np.ndarray, reference: np.ndarray) -> float:
+    """|value - reference| / |reference|, the lengths of vectors; infinite if shapes differ or a value is not finite."""
+    if value.shape != reference.shape or not np.isfinite(value).all():
+        return float("inf")
+    scale = float(np.linalg.norm(reference.astype(np.float64)))
+    difference = float(np.linalg.norm(value.astype(np.float64) - reference))
+    return difference / scale if scale > 0 else (0.0 if difference == 0 else float("inf"))
+
+
 def gradient_errors(found: Mapping[str, np.ndarray], reference: Mapping[str, np.ndarray]) -> dict[str, float]:
     """{parameter: error} relative to the reference's gradients; infinite for one that only one side has.
 

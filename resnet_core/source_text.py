@@ -183,7 +183,7 @@ class Program:
         height, width = self.spec.input_size
         what = "features" if self.spec.classes is None else f"{self.spec.classes} classes"
         # What a network does not have changes nothing of it, so that digests last when the tree learns more.
-        shown = repr(self.tree).replace(", standardize=None", "")
+        shown = re.sub(", (standardize|dtype)=None", "", repr(self.tree))
         digest = hashlib.sha256(shown.encode()).hexdigest()[:12]
         command = _command(self.spec, self.backend) + self.options
         origin = f"Printed by `{command}` (resnet-core {version('resnet-core')}, layer tree {digest}); yours to edit."

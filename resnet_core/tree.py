@@ -85,6 +85,10 @@ class Conv(Leaf):
     The trees of specs have integer padding, equal on both sides; a tree may also say "same" or pad unevenly, and every
     backend lowers that. With `standardize`, the kernel of each output channel is first given mean 0 and variance 1:
     (w - mean) / sqrt(variance + standardize), with the biased variance (Qiao et al. 2019, arXiv:1903.10520).
+
+    With `dtype`, in a network of float32, its input and its kernel are rounded to that, and so is their convolution,
+    before the bias is added; and backward, the gradient that comes in and the two that go out. The trees of specs have
+    none (`precision.convolving_in`).
     """
 
     in_channels: int
@@ -96,6 +100,7 @@ class Conv(Leaf):
     groups: int = 1
     bias: bool = False
     standardize: float | None = None
+    dtype: Literal["bfloat16"] | None = None
 
     def tensors(self) -> dict[str, Tensor]:
         return _kernel((self.out_channels, self.in_channels // self.groups, *self.kernel), self.bias)

@@ -50,6 +50,9 @@ READS_FOLDERS = ("_METADATA", "default/_METADATA")
 #: Half precision, for inference.
 HALF_DTYPES = ("bfloat16", "float16")
 
+#: In which convolutions of a float32 network can compute.
+CONVOLUTION_DTYPES = ("bfloat16",)
+
 #: What else people call it.
 KNOWN_AS = ("jax", "nnx")
 

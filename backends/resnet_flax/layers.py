@@ -8,12 +8,29 @@ from typing import Any, cast
 import jax
 import jax.numpy as jnp
 from flax import nnx
-from jax import Array
+from jax import Array, lax
 
 from resnet_core.padding import Pair
 from resnet_core.training.running_variance import group_weights
 from resnet_core.windows import blurred, dilated_average, partial_average
+from resnet_flax.convolution import conv_general_dilated
 from resnet_flax.normalization import BatchNorm
+
+
+def in_bfloat16(inputs: Array, kernel: Array, *others: Any, **keywords: Any) -> Array:
+    """`conv_general_dilated` of values with bfloat16's digits in a network of float32.
+
+    Where float32 is cast to bfloat16 and back, XLA leaves both out, but never a `reduce_precision`. On a CPU it has no
+    products of bfloat16 that would be faster.
+    """
+    dtype = inputs.dtype if jax.default_backend() == "cpu" else jnp.bfloat16
+    given = (lax.reduce_precision(array, exponent_bits=8, mantissa_bits=7).astype(dtype) for array in (inputs, kernel))
+    y = conv_general_dilated(*given, *others, **keywords).astype(inputs.dtype)
+    return lax.reduce_precision(y, exponent_bits=8, mantissa_bits=7)
+
+
+#: In place of XLA's own, some of which it computes slowly; by the dtype if a convolution has its own.
+CONVOLUTIONS: dict[str | None, Any] = {None: conv_general_dilated, "bfloat16": in_bfloat16}
 
 
 class StandardizedConv(nnx.Conv):

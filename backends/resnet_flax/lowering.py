@@ -15,8 +15,8 @@ from resnet_core import tree
 from resnet_core.errors import InputError
 from resnet_core.padding import Padding, Pair
 from resnet_core.tap_paths import Record
-from resnet_flax.convolution import conv_general_dilated
 from resnet_flax.layers import (
+    CONVOLUTIONS,
     BlurPool,
     ChannelConv,
     DilatedAveragePool,
@@ -45,10 +45,8 @@ def lower(node: tree.Node, dtype: str) -> nnx.Module:
         case tree.Gate():
             return Gate(node, dtype)
         case tree.Conv():
-            convolution = (
-                nnx.Conv if node.standardize is None else partial(StandardizedConv, standardize=node.standardize)
-            )
-            return convolution(
+            conv = nnx.Conv if node.standardize is None else partial(StandardizedConv, standardize=node.standardize)
+            return conv(
                 node.in_channels,
                 node.out_channels,
                 node.kernel,
@@ -60,7 +58,7 @@ def lower(node: tree.Node, dtype: str) -> nnx.Module:
                 kernel_init=_no_values,
                 bias_init=_no_values,
                 param_dtype=dtype,
-                conv_general_dilated=conv_general_dilated,  # XLA computes some of them slowly
+                conv_general_dilated=CONVOLUTIONS[node.dtype],
                 rngs=_NO_RANDOMNESS,
             )
         case tree.BatchNorm():

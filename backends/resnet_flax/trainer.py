@@ -14,13 +14,13 @@ from jax import Array
 
 from resnet_core.specification import ResNetSpec
 from resnet_core.training.contract import StepInputs, StepNumbers, StepResult, TrainingState
-from resnet_core.training.parameters import frozen_layers, treatments
+from resnet_core.training.parameters import frozen_layers, trained_tree, treatments
 from resnet_core.training.recipe import Recipe
 from resnet_core.training.running_variance import variance_corrections
 from resnet_core.weights import require_training_dtype
 from resnet_flax.inference import predict, to_native
 from resnet_flax.layers import GroupedBatchNorm
-from resnet_flax.model import build
+from resnet_flax.model import build_tree
 from resnet_flax.normalization import BatchNorm
 from resnet_flax.optimizer import Arrays, Optimizer
 from resnet_flax.runtime import precision
@@ -43,7 +43,8 @@ class Trainer:
         dtype = require_training_dtype(dtype or "float32")
         self.spec, self.dtype = spec, dtype
         with precision(dtype):
-            self.model = build(spec, weights=state.weights, dtype=dtype)
+            network = trained_tree(spec, recipe, dtype)
+            self.model = build_tree(network, channels=spec.in_channels, weights=state.weights, dtype=dtype)
             for _, module in nnx.iter_graph(self.model) if recipe.groups > 1 else ():
                 if isinstance(module, BatchNorm):
                     module.__class__ = GroupedBatchNorm

@@ -61,6 +61,9 @@ QUICK_ENVIRONMENT: Mapping[str, str] = {
 #: Half precision, for inference.
 HALF_DTYPES = ("bfloat16", "float16")
 
+#: In which convolutions of a float32 network can compute.
+CONVOLUTION_DTYPES = ("bfloat16",)
+
 #: Endings of the files that `read_state_dict` reads.
 READS = (".h5", ".keras", ".index")
 

@@ -102,6 +102,41 @@ class StandardizedConv2D(layers.Conv2D):
         return {**super().get_config(), "standardize": self.standardize}
 
 
+@keras.saving.register_keras_serializable(package="resnet_keras")
+class Bfloat16Conv2D(layers.Conv2D):
+    """A convolution of bfloat16 tensors in a network of float32; the bias is added in float32.
+
+    Not by Keras' mixed policy, with which a kernel would be rounded before it is standardized.
+    """
+
+    def convolution_op(self, inputs: Any, kernel: Any) -> Any:
+        given = (ops.cast(_rounded(ops.convert_to_tensor(values)), "bfloat16") for values in (inputs, kernel))
+        return _rounded(ops.cast(super().convolution_op(*given), inputs.dtype))
+
+
+def _rounded(values: Any) -> Any:
+    """With bfloat16's digits already on JAX, where XLA leaves out a cast to it and back."""
+    if keras.backend.backend() != "jax":
+        return values
+    from jax import lax
+
+    return lax.reduce_precision(values, exponent_bits=8, mantissa_bits=7)
+
+
+@keras.saving.register_keras_serializable(package="resnet_keras")
+class Bfloat16StandardizedConv2D(StandardizedConv2D, Bfloat16Conv2D):
+    """Both."""
+
+
+#: By whether kernels are standardized, and the dtype if it has its own.
+CONVOLUTIONS: dict[tuple[bool, str | None], type[layers.Conv2D]] = {
+    (False, None): layers.Conv2D,
+    (True, None): StandardizedConv2D,
+    (False, "bfloat16"): Bfloat16Conv2D,
+    (True, "bfloat16"): Bfloat16StandardizedConv2D,
+}
+
+
 class GroupedBatchNormalization(UnbiasedBatchNormalization):
     """In training, each `rows` images of a batch by their own statistics; running ones learn from group after group.
 

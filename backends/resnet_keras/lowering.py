@@ -166,10 +166,8 @@ def _conv(node: tree.Conv, x: Any, path: str, own: dict[str, Any]) -> Any:
     same = node.padding == "same" or _same_is_equal(node)
     if node.padding != "same" and not same and node.padding != NONE:
         x = lower(tree.Pad(node.padding), x, f"{path}.pad", Pass(own["dtype"]))
-    kind, more = layers.Conv2D, {}
-    if node.standardize is not None:
-        kind, more = composed.StandardizedConv2D, {"standardize": node.standardize}
-    return kind(
+    more = {} if node.standardize is None else {"standardize": node.standardize}
+    return composed.CONVOLUTIONS[bool(more), node.dtype](
         node.out_channels,
         node.kernel,
         strides=node.stride,

@@ -9,15 +9,14 @@ import keras
 import numpy as np
 
 from resnet_core import tree
-from resnet_core.architecture import layer_tree
 from resnet_core.specification import ResNetSpec
 from resnet_core.training.contract import StepInputs, StepResult, TrainingState
-from resnet_core.training.parameters import frozen_layers, treatments
+from resnet_core.training.parameters import frozen_layers, trained_tree, treatments
 from resnet_core.training.recipe import Recipe
 from resnet_core.weights import require_training_dtype
 from resnet_keras.inference import predict, to_native
 from resnet_keras.layers import GroupedBatchNormalization
-from resnet_keras.model import build
+from resnet_keras.model import build_tree
 from resnet_keras.normalization import UnbiasedBatchNormalization
 from resnet_keras.optimizer import Optimizer
 from resnet_keras.weights import get_weights, layers
@@ -32,8 +31,9 @@ class Trainer:
 
     def __init__(self, spec: ResNetSpec, recipe: Recipe, state: TrainingState, *, dtype: str | None = None) -> None:
         dtype = require_training_dtype(dtype or "float32")
-        self.model = build(spec, weights=state.weights, dtype=dtype)
-        leaves, frozen = dict(tree.leaves(layer_tree(spec))), frozen_layers(spec, recipe)
+        network = trained_tree(spec, recipe, dtype)
+        self.model = build_tree(network, channels=spec.in_channels, weights=state.weights, dtype=dtype)
+        leaves, frozen = dict(tree.leaves(network)), frozen_layers(spec, recipe)
         self.dropouts: dict[str, GivenDropout] = {}
         for path, layer in layers(self.model):
             layer.trainable = path not in frozen and not isinstance(leaves.get(path), tree.FrozenNorm)

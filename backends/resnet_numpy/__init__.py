@@ -24,6 +24,9 @@ INTERFACE = 2
 FRAMEWORK: Mapping[str, str] = {}  # NumPy comes with the core
 ENVIRONMENT: Mapping[str, str] = {}
 
+#: In which convolutions of a float32 network can compute.
+CONVOLUTION_DTYPES = ("bfloat16",)
+
 #: What else people call it.
 KNOWN_AS = ("np",)
 

@@ -19,7 +19,7 @@ from resnet_core import tree
 from resnet_core.errors import InputError
 from resnet_core.padding import Pair, resolve
 from resnet_core.tap_paths import Record
-from resnet_core.weights import Weights
+from resnet_core.weights import Weights, rounded
 from resnet_numpy.layers import (
     Array,
     Pullback,
@@ -173,22 +173,30 @@ def _conv(node: tree.Conv, x: Array, path: str, context: Pass) -> tuple[Array, P
     if node.standardize is not None:
         weight, standardized = normalize(weight, (1, 2, 3), node.standardize)
     pads = resolve(node.padding, node.kernel, node.stride, node.dilation, (x.shape[1], x.shape[2]))
-    padded, crop = _pad(x, pads, 0.0)
-    y: Array | float = context.weights[f"{path}.bias"] if node.bias else 0.0
+    padded, crop = _pad(_kept(x, node.dtype), pads, 0.0)
+    weight = _kept(weight, node.dtype)
+    y: Array = np.zeros(1)
     for (row, column), where in _windows(padded.shape, node, node.dilation):
         y = y + _grouped(padded[where], weight[:, :, row, column], node.groups)
+    y = _kept(y, node.dtype)
 
     def backward(dy: Array) -> Array:
-        d_weight, d_padded = np.zeros_like(weight), np.zeros_like(padded)
+        d_weight, d_padded, d_y = np.zeros_like(weight), np.zeros_like(padded), _kept(dy, node.dtype)
         for (row, column), where in _windows(padded.shape, node, node.dilation):
-            d_weight[:, :, row, column] = _grouped_outer(dy, padded[where], node.groups)
-            d_padded[where] += _grouped_transposed(dy, weight[:, :, row, column], node.groups)
+            d_weight[:, :, row, column] = _grouped_outer(d_y, padded[where], node.groups)
+            d_padded[where] += _grouped_transposed(d_y, weight[:, :, row, column], node.groups)
+        d_weight = _kept(d_weight, node.dtype)
         context.gradients[f"{path}.weight"] = standardized(d_weight) if standardized else d_weight
         if node.bias:
             context.gradients[f"{path}.bias"] = dy.sum(IMAGE)
-        return crop(d_padded)
+        return crop(_kept(d_padded, node.dtype))
 
-    return np.asarray(y), backward
+    return y + context.weights[f"{path}.bias"] if node.bias else y, backward
+
+
+def _kept(values: Array, dtype: str | None) -> Array:
+    """As many digits of the values as the dtype has, in float64; all of them where there is none."""
+    return values if dtype is None else rounded(values, dtype).astype(np.float64)
 
 
 def _grouped(x: Array, weight: Array, groups: int) -> Array:

@@ -9,13 +9,13 @@ import numpy as np
 from resnet_core.numerics import log_softmax
 from resnet_core.specification import ResNetSpec
 from resnet_core.training.contract import StepInputs, StepResult, TrainingState
-from resnet_core.training.parameters import frozen_layers, treatments
+from resnet_core.training.parameters import frozen_layers, trained_tree, treatments
 from resnet_core.training.recipe import Recipe
 from resnet_core.weights import Weights, require_training_dtype
 from resnet_numpy.inference import predict, to_native
 from resnet_numpy.layers import Pullback
 from resnet_numpy.lowering import Pass
-from resnet_numpy.model import build
+from resnet_numpy.model import build_tree
 from resnet_numpy.optimizer import Optimizer
 from resnet_numpy.weights import get_weights
 
@@ -27,7 +27,8 @@ class Trainer:
 
     def __init__(self, spec: ResNetSpec, recipe: Recipe, state: TrainingState, *, dtype: str | None = None) -> None:
         dtype = require_training_dtype(dtype or "float32")
-        self.model = build(spec, weights=state.weights, dtype=dtype)
+        network = trained_tree(spec, recipe, dtype)
+        self.model = build_tree(network, channels=spec.in_channels, weights=state.weights, dtype=dtype)
         self.frozen = frozen_layers(spec, recipe)
         self.parts, self.rows = recipe.accumulate, recipe.statistics_batch
         self.optimizer = Optimizer(recipe, state, treatments(spec, recipe))

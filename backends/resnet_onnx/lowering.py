@@ -41,7 +41,7 @@ def _lower(node: tree.Node, x: Value, path: str, graph: Graph, record: Record) -
             graph.place = path
             spread = factors.node("Unsqueeze", graph.integers(2, 3), rank=4) if x.rank == 4 else factors
             return x * spread
-        case tree.Conv():
+        case tree.Conv() if node.dtype is None:
             return _conv(node, x, path)
         case tree.BatchNorm():
             return _batch_norm(node, x, path)

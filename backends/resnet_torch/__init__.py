@@ -3,7 +3,7 @@
 Particular to this package:
 - images and feature maps of the native model are (batch, channels, height, width);
 - `nn.BatchNorm2d` counts its batches, so the state_dict has `num_batches_tracked` besides the neutral names;
-- asymmetric padding is handled by two small subclasses in `lowering.py`.
+- asymmetric padding is handled by two small subclasses in `layers.py`.
 """
 
 from collections.abc import Mapping
@@ -35,6 +35,9 @@ PROGRAMS: Mapping[str, str] = {"torchvision": "torchvision", "timm": "timm", "hf
 
 #: Half precision, for inference.
 HALF_DTYPES = ("bfloat16", "float16")
+
+#: In which convolutions of a float32 network can compute.
+CONVOLUTION_DTYPES = ("bfloat16",)
 
 #: What else people call it.
 KNOWN_AS = ("pytorch",)

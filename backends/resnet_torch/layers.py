@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import cast
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 from torch.nn import functional
 
-from resnet_core.padding import Pair
+from resnet_core.padding import Padding, Pair, resolve
 from resnet_core.windows import blurred, dilated_average, partial_average
 
 
@@ -27,6 +27,60 @@ class StandardizedConv2d(nn.Conv2d):
 
     def extra_repr(self) -> str:
         return f"{super().extra_repr()}, epsilon={self.epsilon}"  # type: ignore[no-untyped-call]
+
+
+class Bfloat16Conv2d(nn.Conv2d):
+    """A convolution of bfloat16 tensors in a network of float32; the bias is added in float32."""
+
+    def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        y = super()._conv_forward(input.bfloat16(), weight.bfloat16(), None).to(input.dtype)
+        return y if bias is None else y + bias[:, None, None]
+
+
+@fx.wrap  # a size decides: torch.fx keeps the call and does not look into it
+def _padded(x: Tensor, padding: Padding, kernel: object, stride: object, dilation: object, value: float) -> Tensor:
+    size = (x.shape[2], x.shape[3])
+    pads = resolve(padding, cast(Pair, kernel), cast(Pair, stride), cast(Pair, dilation), size)
+    (top, bottom), (left, right) = pads
+    return functional.pad(x, (left, right, top, bottom), value=value)
+
+
+class PaddedConv2d(nn.Conv2d):
+    """A convolution whose padding depends on the input's size or differs between the sides."""
+
+    tree_padding: Padding
+
+    def forward(self, input: Tensor) -> Tensor:
+        return super().forward(_padded(input, self.tree_padding, self.kernel_size, self.stride, self.dilation, 0.0))
+
+
+class PaddedStandardizedConv2d(PaddedConv2d, StandardizedConv2d):
+    """Both."""
+
+
+class Bfloat16StandardizedConv2d(StandardizedConv2d, Bfloat16Conv2d):
+    """Both."""
+
+
+class Bfloat16PaddedConv2d(PaddedConv2d, Bfloat16Conv2d):
+    """Both."""
+
+
+class Bfloat16PaddedStandardizedConv2d(PaddedConv2d, Bfloat16StandardizedConv2d):
+    """All three."""
+
+
+#: By whether the padding is one that PyTorch lacks, whether kernels are standardized, and the dtype if it has its own.
+CONVOLUTIONS: dict[tuple[bool, bool, str | None], type[nn.Conv2d]] = {
+    (False, False, None): nn.Conv2d,
+    (False, True, None): StandardizedConv2d,
+    (True, False, None): PaddedConv2d,
+    (True, True, None): PaddedStandardizedConv2d,
+    (False, False, "bfloat16"): Bfloat16Conv2d,
+    (False, True, "bfloat16"): Bfloat16StandardizedConv2d,
+    (True, False, "bfloat16"): Bfloat16PaddedConv2d,
+    (True, True, "bfloat16"): Bfloat16PaddedStandardizedConv2d,
+}
 
 
 class FrozenBatchNorm2d(nn.Module):
@@ -71,6 +125,15 @@ class LayerNorm2d(nn.LayerNorm):
 
     def forward(self, input: Tensor) -> Tensor:
         return super().forward(input.movedim(1, -1)).movedim(-1, 1)
+
+
+class PaddedMaxPool2d(nn.MaxPool2d):
+    """A max-pool whose padding depends on the input's size or differs between the sides; it never wins."""
+
+    tree_padding: Padding
+
+    def forward(self, input: Tensor) -> Tensor:
+        return super().forward(_padded(input, self.tree_padding, self.kernel_size, self.stride, (1, 1), -torch.inf))
 
 
 class DilatedAvgPool2d(nn.Module):

@@ -7,15 +7,14 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import cast
 
-import torch
-from torch import Tensor, fx, nn
-from torch.nn import functional
+from torch import Tensor, nn
 
 from resnet_core import tree
 from resnet_core.errors import InputError
-from resnet_core.padding import Padding, Pair, resolve
+from resnet_core.padding import Padding, Pair
 from resnet_core.tap_paths import Record
 from resnet_torch.layers import (
+    CONVOLUTIONS,
     BlurPool2d,
     ChannelConv,
     DilatedAvgPool2d,
@@ -25,6 +24,8 @@ from resnet_torch.layers import (
     GlobalMaxPool,
     LayerNorm2d,
     PadChannels,
+    PaddedConv2d,
+    PaddedMaxPool2d,
     PartialAvgPool2d,
     StandardizedConv2d,
     Subsample,
@@ -203,7 +204,7 @@ def _average_pool(node: tree.AveragePool) -> nn.Module:
 def _conv(node: tree.Conv) -> nn.Module:
     symmetric = _symmetric(node.padding)
     standardized = node.standardize is not None
-    convolution = CONVOLUTIONS[symmetric is None, standardized]
+    convolution = CONVOLUTIONS[symmetric is None, standardized, node.dtype]
     module = convolution(
         node.in_channels,
         node.out_channels,
@@ -234,45 +235,6 @@ def _symmetric(padding: Padding) -> Pair | None:
     if padding == "same" or any(before != after for before, after in padding):
         return None  # PyTorch's layers pad both sides alike
     return padding[0][0], padding[1][0]
-
-
-@fx.wrap  # a size decides: torch.fx keeps the call and does not look into it
-def _pad(x: Tensor, padding: Padding, kernel: object, stride: object, dilation: object, value: float) -> Tensor:
-    size = (x.shape[2], x.shape[3])
-    pads = resolve(padding, cast(Pair, kernel), cast(Pair, stride), cast(Pair, dilation), size)
-    (top, bottom), (left, right) = pads
-    return functional.pad(x, (left, right, top, bottom), value=value)
-
-
-class PaddedConv2d(nn.Conv2d):
-    """A convolution whose padding depends on the input's size or differs between the sides."""
-
-    tree_padding: Padding
-
-    def forward(self, input: Tensor) -> Tensor:
-        return super().forward(_pad(input, self.tree_padding, self.kernel_size, self.stride, self.dilation, 0.0))
-
-
-class PaddedStandardizedConv2d(PaddedConv2d, StandardizedConv2d):
-    """Both."""
-
-
-#: By whether the padding is one that PyTorch lacks, and whether kernels are standardized.
-CONVOLUTIONS: dict[tuple[bool, bool], type[nn.Conv2d]] = {
-    (False, False): nn.Conv2d,
-    (False, True): StandardizedConv2d,
-    (True, False): PaddedConv2d,
-    (True, True): PaddedStandardizedConv2d,
-}
-
-
-class PaddedMaxPool2d(nn.MaxPool2d):
-    """A max-pool whose padding depends on the input's size or differs between the sides; it never wins."""
-
-    tree_padding: Padding
-
-    def forward(self, input: Tensor) -> Tensor:
-        return super().forward(_pad(input, self.tree_padding, self.kernel_size, self.stride, (1, 1), -torch.inf))
 
 
 class GlobalAveragePool(nn.Module):

@@ -11,13 +11,13 @@ from torch.nn.functional import cross_entropy
 
 from resnet_core.specification import ResNetSpec
 from resnet_core.training.contract import StepInputs, StepResult, TrainingState
-from resnet_core.training.parameters import frozen_layers, treatments
+from resnet_core.training.parameters import frozen_layers, trained_tree, treatments
 from resnet_core.training.recipe import Recipe
 from resnet_core.weights import require_training_dtype
 from resnet_torch.differentiation import dropping
 from resnet_torch.inference import predict, to_native
 from resnet_torch.layers import GroupedBatchNorm2d
-from resnet_torch.model import build
+from resnet_torch.model import build_tree
 from resnet_torch.optimizer import Optimizer
 from resnet_torch.weights import get_weights
 
@@ -37,7 +37,8 @@ class Trainer:
 
     def __init__(self, spec: ResNetSpec, recipe: Recipe, state: TrainingState, *, dtype: str | None = None) -> None:
         dtype = require_training_dtype(dtype or "float32")
-        self.model = build(spec, weights=state.weights, dtype=dtype).train()
+        network = trained_tree(spec, recipe, dtype)
+        self.model = build_tree(network, channels=spec.in_channels, weights=state.weights, dtype=dtype).train()
         on_cpu = next(self.model.parameters()).device.type == "cpu"
         self.format = CPU_FORMAT if on_cpu else torch.contiguous_format
         self.model.to(memory_format=self.format)  # type: ignore[call-overload]

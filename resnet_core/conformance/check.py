@@ -23,8 +23,10 @@ from resnet_core.weights import DTYPES
 TRAINING = (*OPTIONAL, "Trainer")
 #: What a package declares that builds models in half precision.
 HALF_PRECISION = "HALF_DTYPES"
+#: And that lowers convolutions of another dtype than their network's.
+CONVOLUTIONS = "CONVOLUTION_DTYPES"
 #: All that a package may leave out.
-LEFT_OUT = (*TRAINING, *EXTRAS, "ParallelTrainer", HALF_PRECISION)
+LEFT_OUT = (*TRAINING, *EXTRAS, "ParallelTrainer", HALF_PRECISION, CONVOLUTIONS)
 
 
 class Violation(Exception):  # noqa: N818  (what it is, not what went wrong here)

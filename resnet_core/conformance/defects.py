@@ -10,6 +10,7 @@ import random
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -22,6 +23,7 @@ from resnet_core.conformance.checks.gradients import KINKS
 from resnet_core.conformance.networks import TAPPED, TRAINED
 from resnet_core.errors import InputError
 from resnet_core.initialization import initialize
+from resnet_core.rewrite import rewrite
 from resnet_core.training.contract import StepInputs, TrainingState
 from resnet_core.training.recipe import Recipe
 from resnet_core.training.schedule import step_numbers
@@ -120,6 +122,24 @@ def _other_dtype(instead: Mapping[str, str]) -> Plant:
             )
 
         return {verb: wrong(verb) for verb in ("build", "build_tree")}
+
+    return plant
+
+
+def _plain_convolutions(verb: str) -> Plant:
+    """The verb computes with convolutions of float32, whatever the tree says."""
+
+    def plain(backend: Any, root: tree.Chain, **named: Any) -> Any:
+        return backend.build_tree(rewrite(root, tree.Conv, lambda conv: replace(conv, dtype=None)), **named)
+
+    def plant(backend: Any) -> dict[str, Any]:
+        def wrong(model: Any, *given: Any, **named: Any) -> Any:
+            weights = backend.get_weights(model)
+            first = next(leaf for _, leaf in tree.leaves(model.tree) if isinstance(leaf, tree.Conv))
+            other = plain(backend, model.tree, channels=first.in_channels, weights=weights, dtype="float32")
+            return getattr(backend, verb)(other, *given, **named)
+
+        return {verb: partial(plain, backend) if verb == "build_tree" else wrong}
 
     return plant
 
@@ -368,6 +388,8 @@ BUILT, NONE = "get weights returns what the model was built with", "images that 
 NATIVE = "native tensors have names of their own"
 TIE = "a tie goes to the first and relu has no slope at zero"
 INNER = "any node can be a tap"
+ROUNDS = "convolutions round where the reference does"
+GRADIENTS_ROUND = "gradients round where the reference does"
 HALF_CLOSE = "half precision equals the reference as far as it goes"
 SMALL = "resnet20"
 
@@ -531,6 +553,16 @@ DEFECTS: dict[str, Defect] = {
     ),
     "weights that overflow": Defect("a weight too large for half precision is refused", "", _careless("set_weights")),
     "training in half precision": Defect("half precision is not trained", "", _careless("train_forward")),
+    "convolutions of float32": Defect(ROUNDS, "convolution", _plain_convolutions("build_tree")),
+    "convolutions of float32 in a network": Defect(ROUNDS, "resnet18", _plain_convolutions("build_tree")),
+    "missing ReLU between rounded convolutions": Defect(ROUNDS, "residual, no shortcut", _lowering("missing ReLU")),
+    "gradients through float32": Defect(GRADIENTS_ROUND, "convolution", _plain_convolutions("gradients")),
+    "gradients through float32 in a network": Defect(GRADIENTS_ROUND, SMALL, _plain_convolutions("gradients")),
+    "a trainer ignores the convolutions' dtype": Defect(
+        "a recipe says in what convolutions compute", "", _trainer(recipe=_other(convolution_dtype=None))
+    ),
+    "float64 in bfloat16": Defect("float64 is never reduced", "", _trainer(recipe=_other(convolution_dtype=None))),
+    "fast forgets the convolutions' dtype": Defect("what is fast rounds too", SMALL, _plain_convolutions("fast")),
     "train_forward returns nothing": Defect(TRAIN, "norm", _result("train_forward", lambda found: None)),
     "train_forward evaluates": Defect(
         TRAIN,

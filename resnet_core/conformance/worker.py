@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from resnet_core.backend import PARALLEL_HOMES, load_backend
-from resnet_core.conformance.check import CHECKS, HALF_PRECISION, LEFT_OUT, Context, Violation
+from resnet_core.conformance.check import CHECKS, CONVOLUTIONS, HALF_PRECISION, LEFT_OUT, Context, Violation
 from resnet_core.conformance.defects import DEFECTS, Proxy
 from resnet_core.workers.child import Arrays, Session
 
@@ -22,7 +22,7 @@ def open_backend(session: Session, arrays: Arrays, *, backend: str, dtype: str, 
     if configure and (exact or dtype == "float32"):
         session.backend.configure("cpu", dtype)
     found = {name: getattr(session.backend, name, None) for name in LEFT_OUT}
-    offered = [name for name, own in found.items() if callable(own) or (name == HALF_PRECISION and own)]
+    offered = [name for name, own in found.items() if callable(own) or (name in (HALF_PRECISION, CONVOLUTIONS) and own)]
     if getattr(session.backend, "ONE_PROCESS", ""):
         offered = [name for name in offered if name not in PARALLEL_HOMES]
     offered += getattr(getattr(session.backend, "Trainer", None), "inputs", ())

@@ -30,7 +30,7 @@ class TrainingText:
     recipe: Recipe
 
     def __post_init__(self) -> None:
-        for field in ("freeze", "rates", "clip_norm", "average", "accumulate", "statistics_batch"):
+        for field in ("freeze", "rates", "clip_norm", "average", "accumulate", "statistics_batch", "convolution_dtype"):
             if (value := getattr(self.recipe, field)) != getattr(_USUAL, field):
                 raise InputError(f"{field}: received {show(value)}; a printed program trains without it: leave it out")
 

@@ -1,4 +1,4 @@
-"""How each parameter of a network is trained: which are frozen, which decay, and their share of the learning rate."""
+"""How a network is trained, layer by layer: what is frozen, what decays, its learning rate, in which dtype."""
 
 from __future__ import annotations
 
@@ -6,9 +6,13 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from resnet_core.analysis import Network, tensors
+from resnet_core.architecture import layer_tree
 from resnet_core.errors import RecipeError
 from resnet_core.fields import refuse
+from resnet_core.precision import convolving_in
+from resnet_core.specification import ResNetSpec
 from resnet_core.training.recipe import Recipe
+from resnet_core.tree import Chain
 
 #: The part that is everything but the head.
 BACKBONE = "backbone"
@@ -52,6 +56,16 @@ def frozen_layers(network: Network, recipe: Recipe) -> frozenset[str]:
     _require_parts(network, "freeze", recipe.freeze)
     layers = {name.rpartition(".")[0] for name in tensors(network)}
     return frozenset(layer for layer in layers if any(within(layer, part) for part in recipe.freeze))
+
+
+def trained_tree(spec: ResNetSpec, recipe: Recipe, dtype: str) -> Chain:
+    """The layer tree of a network of this dtype as the recipe trains it: its convolutions may compute in another.
+
+    Raises RecipeError for a float64 network that would: float64 is for proofs.
+    """
+    if recipe.convolution_dtype is not None and dtype != "float32":
+        refuse("convolution_dtype", recipe.convolution_dtype, f"none in {dtype}; train in float32", RecipeError)
+    return convolving_in(layer_tree(spec), recipe.convolution_dtype)
 
 
 def within(layer: str, part: str) -> bool:

@@ -42,6 +42,7 @@ FIELDS: dict[str, str] = {
     "accumulate": "an integer from 1, the equal parts in which a batch goes through the network, to save memory",
     "statistics_batch": "an integer from 1 that divides a batch or its parts, so many pictures a norm takes by "
     "themselves, or none for all",
+    "convolution_dtype": '"bfloat16", in which convolutions compute while all else stays float32, or none',
     "average": "a number from 0 and below 1, the weight of the old in a moving average that is evaluated, or none",
     "average_every": "an integer from 1, the steps between two updates of the average",
     "freeze": 'a list of parts of the network that are not trained, such as ["stem", "stage1"], or ["backbone"]',
@@ -86,8 +87,8 @@ CLIP_EPSILON = 1e-6
 
 #: Fields that may be None.
 OPTIONAL = (
-    *("rate_batch", "clip_norm", "statistics_batch", "average", "epochs", "steps", "patience", "resize"),
-    *("crop_area", "crop_side", "mean", "deviation"),
+    *("rate_batch", "clip_norm", "statistics_batch", "convolution_dtype", "average", "epochs", "steps", "patience"),
+    *("resize", "crop_area", "crop_side", "mean", "deviation"),
 )
 
 #: The optimizer's slots by neutral name: each has one array per parameter.
@@ -113,6 +114,7 @@ class Recipe(Struct, frozen=True, kw_only=True, omit_defaults=False):
     clip_norm: Positive | None = None
     accumulate: Whole = 1
     statistics_batch: Whole | None = None
+    convolution_dtype: Literal["bfloat16"] | None = None
     average: Fraction | None = None
     average_every: Whole = 1
     freeze: tuple[str, ...] = ()

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from resnet_core.backend import DEVICES, load_backend, optional, require_several
+from resnet_core.backend import DEVICES, load_backend, optional, require_convolution_dtype, require_several
 from resnet_core.data.dataset import Dataset
 from resnet_core.data.held_out import require_held_out
 from resnet_core.data.named import NAMED, dataset
@@ -42,7 +42,7 @@ from resnet_core.training.parallel.handing_out import handed_out
 from resnet_core.training.parallel.place import Place
 from resnet_core.training.parallel.shards import Share, require_whole_groups
 from resnet_core.training.parallel.trainer import ShardingTrainer
-from resnet_core.training.parameters import frozen_layers, treatments
+from resnet_core.training.parameters import frozen_layers, trained_tree, treatments
 from resnet_core.training.pipeline import Pipeline
 from resnet_core.training.random_factors import require_random_layers
 from resnet_core.training.recipe import Recipe, check_trainable
@@ -182,6 +182,7 @@ def train(
         pipeline = Pipeline(pictures, plan, network)
         network = read_spec(network, input_size=list(pipeline.size))
         treatments(network, plan)  # raises for parts that it has not
+        trained_tree(network, plan, dtype)  # raises for convolutions of another dtype in a network of float64
         frozen = frozen_layers(network, plan)
         for count, *size in pipeline.batch_shapes():
             part = (plan.statistics_batch or count // plan.accumulate, *size)
@@ -191,6 +192,7 @@ def train(
         if several is not None:
             require_several(backend, of)
         module = load_backend(backend)
+        require_convolution_dtype(backend, plan.convolution_dtype)
         make_trainer = optional(module, "Trainer" if several is None else "ParallelTrainer")
         require_random_layers(network, make_trainer.inputs)
         if devices > 1:

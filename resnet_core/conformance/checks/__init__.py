@@ -9,11 +9,13 @@ from resnet_core.conformance.checks import (  # noqa: I001  (the order is the re
     gradients,
     trainer,
     names,
+    convolution_dtype,
     parallel,
     speed,
 )
 
 __all__ = [
+    "convolution_dtype",
     "declaration",
     "gradients",
     "half_precision",
