@@ -21,7 +21,7 @@ test-long: environment
 	$(RUN)/pytest tests/parity tests/source tests/conformance tests/documentation tests/training/test_runs.py \
 		tests/training/test_one_process.py tests/training/test_several_processes.py tests/training/test_launchers.py \
 		tests/training/test_out_of_memory.py tests/training/test_parallel_torch.py tests/training/test_parallel_flax.py tests/training/test_parallel_keras.py \
-		tests/training/test_devices.py tests/training/test_many_pictures.py tests/isolation/test_hostile_backends.py \
+		tests/training/test_devices.py tests/training/test_many_pictures.py tests/training/test_convolution_dtype.py tests/isolation/test_hostile_backends.py \
 		tests/unit/test_graphs.py tests/unit/test_mutants.py tests/unit/test_bad_commands.py \
 		tests/unit/test_archives.py tests/unit/test_external_data.py tests/unit/test_lesson.py --long $(ARGS)
 

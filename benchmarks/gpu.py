@@ -85,6 +85,7 @@ def parts(options: Namespace) -> list[Part]:
         resnet("bench-float32", *resident, *own),
         *([resnet("bench-tf32", *resident, *own, "--dtype", "tf32")] if device == "gpu" else []),
         resnet("bench-bfloat16", *resident, *own, "--dtype", "bfloat16"),
+        resnet("bench-convolutions", *resident, *own, "--convolution-dtype", "bfloat16", "--training"),
         *(resnet(f"bench-keras-{e}", *resident, "--backends", "keras", KERAS_BACKEND=e) for e in engines),
     ]
     if options.keras_python:

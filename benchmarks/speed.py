@@ -28,7 +28,13 @@ from resnet_core.workers.parent import Worker
 
 #: The largest difference of logits, and of the loss of a first step, between two that do the same work. In bfloat16
 #: both round as they like: the bound is the project's own for it, and another network is far beyond it.
-SAME = {"logits": 1e-5, "loss": 1e-4, "bfloat16": TOLERANCES["half output"]["bfloat16"]}
+SAME = {
+    "logits": 1e-5,
+    "loss": 1e-4,
+    "bfloat16": TOLERANCES["half output"]["bfloat16"],
+    "rounded logits": TOLERANCES["convolutions output"]["bfloat16"],
+    "rounded loss": TOLERANCES["convolutions loss"]["bfloat16"],
+}
 
 
 #: What both processes of a pair have. On a CPU they see no GPU. On a GPU NVIDIA's libraries compute float32 without
@@ -87,7 +93,12 @@ def _training(framework: str) -> Side:
     return Side(f"{framework}, training step", framework, "our training")
 
 
+def _rounding(framework: str) -> Side:
+    return Side(f"{framework}, training step, bfloat16 convolutions", framework, "our training, bfloat16 convolutions")
+
+
 ONNX = Side("onnx", "onnx", "ours")
+ROUNDING = Side("torch, fast, bfloat16 convolutions", "torch", "ours, bfloat16 convolutions")
 HALF = Side("torch, fast, bfloat16", "torch", "ours, bfloat16")
 EAGER = Side("torchvision's network, as it is", "torch", "by hand", own=False)
 COMPILED = Side("torchvision's network, compiled and frozen", "torch", "compiled by hand", own=False)
@@ -127,6 +138,10 @@ PAIRS = (
     Pair(ONNX, _peer("OpenVINO", "onnx"), "resnet50", 0.9),
     Pair(_ours("torch"), _peer("OpenVINO", "onnx"), "resnet50", 0.9),
     Pair(HALF, _peer("OpenVINO, bfloat16", "onnx"), "resnet50", 0.8, "bfloat16"),
+    Pair(_rounding("torch"), _training("torch"), "resnet50", 1.3, "rounded loss"),
+    Pair(_rounding("keras"), _training("keras"), "resnet50", 1.3, "rounded loss"),
+    Pair(_rounding("flax"), _training("flax"), "resnet50", 1.0, "rounded loss"),
+    Pair(ROUNDING, _ours("torch"), "resnet50", 1.0, "rounded logits"),
 )
 
 
@@ -159,7 +174,8 @@ def main() -> int:
     report.notes[:0] = [
         "Ratio: median over alternating pairs of their seconds / ours; above 1 ours is faster.",
         "Interval: binomial order statistics of the median; it needs six pairs, fewer give the extremes.",
-        f"The same work, checked first: logits within {SAME['logits']:g}, the loss of a step within {SAME['loss']:g}.",
+        f"The same work, checked first: logits within {SAME['logits']:g}, the loss of a step within {SAME['loss']:g}; "
+        f"with bfloat16 convolutions {SAME['rounded logits']:g} and {SAME['rounded loss']:g}, and each of them alone.",
         "torchvision's network and plain NNX are written by hand as their users do (`handwritten/`); of ResNeXt plain "
         "NNX is what `resnet source` prints. Their processes are started without this project's settings.",
     ]

@@ -16,9 +16,14 @@ import peers
 import usage
 
 import resnet_core as rn
+from resnet_core.architecture import layer_tree
 from resnet_core.backend import load_backend
+from resnet_core.benchmark.proof import shape_problem
+from resnet_core.benchmark.shapes import convolutions, described, shape_error
 from resnet_core.benchmark.timing import seconds
-from resnet_core.inference import fast_model
+from resnet_core.errors import ResNetError
+from resnet_core.inference import fast_form
+from resnet_core.precision import Precision
 from resnet_core.training.contract import TrainingState
 from resnet_core.training.random_factors import step_inputs
 from resnet_core.training.recipe_files import recipe
@@ -26,6 +31,8 @@ from resnet_core.training.schedule import step_numbers
 from resnet_core.training.targets import target_distribution
 
 Run = Callable[[], Any]
+
+FLOAT32, ROUNDING = Precision("float32"), Precision("float32", "bfloat16")
 
 
 def prepare(
@@ -80,11 +87,12 @@ def _ours(
     labels: np.ndarray,
     device: str,
     *,
-    dtype: str = "float32",
+    precision: Precision = FLOAT32,
 ) -> Run:
-    backend.configure(device, dtype)
-    pictures, size = 10**6, (images.shape[1], images.shape[2])
-    model = fast_model(backend, spec, rn.probe_weights(spec), dtype=dtype, pictures=pictures, size=size)
+    backend.configure(device, precision.dtype)
+    _require_right_shapes(backend, spec, images, precision, training=False)
+    model = precision.model(backend, layer_tree(spec), spec.in_channels, rn.probe_weights(spec))
+    model = fast_form(backend, model, spec, pictures=10**6, size=(images.shape[1], images.shape[2]))
     if device == "cpu" or framework == "keras":
         return lambda: backend.predict(model, images)
     # On a GPU the pictures are there, as theirs are, but for Keras', whose users give it arrays. The block stays open
@@ -95,13 +103,34 @@ def _ours(
 
 
 def _our_training(
-    backend: Any, framework: str, spec: rn.ResNetSpec, images: np.ndarray, labels: np.ndarray, device: str
+    backend: Any,
+    framework: str,
+    spec: rn.ResNetSpec,
+    images: np.ndarray,
+    labels: np.ndarray,
+    device: str,
+    *,
+    precision: Precision = FLOAT32,
 ) -> Run:
     backend.configure(device, "float32")
-    plan = recipe("d2l", learning_rate=usage.LEARNING_RATE, momentum=usage.MOMENTUM)
+    _require_right_shapes(backend, spec, images, precision, training=True)
+    inside = {"convolution_dtype": precision.convolution_dtype}
+    plan = recipe("d2l", learning_rate=usage.LEARNING_RATE, momentum=usage.MOMENTUM, **inside)
     trainer = backend.Trainer(spec, plan, TrainingState(rn.initialize(spec, 0)), dtype="float32")
     targets, numbers = target_distribution(labels, spec.classes or 0, 0.0), step_numbers(plan, 1, 0)
     return lambda: trainer.step(step_inputs(spec, 0, 0, images, targets, numbers)).loss
+
+
+def _require_right_shapes(
+    backend: Any, spec: rn.ResNetSpec, images: np.ndarray, precision: Precision, *, training: bool
+) -> None:
+    """Raise ResNetError for a precision below float32 in which a convolution of the network is wrong."""
+    if precision.reduced is not None:
+        how: dict[str, Any] = {"batch": len(images), "fast": not training, "training": training}
+        for leaf, shape in convolutions(spec, (images.shape[1], images.shape[2])):
+            error = shape_error(backend, leaf, shape, precision, **how)
+            if (problem := shape_problem(described(leaf, shape), error, precision.reduced)) is not None:
+                raise ResNetError(problem)
 
 
 def _by_hand(
@@ -200,8 +229,10 @@ def _peer(name: str) -> Callable[..., Run]:
 
 CONTESTANTS: dict[str, Callable[..., Run]] = {
     "ours": _ours,
-    "ours, bfloat16": partial(_ours, dtype="bfloat16"),
+    "ours, bfloat16": partial(_ours, precision=Precision("bfloat16")),
+    "ours, bfloat16 convolutions": partial(_ours, precision=ROUNDING),
     "our training": _our_training,
+    "our training, bfloat16 convolutions": partial(_our_training, precision=ROUNDING),
     "by hand": _by_hand,
     "training by hand": _training_by_hand,
     "compiled by hand": _compiled_by_hand,

@@ -33,6 +33,11 @@ def fast_model(
     the spec says it: folding is for speed alone, and rounds the weights once more.
     """
     model = backend.build(spec, weights=weights, dtype=dtype)
+    return fast_form(backend, model, spec, pictures=pictures, size=size)
+
+
+def fast_form(backend: Any, model: Any, spec: ResNetSpec, *, pictures: int, size: tuple[int, int]) -> Any:
+    """The same of a model of the network that is built already."""
     fast, work = getattr(backend, "fast", None), pictures * totals(spec, size).macs
     if not callable(fast) or work < FAST_FROM:
         return model

@@ -25,6 +25,7 @@ from resnet_core.comparison.compare import chosen_backends
 from resnet_core.engines import on_device
 from resnet_core.errors import InputError, MissingBackendError, require_choice
 from resnet_core.initialization import probe_weights
+from resnet_core.precision import CONVOLUTION_DTYPES, ConvolutionDtype, Precision
 from resnet_core.spec_files import Source
 from resnet_core.spec_files import spec as read_spec
 from resnet_core.training.recipe import check_trainable
@@ -51,6 +52,7 @@ def bench(
     input_size: tuple[int, int] | None = None,
     device: str = "auto",
     dtype: str = "float32",
+    convolution_dtype: ConvolutionDtype | None = None,
     resident: bool = False,
     rounds: int = ROUNDS,
     pythons: Mapping[str, str] | None = None,
@@ -67,6 +69,8 @@ def bench(
     - `input_size`: (height, width) of the pictures; by default the spec's.
     - `device`: "auto", "cpu" or "gpu".
     - `dtype`: "float32"; for inference "tf32" on a GPU that has it, "bfloat16" or "float16" in backends that offer it.
+    - `convolution_dtype`: "bfloat16", in which the convolutions of float32 networks compute, also of training steps, in
+      backends that offer it.
     - `resident`: predictions are timed with the pictures on the device, and their output left there.
     - `rounds`: in which all take turns.
     - `pythons`: {backend: path of its own Python interpreter}.
@@ -90,6 +94,12 @@ def bench(
         raise InputError(f"rounds: received {rounds}; expected an integer from 1")
     require_choice("dtype", dtype, PRECISIONS)
     on_device(device, dtype)
+    if convolution_dtype is not None:
+        require_choice("convolution_dtype", convolution_dtype, CONVOLUTION_DTYPES)
+        if dtype != "float32":
+            raise InputError(
+                f"convolution_dtype: received {convolution_dtype!r} with dtype {dtype!r}; it is for networks of float32"
+            )
     network = read_spec(spec)
     if training:
         if dtype == TF32:
@@ -99,7 +109,8 @@ def bench(
     size = network.input_size if input_size is None else input_size
     macs = totals(network, size).macs
     date, facts = datetime.now(UTC).date().isoformat(), machine()
-    case = Case(network, probe_weights(network), size, device, dtype, resident, rounds, pythons or {}, time_limit)
+    precision = Precision(dtype, convolution_dtype)
+    case = Case(network, probe_weights(network), size, device, precision, resident, rounds, pythons or {}, time_limit)
     rows, remarks = _rows(case, names, batches, training, progress)
     if backends is None and all(row.missing for row in rows):
         raise MissingBackendError(f"no backend is installed, so there is nothing to time: {rows[0].problem}")
@@ -109,6 +120,7 @@ def bench(
         spec=network,
         input_size=size,
         dtype=dtype,
+        convolution_dtype=convolution_dtype,
         macs=macs,
         date=date,
         machine=facts,
@@ -127,12 +139,13 @@ def _rows(
     rows: list[BenchmarkRow] = []
     untrained: list[str] = []
     missing: set[str] = set()
+    precision = (case.precision.dtype, case.precision.convolution_dtype)
     for batch in batches:
         images = draw_images(case.spec, case.size, batch)
         progress("the reference in float64")
         expected = reference_output(case.spec, case.weights, images[sorted({0, batch - 1})], case.time_limit)
-        kinds: list[tuple[tuple[str, ...], Proof]] = [((AS_BUILT, FAST), OutputProof(images, expected, case.dtype))]
-        kinds += [((STEP,), StepProof(images))] if training else []
+        kinds: list[tuple[tuple[str, ...], Proof]] = [((AS_BUILT, FAST), OutputProof(images, expected, *precision))]
+        kinds += [((STEP,), StepProof(images, case.precision.convolution_dtype))] if training else []
         for forms, proof in kinds:
             there = [name for name in names if name not in missing]
             found = _timed(case, there, forms, proof, progress)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 
-from resnet_core.benchmark.proof import OutputProof, StepProof, Verdict
+from resnet_core.backend import require_convolution_dtype
+from resnet_core.benchmark.proof import OutputProof, StepProof, Verdict, shape_problem
 from resnet_core.benchmark.result import BenchmarkRow
 from resnet_core.errors import InputError, MissingBackendError, ResNetError
+from resnet_core.precision import Precision
 from resnet_core.spec_files import to_json
 from resnet_core.specification import ResNetSpec
 from resnet_core.weights import Weights
@@ -28,7 +30,7 @@ class Case:
     weights: Weights
     size: tuple[int, int]
     device: str
-    dtype: str
+    precision: Precision
     resident: bool
     rounds: int
     pythons: Mapping[str, str]
@@ -54,12 +56,13 @@ class Contestant:
         """Start the process, import the backend, make what is timed."""
         case = self._case
         with self._part():
+            require_convolution_dtype(self.backend, case.precision.convolution_dtype)
             process = BackendProcess(
                 self.backend, case.pythons.get(self.backend), device=case.device, time_limit=case.time_limit
             )
             self._process = self._processes.enter_context(process)
             opened, _ = process.call(
-                f"{TASKS}:open_backend", backend=self.backend, device=case.device, dtype=case.dtype
+                f"{TASKS}:open_backend", backend=self.backend, device=case.device, dtype=case.precision.dtype
             )
             self._know(device=opened["device"], versions=opened["versions"], import_seconds=opened["seconds"])
             if self._form == "training step" and not opened["trains"]:
@@ -71,19 +74,36 @@ class Contestant:
                 spec=to_json(case.spec),
                 form=self._form,
                 size=list(case.size),
-                dtype=case.dtype,
+                **asdict(case.precision),
                 resident=case.resident,
             )
             self._know(build_seconds=built["seconds"], notes=tuple(built["notes"]))
 
     def prove(self, proof: Proof) -> None:
         """Let it compute for the first time, and see whether it is the same work."""
+        if self.ready and self._case.precision.reduced is not None:
+            self._prove_shapes(len(proof.images), self._case.precision.reduced)
         if not self.ready:
             return
         with self._part():
             about, found = self._process.call(f"{TASKS}:first", {"images": proof.images})
             self._know(first_seconds=about["seconds"], timed_by=about["timed_by"], tolerance=proof.tolerance)
             self._judge(proof.judge(self.backend, found["output"]))
+
+    def _prove_shapes(self, batch: int, reduced: str) -> None:
+        case = self._case
+        with self._part():
+            found, _ = self._process.call(
+                f"{TASKS}:shapes",
+                spec=to_json(case.spec),
+                form=self._form,
+                size=list(case.size),
+                batch=batch,
+                **asdict(case.precision),
+            )
+            problems = (shape_problem(each["layer"], each["error"], reduced) for each in found)
+            if (problem := next(filter(None, problems), None)) is not None:
+                self._know(problem=f"{problem}; its time is not shown")
 
     def time(self, calls: int) -> tuple[float, ...]:
         """Seconds of each of so many calls; none where something went wrong."""

@@ -31,7 +31,9 @@ def draw_benchmark(result: Benchmark, file: Path) -> None:
     figure = new_figure(WHAT, file, figsize=size, layout="constrained")
     name = result.spec.name or "network"
     height, width = result.input_size
-    figure.suptitle(f"{name}, {height} x {width}, {result.dtype}, {result.machine['cpu']}, {result.date}", fontsize=9)
+    figure.suptitle(
+        f"{name}, {height} x {width}, {result.precision}, {result.machine['cpu']}, {result.date}", fontsize=9
+    )
     for axes, ((kind, batch), rows) in zip(
         figure.subplots(1, len(panels), squeeze=False)[0], panels.items(), strict=True
     ):

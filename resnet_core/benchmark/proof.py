@@ -10,6 +10,7 @@ from resnet_core.analysis import image_shape
 from resnet_core.backend import REFERENCE
 from resnet_core.comparison.wording import scientific
 from resnet_core.numerics import relative_error
+from resnet_core.precision import ConvolutionDtype
 from resnet_core.specification import ResNetSpec
 from resnet_core.tolerances import TOLERANCES
 from resnet_core.weights import HALF, TF32, Weights
@@ -35,9 +36,18 @@ class OutputProof:
 
     against = f"the {REFERENCE} float64 reference"
 
-    def __init__(self, images: np.ndarray, expected: np.ndarray, dtype: str = "float32") -> None:
+    def __init__(
+        self,
+        images: np.ndarray,
+        expected: np.ndarray,
+        dtype: str = "float32",
+        convolution_dtype: ConvolutionDtype | None = None,
+    ) -> None:
         kinds = {TF32: "tf32 output", **dict.fromkeys(HALF, "half output")}
-        self.dtype, self.tolerance = dtype, TOLERANCES[kinds.get(dtype, "output")][dtype]
+        kind = "convolutions output" if convolution_dtype else kinds.get(dtype, "output")
+        self.tolerance = TOLERANCES[kind][convolution_dtype or dtype]
+        #: What would not be timed as what it is: with all of float32's digits.
+        self.below = "TF32" if dtype == TF32 else convolution_dtype
         self.images, self.rows = images, [0, len(images) - 1]
         self.expected = expected[: len(set(self.rows))]
 
@@ -47,9 +57,9 @@ class OutputProof:
         if output.shape != shape:
             return Verdict(float("inf"), f"received outputs of shape {list(output.shape)}; expected {list(shape)}")
         error = relative_error(output[self.rows[: len(self.expected)]], self.expected)
-        if self.dtype == TF32 and error <= TOLERANCES["output"]["float32"]:
-            told = f"TF32 was not used: the output has float32's digits, {scientific(error)} from {self.against}"
-            return Verdict(error, f"{told}; choose float32", absent=True)
+        if self.below and error <= TOLERANCES["output"]["float32"]:
+            told = f"the output has float32's digits, {scientific(error)} from {self.against}"
+            return Verdict(error, f"{self.below} was not used: {told}; choose float32", absent=True)
         return _verdict("the output", error, self.tolerance, self.against)
 
     def still(self, backend: str, output: np.ndarray) -> Verdict:
@@ -64,9 +74,10 @@ class StepProof:
     """
 
     against = ""
-    tolerance = TOLERANCES["loss"]["float32"]
 
-    def __init__(self, images: np.ndarray) -> None:
+    def __init__(self, images: np.ndarray, convolution_dtype: ConvolutionDtype | None = None) -> None:
+        limits = TOLERANCES["convolutions loss" if convolution_dtype else "loss"]
+        self.tolerance = limits[convolution_dtype or "float32"]
         self.images = images
         self.expected: np.ndarray | None = None
 
@@ -92,6 +103,11 @@ class StepProof:
     def still(self, backend: str, loss: np.ndarray) -> Verdict:
         """After timing, where contestants have gone ways of their own: whether it is a number."""
         return Verdict(None) if np.isfinite(loss).all() else Verdict(float("inf"), "the loss became NaN or infinite")
+
+
+def shape_problem(layer: str, error: float, reduced: str) -> str | None:
+    """What is wrong with a single convolution below float32, in words, if anything is."""
+    return _verdict(layer, error, TOLERANCES["half layer"][reduced], "this backend's own in float32").problem
 
 
 def _verdict(what: str, error: float, tolerance: float, against: str) -> Verdict:

@@ -125,6 +125,7 @@ class Benchmark:
     versions: Mapping[str, str]
     rows: tuple[BenchmarkRow, ...]
     dtype: str = "float32"
+    convolution_dtype: str | None = None
     operations_per_second: float | None = None
     copied_bytes_per_second: float | None = None
     named: bool = False
@@ -166,7 +167,7 @@ class Benchmark:
         limits = {row.form == "training step": row.tolerance for row in self.timed}
         told = [f"outputs within {scientific(limits[False])} of the numpy float64 reference"] if False in limits else []
         told += [f"a training step's loss within {scientific(limits[True])}"] if True in limits else []
-        return f"Equal work: {name}: {'; '.join(told)}, in {self.dtype}."
+        return f"Equal work: {name}: {'; '.join(told)}, in {self.precision}."
 
     def notes(self) -> Iterator[str]:
         """One line for each thing worth knowing."""
@@ -195,6 +196,11 @@ class Benchmark:
             if row.problem is not None:
                 yield row.problem if row.missing else f"{row.label}: {row.problem}"
 
+    @property
+    def precision(self) -> str:
+        """In words."""
+        return f"{self.dtype} with {self.convolution_dtype} convolutions" if self.convolution_dtype else self.dtype
+
     def summary(self) -> str:
         """The sentence, the notes and the problems, line by line."""
         return "\n".join((self.sentence(), *self.notes(), *self.problems()))
@@ -209,6 +215,7 @@ class Benchmark:
             "machine": dict(self.machine),
             "versions": dict(self.versions),
             "dtype": self.dtype,
+            "convolution_dtype": self.convolution_dtype,
             "equal": self.equal,
             "operations_per_second": self.operations_per_second,
             "copied_bytes_per_second": self.copied_bytes_per_second,

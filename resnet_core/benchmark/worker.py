@@ -12,9 +12,12 @@ from typing import Any
 
 import numpy as np
 
+from resnet_core.architecture import layer_tree
 from resnet_core.backend import optional
+from resnet_core.benchmark.shapes import convolutions, described, shape_error
 from resnet_core.benchmark.timing import DeviceTime, device_seconds, not_waited, seconds
-from resnet_core.inference import fast_model
+from resnet_core.inference import fast_form
+from resnet_core.precision import ConvolutionDtype, Precision
 from resnet_core.spec_files import from_json
 from resnet_core.specification import ResNetSpec
 from resnet_core.training.contract import StepInputs, TrainingState
@@ -109,14 +112,22 @@ def open_backend(session: Session, arrays: Arrays, *, backend: str, device: str,
 
 
 def build(
-    session: Session, arrays: Arrays, *, spec: str, form: str, size: list[int], dtype: str, resident: bool
+    session: Session,
+    arrays: Arrays,
+    *,
+    spec: str,
+    form: str,
+    size: list[int],
+    dtype: str,
+    convolution_dtype: ConvolutionDtype | None,
+    resident: bool,
 ) -> Answer:
     """Make the model or the trainer from neutral weights. Answers how long it took, and what the backend warns of.
 
     `resident`: predictions are of pictures that the device has; a step begins with arrays as always.
     """
     network, make, backend = from_json(spec), {AS_BUILT: _as_built, FAST: _fast, STEP: _step}[form], session.backend
-    stored = "float32" if dtype == TF32 else dtype
+    stored = Precision("float32" if dtype == TF32 else dtype, convolution_dtype)
     start = time.perf_counter()
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
@@ -124,6 +135,26 @@ def build(
         session.model = made if isinstance(made, Subject) else _predicting(backend, made, resident)
     told = [" ".join(str(warning.message).split()) for warning in said if warning.category is UserWarning]
     return {"seconds": time.perf_counter() - start, "notes": list(dict.fromkeys(told))}, None
+
+
+def shapes(
+    session: Session,
+    arrays: Arrays,
+    *,
+    spec: str,
+    form: str,
+    size: list[int],
+    batch: int,
+    dtype: str,
+    convolution_dtype: ConvolutionDtype | None,
+) -> Answer:
+    """Of every convolution of the network, in words, how far it is from this backend's own in float32."""
+    how: dict[str, Any] = {"batch": batch, "fast": form == FAST, "training": form == STEP}
+    precision, backend = Precision(dtype, convolution_dtype), session.backend
+    return [
+        {"layer": described(leaf, shape), "error": shape_error(backend, leaf, shape, precision, **how)}
+        for leaf, shape in convolutions(from_json(spec), (size[0], size[1]))
+    ], None
 
 
 def first(session: Session, arrays: Arrays) -> Answer:
@@ -160,12 +191,15 @@ def limits(session: Session, arrays: Arrays) -> Answer:
     return {"operations_per_second": 2 * SIDE**3 / product, "copied_bytes_per_second": COPIED / copy}, None
 
 
-def _as_built(backend: Any, spec: ResNetSpec, weights: Weights, size: tuple[int, int], dtype: str) -> Any:
-    return backend.build(spec, weights=weights, dtype=dtype)
+def _as_built(backend: Any, spec: ResNetSpec, weights: Weights, size: tuple[int, int], precision: Precision) -> Any:
+    if precision.convolution_dtype is None:
+        return backend.build(spec, weights=weights, dtype=precision.dtype)
+    return precision.model(backend, layer_tree(spec), spec.in_channels, weights)
 
 
-def _fast(backend: Any, spec: ResNetSpec, weights: Weights, size: tuple[int, int], dtype: str) -> Any:
-    return fast_model(backend, spec, weights, dtype=dtype, pictures=MANY, size=size)
+def _fast(backend: Any, spec: ResNetSpec, weights: Weights, size: tuple[int, int], precision: Precision) -> Any:
+    model = _as_built(backend, spec, weights, size, precision)
+    return fast_form(backend, model, spec, pictures=MANY, size=size)
 
 
 def _predicting(backend: Any, model: Any, resident: bool) -> Subject:
@@ -174,10 +208,10 @@ def _predicting(backend: Any, model: Any, resident: bool) -> Subject:
     return Subject(lambda images: lambda: backend.predict(model, images))
 
 
-def _step(backend: Any, spec: ResNetSpec, weights: Weights, size: tuple[int, int], dtype: str) -> Subject:
-    make, plan = optional(backend, "Trainer"), recipe("d2l", **PLAN)
+def _step(backend: Any, spec: ResNetSpec, weights: Weights, size: tuple[int, int], precision: Precision) -> Subject:
+    make, plan = optional(backend, "Trainer"), recipe("d2l", **PLAN, convolution_dtype=precision.convolution_dtype)
     require_random_layers(spec, make.inputs)
-    trainer = make(spec, plan, TrainingState(weights), dtype=dtype)
+    trainer = make(spec, plan, TrainingState(weights), dtype=precision.dtype)
 
     def ready(images: np.ndarray) -> Callable[[], Any]:
         inputs = _inputs(spec, plan, images)

@@ -47,6 +47,10 @@ def time_backends(
     dtype: Annotated[
         str, typer.Option(metavar="TYPE", help="float32; tf32, bfloat16 or float16 for inference.")
     ] = "float32",
+    convolution_dtype: Annotated[
+        str | None,
+        typer.Option(metavar="TYPE", help="bfloat16: convolutions of float32 networks compute in it, training too."),
+    ] = None,
     resident: Annotated[
         bool, typer.Option("--resident", help="Leave the pictures' way to the device out of the time.")
     ] = False,
@@ -81,6 +85,7 @@ def time_backends(
         input_size=None if input_size is None else parse_size(input_size, "--input-size"),
         device=device,
         dtype=dtype,
+        convolution_dtype=convolution_dtype,  # type: ignore[arg-type]  # bench says what is none
         resident=resident,
         rounds=ROUNDS if rounds is None else rounds,
         pythons=parse_pythons(python or []),

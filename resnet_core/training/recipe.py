@@ -17,6 +17,7 @@ from msgspec.structs import force_setattr
 from resnet_core.bounds import MOST_NAME
 from resnet_core.errors import RecipeError
 from resnet_core.fields import convert_fields, refuse, represent, require_characters
+from resnet_core.precision import ConvolutionDtype
 from resnet_core.specification import ResNetSpec
 
 Positive = Annotated[float, Meta(gt=0, le=1e9)]
@@ -114,7 +115,7 @@ class Recipe(Struct, frozen=True, kw_only=True, omit_defaults=False):
     clip_norm: Positive | None = None
     accumulate: Whole = 1
     statistics_batch: Whole | None = None
-    convolution_dtype: Literal["bfloat16"] | None = None
+    convolution_dtype: ConvolutionDtype | None = None
     average: Fraction | None = None
     average_every: Whole = 1
     freeze: tuple[str, ...] = ()

@@ -93,8 +93,16 @@ def training(tmp_path_factory: pytest.TempPathFactory) -> Run:
 @pytest.fixture(scope="module")
 def half(tmp_path_factory: pytest.TempPathFactory) -> Run:
     """In bfloat16, which those here know only by name, and one of them not at all."""
-    toys = ("cheating__rounded", "cheating__shortcuts", "equal")
+    toys = ("cheating__rounded", "cheating__shortcuts", "cheating__shape", "equal")
     return bench(tmp_path_factory.mktemp("toys"), "--batch", "2", "--rounds", "1", "--dtype", "bfloat16", toys=toys)
+
+
+@pytest.fixture(scope="module")
+def convolving(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """Convolutions of bfloat16: rounded, in float32 all the same, of a step's gradients, and not at all."""
+    toys = ("convolving__right", "convolving__full", "convolving__backward", "equal")
+    options = ("--batch", "2", "--rounds", "1", "--convolution-dtype", "bfloat16", "--training", *WIDER)
+    return bench(tmp_path_factory.mktemp("toys"), *options, toys=toys)
 
 
 @pytest.fixture(scope="module")
@@ -147,6 +155,35 @@ def test_half_precision_has_a_bound_of_its_own_at_which_another_network_is_still
     assert 1e-5 < row["error"] < row["tolerance"] == 5e-2
     assert "allowed is 5e-2; its time is not shown" in half.problem("shortcuts")
     assert half.row("equal")["problem"] == "dtype: received 'bfloat16'; expected one of float32, float64"
+
+
+def test_a_convolution_that_is_wrong_for_its_shape_alone_is_caught(half: Run) -> None:
+    """In the whole network it is less than half precision's rounding may be."""
+    told = half.problem("shape")
+    assert re.match(r"the 3x3 convolution of 9 x 9, 2 to 3 channels, stride 2 differs by 3e-2 from this back", told)
+    assert "allowed is 2e-2" in told
+
+
+def test_bfloat16_in_convolutions_has_bounds_of_its_own(convolving: Run) -> None:
+    assert (convolving.code, convolving.result["convolution_dtype"]) == (2, "bfloat16")
+    assert all(convolving.row("convolving__right", form)["calls"] for form in (*FORMS, "training step"))
+    row = convolving.row("convolving__right")
+    assert 1e-5 < row["error"] < row["tolerance"] == 3e-2
+    assert convolving.row("convolving__full", "training step")["tolerance"] == 0.01  # from that of the first
+    told = "convolution_dtype: backend equal has no convolutions in bfloat16; leave it out, or use "
+    assert convolving.row("equal")["problem"].startswith(told)
+
+
+def test_float32_in_its_place_is_not_timed_as_such(convolving: Run) -> None:
+    told = convolving.problem("full", family="convolving")
+    assert told.startswith("bfloat16 was not used: the output has float32's digits")
+
+
+def test_a_step_whose_gradient_is_wrong_for_a_shape_is_caught(convolving: Run) -> None:
+    """By itself: in a network, gradients of bfloat16 differ by more than that."""
+    assert convolving.row("convolving__backward")["images_per_second"] > 0
+    told = convolving.problem("backward", "training step", family="convolving")
+    assert re.match(r"the 3x3 convolution of 16 x 16, 16 to 32 channels, stride 2 differs by \S+ from this back", told)
 
 
 def test_another_network_is_caught(run: Run) -> None:

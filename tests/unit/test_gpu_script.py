@@ -53,7 +53,8 @@ def test_it_is_right_before_it_is_fast_and_every_precision_is_there(script: Modu
     names = [part.name for part in script.parts(script._options([]))]
     assert names[0] == "there"
     assert names.index("compare-training") < names.index("bench-float32")
-    assert {"bench-float32", "bench-tf32", "bench-bfloat16", "bench-max-autotune", "tests"} <= {*names}
+    precisions = {"bench-float32", "bench-tf32", "bench-bfloat16", "bench-convolutions"}
+    assert precisions | {"bench-max-autotune", "tests"} <= {*names}
     on_a_cpu = [part.name for part in script.parts(script._options(["--device", "cpu", "--quick"]))]
     assert [name for name in names if name not in on_a_cpu] == ["bench-tf32"]
 

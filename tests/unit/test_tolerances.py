@@ -44,6 +44,9 @@ def test_every_quantity_has_a_limit_in_each_dtype_and_float64_is_the_hard_one() 
         if quantity == "tf32 output":
             assert limits.keys() == {TF32}
             assert 2**-11 < limits[TF32] < TOLERANCES["half output"]["float16"]
+        elif quantity.startswith("convolutions "):
+            assert limits.keys() == {"bfloat16"}, quantity
+            assert limits["bfloat16"] < TOLERANCES["half output"]["bfloat16"], quantity
         elif quantity.startswith("rounded "):
             assert limits.keys() == {"bfloat16"}, quantity
             assert limits["bfloat16"] < (0.1 if "network" in quantity else 2**-8), quantity

@@ -28,8 +28,14 @@ def build(spec, *, weights=None, seed=0, taps=(), dtype=None):
     if KIND == "shortcuts":  # no residual body is computed
         for path in residual_ends(layer_tree(spec)):
             weights[f"{path}.weight"] = 0 * weights[f"{path}.weight"]
+    return build_tree(layer_tree(spec), channels=spec.in_channels, weights=weights, taps=taps, dtype=dtype)
+
+
+def build_tree(tree, *, channels, weights, taps=(), dtype=None):
+    if KIND == "shape" and dtype in HALF:  # of one shape alone, as much as a network may differ by
+        weights = {k: 1.03 * w if w.shape == (3, 2, 3, 3) else w for k, w in weights.items()}
     dtype = None if dtype in HALF else dtype  # as if it were another precision: nothing is rounded
-    model = resnet_numpy.build(spec, weights=weights, taps=taps, dtype=dtype)
+    model = resnet_numpy.build_tree(tree, channels=channels, weights=weights, taps=taps, dtype=dtype)
     model.calls, model.seen, model.kept, model.hasty = 0, set(), None, False
     return model
 
