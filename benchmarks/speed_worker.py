@@ -18,12 +18,12 @@ import usage
 import resnet_core as rn
 from resnet_core.architecture import layer_tree
 from resnet_core.backend import load_backend
+from resnet_core.benchmark.precision import Precision
 from resnet_core.benchmark.proof import shape_problem
 from resnet_core.benchmark.shapes import convolutions, described, shape_error
 from resnet_core.benchmark.timing import seconds
 from resnet_core.errors import ResNetError
 from resnet_core.inference import fast_form
-from resnet_core.precision import Precision
 from resnet_core.training.contract import TrainingState
 from resnet_core.training.random_factors import step_inputs
 from resnet_core.training.recipe_files import recipe

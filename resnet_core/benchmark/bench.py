@@ -17,6 +17,7 @@ from resnet_core.backend import DEVICES
 from resnet_core.benchmark.contestant import TASKS, Case, Contestant, Proof
 from resnet_core.benchmark.interval import median_interval
 from resnet_core.benchmark.machine import core_versions, machine
+from resnet_core.benchmark.precision import Precision
 from resnet_core.benchmark.proof import OutputProof, StepProof, draw_images, reference_output
 from resnet_core.benchmark.result import Benchmark, BenchmarkRow
 from resnet_core.benchmark.timing import in_turn
@@ -25,7 +26,7 @@ from resnet_core.comparison.compare import chosen_backends
 from resnet_core.engines import on_device
 from resnet_core.errors import InputError, MissingBackendError, require_choice
 from resnet_core.initialization import probe_weights
-from resnet_core.precision import CONVOLUTION_DTYPES, ConvolutionDtype, Precision
+from resnet_core.precision import CONVOLUTION_DTYPES, ConvolutionDtype
 from resnet_core.spec_files import Source
 from resnet_core.spec_files import spec as read_spec
 from resnet_core.training.recipe import check_trainable

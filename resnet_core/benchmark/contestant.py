@@ -9,10 +9,10 @@ from dataclasses import asdict, dataclass, replace
 import numpy as np
 
 from resnet_core.backend import require_convolution_dtype
+from resnet_core.benchmark.precision import Precision
 from resnet_core.benchmark.proof import OutputProof, StepProof, Verdict, shape_problem
 from resnet_core.benchmark.result import BenchmarkRow
 from resnet_core.errors import InputError, MissingBackendError, ResNetError
-from resnet_core.precision import Precision
 from resnet_core.spec_files import to_json
 from resnet_core.specification import ResNetSpec
 from resnet_core.weights import Weights

@@ -12,9 +12,9 @@ import numpy as np
 
 from resnet_core.analysis import image_shape, trace
 from resnet_core.architecture import layer_tree
+from resnet_core.benchmark.precision import Precision
 from resnet_core.initialization import probe_tensors
 from resnet_core.numerics import gradient_errors, relative_error
-from resnet_core.precision import Precision
 from resnet_core.specification import ResNetSpec
 from resnet_core.tree import BatchNorm, Chain, Conv, Shape
 

@@ -14,10 +14,11 @@ import numpy as np
 
 from resnet_core.architecture import layer_tree
 from resnet_core.backend import optional
+from resnet_core.benchmark.precision import Precision
 from resnet_core.benchmark.shapes import convolutions, described, shape_error
 from resnet_core.benchmark.timing import DeviceTime, device_seconds, not_waited, seconds
 from resnet_core.inference import fast_form
-from resnet_core.precision import ConvolutionDtype, Precision
+from resnet_core.precision import ConvolutionDtype
 from resnet_core.spec_files import from_json
 from resnet_core.specification import ResNetSpec
 from resnet_core.training.contract import StepInputs, TrainingState

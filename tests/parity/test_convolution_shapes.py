@@ -11,9 +11,9 @@ import torch
 
 import resnet_core as rn
 import resnet_torch
+from resnet_core.benchmark.precision import Precision
 from resnet_core.benchmark.proof import shape_problem
 from resnet_core.benchmark.shapes import convolutions, described, shape_error
-from resnet_core.precision import Precision
 from resnet_core.tree import Chain, Conv
 
 ROUNDING = Precision("float32", "bfloat16")
