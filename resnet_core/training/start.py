@@ -191,8 +191,8 @@ def train(
         of = "processes" if devices == 1 else "devices"
         if several is not None:
             require_several(backend, of)
-        module = load_backend(backend)
         require_convolution_dtype(backend, plan.convolution_dtype)
+        module = load_backend(backend)
         make_trainer = optional(module, "Trainer" if several is None else "ParallelTrainer")
         require_random_layers(network, make_trainer.inputs)
         if devices > 1:
