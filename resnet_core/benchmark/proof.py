@@ -47,7 +47,7 @@ class OutputProof:
         kind = "convolutions output" if convolution_dtype else kinds.get(dtype, "output")
         self.tolerance = TOLERANCES[kind][convolution_dtype or dtype]
         #: What would not be timed as what it is: with all of float32's digits.
-        self.below = "TF32" if dtype == TF32 else convolution_dtype
+        self.below = None if kind == "output" else convolution_dtype or ("TF32" if dtype == TF32 else dtype)
         self.images, self.rows = images, [0, len(images) - 1]
         self.expected = expected[: len(set(self.rows))]
 

@@ -93,7 +93,7 @@ def training(tmp_path_factory: pytest.TempPathFactory) -> Run:
 @pytest.fixture(scope="module")
 def half(tmp_path_factory: pytest.TempPathFactory) -> Run:
     """In bfloat16, which those here know only by name, and one of them not at all."""
-    toys = ("cheating__rounded", "cheating__shortcuts", "cheating__shape", "equal")
+    toys = ("cheating__rounded", "cheating__shortcuts", "cheating__shape", "cheating__exact", "equal")
     return bench(tmp_path_factory.mktemp("toys"), "--batch", "2", "--rounds", "1", "--dtype", "bfloat16", toys=toys)
 
 
@@ -162,6 +162,10 @@ def test_a_convolution_that_is_wrong_for_its_shape_alone_is_caught(half: Run) ->
     told = half.problem("shape")
     assert re.match(r"the 3x3 convolution of 9 x 9, 2 to 3 channels, stride 2 differs by 3e-2 from this back", told)
     assert "allowed is 2e-2" in told
+
+
+def test_half_precision_that_is_float32_is_not_timed_as_such(half: Run) -> None:
+    assert half.problem("exact").startswith("bfloat16 was not used: the output has float32's digits")
 
 
 def test_bfloat16_in_convolutions_has_bounds_of_its_own(convolving: Run) -> None:

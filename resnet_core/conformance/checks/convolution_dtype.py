@@ -26,7 +26,7 @@ from resnet_core.conformance.checks.trainer import starting, train
 from resnet_core.conformance.leaves import LEAVES
 from resnet_core.conformance.networks import NETWORKS, SMALL, TRAINED
 from resnet_core.conformance.subjects import Subject, differentiated, predicted, reference
-from resnet_core.numerics import relative_distance, structurally_zero
+from resnet_core.numerics import relative_distance, relative_error, structurally_zero
 from resnet_core.precision import convolving_in
 from resnet_core.tolerances import TOLERANCES
 from resnet_core.training.recipe import Recipe
@@ -105,7 +105,7 @@ def what_is_fast_rounds_too(context: Context, case: str) -> None:
     fast = backend.fast(WHOLE[case].build(backend, "float32"), compiled=False)
     found = backend.predict(fast, WHOLE[case].images())
     expect_output("output", found, "float32", exact.shape)
-    error, most = relative_distance(found, exact), TOLERANCES["half layer"][DTYPE]
+    error, most = relative_error(found, exact), TOLERANCES["convolutions output"][DTYPE]
     expect(error <= most, f"output: differs from the reference by {error:.2g}; allowed is {most:g}")
     least = context.tolerance("output")
     expect(error > least, f"output: differs from the reference by {error:.2g}, as float32 does; expected {DTYPE}")
