@@ -13,6 +13,7 @@ import numpy as np
 from resnet_core.backend import Backend
 from resnet_core.specification import ResNetSpec
 from resnet_core.training.contract import StepInputs, StepResult, Trainer, TrainingState
+from resnet_core.training.parameters import trained_tree
 from resnet_core.training.recipe import Recipe
 from resnet_core.weights import Weights, cast
 
@@ -39,9 +40,10 @@ class AveragingTrainer:
         self, trainer: Trainer, backend: Backend, spec: ResNetSpec, recipe: Recipe, state: TrainingState
     ) -> None:
         assert recipe.average is not None
-        self.trainer, self.backend, self.spec, self.decay = trainer, backend, spec, recipe.average
+        self.trainer, self.backend, self.channels, self.decay = trainer, backend, spec.in_channels, recipe.average
         self.every, self.steps = recipe.average_every, state.step
         self.dtype = next(iter(state.weights.values())).dtype.name
+        self.tree = trained_tree(spec, recipe, self.dtype)  # it computes as the trainer does
         self.inputs = trainer.inputs
         self.average = cast(state.average or state.weights, "float64")
         self.model: Any = None  # built when it is first asked, and given the average when that is another
@@ -61,7 +63,9 @@ class AveragingTrainer:
         if self.held is not self.average:
             weights, self.held = cast(self.average, self.dtype), self.average
             if self.model is None:
-                self.model = self.backend.build(self.spec, weights=weights, dtype=self.dtype)
+                self.model = self.backend.build_tree(
+                    self.tree, channels=self.channels, weights=weights, dtype=self.dtype
+                )
             else:  # what a framework has compiled for it stays
                 self.backend.set_weights(self.model, weights)
         return np.asarray(self.backend.predict(self.model, images))

@@ -10,6 +10,9 @@ from run_work import Work, done, refused, resnet, weights
 
 import resnet_core as rn
 from resnet_core.numerics import relative_distance
+from resnet_core.training.averaging import AveragingTrainer
+from resnet_core.training.contract import TrainingState
+from resnet_core.training.recipe_files import recipe
 from toys.registry import register
 
 ROUNDING = ("--with", "convolution_dtype=bfloat16")
@@ -45,6 +48,18 @@ def test_a_run_that_goes_on_has_the_same_bits_and_needs_nothing_said(work: Work,
     done(work.train(backend, "plain", "--until", "2"))
     plain = weights(work.folder / "plain")
     assert not np.array_equal(one["stem.conv.weight"], plain["stem.conv.weight"])
+
+
+def test_an_average_is_evaluated_as_the_network_is_trained() -> None:
+    """With the weights of the start, an average is the network itself, to the bit; in float32 it would be another."""
+    spec = rn.spec("resnet20", depths=(1,), channels=(4,), classes=5)
+    plan = recipe("d2l", average=0.9, convolution_dtype="bfloat16")
+    state, images = TrainingState(rn.initialize(spec, 0)), np.ones((2, 9, 9, 3), np.float32)
+    backend = rn.load_backend("numpy")
+    trainer = backend.Trainer(spec, plan, state, dtype="float32")
+    found = AveragingTrainer(trainer, backend, spec, plan, state).predict(images)
+    assert np.array_equal(found, trainer.predict(images))
+    assert not np.array_equal(found, backend.predict(backend.build(spec, weights=state.weights), images))
 
 
 def test_float64_and_a_backend_without_are_one_line_and_leave_nothing(work: Work) -> None:
