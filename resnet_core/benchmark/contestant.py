@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -57,13 +58,8 @@ class Contestant:
         case = self._case
         with self._part():
             require_convolution_dtype(self.backend, case.precision.convolution_dtype)
-            process = BackendProcess(
-                self.backend, case.pythons.get(self.backend), device=case.device, time_limit=case.time_limit
-            )
-            self._process = self._processes.enter_context(process)
-            opened, _ = process.call(
-                f"{TASKS}:open_backend", backend=self.backend, device=case.device, dtype=case.precision.dtype
-            )
+            process = self._process = self._processes.enter_context(self._started())
+            opened = self._opened(process)
             self._know(device=opened["device"], versions=opened["versions"], import_seconds=opened["seconds"])
             if self._form == "training step" and not opened["trains"]:
                 self.row = None
@@ -90,10 +86,23 @@ class Contestant:
             self._know(first_seconds=about["seconds"], timed_by=about["timed_by"], tolerance=proof.tolerance)
             self._judge(proof.judge(self.backend, found["output"]))
 
-    def _prove_shapes(self, batch: int, reduced: str) -> None:
+    def _started(self) -> BackendProcess:
+        python = self._case.pythons.get(self.backend)
+        return BackendProcess(self.backend, python, device=self._case.device, time_limit=self._case.time_limit)
+
+    def _opened(self, process: BackendProcess) -> dict[str, Any]:
         case = self._case
-        with self._part():
-            found, _ = self._process.call(
+        opened, _ = process.call(
+            f"{TASKS}:open_backend", backend=self.backend, device=case.device, dtype=case.precision.dtype
+        )
+        return dict(opened)
+
+    def _prove_shapes(self, batch: int, reduced: str) -> None:
+        """In a process that is not timed: it takes memory, and warms up what a first call has to."""
+        case = self._case
+        with self._part(), self._started() as process:
+            self._opened(process)
+            found, _ = process.call(
                 f"{TASKS}:shapes",
                 spec=to_json(case.spec),
                 form=self._form,
