@@ -50,7 +50,7 @@ OPEN_TO_BACKENDS = (
     "numerics", "outline", "padding", "programs.training_text", "resident", "rewrite", "source_text", "specification",
     "tap_paths", "training.contract", "training.parallel.group", "training.parallel.jax_processes",
     "training.parallel.place", "training.parameters", "training.recipe", "training.running_variance", "tree",
-    "weights", "windows",
+    "weights", "windows", "xla_forms",
 )  # fmt: skip
 
 

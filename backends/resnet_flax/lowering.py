@@ -266,7 +266,7 @@ class MaxPool(nnx.Module):
         self.kernel, self.stride, self.padding = kernel, stride, padding
 
     def __call__(self, x: Array) -> Array:
-        return max_pool(x, self.kernel, self.stride, _padding(self.padding))
+        return max_pool(x, self.kernel, self.stride, self.padding)
 
 
 class AveragePool(nnx.Module):

@@ -11,6 +11,7 @@ from keras import layers, ops
 from resnet_core import tree
 from resnet_core.training.running_variance import group_weights
 from resnet_core.windows import blurred, dilated_average, partial_average
+from resnet_keras.convolution import Conv2D
 from resnet_keras.normalization import UnbiasedBatchNormalization
 
 FORMAT = "channels_last"
@@ -80,7 +81,7 @@ def channel_conv(node: tree.ChannelConv, x: Any, own: Own) -> Any:
 
 
 @keras.saving.register_keras_serializable(package="resnet_keras")
-class StandardizedConv2D(layers.Conv2D):
+class StandardizedConv2D(Conv2D):
     """A convolution whose kernel of each output channel is first given mean 0 and variance 1.
 
     Keras has no such layer. A file of a model with this one is opened only where `resnet_keras.layers` is imported.
@@ -103,7 +104,7 @@ class StandardizedConv2D(layers.Conv2D):
 
 
 @keras.saving.register_keras_serializable(package="resnet_keras")
-class Bfloat16Conv2D(layers.Conv2D):
+class Bfloat16Conv2D(Conv2D):
     """A convolution of bfloat16 tensors in a network of float32; the bias is added in float32.
 
     Not by Keras' mixed policy, with which a kernel would be rounded before it is standardized.
@@ -125,7 +126,7 @@ def _rounded(values: Any) -> Any:
 
 @keras.saving.register_keras_serializable(package="resnet_keras")
 class Bfloat16StandardizedConv2D(StandardizedConv2D, Bfloat16Conv2D):
-    """Both."""
+    """A standardized kernel, in a convolution of bfloat16."""
 
 
 #: By whether kernels are standardized, and the dtype if it has its own.

@@ -15,6 +15,7 @@ from resnet_core.errors import InputError
 from resnet_core.tap_paths import Record
 from resnet_keras import depth
 from resnet_keras import layers as composed
+from resnet_keras.convolution import quickened
 from resnet_keras.layers import FORMAT
 
 NONE = ((0, 0), (0, 0))
@@ -167,7 +168,7 @@ def _conv(node: tree.Conv, x: Any, path: str, own: dict[str, Any]) -> Any:
     if node.padding != "same" and not same and node.padding != NONE:
         x = lower(tree.Pad(node.padding), x, f"{path}.pad", Pass(own["dtype"]))
     more = {} if node.standardize is None else {"standardize": node.standardize}
-    return composed.CONVOLUTIONS[bool(more), node.dtype](
+    layer = composed.CONVOLUTIONS[bool(more), node.dtype](
         node.out_channels,
         node.kernel,
         strides=node.stride,
@@ -180,7 +181,8 @@ def _conv(node: tree.Conv, x: Any, path: str, own: dict[str, Any]) -> Any:
         **ZEROS,
         **more,
         **own,
-    )(x)
+    )
+    return quickened(layer)(x)
 
 
 def _same_is_equal(node: tree.Conv) -> bool:

@@ -19,6 +19,7 @@ from resnet_keras.layers import GroupedBatchNormalization
 from resnet_keras.model import build_tree
 from resnet_keras.normalization import UnbiasedBatchNormalization
 from resnet_keras.optimizer import Optimizer
+from resnet_keras.pooling import MaxPooling2D
 from resnet_keras.weights import get_weights, layers
 
 
@@ -38,10 +39,11 @@ class Trainer:
         for path, layer in layers(self.model):
             layer.trainable = path not in frozen and not isinstance(leaves.get(path), tree.FrozenNorm)
             if isinstance(layer, keras.layers.BatchNormalization):
-                layer.__class__ = UnbiasedBatchNormalization  # from now on updated with the unbiased variance
-                if recipe.groups > 1:
-                    layer.__class__ = GroupedBatchNormalization
-                    layer.rows = recipe.statistics_batch
+                # From now on updated with the unbiased variance.
+                layer.__class__ = GroupedBatchNormalization if recipe.groups > 1 else UnbiasedBatchNormalization
+                layer.rows = recipe.statistics_batch
+            if isinstance(layer, keras.layers.MaxPooling2D):
+                layer.__class__ = MaxPooling2D
             if isinstance(layer, keras.layers.Dropout):
                 layer.__class__ = GivenDropout
                 self.dropouts[path] = layer

@@ -185,7 +185,7 @@ def other_forms(session: Any, arrays: Any) -> Answer:
             keywords = {**CONVOLUTION, "window_strides": stride, "padding": ((0, 0), (0, 0))}
             ours, xlas = (partial(f, **keywords) for f in (conv_general_dilated, jax.lax.conv_general_dilated))
             cases[f"1x1 with stride {stride}"] = ours, xlas, (draw(2, 7, 6, 3), draw(1, 1, 3, 4))
-        for size, padding in (((7, 6), "SAME"), ((8, 5), ((1, 1), (1, 1))), ((6, 7), ((0, 1), (0, 0)))):
+        for size, padding in (((7, 6), "same"), ((8, 5), ((1, 1), (1, 1))), ((6, 7), ((0, 1), (0, 0)))):
             pools = (partial(f, kernel=(3, 3), stride=(2, 2), padding=padding) for f in (max_pool, _xlas_pool))
             cases[f"max-pool of {size}, {padding}"] = *pools, (few(2, *size, 3),)
         norms = partial(_normalized, BatchNorm), partial(_normalized, nnx.BatchNorm)
@@ -201,7 +201,9 @@ def other_forms(session: Any, arrays: Any) -> Answer:
                     *map(jax.tree.leaves, ((found, pull(cotangent)), (truth, pull_truth(cotangent)))), strict=True
                 )
                 errors[kind][case] = max(float(jnp.abs(own - right).max()) for own, right in pairs)
-        largest = max_pool(jnp.asarray([[1.0, jnp.nan], [2.0, 3.0]]).reshape(1, 2, 2, 1), (2, 2), (2, 2), "VALID")
+        largest = max_pool(
+            jnp.asarray([[1.0, jnp.nan], [2.0, 3.0]]).reshape(1, 2, 2, 1), (2, 2), (2, 2), ((0, 0), (0, 0))
+        )
         errors["right"]["a NaN in a max-pool"] = 0.0 if bool(jnp.isnan(largest).all()) else 1.0
     return errors, None
 
@@ -261,7 +263,7 @@ def _loops(model: nnx.Module, images: np.ndarray) -> int:
 
 
 def _xlas_pool(x: jax.Array, kernel: Any, stride: Any, padding: Any) -> jax.Array:
-    return nnx.max_pool(x, kernel, stride, padding)
+    return nnx.max_pool(x, kernel, stride, "SAME" if padding == "same" else padding)
 
 
 def _normalized(kind: Any, scale: jax.Array, bias: jax.Array, x: jax.Array) -> list[jax.Array]:

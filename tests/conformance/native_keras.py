@@ -286,18 +286,25 @@ def deep_taps(session: Any, arrays: Any, *, taps: list[str]) -> Answer:
 
 
 def train_norm(session: Any, arrays: dict[str, np.ndarray], *, kind: str, settings: dict[str, float]) -> Answer:
-    """A norm's output in training, its statistics afterwards, and its gradients, in float32 on TensorFlow.
+    """A norm's output in training, its statistics afterwards, and its gradients, in float32 on TensorFlow or JAX.
 
-    `kind` is "ours" or "keras". Answers whether TensorFlow's own operation has computed it.
+    `kind` is "ours" or "keras". Answers whether it was computed in another form than Keras': by TensorFlow's one
+    operation, or by products.
     """
-    import tensorflow
-
     from resnet_keras.normalization import UnbiasedBatchNormalization
 
     kinds = {"ours": UnbiasedBatchNormalization, "keras": keras.layers.BatchNormalization}
     layer = kinds[kind](dtype="float32", **{"momentum": 0.9, "epsilon": 1e-5, **settings})
     layer.build(arrays["x"].shape)
     layer.set_weights([arrays[name] for name in ("scale", "shift", "mean", "variance")])
+    values, statistics, form = _NORMS[keras.backend.backend()](layer, arrays)
+    names = ("output", "gradient", "scale gradient", "shift gradient")
+    found = dict(zip(names, map(np.asarray, values), strict=True))
+    return form, {**found, **dict(zip(("mean", "variance"), map(np.asarray, statistics), strict=True))}
+
+
+def _norm_of_tensorflow(layer: Any, arrays: dict[str, np.ndarray]) -> tuple[Any, Any, bool]:
+    import tensorflow
 
     @tensorflow.function
     def step(x: Any) -> Any:
@@ -308,8 +315,82 @@ def train_norm(session: Any, arrays: dict[str, np.ndarray], *, kind: str, settin
         return output, *tape.gradient(total, [x, layer.gamma.value, layer.beta.value])
 
     x = tensorflow.constant(arrays["x"])
-    names = ("output", "gradient", "scale gradient", "shift gradient")
-    found = dict(zip(names, (value.numpy() for value in step(x)), strict=True))
-    statistics = {"mean": np.asarray(layer.moving_mean), "variance": np.asarray(layer.moving_variance)}
+    values = step(x)
     operations = {operation.type for operation in step.get_concrete_function(x).graph.get_operations()}
-    return "FusedBatchNormV3" in operations, {**found, **statistics}
+    return values, (layer.moving_mean, layer.moving_variance), "FusedBatchNormV3" in operations
+
+
+def _norm_of_jax(layer: Any, arrays: dict[str, np.ndarray]) -> tuple[Any, Any, bool]:
+    import jax
+
+    def step(x: Any, *parameters: Any) -> Any:
+        return layer.stateless_call(parameters, [arrays["mean"], arrays["variance"]], x, training=True)
+
+    given = arrays["x"], arrays["scale"], arrays["shift"]
+    output, pull, statistics = jax.vjp(step, *given, has_aux=True)
+    return (output, *pull(arrays["cotangent"])), statistics, "dot_general" in str(jax.make_jaxpr(step)(*given))
+
+
+_NORMS = {"tensorflow": _norm_of_tensorflow, "jax": _norm_of_jax}
+
+
+def other_forms(session: Any, arrays: dict[str, np.ndarray], *, dtype: str) -> Answer:
+    """{case: error} of the output and all gradients of what an engine computes in another form, beside Keras' own.
+
+    Once as it is, and once with the last input shifted; and whether TensorFlow's own groups have gradients.
+    """
+    from resnet_keras import convolution, pooling
+
+    resnet_keras.configure(dtype=dtype)
+    rng = np.random.default_rng(6)
+    draw = lambda *shape: keras.ops.convert_to_tensor(rng.standard_normal(shape).astype(dtype))  # noqa: E731
+    cases: dict[str, tuple[Any, Any, list[Any]]] = {}
+    for groups, channels, (high, wide), stride, dilation, padding in (
+        (32, 128, (7, 6), 1, 1, "same"),
+        (32, 128, (7, 6), 2, 1, "valid"),
+        (6, 18, (9, 8), 1, 2, "same"),
+        (12, 12, (6, 5), 1, 1, "same"),
+        (1, 6, (1, 2), 1, 1, "same"),
+        (1, 6, (2, 2), 2, 1, "same"),
+    ):
+        settings = {"strides": stride, "padding": padding, "dilation_rate": dilation, "groups": groups, "dtype": dtype}
+        keras_own, ours = (keras.layers.Conv2D(2 * channels, 3, **settings) for _ in range(2))
+        given = [draw(2, high, wide, channels), draw(3, 3, channels // groups, 2 * channels)]
+        quick = convolution.quickened(ours).convolution_op
+        cases[f"{groups} groups of {channels // groups}, stride {stride}"] = quick, keras_own.convolution_op, given
+    for stride in ((1, 1), (1, 3)):
+        layers = [keras.layers.Conv2D(4, 1, strides=stride, dtype=dtype) for _ in range(2)]
+        functions = convolution.quickened(layers[0]).convolution_op, layers[1].convolution_op
+        cases[f"1x1 with stride {stride}"] = *functions, [draw(2, 7, 6, 3), draw(1, 1, 3, 4)]
+    for size, padding in (((7, 6), "same"), ((8, 5), "valid")):
+        kinds = pooling.MaxPooling2D, keras.layers.MaxPooling2D
+        pools = (kind(3, 2, padding=padding, dtype=dtype).call for kind in kinds)
+        cases[f"max-pool of {size}, {padding}"] = *pools, [draw(2, *size, 3)]
+    errors: dict[str, dict[str, float]] = {"right": {}, "shifted": {}}
+    for case, (ours, true, given) in cases.items():
+        truth = true(*given)
+        cotangent = draw(*truth.shape)
+        expected = [truth, *_pulled(true, given, cotangent)]
+        for kind, inputs in (("right", given), ("shifted", [*given[:-1], keras.ops.roll(given[-1], 1, axis=-1)])):
+            found = [ours(*inputs), *_pulled(ours, inputs, cotangent)]
+            errors[kind][case] = max(map(relative_error, map(np.asarray, found), map(np.asarray, expected)))
+    own = keras.backend.backend() == "tensorflow" and convolution._has_gradients(dtype)
+    return {**errors, "TensorFlow's own": own}, None
+
+
+def _pulled(function: Any, given: list[Any], cotangent: Any) -> Any:
+    """The gradients of a function's inputs."""
+    if keras.backend.backend() == "jax":
+        import jax
+
+        return jax.jit(lambda given: jax.vjp(function, *given)[1](cotangent))(given)
+    import tensorflow
+
+    @tensorflow.function
+    def pull(given: Any) -> Any:
+        with tensorflow.GradientTape() as tape:
+            tape.watch(given)
+            output = function(*given)
+        return tape.gradient(output, given, output_gradients=cotangent)
+
+    return pull(given)

@@ -46,8 +46,9 @@ WITHOUT = {
 #: What is left out by a backend for inference: the parts of the budgets, and the verbs.
 TRAINING = ("layers that a framework lacks", "training", "several processes", "programs", "programs that train")
 VERBS = (*REQUIRED, *OPTIONAL, *EXTRAS)
+SLOW = dict.fromkeys(("convolution.py", "normalization.py", "pooling.py"), "what a framework computes slowly")
 #: timm's names are for PyTorch's users. A .pth file is PyTorch's own, an .h5 file Keras', and a checkpoint
-#: TensorFlow's; slow convolutions, sums and pools are XLA's, a norm of many operations is Keras', and a thousand lines
+#: TensorFlow's; slow convolutions, sums and pools are XLA's, some of which Keras uses too, and a thousand lines
 #: for a printed ResNet-20 are NNX'; only Keras walks a graph by recursion. An ONNX graph is written node by node, which
 #: the others' frameworks do themselves, and ends at 2 GiB.
 EXTRA_FILES: dict[str, dict[str, str]] = {
@@ -55,12 +56,12 @@ EXTRA_FILES: dict[str, dict[str, str]] = {
     "keras": {
         "checkpoint.py": "checkpoints",
         "depth.py": "model",
-        "normalization.py": "what a framework computes slowly",
+        **SLOW,
         "own_programs.py": "referees",
         "state_dict.py": "files",
     },
     "flax": {
-        **dict.fromkeys(("convolution.py", "normalization.py", "pooling.py"), "what a framework computes slowly"),
+        **SLOW,
         "repetition.py": "what a compiler takes long for",
         "representation.py": "printing",
         "state_dict.py": "files",

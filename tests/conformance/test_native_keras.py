@@ -343,9 +343,13 @@ NORMS: dict[str, tuple[str, dict[str, float], set[str]]] = {
 }
 
 
+@pytest.mark.parametrize("engine", ["keras", "keras_jax"])
 @pytest.mark.parametrize("name", NORMS)
-def test_a_norm_in_one_operation_is_the_neutral_one(name: str, workers: Workers) -> None:
-    """In float32, which other checks of training have with larger variances, to which an epsilon of 1e-5 is nothing."""
+def test_a_norm_in_another_form_is_the_neutral_one(name: str, engine: str, workers: Workers) -> None:
+    """In one operation, or by products.
+
+    In float32, which other checks of training have with larger variances, to which an epsilon of 1e-5 is nothing.
+    """
     rng = np.random.default_rng(5)
     width = 4
     x = 3e-3 * rng.standard_normal((2, 3, 4, width))  # a variance as small as the epsilon
@@ -356,8 +360,8 @@ def test_a_norm_in_one_operation_is_the_neutral_one(name: str, workers: Workers)
     }  # fmt: skip
     arrays = {key: array.astype(np.float32) for key, array in given.items()}
     kind, settings, defects = NORMS[name]
-    fused, found = workers.call("keras", "native_keras:train_norm", arrays, kind=kind, settings=settings)
-    assert fused == (kind == "ours")
+    another, found = workers.call(engine, "native_keras:train_norm", arrays, kind=kind, settings=settings)
+    assert another == (kind == "ours")
     limits = {"output": "training output", "mean": "running statistics", "variance": "running statistics"}
     wrong = {
         key
@@ -365,3 +369,23 @@ def test_a_norm_in_one_operation_is_the_neutral_one(name: str, workers: Workers)
         if not relative_error(found[key], truth) <= TOLERANCES[limits.get(key, "gradients")]["float32"]
     }
     assert wrong == defects
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(
+    ("settings", "own"),
+    [({}, True), ({"TF_ENABLE_ONEDNN_OPTS": "0"}, False), ({"KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"}, False)],
+    ids=["tensorflow", "without oneDNN", "jax"],
+)
+def test_what_is_computed_in_another_form_is_the_same(settings: dict[str, str], own: bool, dtype: str) -> None:
+    """Convolutions and max-pools, and their gradients, beside those of Keras' layers.
+
+    In float64 the bound is that of float32, since on JAX Keras' own have its digits only.
+    """
+    path = os.pathsep.join(filter(None, [str(Path(__file__).parent), os.environ.get("PYTHONPATH")]))
+    with Worker(environment={**QUICK, **settings, "PYTHONPATH": path}) as worker:
+        found, _ = worker.call("native_keras:other_forms", dtype=dtype)
+    assert found["TensorFlow's own"] == (own and dtype == "float32")
+    assert len(found["right"]) == 10
+    assert max(found["right"].values()) < 5e-6, found["right"]
+    assert min(found["shifted"].values()) > 1e-2, found["shifted"]

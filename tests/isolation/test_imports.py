@@ -41,6 +41,10 @@ ALLOWED = {
 }
 # Keras runs on one of these, and has no gradient and no device of its own: inside functions they are asked.
 KERAS_ENGINES = {"tensorflow", "jax", "torch"}
+ASK_THE_ENGINE = (
+    "runtime.py", "differentiation.py", "checkpoint.py", "convolution.py", "normalization.py", "pooling.py",
+    "parallel.py", "layers.py",
+)  # fmt: skip
 # Referees of conversions, where they are installed.
 OTHERS_PROGRAMS = {"torchvision", "timm", "transformers"}
 
@@ -249,12 +253,7 @@ def test_a_package_imports_only_what_it_may(package: str) -> None:
         for name, in_function in imports(path):
             if path.name == "pytest_plugin.py" and name == "pytest":
                 continue  # who loads the plug-in has it
-            if (
-                package == "backends/resnet_keras"
-                and in_function
-                and path.name
-                in ("runtime.py", "differentiation.py", "checkpoint.py", "normalization.py", "parallel.py", "layers.py")
-            ):
+            if package == "backends/resnet_keras" and in_function and path.name in ASK_THE_ENGINE:
                 assert name in allowed | KERAS_ENGINES, f"{path.name} imports {name}"
             elif path.name == "own_programs.py" and in_function:
                 assert name in allowed | OTHERS_PROGRAMS, f"{path.name} imports {name}"
