@@ -18,9 +18,8 @@ import usage
 import resnet_core as rn
 from resnet_core.architecture import layer_tree
 from resnet_core.backend import load_backend
+from resnet_core.benchmark.gate import asked
 from resnet_core.benchmark.precision import Precision
-from resnet_core.benchmark.proof import shape_problem
-from resnet_core.benchmark.shapes import convolutions, described, shape_error
 from resnet_core.benchmark.timing import seconds
 from resnet_core.errors import ResNetError
 from resnet_core.inference import fast_form
@@ -90,7 +89,7 @@ def _ours(
     precision: Precision = FLOAT32,
 ) -> Run:
     backend.configure(device, precision.dtype)
-    _require_right_shapes(backend, spec, images, precision, training=False)
+    _require_right(backend, spec, images, precision, training=False)
     model = precision.model(backend, layer_tree(spec), spec.in_channels, rn.probe_weights(spec))
     model = fast_form(backend, model, spec, pictures=10**6, size=(images.shape[1], images.shape[2]))
     if device == "cpu" or framework == "keras":
@@ -113,7 +112,7 @@ def _our_training(
     precision: Precision = FLOAT32,
 ) -> Run:
     backend.configure(device, "float32")
-    _require_right_shapes(backend, spec, images, precision, training=True)
+    _require_right(backend, spec, images, precision, training=True)
     inside = {"convolution_dtype": precision.convolution_dtype}
     plan = recipe("d2l", learning_rate=usage.LEARNING_RATE, momentum=usage.MOMENTUM, **inside)
     trainer = backend.Trainer(spec, plan, TrainingState(rn.initialize(spec, 0)), dtype="float32")
@@ -121,16 +120,13 @@ def _our_training(
     return lambda: trainer.step(step_inputs(spec, 0, 0, images, targets, numbers)).loss
 
 
-def _require_right_shapes(
+def _require_right(
     backend: Any, spec: rn.ResNetSpec, images: np.ndarray, precision: Precision, *, training: bool
 ) -> None:
-    """Raise ResNetError for a precision below float32 in which a convolution of the network is wrong."""
-    if precision.reduced is not None:
-        how: dict[str, Any] = {"batch": len(images), "fast": not training, "training": training}
-        for leaf, shape in convolutions(spec, (images.shape[1], images.shape[2])):
-            error = shape_error(backend, leaf, shape, precision, **how)
-            if (problem := shape_problem(described(leaf, shape), error, precision.reduced)) is not None:
-                raise ResNetError(problem)
+    """Raise ResNetError for a precision below float32 that is wrong somewhere, or is not what is computed in."""
+    size, how = (images.shape[1], images.shape[2]), {"fast": not training, "training": training}
+    if (problem := asked(backend, spec, size, precision, batch=len(images), **how).problem) is not None:
+        raise ResNetError(problem)
 
 
 def _by_hand(

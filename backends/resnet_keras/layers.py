@@ -15,6 +15,7 @@ from resnet_keras.convolution import Conv2D
 from resnet_keras.normalization import UnbiasedBatchNormalization
 
 FORMAT = "channels_last"
+NONE = ((0, 0), (0, 0))  #: No padding.
 ACTIVATIONS = {"silu": "silu", "hardswish": "hard_silu", "sigmoid": "sigmoid"}
 
 Own = dict[str, Any]  #: a layer's name and dtype policy
@@ -39,6 +40,14 @@ def activation(node: tree.Activation, x: Any, own: Own) -> Any:
         case function:
             return layers.Activation(ACTIVATIONS[function], **own)(x)
     return layers.Activation("linear", **own)(x)
+
+
+def max_pool(node: tree.MaxPool, x: Any, own: Own) -> Any:
+    """By Keras' layer, on a map that is padded with what never wins."""
+    if node.padding not in ("same", NONE):
+        x = ops.pad(x, ((0, 0), *node.padding, (0, 0)), constant_values=float("-inf"))
+    padding = "same" if node.padding == "same" else "valid"
+    return layers.MaxPooling2D(node.kernel, node.stride, padding=padding, data_format=FORMAT, **own)(x)
 
 
 def average_pool(node: tree.AveragePool, x: Any, own: Own) -> Any:

@@ -16,9 +16,8 @@ from resnet_core.tap_paths import Record
 from resnet_keras import depth
 from resnet_keras import layers as composed
 from resnet_keras.convolution import quickened
-from resnet_keras.layers import FORMAT
+from resnet_keras.layers import FORMAT, NONE
 
-NONE = ((0, 0), (0, 0))
 ZEROS = {"kernel_initializer": "zeros", "bias_initializer": "zeros"}
 
 
@@ -64,7 +63,7 @@ def _lower(node: tree.Node, x: Any, path: str, context: Pass) -> Any:
         case tree.Activation():
             return composed.activation(node, x, own)
         case tree.MaxPool():
-            return _max_pool(node, x, own)
+            return composed.max_pool(node, x, own)
         case tree.AveragePool():
             return composed.average_pool(node, x, own)
         case tree.BlurPool():
@@ -193,10 +192,3 @@ def _same_is_equal(node: tree.Conv) -> bool:
         before == after and before + after == (kernel - 1) * dilation
         for (before, after), kernel, dilation in zip(node.padding, node.kernel, node.dilation, strict=True)
     )
-
-
-def _max_pool(node: tree.MaxPool, x: Any, own: dict[str, Any]) -> Any:
-    if node.padding not in ("same", NONE):
-        x = keras.ops.pad(x, ((0, 0), *node.padding, (0, 0)), constant_values=float("-inf"))
-    padding = "same" if node.padding == "same" else "valid"
-    return layers.MaxPooling2D(node.kernel, node.stride, padding=padding, data_format=FORMAT, **own)(x)

@@ -6,7 +6,7 @@ import importlib.metadata
 
 import keras
 
-from resnet_core.engines import on_device, tell_torch, tell_xla, xla_precision
+from resnet_core.engines import on_device, round_in_xla, tell_torch, tell_xla, xla_precision
 from resnet_core.errors import InputError, require_choice
 from resnet_core.weights import DTYPES, TF32, array_dtype, require_dtype
 from resnet_keras import HALF_DTYPES
@@ -75,6 +75,7 @@ def versions() -> dict[str, str]:
 def _tensorflow(device: str, dtype: str) -> str:
     import tensorflow as tf
 
+    round_in_xla()
     gpus = tf.config.list_physical_devices("GPU")
     device = _chosen(device, dtype, bool(gpus), f"TensorFlow {tf.__version__}")
     if device == "cpu":

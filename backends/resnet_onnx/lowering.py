@@ -41,7 +41,7 @@ def _lower(node: tree.Node, x: Value, path: str, graph: Graph, record: Record) -
             graph.place = path
             spread = factors.node("Unsqueeze", graph.integers(2, 3), rank=4) if x.rank == 4 else factors
             return x * spread
-        case tree.Conv() if node.dtype is None:
+        case tree.Conv():
             return _conv(node, x, path)
         case tree.BatchNorm():
             return _batch_norm(node, x, path)
@@ -132,6 +132,8 @@ def _residual(node: tree.Residual, x: Value, path: str, graph: Graph, record: Re
 
 
 def _conv(node: tree.Conv, x: Value, path: str) -> Value:
+    if node.dtype is not None:
+        raise InputError(f"{path}: backend onnx has no convolutions in {node.dtype}; use another backend")
     weight: Value | str = f"{path}.weight"
     if node.standardize is not None:
         weight = _normalized(Value(x.graph, f"{path}.weight"), x.graph.integers(1, 2, 3), node.standardize)

@@ -11,7 +11,7 @@ import numpy as np
 
 from resnet_core.backend import require_convolution_dtype
 from resnet_core.benchmark.precision import Precision
-from resnet_core.benchmark.proof import OutputProof, StepProof, Verdict, shape_problem
+from resnet_core.benchmark.proof import OutputProof, StepProof, Verdict
 from resnet_core.benchmark.result import BenchmarkRow
 from resnet_core.errors import InputError, MissingBackendError, ResNetError
 from resnet_core.spec_files import to_json
@@ -78,7 +78,7 @@ class Contestant:
     def prove(self, proof: Proof) -> None:
         """Let it compute for the first time, and see whether it is the same work."""
         if self.ready and self._case.precision.reduced is not None:
-            self._prove_shapes(len(proof.images), self._case.precision.reduced)
+            self._pass_gate(len(proof.images))
         if not self.ready:
             return
         with self._part():
@@ -97,22 +97,20 @@ class Contestant:
         )
         return dict(opened)
 
-    def _prove_shapes(self, batch: int, reduced: str) -> None:
+    def _pass_gate(self, batch: int) -> None:
         """In a process that is not timed: it takes memory, and warms up what a first call has to."""
         case = self._case
         with self._part(), self._started() as process:
             self._opened(process)
             found, _ = process.call(
-                f"{TASKS}:shapes",
+                f"{TASKS}:gate",
                 spec=to_json(case.spec),
                 form=self._form,
                 size=list(case.size),
                 batch=batch,
                 **asdict(case.precision),
             )
-            problems = (shape_problem(each["layer"], each["error"], reduced) for each in found)
-            if (problem := next(filter(None, problems), None)) is not None:
-                self._know(problem=f"{problem}; its time is not shown")
+            self._judge(Verdict(**found))
 
     def time(self, calls: int) -> tuple[float, ...]:
         """Seconds of each of so many calls; none where something went wrong."""

@@ -59,7 +59,7 @@ class OutputProof:
         error = relative_error(output[self.rows[: len(self.expected)]], self.expected)
         if self.below and error <= TOLERANCES["output"]["float32"]:
             told = f"the output has float32's digits, {scientific(error)} from {self.against}"
-            return Verdict(error, f"{self.below} was not used: {told}; choose float32", absent=True)
+            return Verdict(error, _unused(self.below, told), absent=True)
         return _verdict("the output", error, self.tolerance, self.against)
 
     def still(self, backend: str, output: np.ndarray) -> Verdict:
@@ -108,6 +108,18 @@ class StepProof:
 def shape_problem(layer: str, error: float, reduced: str) -> str | None:
     """What is wrong with a single convolution below float32, in words, if anything is."""
     return _verdict(layer, error, TOLERANCES["half layer"][reduced], "this backend's own in float32").problem
+
+
+def step_used(distance: float, reduced: str) -> Verdict:
+    """Of a training step below float32, by how much it moves the weights otherwise than one in float32."""
+    if distance > TOLERANCES["gradients"]["float32"]:
+        return Verdict(None)
+    told = f"a training step has float32's digits, {scientific(distance)} from this backend's own in float32"
+    return Verdict(None, _unused(reduced, told), absent=True)
+
+
+def _unused(precision: str, told: str) -> str:
+    return f"{precision} was not used: {told}; choose float32"
 
 
 def _verdict(what: str, error: float, tolerance: float, against: str) -> Verdict:

@@ -8,25 +8,21 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Callable
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 
 from resnet_core.architecture import layer_tree
 from resnet_core.backend import optional
+from resnet_core.benchmark.gate import asked
 from resnet_core.benchmark.precision import Precision
-from resnet_core.benchmark.shapes import convolutions, described, shape_error
+from resnet_core.benchmark.steps import Steps
 from resnet_core.benchmark.timing import DeviceTime, device_seconds, not_waited, seconds
 from resnet_core.inference import fast_form
 from resnet_core.precision import ConvolutionDtype
 from resnet_core.spec_files import from_json
 from resnet_core.specification import ResNetSpec
-from resnet_core.training.contract import StepInputs, TrainingState
-from resnet_core.training.random_factors import require_random_layers, step_inputs
-from resnet_core.training.recipe import Recipe
-from resnet_core.training.recipe_files import recipe
-from resnet_core.training.schedule import step_numbers
-from resnet_core.training.targets import target_distribution
 from resnet_core.weights import TF32, Weights
 from resnet_core.workers import tasks
 from resnet_core.workers.child import Arrays, Session
@@ -43,9 +39,6 @@ ARRAYS, EVENTS, WAITING = "from array to array", "on the device, by its events",
 
 #: More pictures than anyone has: whatever repays at some number of them is done.
 MANY = 10**12
-
-#: Plain SGD, with a rate at which one step moves the loss by far more than rounding does.
-PLAN = {"learning_rate": 0.01, "momentum": 0.9}
 
 #: Sides of the matrices and bytes of the array by which a machine's own limits are measured, and the calls of each.
 SIDE, COPIED, CALLS = 1536, 2**27, 5
@@ -138,7 +131,7 @@ def build(
     return {"seconds": time.perf_counter() - start, "notes": list(dict.fromkeys(told))}, None
 
 
-def shapes(
+def gate(
     session: Session,
     arrays: Arrays,
     *,
@@ -149,13 +142,10 @@ def shapes(
     dtype: str,
     convolution_dtype: ConvolutionDtype | None,
 ) -> Answer:
-    """Of every convolution of the network, in words, how far it is from this backend's own in float32."""
+    """The fields of a `Verdict` on this precision, in this backend."""
     how: dict[str, Any] = {"batch": batch, "fast": form == FAST, "training": form == STEP}
-    precision, backend = Precision(dtype, convolution_dtype), session.backend
-    return [
-        {"layer": described(leaf, shape), "error": shape_error(backend, leaf, shape, precision, **how)}
-        for leaf, shape in convolutions(from_json(spec), (size[0], size[1]))
-    ], None
+    precision = Precision(dtype, convolution_dtype)
+    return asdict(asked(session.backend, from_json(spec), (size[0], size[1]), precision, **how)), None
 
 
 def first(session: Session, arrays: Arrays) -> Answer:
@@ -210,18 +200,4 @@ def _predicting(backend: Any, model: Any, resident: bool) -> Subject:
 
 
 def _step(backend: Any, spec: ResNetSpec, weights: Weights, size: tuple[int, int], precision: Precision) -> Subject:
-    make, plan = optional(backend, "Trainer"), recipe("d2l", **PLAN, convolution_dtype=precision.convolution_dtype)
-    require_random_layers(spec, make.inputs)
-    trainer = make(spec, plan, TrainingState(weights), dtype=precision.dtype)
-
-    def ready(images: np.ndarray) -> Callable[[], Any]:
-        inputs = _inputs(spec, plan, images)
-        return lambda: trainer.step(inputs).loss
-
-    return Subject(ready)
-
-
-def _inputs(spec: ResNetSpec, plan: Recipe, images: np.ndarray) -> StepInputs:
-    classes = spec.classes or 0
-    targets = target_distribution(np.arange(len(images)) % classes, classes, plan.label_smoothing)
-    return step_inputs(spec, plan.seed, 0, images, targets, step_numbers(plan, 1, 0))
+    return Subject(Steps(backend, spec, weights, precision).ready)

@@ -17,8 +17,10 @@ from narrow import NEWER, SIZES, SPECS
 import resnet_core as rn
 import resnet_keras
 from resnet_core import tree
+from resnet_core.architecture import layer_tree
 from resnet_core.errors import InputError
-from resnet_core.numerics import relative_error
+from resnet_core.numerics import relative_distance, relative_error
+from resnet_core.precision import convolving_in
 from resnet_keras import depth, lowering
 from resnet_keras import model as model_file
 
@@ -394,3 +396,22 @@ def _pulled(function: Any, given: list[Any], cotangent: Any) -> Any:
         return tape.gradient(output, given, output_gradients=cotangent)
 
     return pull(given)
+
+
+def rounding_in_xla(session: Any, arrays: Any) -> Answer:
+    """How far a network with convolutions of bfloat16 is from the reference, without XLA in TensorFlow, and with it."""
+    import tensorflow
+
+    resnet_keras.configure()
+    spec = rn.spec("resnet20", depths=(1,), channels=(32,))
+    layers, weights = convolving_in(layer_tree(spec), "bfloat16"), rn.probe_weights(spec)
+    images = np.random.default_rng(0).standard_normal((4, 16, 16, spec.in_channels)).astype(np.float32)
+    truth, model = (
+        backend.build_tree(layers, channels=spec.in_channels, weights=weights)
+        for backend in (rn.load_backend("numpy"), resnet_keras)
+    )
+    expected, errors = rn.load_backend("numpy").predict(truth, images), {}
+    for compiled in (False, True):
+        call = tensorflow.function(lambda x: model(x, training=False), jit_compile=compiled)
+        errors["XLA" if compiled else "TensorFlow"] = relative_distance(call(images).numpy(), expected)
+    return errors, None

@@ -389,3 +389,12 @@ def test_what_is_computed_in_another_form_is_the_same(settings: dict[str, str], 
     assert len(found["right"]) == 10
     assert max(found["right"].values()) < 5e-6, found["right"]
     assert min(found["shifted"].values()) > 1e-2, found["shifted"]
+
+
+@pytest.mark.parametrize(("said", "kept"), [("", True), ("--xla_allow_excess_precision=true", False)])
+def test_xla_in_tensorflow_keeps_every_rounding_unless_the_user_says_otherwise(said: str, kept: bool) -> None:
+    path = os.pathsep.join(filter(None, [str(Path(__file__).parent), os.environ.get("PYTHONPATH")]))
+    with Worker(environment={**CPU, "PYTHONPATH": path, "XLA_FLAGS": said}) as worker:
+        found, _ = worker.call("native_keras:rounding_in_xla")
+    assert found["TensorFlow"] < 2e-5  # 2.4e-7
+    assert (found["XLA"] < 2e-5) == kept, found  # 2.6e-7; 2.2e-4 where roundings are left out
