@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 from measure.report import RESULTS, Report, milliseconds, parse_with_output_options
+from measure.rows import timed
 
 import resnet_core as rn
 from resnet_core.benchmark.result import BenchmarkRow
@@ -61,16 +62,16 @@ def main() -> int:
         found: dict[str, list[float]] = {}
         for value in values:
             print(f"{axis.name}: {value} {axis.what}", file=sys.stderr, flush=True)
-            for timed in _measured(axis, value, options, report):
-                found.setdefault(timed.backend, []).append(timed.seconds.median)
+            for row in _measured(axis, value, options, report):
+                found.setdefault(row.backend, []).append(row.seconds.median)
         curves[axis.name] = found
         for backend, seconds in found.items():
             if len(seconds) != len(values):  # a point had a problem, which has been told
                 continue
             exponent = float(np.polyfit(np.log(values), np.log(seconds), 1)[0])
-            row = (axis.name, backend, " · ".join(map(milliseconds, seconds)), f"{exponent:.2f}", str(axis.work))
+            cells = (axis.name, backend, " · ".join(map(milliseconds, seconds)), f"{exponent:.2f}", str(axis.work))
             result = {"axis": axis.name, "backend": backend, "values": values, "seconds": seconds, "exponent": exponent}
-            report.add(row, result)
+            report.add(cells, result)
     report.notes += [f"{axis.name}: {', '.join(map(str, axis.values))} {axis.what}." for axis in AXES]
     report.notes.append(
         "Exponent: of a power law fitted to all points, by least squares of the logarithms; of the work: that of the "
@@ -94,13 +95,8 @@ def _measured(axis: Axis, value: int, options: Namespace, report: Report) -> lis
         input_size=(size, size),
         rounds=options.rounds,
     )
-    report.versions.update(result.versions)
-    for row in result.rows:
-        if row.problem is not None:
-            report.failed = True
-            print(f"  {row.label}: {row.problem}", file=sys.stderr)
     form = "training step" if options.training else "fast"
-    return [row for row in result.timed if row.form == form]
+    return [row for row in timed(result, report) if row.form == form]
 
 
 def _draw(curves: dict[str, dict[str, list[float]]], file: Path, quick: bool) -> None:

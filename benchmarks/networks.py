@@ -9,6 +9,7 @@ import sys
 from argparse import ArgumentParser, Namespace
 
 from measure.report import Report, milliseconds, parse_with_output_options
+from measure.rows import timed
 
 import resnet_core as rn
 from resnet_core.benchmark.result import BenchmarkRow
@@ -49,12 +50,8 @@ def main() -> int:
             input_size=size,
             rounds=options.rounds,
         )
-        report.versions.update(result.versions)
-        for row in result.rows:
-            if row.problem is not None:
-                report.failed = True
-                print(f"  {row.label}: {row.problem}", file=sys.stderr)
-            elif row.form != "training step" or row.batch > 1:
+        for row in timed(result, report):
+            if row.form != "training step" or row.batch > 1:
                 report.add(_cells(name, row), {"network": name, **row.to_json()})
     report.notes += [
         "× first: how many times as fast as the first row of its network, batch and kind, by the rounds.",
