@@ -40,7 +40,7 @@ def _wide(factor: int) -> rn.ResNetSpec:
 
 
 AXES = (
-    Axis("depth", (20, 32, 56, 110), 1, lambda n: (rn.spec(f"resnet{n}"), 8, 32), "layers"),
+    Axis("depth", (20, 32, 56, 110, 1202), 1, lambda n: (rn.spec(f"resnet{n}"), 8, 32), "layers"),
     Axis("width", (1, 2, 4, 8), 2, lambda n: (_wide(n), 8, 32), "times the channels"),
     Axis("batch", (1, 4, 16, 64), 1, lambda n: (rn.spec("resnet20"), n, 32), "pictures"),
     Axis("resolution", (32, 64, 128, 256), 2, lambda n: (rn.spec("resnet20"), 1, n), "height and width"),

@@ -14,7 +14,7 @@ import torch
 
 from resnet_core.folding import folded
 from resnet_core.resident import Resident
-from resnet_torch.inference import evaluating, to_arrays, to_native
+from resnet_torch.inference import evaluating, ready_to_compile, to_arrays, to_native
 from resnet_torch.model import ResNet, build_tree
 from resnet_torch.weights import get_weights, model_dtype
 
@@ -34,7 +34,7 @@ def fast(model: ResNet, *, compiled: bool = True) -> ResNet:
     if compiled and device.type == "cpu" and shutil.which(compiler := os.environ.get("CXX", "c++")) is None:
         warnings.warn(f"no C++ compiler {compiler!r} was found, so that nothing is compiled; set CXX", stacklevel=2)
     elif compiled:
-        quick.compile(options={"freezing": True, "triton.cudagraphs": device.type == "cuda"})
+        ready_to_compile(quick).compile(options={"freezing": True, "triton.cudagraphs": device.type == "cuda"})
     return quick
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 
 from measure.report import Report
-
 from resnet_core.benchmark.result import Benchmark, BenchmarkRow
 
 

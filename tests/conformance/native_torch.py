@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import io
+import sys
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import resnet_core as rn
 import resnet_torch
+from resnet_core.numerics import relative_error
 from resnet_core.tree import BatchNorm, Dropout, DropPath, ReLU, leaves
 from resnet_torch import habits
 from resnet_torch.inference import to_native
@@ -364,4 +366,22 @@ def float32_alone(session: Any, arrays: Any) -> Answer:
         backends = torch.backends
         places = (backends, backends.cudnn.conv, backends.cuda.matmul, backends.mkldnn.conv, backends.mkldnn.matmul)
         found.append([place.fp32_precision for place in places])
+    return found, None
+
+
+def deep(session: Any, arrays: Any) -> Answer:
+    """{how deep Python lets calls be: the error of ResNet-1202 for inference, or what went wrong}."""
+    spec = rn.spec("resnet1202", channels=(2, 2, 2), classes=3)
+    images = np.random.default_rng(3).standard_normal((2, 8, 8, spec.in_channels)).astype(np.float32)
+    model = resnet_torch.build(spec, weights=rn.probe_weights(spec))
+    expected, usual, found = resnet_torch.predict(model, images), sys.getrecursionlimit(), {}
+    for name, limit in (("as usual", 1000), ("as deep as the network", None)):
+        torch.compiler.reset()
+        quick = resnet_torch.fast(model)
+        sys.setrecursionlimit(limit or sys.getrecursionlimit())
+        try:
+            found[name] = relative_error(resnet_torch.predict(quick, images), expected)
+        except Exception as error:
+            found[name] = type(error).__name__ if "recursion" in str(error) else str(error)
+    sys.setrecursionlimit(usual)
     return found, None

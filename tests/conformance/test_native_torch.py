@@ -165,3 +165,11 @@ def test_pytorch_counts_the_same_multiply_accumulates(workers: Workers, request:
     names = every if request.config.getoption("--long") else list(KINDS)
     found, _ = workers.call("torch", "native_torch:counted_macs", names=names)
     assert found == {name: rn.totals(rn.spec(name)).macs for name in names}
+
+
+@pytest.mark.long
+def test_inductor_compiles_the_deepest_network(workers: Workers) -> None:
+    """It descends once for each layer, which is deeper than Python allows by itself."""
+    found, _ = workers.call("torch", "native_torch:deep")
+    assert found.pop("as usual") == "InductorError"
+    assert found["as deep as the network"] < 1e-5
