@@ -52,7 +52,9 @@ def main() -> int:
         )
         for row in timed(result, report):
             if row.form != "training step" or row.batch > 1:
-                report.add(_cells(name, row), {"network": name, **row.to_json()})
+                fields = row.to_json()
+                del fields["rounds"]  # of each call, which is more than all the rest
+                report.add(_cells(name, row), {"network": name, **fields})
     report.notes += [
         "× first: how many times as fast as the first row of its network, batch and kind, by the rounds.",
         "p99: 99% of the calls took no longer; of 100 calls and more.",
