@@ -191,9 +191,9 @@ def train(
         of = "processes" if devices == 1 else "devices"
         if several is not None:
             require_several(backend, of)
-        require_convolution_dtype(backend, plan.convolution_dtype)
         module = load_backend(backend)
         make_trainer = optional(module, "Trainer" if several is None else "ParallelTrainer")
+        require_convolution_dtype(backend, plan.convolution_dtype)
         require_random_layers(network, make_trainer.inputs)
         if devices > 1:
             require_devices(make_trainer, devices, backend)
