@@ -19,7 +19,7 @@ import resnet_core as rn
 from resnet_core.architecture import layer_tree
 from resnet_core.backend import load_backend
 from resnet_core.benchmark.gate import asked
-from resnet_core.benchmark.precision import Precision
+from resnet_core.benchmark.precision import FLOAT32, Precision
 from resnet_core.benchmark.timing import seconds
 from resnet_core.errors import ResNetError
 from resnet_core.inference import fast_form
@@ -31,7 +31,7 @@ from resnet_core.training.targets import target_distribution
 
 Run = Callable[[], Any]
 
-FLOAT32, ROUNDING = Precision("float32"), Precision("float32", "bfloat16")
+ROUNDING = Precision("float32", "bfloat16")
 
 
 def prepare(

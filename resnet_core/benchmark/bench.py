@@ -140,13 +140,12 @@ def _rows(
     rows: list[BenchmarkRow] = []
     untrained: list[str] = []
     missing: set[str] = set()
-    precision = (case.precision.dtype, case.precision.convolution_dtype)
     for batch in batches:
         images = draw_images(case.spec, case.size, batch)
         progress("the reference in float64")
         expected = reference_output(case.spec, case.weights, images[sorted({0, batch - 1})], case.time_limit)
-        kinds: list[tuple[tuple[str, ...], Proof]] = [((AS_BUILT, FAST), OutputProof(images, expected, *precision))]
-        kinds += [((STEP,), StepProof(images, case.precision.convolution_dtype))] if training else []
+        kinds: list[tuple[tuple[str, ...], Proof]] = [((AS_BUILT, FAST), OutputProof(images, expected, case.precision))]
+        kinds += [((STEP,), StepProof(images, case.precision))] if training else []
         for forms, proof in kinds:
             there = [name for name in names if name not in missing]
             found = _timed(case, there, forms, proof, progress)

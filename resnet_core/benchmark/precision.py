@@ -29,3 +29,6 @@ class Precision:
         """The backend's model of a tree in it."""
         tree = convolving_in(tree, self.convolution_dtype)
         return backend.build_tree(tree, channels=channels, weights=weights, dtype=self.dtype)
+
+
+FLOAT32 = Precision("float32")

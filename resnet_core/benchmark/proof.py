@@ -8,9 +8,9 @@ import numpy as np
 
 from resnet_core.analysis import image_shape
 from resnet_core.backend import REFERENCE
+from resnet_core.benchmark.precision import FLOAT32, Precision
 from resnet_core.comparison.wording import scientific
 from resnet_core.numerics import relative_error
-from resnet_core.precision import ConvolutionDtype
 from resnet_core.specification import ResNetSpec
 from resnet_core.tolerances import TOLERANCES
 from resnet_core.weights import HALF, TF32, Weights
@@ -36,18 +36,12 @@ class OutputProof:
 
     against = f"the {REFERENCE} float64 reference"
 
-    def __init__(
-        self,
-        images: np.ndarray,
-        expected: np.ndarray,
-        dtype: str = "float32",
-        convolution_dtype: ConvolutionDtype | None = None,
-    ) -> None:
+    def __init__(self, images: np.ndarray, expected: np.ndarray, precision: Precision = FLOAT32) -> None:
         kinds = {TF32: "tf32 output", **dict.fromkeys(HALF, "half output")}
-        kind = "convolutions output" if convolution_dtype else kinds.get(dtype, "output")
-        self.tolerance = TOLERANCES[kind][convolution_dtype or dtype]
+        kind = "convolutions output" if precision.convolution_dtype else kinds.get(precision.dtype, "output")
+        self.tolerance = TOLERANCES[kind][precision.reduced or precision.dtype]
         #: What would not be timed as what it is: with all of float32's digits.
-        self.below = None if kind == "output" else convolution_dtype or ("TF32" if dtype == TF32 else dtype)
+        self.below = "TF32" if precision.dtype == TF32 else precision.reduced
         self.images, self.rows = images, [0, len(images) - 1]
         self.expected = expected[: len(set(self.rows))]
 
@@ -75,9 +69,9 @@ class StepProof:
 
     against = ""
 
-    def __init__(self, images: np.ndarray, convolution_dtype: ConvolutionDtype | None = None) -> None:
-        limits = TOLERANCES["convolutions loss" if convolution_dtype else "loss"]
-        self.tolerance = limits[convolution_dtype or "float32"]
+    def __init__(self, images: np.ndarray, precision: Precision = FLOAT32) -> None:
+        limits = TOLERANCES["convolutions loss" if precision.reduced else "loss"]
+        self.tolerance = limits[precision.reduced or precision.dtype]
         self.images = images
         self.expected: np.ndarray | None = None
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from resnet_core.analysis import image_shape, trace
 from resnet_core.architecture import layer_tree
-from resnet_core.benchmark.precision import Precision
+from resnet_core.benchmark.precision import FLOAT32, Precision
 from resnet_core.initialization import probe_tensors
 from resnet_core.numerics import gradient_errors, relative_error
 from resnet_core.specification import ResNetSpec
@@ -36,7 +36,7 @@ def shape_error(
     tree = Chain((("norm", BatchNorm(shape[-1], 1e-5, 0.9)), ("convolution", convolution)))
     weights, random = probe_tensors(tree), np.random.default_rng(0)
     images = random.standard_normal((batch, *shape), dtype=np.float32)
-    models = [each.model(backend, tree, shape[-1], weights) for each in (precision, Precision("float32"))]
+    models = [each.model(backend, tree, shape[-1], weights) for each in (precision, FLOAT32)]
     if training:
         cotangent = random.standard_normal((batch, *convolution.output_shape(shape)), dtype=np.float32)
         found, own = (backend.gradients(model, images, cotangent) for model in models)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from resnet_core.backend import optional
-from resnet_core.benchmark.precision import Precision
+from resnet_core.benchmark.precision import FLOAT32, Precision
 from resnet_core.benchmark.proof import draw_images
 from resnet_core.comparison.narrow import narrowed
 from resnet_core.initialization import probe_weights
@@ -55,7 +55,7 @@ def distance_from_float32(backend: Any, spec: ResNetSpec, precision: Precision) 
     """
     spec = narrowed(spec)
     weights, images = probe_weights(spec), draw_images(spec, spec.input_size, ASKED)
-    found, own = (_movement(backend, spec, weights, images, each) for each in (precision, Precision("float32")))
+    found, own = (_movement(backend, spec, weights, images, each) for each in (precision, FLOAT32))
     return relative_distance(found, own)
 
 

@@ -7,6 +7,7 @@ import pytest
 
 import resnet_core as rn
 import resnet_numpy
+from resnet_core.benchmark.precision import Precision
 from resnet_core.benchmark.proof import OutputProof, draw_images
 from resnet_core.tolerances import TOLERANCES
 from resnet_core.weights import TF32
@@ -24,7 +25,9 @@ class Emulated:
         self.weights = rn.probe_weights(self.spec)
         self.model = resnet_numpy.build(self.spec, weights=self.weights)
         self.images = draw_images(self.spec, SIZE, 1)
-        self.proof = OutputProof(self.images, np.asarray(resnet_numpy.predict(self.model, self.images)), TF32)
+        self.proof = OutputProof(
+            self.images, np.asarray(resnet_numpy.predict(self.model, self.images)), Precision(TF32)
+        )
 
 
 @pytest.fixture(scope="module")
