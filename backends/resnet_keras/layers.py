@@ -11,7 +11,7 @@ from keras import layers, ops
 from resnet_core import tree
 from resnet_core.training.running_variance import group_weights
 from resnet_core.windows import blurred, dilated_average, partial_average
-from resnet_keras.convolution import Conv2D
+from resnet_keras.convolution import Conv2D, computing_on_cpu
 from resnet_keras.normalization import UnbiasedBatchNormalization
 
 FORMAT = "channels_last"
@@ -120,8 +120,14 @@ class Bfloat16Conv2D(Conv2D):
     """
 
     def convolution_op(self, inputs: Any, kernel: Any) -> Any:
-        given = (ops.cast(_rounded(ops.convert_to_tensor(values)), "bfloat16") for values in (inputs, kernel))
+        given = (_in_bfloat16(ops.convert_to_tensor(values)) for values in (inputs, kernel))
         return _rounded(ops.cast(super().convolution_op(*given), inputs.dtype))
+
+
+def _in_bfloat16(values: Any) -> Any:
+    """With its digits, and of that dtype; not on JAX on a CPU, which has no products of it that would be faster."""
+    values = _rounded(values)
+    return values if computing_on_cpu() == "jax" else ops.cast(values, "bfloat16")
 
 
 def _rounded(values: Any) -> Any:

@@ -133,12 +133,15 @@ def expect_names(what: str, found: Any, names: Iterable[str]) -> None:
     expect(own == wanted, f"{what}: received the names in another order than the layer tree's")
 
 
-def expect_refusal(what: str, action: Callable[[], object], kind: type[Exception] = InputError) -> None:
-    """The call raises this error of resnet_core.errors, in one line."""
+def expect_refusal(
+    what: str, action: Callable[[], object], kind: type[Exception] = InputError, *, about: str = ""
+) -> None:
+    """The call raises this error of resnet_core.errors, in one line, which begins with what it is about."""
     try:
         action()
     except kind as error:
         expect(bool(str(error)) and "\n" not in str(error), f"{what}: received an error of several lines or none")
+        expect(str(error).startswith(about), f"{what}: received {str(error)!r}; expected an error about {about}")
     except Exception as error:
         raise Violation(f"{what}: received {type(error).__name__}; expected {kind.__name__}") from error
     else:

@@ -66,9 +66,13 @@ assert not [name for name in sys.modules if name.startswith("resnet")]
 def test_a_saved_model_opens_without_us_and_computes_the_same_bits(
     engine: str, names: tuple[str, ...], tmp_path: Path, workers: Workers
 ) -> None:
-    """Also in the format before `.keras`, but for taps, whose names `.h5` forgets."""
-    expected = {}
+    """Also in the format before `.keras`, but for taps, whose names `.h5` forgets.
+
+    To rounding where a built model computes in another form than Keras' layers: groups, and everything on JAX.
+    """
+    expected, other_form = {}, set()
     for name in names:
+        spec = {**SPECS, **NEWER}[name]
         for taps in ([], ["stage1", "stage1.block2.norm2", "logits"]) if name == "slim" else ([],):
             path = str(tmp_path / f"{name}{len(taps)}.keras")
             h5 = not taps and (engine == "keras" or len(names) > 1) and name not in NEWER
@@ -77,6 +81,8 @@ def test_a_saved_model_opens_without_us_and_computes_the_same_bits(
             for saved in [path, path.replace(".keras", ".h5")] if h5 else [path]:
                 np.savez(saved + ".npz", images=images)
                 expected[saved] = arrays
+                if engine == "keras_jax" or (engine == "keras" and (spec.groups > 1 or spec.group_channels)):
+                    other_form.add(saved)
     environment = {
         **{key: value for key, value in os.environ.items() if key != "PYTHONPATH"},
         **QUICK,
@@ -92,7 +98,10 @@ def test_a_saved_model_opens_without_us_and_computes_the_same_bits(
         with np.load(path + ".out.npz") as found:
             assert set(found) == set(arrays)
             for key, value in arrays.items():
-                np.testing.assert_array_equal(found[key], value, err_msg=f"{path} {key}")
+                if path in other_form:
+                    assert relative_error(found[key], value) < TOLERANCES["output"]["float32"], f"{path} {key}"
+                else:
+                    np.testing.assert_array_equal(found[key], value, err_msg=f"{path} {key}")
 
 
 @pytest.mark.parametrize("name", [*SPECS, *NEWER])

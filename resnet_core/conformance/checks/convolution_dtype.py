@@ -95,7 +95,8 @@ def a_recipe_says_in_what_convolutions_compute(context: Context) -> None:
 def float64_is_never_reduced(context: Context) -> None:
     """InputError, one line, from a Trainer of float64 whose recipe would."""
     make, start = context.backend.Trainer, starting("momentum", 0, "float64")
-    expect_refusal("a Trainer of float64", lambda: make(TRAINED.spec, RECIPE, start, dtype="float64"))
+    train = lambda: make(TRAINED.spec, RECIPE, start, dtype="float64")  # noqa: E731
+    expect_refusal("a Trainer of float64", train, about="convolution_dtype")
 
 
 @check(GROUP, cases=WHOLE, dtypes=OUTSIDE, needs=f"{CONVOLUTIONS} fast")
