@@ -23,6 +23,9 @@ _WIDENED = {
 _EXPECTED = "expected a PyTorch state_dict written by torch.save"
 
 
+#: The attribute of a folder in a zip archive (MS-DOS').
+FOLDER = 0x10
+
 #: Under which a checkpoint that holds more than weights keeps them, the first that is there.
 KEYS = ("state_dict", "model_state_dict", "model", "net", "state_dict_ema", "model_ema")
 
@@ -61,6 +64,9 @@ def _require_whole(path: Path) -> None:
             members = archive.infolist()
             if sum(member.file_size for member in members) > path.stat().st_size:
                 raise WeightsError(f"{path}: holds more than its size, compressed; {_EXPECTED}")
+            # PyTorch would read nothing of such a member, and leave in the tensor what was in memory before.
+            if folders := [member.filename for member in members if member.external_attr & FOLDER]:
+                raise WeightsError(f"{path}: {printable(folders[0])} in it is marked as a folder; get a fresh copy")
             damaged = archive.testzip()
     except (OSError, ValueError, RuntimeError, NotImplementedError, EOFError, zipfile.BadZipFile) as error:
         if isinstance(error, WeightsError):

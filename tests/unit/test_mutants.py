@@ -152,3 +152,16 @@ def test_mutants_of_a_folder_of_orbax_are_read_or_refused_in_a_line(tmp_path: Pa
         reader.check_memory()
     assert not [line for line in lines if "\n" in line]
     assert lines
+
+
+def test_a_tensor_that_is_marked_as_a_folder_is_refused(tmp_path: Path) -> None:
+    """PyTorch leaves memory as it was in its place, and no CRC covers the mark."""
+    source, path = FOLDER / "torchvision_basic.pth", tmp_path / "marked.pth"
+    data = bytearray(source.read_bytes())
+    entry = data.rindex(b"PK\x01\x02", 0, data.rindex(b"/data/39"))
+    data[entry + 38] |= 0x10
+    path.write_bytes(data)
+    with closing(Reader("torch", source)) as reader:
+        assert reader.read(source)
+        with pytest.raises(WeightsError, match=r"/data/39 in it is marked as a folder; get a fresh copy$"):
+            reader.read(path)
