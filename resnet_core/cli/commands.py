@@ -109,9 +109,7 @@ def main() -> NoReturn:
     if MARK in os.environ:
         from resnet_core.cli.processes import end, in_a_rank
 
-        if code := exit_code(lambda: in_a_rank(_run)):
-            end(code)
-        sys.exit(0)
+        end(exit_code(lambda: in_a_rank(_run)))
     code = exit_code(_run)
     sys.exit(code)
 

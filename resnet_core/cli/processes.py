@@ -213,7 +213,12 @@ def in_a_rank(work: Callable[[], int]) -> int:
 
 
 def end(code: int) -> NoReturn:
-    """End a rank that has failed, at once: at an ordinary end, JAX' client waits for minutes for the other ranks."""
+    """End a rank at once.
+
+    At an ordinary end, JAX' client waits for minutes for the other ranks where one has failed; and on a busy machine a
+    rank of PyTorch's that had done all its work was killed by SIGABRT on its way out, so that the run was said to have
+    failed.
+    """
     for stream in (sys.stdout, sys.stderr):
         with suppress(OSError, ValueError):
             stream.flush()
