@@ -29,7 +29,7 @@ def logits(pool: EnginePool, engine: str, dtype: str, batches: list[np.ndarray])
 
 @lru_cache(maxsize=1)
 def all_test_images() -> tuple[list[np.ndarray], np.ndarray]:
-    data = dataset("fashion-mnist", Path(SHARED) / "data" / "fashion-mnist")
+    data = dataset(Path(SHARED) / "data" / "fashion-mnist")  # by its folder: a copy may be packed by another gzip
     pipeline = Pipeline(data, recipe("fashion-resnet20"), shipped_model()[1])
     return [images for images, _ in pipeline.test_batches()], data.test.labels
 
