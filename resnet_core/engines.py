@@ -20,8 +20,6 @@ KNOWN = ((0, 9), (0, 13))
 #: and trains twice as fast (jaxlib 0.10.2), and sums are right, which YNNPACK's are not on some machines (jax#39103).
 _NO_OFFLOAD = "--xla_cpu_experimental_ynn_fusion_type="
 
-_KEPT = "--xla_allow_excess_precision"
-
 #: Versions of jaxlib whose XLA gives whole convolutions to oneDNN, from and below, and the options at which it does.
 #: Predictions gain, and training loses (jaxlib 0.12.0.1, two cores of an AMD EPYC, ResNet-50, 16 images: 455 ms become
 #: 360, ResNeXt-50's 629 become 420; but a step's 1.96 s become 2.9).
@@ -30,24 +28,25 @@ _TO_ONEDNN = {"xla_cpu_use_onednn": True, "xla_cpu_experimental_onednn_custom_ca
 
 
 def tell_xla() -> None:
-    """Extend `XLA_FLAGS` by what the installed jaxlib knows; before JAX has begun, or it has no effect.
-
-    What the user has set comes behind, and so goes before.
-    """
-    given = os.environ.get("XLA_FLAGS", "")
-    if KNOWN[0] <= _jaxlib() < KNOWN[1] and _NO_OFFLOAD not in given:
-        os.environ["XLA_FLAGS"] = f"{_NO_OFFLOAD} {given}".strip()
+    """Tell XLA in JAX what the installed jaxlib knows; before JAX has begun, or it has no effect."""
+    if KNOWN[0] <= _jaxlib() < KNOWN[1]:
+        _extend_flags(_NO_OFFLOAD)
 
 
 def round_in_xla() -> None:
-    """Extend `XLA_FLAGS` so that TensorFlow's XLA keeps every rounding; before it has compiled anything.
+    """Tell XLA in TensorFlow to keep every rounding; before it has compiled anything.
 
     By itself it leaves out that of a convolution of bfloat16 whose result becomes float32 (a network of such is 1e-3
     from the reference then, and 1e-7 so).
     """
+    _extend_flags("--xla_allow_excess_precision=", "false")
+
+
+def _extend_flags(option: str, value: str = "") -> None:
+    """Extend `XLA_FLAGS`. What the user has set comes behind, and so goes before."""
     given = os.environ.get("XLA_FLAGS", "")
-    if _KEPT not in given:
-        os.environ["XLA_FLAGS"] = f"{_KEPT}=false {given}".strip()
+    if option not in given:
+        os.environ["XLA_FLAGS"] = f"{option}{value} {given}".strip()
 
 
 def inference_options() -> dict[str, bool]:
