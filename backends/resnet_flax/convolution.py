@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextvars import ContextVar
-from functools import partial
 from typing import Any, cast
 
 import jax
@@ -22,12 +21,14 @@ def conv_general_dilated(inputs: Array, kernel: Array, window_strides: Any, padd
     groups, onednn = keywords["feature_group_count"], BY_ONEDNN.get() and inputs.dtype == jnp.float32
     if jax.default_backend() != "cpu" or kernel.ndim != 4 or (onednn and groups > 1):
         return lax.conv_general_dilated(inputs, kernel, window_strides, padding, **keywords)
-    convolved = partial(
-        xla_forms.convolved,
+    convolved = xla_forms.convolved(
         jnp,
+        inputs,
+        kernel,
         stride=window_strides,
         padding="same" if padding == "SAME" else tuple(padding),
         dilation=tuple(keywords["rhs_dilation"]),
+        groups=groups,
         own=lambda *given: lax.conv_general_dilated(
             *given, window_strides, padding, **{**keywords, "feature_group_count": 1}
         ),
@@ -35,6 +36,4 @@ def conv_general_dilated(inputs: Array, kernel: Array, window_strides: Any, padd
         products=not onednn,
         slow=IN_A_LOOP.get(),
     )
-    if groups > 1:
-        return cast(Array, xla_forms.in_fewer_groups(jnp, inputs, kernel, groups, convolved))
-    return cast(Array, convolved(inputs, kernel))
+    return cast(Array, convolved)

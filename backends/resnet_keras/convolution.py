@@ -37,8 +37,8 @@ class Conv2D(layers.Conv2D):
 
 
 def quickened(layer: layers.Conv2D) -> layers.Conv2D:
-    """The same layer, which computes by `convolution_op`; saved, it is a plain one of Keras'."""
-    if not isinstance(layer, Conv2D):
+    """The same layer, which computes by `convolution_op` if that matters; saved, it is a plain one of Keras'."""
+    if not isinstance(layer, Conv2D) and (layer.groups > 1 or keras.backend.backend() == "jax"):
         layer.convolution_op = MethodType(convolution_op, layer)
     return layer
 
@@ -84,15 +84,14 @@ def _tensorflows_own(layer: layers.Conv2D, inputs: Any, kernel: Any) -> Any:
 def _on_jax(layer: layers.Conv2D, inputs: Any, kernel: Any, own: Any) -> Any:
     import jax  # whose own operations are exact in float64, which Keras' are not on JAX
 
-    convolved = partial(
-        xla_forms.convolved,
+    return xla_forms.convolved(
         jax.numpy,
+        inputs,
+        kernel,
         stride=layer.strides,
         padding="same" if layer.padding == "same" else ((0, 0), (0, 0)),
         dilation=layer.dilation_rate,
+        groups=layer.groups,
         own=own,
         remade=jax.checkpoint,
     )
-    if layer.groups > 1:
-        return xla_forms.in_fewer_groups(jax.numpy, inputs, kernel, layer.groups, convolved)
-    return convolved(inputs, kernel)
